@@ -1,0 +1,12 @@
+"""Joint modulation and SNR estimation from constellation diagrams.
+
+The way of the data, one module a step: signals -> frames -> diagrams -> model, training ->
+metrics, explain -> figures -> runs -> paper. Modules do not call one another, but for the few
+edges that ``tests/test_house.py`` names; they meet in the notebooks.
+"""
+
+__version__ = "0.1.0"
+
+
+class InputError(ValueError):
+    """What was handed in cannot be used; the message says what is wrong, where, and what to do."""
