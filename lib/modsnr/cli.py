@@ -1,0 +1,130 @@
+"""The ``modsnr`` command, thin over runs and paper.
+
+Exit codes: 0 done, 1 a run did not complete, 2 the input cannot be used, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modsnr import InputError, __version__, runs
+
+PROFILE = click.option("--profile", metavar="P", help="a file in notebooks/profiles, less .yaml")
+
+
+class Refusal(click.ClickException):
+    """One line on stderr instead of a traceback."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Commands that tell a refusal in one line, and an interrupt by exit code 130."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise Refusal(" ".join(str(error).split())) from error
+        except runs.NotCompletedError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except KeyboardInterrupt:
+            ctx.exit(130)
+
+
+@click.group(cls=Commands)
+@click.version_option(__version__)
+def main() -> None:
+    """Run the notebooks, keep their runs, and make the paper of them."""
+
+
+def _show(text: str) -> None:
+    click.echo(text, nl=False)
+
+
+@main.command()
+@click.argument("notebook")
+@PROFILE
+@click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="one parameter")
+@click.option("--name", help="what the run is called")
+@click.option("--note", help="why the run was made")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    notebook: str,
+    profile: str | None,
+    given: tuple[tuple[str, str], ...],
+    name: str | None,
+    note: str | None,
+) -> None:
+    """Run NOTEBOOK with papermill, its parameters checked before anything starts."""
+    if len({parameter for parameter, _ in given}) < len(given):
+        raise InputError("a parameter is given twice")
+    values = {key: runs.parse_text(notebook, key, text) for key, text in given}
+    values |= {} if note is None else {"note": note}
+    record = runs.execute(notebook, profile=profile, parameters=values, name=name, echo=_show)
+    click.echo(f"{record.id} {record.status}{': ' + record.error if record.error else ''}")
+    if record.status != "completed":
+        ctx.exit(130 if record.status == "interrupted" else 1)
+
+
+@main.command()
+@click.option("--profile", metavar="P", default="quick", show_default=True)
+def reproduce(profile: str) -> None:
+    """Run the profile's pipeline, then make the paper of its runs."""
+    from modsnr import paper
+
+    lacks = paper.lacks(profile)
+    runs.reproduce(profile, echo=_show)
+    if lacks:
+        click.echo(f"profile {profile} makes no paper: it does not make the runs {', '.join(lacks)}")
+    else:
+        _make_paper(profile)
+
+
+@main.command()
+@PROFILE
+def paper(profile: str | None) -> None:
+    """Make figures, tables, numbers and PDF of the runs that the paper names, or of a profile's."""
+    _make_paper(profile)
+
+
+@main.group("runs", invoke_without_command=True)
+@click.pass_context
+def runs_(ctx: click.Context) -> None:
+    """List the runs, newest first."""
+    if ctx.invoked_subcommand:
+        return
+    lines = [("run", *runs.OVERVIEW)] + [(r.id, *runs.overview(r)) for r in runs.records()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@runs_.command()
+@click.argument("run")
+def show(run: str) -> None:
+    """Show one run, called by its id, its folder or its name (then the latest)."""
+    record = runs.find(Path(run).name, status=None)
+    click.echo(record.model_dump_json(indent=1))
+    for path in sorted(p for p in record.folder.rglob("*") if p.is_file() and p.name[0] != "."):
+        click.echo(path.relative_to(runs.root()))
+    for name, value in record.metrics.items():
+        if text := runs.measured(value):
+            click.echo(f"{name}: {text}")
+
+
+@runs_.command()
+def log() -> None:
+    """Write runs/RUNLOG.md anew from the run folders."""
+    click.echo(runs.write_runlog())
+
+
+def _make_paper(profile: str | None) -> None:
+    # The paper brings pandoc, typst and matplotlib, which no other command needs.
+    from modsnr import paper
+
+    click.echo(paper.build(profile=profile))

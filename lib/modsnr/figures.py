@@ -1,0 +1,322 @@
+"""Every plot: arrays in, Figure out. One style sheet, the widths of a two-column paper.
+
+Diagrams are drawn with their first row at the bottom. The palette is Okabe and Ito's, told apart
+by colour-blind readers; series also differ in marker or hatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Interval = Mapping[str, float]  # value, low, high
+
+COLUMN, PAGE = 3.5, 7.16  # inches
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "////", "....", "xxxx")
+DIAGRAM_MAP = "magma"
+STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+
+
+def _styled(draw):
+    @wraps(draw)
+    def styled(*arguments, **options) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return styled
+
+
+@_styled
+def view_gallery(
+    diagrams: np.ndarray, *, rows: Sequence[str], columns: Sequence[str], groups: Sequence[str]
+) -> Figure:
+    """Draw diagrams [group, row, column, bins, bins] side by side: a block of rows for each group.
+
+    ``groups`` are views, ``rows`` SNRs, ``columns`` modulations, say. Each image has its own scale.
+    """
+    shape = (len(groups) * len(rows), len(columns))
+    cell = PAGE * 0.92 / len(columns)
+    figure = Figure(figsize=(PAGE, cell * shape[0] + 0.55))
+    axes = figure.subplots(*shape, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    for line, (group, row) in enumerate((g, r) for g in range(len(groups)) for r in range(len(rows))):
+        for column in range(len(columns)):
+            ax = axes[line, column]
+            ax.imshow(diagrams[group, row, column], origin="lower", cmap=DIAGRAM_MAP)
+            ax.set(xticks=[], yticks=[])
+            ax.grid(visible=False)
+            ax.spines[:].set_visible(False)
+            if line == 0:
+                ax.set_title(columns[column], fontsize=6, rotation=45, ha="left", pad=2)
+        axes[line, 0].set_ylabel(rows[row], fontsize=6.5, rotation=0, ha="right", va="center")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+    for group, name in enumerate(groups):
+        middle = axes[group * len(rows) + len(rows) // 2, 0]
+        middle.annotate(
+            name,
+            (-1.35, 1.0),
+            xycoords="axes fraction",
+            rotation=90,
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+    return figure
+
+
+@_styled
+def accuracy_over_snr(
+    accuracies: Mapping[str, Mapping[str, Mapping[str, Interval]]],
+    *,
+    titles: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw accuracy over SNR, a panel a task, a line a model, shaded by its 95 % interval.
+
+    ``accuracies`` is task -> model -> SNR in dB (text) -> Interval; ``titles`` renames the tasks.
+    """
+    figure = Figure(figsize=(PAGE, 2.35))
+    panels = np.atleast_1d(figure.subplots(1, len(accuracies), sharey=True))
+    for ax, (task, models) in zip(panels, accuracies.items(), strict=True):
+        for index, (model, points) in enumerate(models.items()):
+            snr = np.array([float(value) for value in points])
+            value, low, high = (
+                np.array([point[name] for point in points.values()])
+                for name in ("value", "low", "high")
+            )
+            colour = PALETTE[index % len(PALETTE)]
+            ax.plot(snr, value, color=colour, marker=MARKERS[index % len(MARKERS)], label=model)
+            ax.fill_between(snr, low, high, color=colour, alpha=0.2, linewidth=0)
+        ax.set(title=(titles or {}).get(task, task), xlabel="SNR per sample (dB)", ylim=(0, 1.02))
+    panels[0].set_ylabel("accuracy")
+    panels[0].legend(loc="lower right")
+    return figure
+
+
+@_styled
+def confusion_pair(
+    modulation: np.ndarray, snr: np.ndarray, *, classes: Sequence[str], snrs_db: Sequence[float]
+) -> Figure:
+    """Draw the two confusion matrices, counts [true, predicted], as shares of each true class."""
+    figure = Figure(figsize=(PAGE, 3.6))
+    left, right = figure.subplots(1, 2)
+    names = [f"{value:g}" for value in snrs_db]
+    _confusion(left, modulation, list(classes), "modulation")
+    image = _confusion(right, snr, names, "SNR (dB)")
+    bar = figure.colorbar(image, ax=[left, right], shrink=0.85, pad=0.015, aspect=35)
+    bar.set_label("share of the true class")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _confusion(ax: Axes, counts: np.ndarray, names: list[str], what: str):
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    image = ax.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+    places = range(len(names))
+    ax.set_xticks(places, names, rotation=90, fontsize=6)
+    ax.set_yticks(places, names, fontsize=6)
+    ax.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
+    ax.grid(visible=False)
+    return image
+
+
+@_styled
+def impact_bars(
+    scores: Mapping[str, Mapping[str, Mapping[float, Interval]]],
+    *,
+    tasks: Sequence[str],
+    ylabel: str = "perturbation impact score",
+) -> Figure:
+    """Draw impact scores as bars with 95 % intervals: a panel a task, a group a fraction.
+
+    ``scores`` is method -> task -> fraction -> Interval.
+    """
+    figure = Figure(figsize=(PAGE, 2.4))
+    panels = np.atleast_1d(figure.subplots(1, len(tasks)))
+    width = 0.8 / len(scores)
+    for ax, task in zip(panels, tasks, strict=True):
+        for index, (method, of_task) in enumerate(scores.items()):
+            points = of_task[task]
+            value = np.array([point["value"] for point in points.values()])
+            spread = np.abs(
+                np.array([[point["low"], point["high"]] for point in points.values()]).T - value
+            )
+            ax.bar(
+                np.arange(len(points)) + (index - (len(scores) - 1) / 2) * width,
+                value,
+                width,
+                yerr=spread,
+                label=method.replace("_", " "),
+                color=PALETTE[index],
+                hatch=HATCHES[index],
+                edgecolor="white",
+                linewidth=0.4,
+                error_kw={"elinewidth": 0.8, "capsize": 1.5},
+            )
+        ax.axhline(0, color="black", linewidth=0.6)
+        ax.set_xticks(range(len(points)), [f"{100 * fraction:g} %" for fraction in points])
+        ax.set(title=task, xlabel="pixels hidden")
+        ax.grid(visible=False, axis="x")
+    panels[0].set_ylabel(ylabel)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(scores))
+    return figure
+
+
+@_styled
+def impact_panels(
+    scores: Mapping[str, Mapping[str, Mapping[str, Mapping[float, Interval]]]],
+    *,
+    tasks: Sequence[str],
+    ylabel: str = "perturbation impact score",
+) -> Figure:
+    """Draw impact scores over the fraction hidden: a row a view, a column a task, a line a method.
+
+    ``scores`` is view -> method -> task -> fraction -> Interval.
+    """
+    figure = Figure(figsize=(PAGE, 0.55 + 1.5 * len(scores)))
+    panels = figure.subplots(len(scores), len(tasks), sharex=True, squeeze=False)
+    for row, (view, methods) in enumerate(scores.items()):
+        for column, task in enumerate(tasks):
+            ax = panels[row, column]
+            for index, (method, of_task) in enumerate(methods.items()):
+                points = of_task[task]
+                percent = np.array([100 * fraction for fraction in points])
+                value, low, high = (
+                    np.array([point[name] for point in points.values()])
+                    for name in ("value", "low", "high")
+                )
+                ax.errorbar(
+                    percent * (1 + 0.03 * (index - 1.5)),
+                    value,
+                    yerr=np.abs([value - low, high - value]),
+                    color=PALETTE[index],
+                    marker=MARKERS[index],
+                    label=method.replace("_", " "),
+                    elinewidth=0.8,
+                    capsize=1.5,
+                )
+            ax.axhline(0, color="black", linewidth=0.6)
+            ax.set_xscale("log")
+            ax.set_xticks(percent, [f"{value:g}" for value in percent])
+            ax.minorticks_off()
+            if row == 0:
+                ax.set_title(task)
+            if row == len(scores) - 1:
+                ax.set_xlabel("pixels hidden (%)")
+        panels[row, 0].set_ylabel(view)
+    figure.supylabel(ylabel, fontsize=8)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
+@_styled
+def attribution_grid(
+    diagrams: np.ndarray,
+    attributions: Mapping[str, np.ndarray],
+    *,
+    rows: Sequence[str],
+    views: Sequence[str],
+) -> Figure:
+    """Draw diagrams [frame, view, bins, bins] beside attribution maps of the same shape.
+
+    ``attributions`` is task -> maps; blue holds the score up, red holds it down, white is nothing.
+    Each map has its own symmetric scale.
+    """
+    kinds = 1 + len(attributions)
+    shape = (len(rows), kinds * len(views))
+    cell = PAGE * 0.9 / shape[1]
+    figure = Figure(figsize=(PAGE, cell * shape[0] + 0.5))
+    axes = figure.subplots(*shape, squeeze=False)
+    for line, name in enumerate(rows):
+        for channel, view in enumerate(views):
+            for kind in range(kinds):
+                ax = axes[line, channel * kinds + kind]
+                ax.set(xticks=[], yticks=[])
+                ax.grid(visible=False)
+                ax.spines[:].set_visible(kind > 0)
+                ax.spines[:].set_linewidth(0.3)
+                if kind == 0:
+                    ax.imshow(diagrams[line, channel], origin="lower", cmap=DIAGRAM_MAP)
+                    title = view
+                else:
+                    title, maps = list(attributions.items())[kind - 1]
+                    limit = max(np.abs(maps[line, channel]).max(), 1e-12)
+                    ax.imshow(
+                        maps[line, channel], origin="lower", cmap="RdBu", vmin=-limit, vmax=limit
+                    )
+                if line == 0:
+                    ax.set_title(title, fontsize=7)
+        axes[line, 0].set_ylabel(name, fontsize=7)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+    return figure
+
+
+@_styled
+def learning_curve(history: pd.DataFrame) -> Figure:
+    """Draw the losses and the validation accuracies over the epochs of a fit's history."""
+    figure = Figure(figsize=(PAGE, 2.2))
+    left, right = figure.subplots(1, 2)
+    series = {
+        left: {"modulation_loss": "modulation", "snr_loss": "SNR"},
+        right: {
+            "validation_modulation_accuracy": "modulation",
+            "validation_snr_accuracy": "SNR",
+            "validation_joint_accuracy": "joint",
+        },
+    }
+    for ax, columns in series.items():
+        for index, (column, label) in enumerate(columns.items()):
+            ax.plot(
+                history["epoch"],
+                history[column],
+                color=PALETTE[index],
+                marker=MARKERS[index],
+                label=label,
+            )
+        ax.set_xlabel("epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend()
+    left.set(ylabel="training loss", yscale="log")
+    right.set(ylabel="validation accuracy", ylim=(0, 1.02))
+    return figure
+
+
+@_styled
+def spectrum(frequency: np.ndarray, density_db: Mapping[str, np.ndarray]) -> Figure:
+    """Draw power spectral densities in dB over frequency in cycles/sample, a line a signal."""
+    figure = Figure(figsize=(COLUMN, 2.2))
+    ax = figure.subplots()
+    for index, (name, density) in enumerate(density_db.items()):
+        ax.plot(frequency, density, color=PALETTE[index % len(PALETTE)], label=name)
+    ax.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
+    ax.legend()
+    return figure

@@ -1,0 +1,296 @@
+"""The joint network: one backbone, a modulation head, an SNR head; and the loss that weighs them.
+
+``backbone`` is any name that timm knows, one of the study's short names, or ``compact``: a network
+of a third of a million weights for two CPU cores.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import timm
+import torch
+import torch.nn.functional as F
+from huggingface_hub import hf_hub_download
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from modsnr import InputError
+
+STUDY_BACKBONES = {
+    "swin_tiny": "swin_tiny_patch4_window7_224",
+    "swin_small": "swin_small_patch4_window7_224",
+    "resnet18": "resnet18",
+    "resnet34": "resnet34",
+    "resnet50": "resnet50",
+    "vit_b_16": "vit_base_patch16_224",
+    "vit_b_32": "vit_base_patch32_224",
+}
+SNR_LAYERS: dict[str, tuple[int, ...]] = {
+    "standard": (),
+    "bottleneck_64": (64,),
+    "bottleneck_128": (128,),
+    "dual_layer": (256, 64),
+}
+
+
+class Output(NamedTuple):
+    """What the network says of each frame.
+
+    ``modulation`` is logits [frame, class]; ``snr`` is dB [frame] from the regression head, or
+    logits [frame, SNR] from the classification head.
+    """
+
+    modulation: Tensor
+    snr: Tensor
+
+
+class Prediction(NamedTuple):
+    """Decisions: ``modulation`` int64 [frame], ``snr_db`` float32 [frame], before any snapping to
+    the grid, and ``confidence`` float32 [frame], the softmax of the modulation decided for."""
+
+    modulation: Tensor
+    snr_db: Tensor
+    confidence: Tensor
+
+
+class JointNet(nn.Module):
+    """Diagrams float32 [frame, view, bins, bins] to an ``Output``.
+
+    ``snrs_db`` is the grid of SNRs, ascending and evenly spaced. ``snr_layer`` names the hidden
+    widths of the SNR head (``SNR_LAYERS``). ``pretrained`` is True for timm's weights, False for
+    none, or the path of a safetensors file of backbone weights; None means True where weights
+    exist, that is for all but ``compact``.
+
+    Raises InputError for unknown names, and where weights are asked for that cannot be had.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        views: Sequence[str],
+        bins: int,
+        classes: Sequence[str],
+        snrs_db: Sequence[float],
+        snr_head: Literal["regression", "classification"] = "regression",
+        snr_layer: str = "bottleneck_64",
+        dropout: float = 0.3,
+        pretrained: bool | str | None = None,
+    ) -> None:
+        super().__init__()
+        if snr_head not in ("regression", "classification"):
+            raise InputError(f"snr_head is regression or classification; it is {snr_head!r}.")
+        if snr_layer not in SNR_LAYERS:
+            raise InputError(f"snr_layer is one of {', '.join(SNR_LAYERS)}; it is {snr_layer!r}.")
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout must lie in 0..1 without 1; it is {dropout}.")
+        self.settings = {
+            "backbone": backbone,
+            "views": list(views),
+            "bins": bins,
+            "classes": list(classes),
+            "snrs_db": [float(value) for value in snrs_db],
+            "snr_head": snr_head,
+            "snr_layer": snr_layer,
+            "dropout": dropout,
+        }
+        self.register_buffer("snrs_db", torch.tensor(snrs_db, dtype=torch.float32))
+        self.backbone, width = build_backbone(backbone, len(views), bins, pretrained)
+        self.modulation_head = head(width, (), len(classes), dropout)
+        outputs = 1 if snr_head == "regression" else len(snrs_db)
+        self.snr_head = head(width, SNR_LAYERS[snr_layer], outputs, dropout)
+
+    def forward(self, diagrams: Tensor) -> Output:
+        features = self.backbone(diagrams)  # [frame, width]
+        modulation, snr = self.modulation_head(features), self.snr_head(features)
+        if self.settings["snr_head"] == "regression":
+            # The head speaks in units of the grid's spread about its middle, so that it starts
+            # where the labels are; the sum is taken in single precision, bf16 has 1/8 dB at 30.
+            middle = (self.snrs_db[0] + self.snrs_db[-1]) / 2
+            spread = (self.snrs_db[-1] - self.snrs_db[0]).clamp(min=1) / 3
+            snr = middle + spread * snr.float().squeeze(1)
+        return Output(modulation, snr)
+
+    @torch.no_grad()
+    def estimate(self, diagrams: Tensor) -> Prediction:
+        """Return the decisions for diagrams float32 [frame, view, bins, bins]."""
+        return self.decide(self(diagrams))
+
+    @torch.no_grad()
+    def decide(self, output: Output) -> Prediction:
+        """Return the decisions that an output stands for."""
+        confidence, modulation = output.modulation.float().softmax(1).max(1)
+        snr = output.snr.float()
+        if self.settings["snr_head"] == "classification":
+            snr = self.snrs_db[snr.argmax(1)]
+        return Prediction(modulation, snr, confidence)
+
+
+def load(path: Path | str) -> JointNet:
+    """Return the network that a weights file was saved from, in evaluation mode.
+
+    The file is safetensors; its header holds what the network was built with. Raises InputError
+    for a file that is none, is damaged, or does not say what it is.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} holds no weights that can be read: {error}") from error
+    if "net" not in header:
+        raise InputError(f"{path} does not say what network it holds: it is no run's weights.")
+    net = JointNet(**json.loads(header["net"]), pretrained=False)
+    net.load_state_dict(tensors)
+    return net.eval()
+
+
+def head(width: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.Sequential:
+    """Return Linear layers with ReLU and dropout between them: width, hidden..., outputs."""
+    layers: list[nn.Module] = []
+    for narrower in hidden:
+        layers += [nn.Linear(width, narrower), nn.ReLU(), nn.Dropout(dropout)]
+        width = narrower
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+def build_backbone(
+    name: str, channels: int, bins: int, pretrained: bool | str | None
+) -> tuple[nn.Module, int]:
+    """Return a backbone, diagrams [frame, channel, bins, bins] to features [frame, width], and the
+    width."""
+    if name == "compact":
+        if pretrained:
+            raise InputError("compact has no pretrained weights: pass pretrained=False.")
+        network: nn.Module = Compact(channels)
+        width = Compact.WIDTHS[-1]
+        if bins % Compact.STEM or bins < 4 * Compact.STEM:
+            raise InputError(
+                f"compact needs bins divisible by {Compact.STEM} and at least {4 * Compact.STEM}; "
+                f"they are {bins}."
+            )
+    else:
+        full = STUDY_BACKBONES.get(name, name)
+        if not timm.is_model(full):
+            known = [*STUDY_BACKBONES, "compact", *timm.list_models()]
+            near = difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.4)
+            raise InputError(f"timm knows no backbone {name!r}; near it are {', '.join(near)}.")
+        weights = fetch_weights(full) if pretrained in (None, True) else None
+        if isinstance(pretrained, str):
+            weights = _weights_file(pretrained)
+        size = {} if "resnet" in full else {"img_size": bins}
+        network = _timm_model(full, weights, in_chans=channels, **size)
+        width = int(network.num_features)
+        if isinstance(pretrained, str):
+            _refuse_foreign(network, Path(pretrained), name)
+    return network, width
+
+
+def _timm_model(name: str, weights: Path | None, **options: int) -> nn.Module:
+    # timm adapts the first layer to the number of channels; the file is always safetensors.
+    source = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
+    try:
+        return timm.create_model(name, num_classes=0, **options, **source)
+    except TypeError:  # this family takes images of any size and knows no img_size
+        options.pop("img_size", None)
+        return timm.create_model(name, num_classes=0, **options, **source)
+
+
+def fetch_weights(name: str) -> Path:
+    """Return the local path of a timm model's published weights, fetched from the hub if need be.
+
+    Raises InputError where the hub cannot be reached or has no safetensors file: timm itself would
+    then fall back to a pickle.
+    """
+    config = timm.models.get_pretrained_cfg(name)
+    where = "no published weights" if config is None or not config.hf_hub_id else config.hf_hub_id
+    try:
+        if where == "no published weights":
+            raise FileNotFoundError(where)
+        return Path(hf_hub_download(where, "model.safetensors"))
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"The pretrained weights of {name} ({where}) cannot be reached: {type(error).__name__}. "
+            "Pass pretrained=False to train from scratch, or the path of a safetensors file of them."
+        ) from error
+
+
+def _weights_file(path: str) -> Path:
+    if not path.endswith(".safetensors") or not Path(path).exists():
+        raise InputError(f"pretrained must name an existing .safetensors file; it is {path!r}.")
+    return Path(path)
+
+
+def _refuse_foreign(network: nn.Module, path: Path, name: str) -> None:
+    # timm takes what fits of a file and passes over the rest without an error.
+    with safe_open(path, framework="pt") as file:
+        held = set(file.keys())
+    missing = [key for key, _ in network.named_parameters() if key not in held]
+    if missing:
+        raise InputError(
+            f"{path.name} holds the weights of another backbone than {name}: {len(missing)} of "
+            f"{len(list(network.parameters()))} are not in it ({', '.join(missing[:3])}, ...)."
+        )
+
+
+class Compact(nn.Module):
+    """A plain convolutional network for two CPU cores: diagrams to features [frame, width].
+
+    Space-to-depth first: a stride-1 convolution at full size would cost more than all the rest.
+    """
+
+    STEM = 4
+    WIDTHS = (64, 96, 128, 128)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.PixelUnshuffle(self.STEM)]
+        inputs = channels * self.STEM**2
+        for stage, width in enumerate(self.WIDTHS):
+            layers += [
+                nn.Conv2d(inputs, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            if 0 < stage < len(self.WIDTHS) - 1:
+                layers.append(nn.MaxPool2d(2))
+            inputs = width
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, diagrams: Tensor) -> Tensor:
+        return self.layers(diagrams).mean((2, 3))
+
+
+class JointLoss(nn.Module):
+    """The two tasks' losses and their sum, each task weighted by its learned uncertainty.
+
+    L = Lm / (2 sm^2) + Ls / (2 ss^2) + log(sm ss), with log s^2 as the parameters (Kendall, Gal
+    and Cipolla, CVPR 2018). The modulation's loss is cross-entropy; the SNR's is SmoothL1 in
+    steps of the grid for a regression head, cross-entropy for a classification head.
+    """
+
+    def __init__(self, snrs_db: Sequence[float]) -> None:
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.zeros(2))
+        self.register_buffer("snrs_db", torch.tensor(snrs_db, dtype=torch.float32))
+
+    def forward(
+        self, output: Output, modulation: Tensor, snr_db: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weighted sum and the two tasks' own losses, each a mean over the frames."""
+        of_modulation = F.cross_entropy(output.modulation.float(), modulation)
+        if output.snr.ndim == 1:
+            step = (self.snrs_db[1] - self.snrs_db[0]) if len(self.snrs_db) > 1 else 1.0
+            of_snr = F.smooth_l1_loss(output.snr.float() / step, snr_db / step)
+        else:
+            nearest = (snr_db.unsqueeze(1) - self.snrs_db).abs().argmin(1)
+            of_snr = F.cross_entropy(output.snr.float(), nearest)
+        losses = torch.stack([of_modulation, of_snr])
+        total = (losses * torch.exp(-self.log_variance) / 2 + self.log_variance / 2).sum()
+        return total, of_modulation, of_snr

@@ -1,0 +1,52 @@
+"""Runs: one folder an execution of a notebook, with what went in and what came out.
+
+``runs/<UTC time>-<notebook>-<name>/`` holds ``run.json`` (status, parameters, commit, seeds,
+versions, hardware), ``metrics.json``, ``history.csv``, ``predictions.npz``, ``figures/``,
+``tables/`` and ``notebook.ipynb`` as executed. A notebook writes it with ``run = start(...)``,
+``run.save_*(...)``, ``run.finish()``; ``execute`` runs a notebook strictly with papermill;
+``find`` reads a run back; ``runs/RUNLOG.md`` is written anew from the folders at every end.
+
+A run is alive exactly while a process holds the lock on its ``.lock``: the system drops the lock
+on any death, so a run that says "running" and whose lock is free is shown as crashed.
+"""
+
+from modsnr.runs.execution import NotCompletedError, execute, reproduce
+from modsnr.runs.log import OVERVIEW, overview, write_runlog
+from modsnr.runs.parameters import (
+    Parameter,
+    Profile,
+    Step,
+    check,
+    load_profile,
+    parameters,
+    parse_text,
+    root,
+    store,
+)
+from modsnr.runs.records import Record, Status, find, measured, records
+from modsnr.runs.under_way import Run, start
+
+__all__ = [
+    "OVERVIEW",
+    "NotCompletedError",
+    "Parameter",
+    "Profile",
+    "Record",
+    "Run",
+    "Status",
+    "Step",
+    "check",
+    "execute",
+    "find",
+    "load_profile",
+    "measured",
+    "overview",
+    "parameters",
+    "parse_text",
+    "records",
+    "reproduce",
+    "root",
+    "start",
+    "store",
+    "write_runlog",
+]

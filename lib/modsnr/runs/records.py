@@ -1,0 +1,204 @@
+"""Runs read back from their folders."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from modsnr import InputError
+from modsnr.runs.parameters import (
+    _known,
+    root,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned", "crashed"]
+FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
+
+
+class Record(BaseModel, frozen=True, extra="ignore"):
+    """A run as its folder tells it; ``run.json`` is this without the folder."""
+
+    folder: Path = Field(exclude=True)
+    id: str
+    notebook: str
+    name: str
+    status: Status
+    started: str
+    profile: str | None = None
+    parameters: dict[str, Any] = {}
+    changed: list[str] = []
+    command: str = ""
+    git: dict[str, Any] | None = None
+    seeds: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    hardware: dict[str, Any] = {}
+    wall_seconds: float | None = None
+    parents: list[str] = []
+    data: dict[str, str] | None = None
+    note: str = ""
+    error: str | None = None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Record:
+        """Return the run in ``folder``; "crashed" if it says running and no process holds it."""
+        record = _read(Path(folder))
+        if record.status == "running" and not _held(record.folder):
+            # It may have ended between the two looks: its last word counts.
+            record = _read(Path(folder))
+            if record.status == "running":
+                gone = record.error or "the process ended without a word"
+                record = record.model_copy(update={"status": "crashed", "error": gone})
+        return record
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What ``save_metrics`` saved; empty if nothing was."""
+        path = self.folder / "metrics.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @property
+    def joint_accuracy(self) -> float | None:
+        """The main result, if the run has it."""
+        value = self.metrics.get("joint_accuracy")
+        return value.get("value") if isinstance(value, dict) else value
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """What ``save_history`` saved, one row an epoch."""
+        return self._csv("history.csv")
+
+    @property
+    def weights(self) -> Path:
+        """The path of the model's weights; InputError if the run left none."""
+        path = self.folder / "weights.safetensors"
+        if not path.exists():
+            raise InputError(f"run {self.id} has no weights here: train it again, or take another")
+        return path
+
+    def predictions(self) -> dict[str, np.ndarray]:
+        """Return the arrays that ``save_predictions`` saved."""
+        import numpy as np
+
+        with np.load(self._file("predictions.npz"), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def figure(self, name: str, kind: str = "png") -> Path:
+        """Return the path of a saved figure, ``kind`` "png" or "pdf"."""
+        return self._file(f"figures/{name}.{kind}")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return the table that ``save_table`` saved under ``name``."""
+        return self._csv(f"tables/{name}.csv")
+
+    def _csv(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_csv(self._file(name))
+
+    def _file(self, name: str) -> Path:
+        here = sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*.*"))
+        _known("file", name, here, of=f" of run {self.id}")
+        return self.folder / name
+
+    def _repr_markdown_(self) -> str:
+        return "\n".join([f"**{self.id}** {self.status}", "", *_results(self)])
+
+
+def records() -> list[Record]:
+    """Return all runs, newest first; a half-written folder is a crashed run, never an error."""
+    folders = [f for f in (root() / "runs").glob("*/") if FOLDER.fullmatch(f.name)]
+    return sorted(map(Record.load, folders), key=lambda r: (r.started, r.id), reverse=True)
+
+
+def find(
+    reference: str,
+    *,
+    notebook: str | None = None,
+    profile: str | None = None,
+    status: str | None = "completed",
+) -> Record:
+    """Return the run with that id, else the latest of that name; ``status=None`` takes any.
+
+    Raises InputError with the nearest ids and names, or with the status of what there is.
+    """
+    wanted = {"notebook": notebook, "profile": profile}
+    known = [r for r in records() if all(v in (None, getattr(r, k)) for k, v in wanted.items())]
+    of = "".join(f" of {k} {v}" for k, v in wanted.items() if v)
+    _known("run", reference, [n for r in known for n in (r.id, r.name)], of)
+    named = [r for r in known if reference in (r.id, r.name)]
+    for record in named:
+        if status in (None, record.status):
+            return record
+    raise InputError(f"run {named[0].id}{of} is {named[0].status}, not {status}")
+
+
+def _read(folder: Path) -> Record:
+    """Return what ``run.json`` says, or what the folder's name says where it cannot be read."""
+    folder = folder.resolve()
+    try:
+        told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return Record.model_validate({**told, "folder": folder, "id": folder.name})
+    except (OSError, ValueError, TypeError):
+        parts = FOLDER.fullmatch(folder.name)
+        if not parts or not folder.is_dir():
+            raise InputError(f"{folder} is not the folder of a run") from None
+        t, notebook, name = parts.groups()
+        started = f"{t[:4]}-{t[4:6]}-{t[6:11]}:{t[11:13]}:{t[13:15]}.000Z"
+        told = {"id": folder.name, "notebook": notebook, "name": name, "started": started}
+        lost = "run.json is missing or unreadable"
+        return Record(folder=folder, status="running", error=lost, **told)
+
+
+def _held(folder: Path) -> bool:
+    """Whether a living process holds the run's lock.
+
+    A shared lock is tried, so that two who look at once do not take each other for the run.
+    """
+    try:
+        lock = os.open(folder / ".lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _results(run: Record) -> list[str]:
+    """Return the lines of a table of the run's main scalars, or none."""
+    rows = [[name, text] for name, value in run.metrics.items() if (text := measured(value))]
+    return [*_table(["metric", "value"], rows[:16]), ""] if rows else []
+
+
+def measured(value: Any) -> str:
+    """Return a number, with its interval if it has one, in four digits; "" for anything else."""
+    if isinstance(value, dict):
+        low, high = measured(value.get("low")), measured(value.get("high"))
+        return measured(value.get("value")) + (f" ({low} to {high})" if low and high else "")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.4g}" if is_number else ""
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
+
+
+def _cell(text: str) -> str:
+    """Return ``text`` on one line, with nothing in it that ends a table's cell."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,317 @@
+"""A run under way: its folder, what it saves, where it comes from."""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic_core import to_json
+
+from modsnr import InputError
+from modsnr.runs.log import _portable, _write, write_runlog
+from modsnr.runs.parameters import (
+    NAME,
+    _known,
+    _notebook,
+    _of,
+    check,
+    load_profile,
+    parameters,
+    root,
+)
+from modsnr.runs.records import (
+    Record,
+    Status,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+CODE = ("lib", "notebooks", "pyproject.toml", "requirements.lock")
+PACKAGES = (
+    *("modsnr", "numpy", "scipy", "scikit-learn", "pandas", "h5py", "numba", "torch"),
+    *("torchvision", "timm", "lightning", "captum", "matplotlib", "papermill", "ipykernel"),
+)
+
+
+class Run:
+    """A run under way: what it saves goes to its folder, each file whole or not at all."""
+
+    def __init__(self, record: Record):
+        self.record = record
+        self.folder, self.id, self.parameters = record.folder, record.id, record.parameters
+        self._closed = False
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Add ``metrics`` to metrics.json; numpy becomes JSON, NaN and infinity become null."""
+        merged = self.record.metrics | metrics
+        # What JSON does not know is numpy's or torch's.
+        text = to_json(merged, indent=1, inf_nan_mode="null", fallback=lambda value: value.tolist())
+        _write(self.folder / "metrics.json", text + b"\n")
+
+    def save_history(self, rows: pd.DataFrame) -> None:
+        """Write history.csv, one row an epoch."""
+        _write(self.folder / "history.csv", rows.to_csv(index=False))
+
+    def save_predictions(self, **arrays: Any) -> None:
+        """Write predictions.npz; InputError for an array of objects, which only pickle can keep."""
+        import numpy as np
+
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
+            raise InputError(f"predictions {', '.join(objects)} hold objects, not numbers or text")
+        np.savez_compressed(buffer := io.BytesIO(), **arrays)
+        _write(self.folder / "predictions.npz", buffer.getvalue())
+
+    def save_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write tables/NAME.csv."""
+        _write(self.folder / "tables" / f"{_name(name)}.csv", table.to_csv(index=False))
+
+    def save_figure(self, name: str, figure: Figure) -> Figure:
+        """Write figures/NAME.pdf and NAME.png, to the same bytes each time; return the figure."""
+        import matplotlib as mpl
+
+        constant = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}}
+        constant["png"] = {"Software": None}
+        for kind, metadata in constant.items():
+            with mpl.rc_context({"savefig.bbox": "standard"}):
+                figure.savefig(buffer := io.BytesIO(), format=kind, dpi=200, metadata=metadata)
+            _write(self.folder / "figures" / f"{_name(name)}.{kind}", buffer.getvalue())
+        return figure
+
+    def set_data(self, name: str, sha256: str) -> None:
+        """Record the data that the run works on."""
+        self._update(data={"name": name, "sha256": sha256})
+
+    def add_parents(self, *parents: str | Record) -> None:
+        """Record runs that this one rests on, by id or as read back."""
+        ids = [parent.id if isinstance(parent, Record) else parent for parent in parents]
+        self._update(parents=list(dict.fromkeys([*self.record.parents, *ids])))
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person watches, in JupyterLab, and progress bars are seen to move."""
+        return "JPY_SESSION_NAME" in os.environ
+
+    def finish(self, status: Status = "completed") -> Record:
+        """End the run with ``status``, renew RUNLOG.md and return the run read back."""
+        _known("status of an ended run", status, [s for s in get_args(Status) if s != "running"])
+        self._closed = True
+        return self._end(status, None)
+
+    def _update(self, **changes: Any) -> None:
+        self.record = self.record.model_copy(update=changes)
+        _store(self.record)
+
+    def _end(self, status: str, error: str | None) -> Record:
+        self.record = _end(self.record, status, error)
+        return self.record
+
+    def _after_cell(self, result: Any) -> None:
+        """IPython's hook: a cell that raises ends the run, unless it finished before.
+
+        In JupyterLab the cell may be mended and the run go on: ``finish`` has the last word.
+        """
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None and not self._closed:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            status = getattr(error, "run_status", status)  # training.Diverged says diverged
+            self._end(status, f"{type(error).__name__}: {error}".removesuffix(": "))
+
+    def _at_exit(self, executed: Path | None) -> None:
+        """The kernel's last act where no ``execute`` waits for it."""
+        if executed and executed.exists():
+            _write(self.folder / "notebook.ipynb", _portable(executed.read_text(encoding="utf-8")))
+        if self.record.status == "running":
+            self._end("failed" if executed else "interrupted", "ended without run.finish()")
+
+
+_current: Run | None = None
+
+
+def start(notebook: str, scope: dict[str, Any], parents: Sequence[str | Record] = ()) -> Run:
+    """Return the run that this notebook makes; ``scope`` is its ``globals()``.
+
+    The declared parameters are taken out of ``scope`` and checked. Plain papermill only warns of
+    a misspelt one, which is then just one more literal in ``scope``: it is refused here, with
+    InputError and before any folder is made.
+    """
+    global _current
+    declared = parameters(notebook)
+    literals = (int, float, str, list, tuple, dict, type(None))
+    # Once a run was started here (JupyterLab), the notebook's own variables are in scope too.
+    for name, value in scope.items() if _current is None else ():
+        if isinstance(value, literals) and not name.startswith("_") and name not in ("In", "Out"):
+            _known("parameter", name, declared, of=f" of {notebook}")
+    values = check(notebook, {name: scope[name] for name in declared if name in scope})
+    if _current is not None:
+        if _current.record.status == "running":
+            _current._end("interrupted", "started anew in the same kernel")
+        _current._closed = True
+    # Taken out of the environment: only one run, and no child process, may adopt the folder.
+    adopted = os.environ.pop("MODSNR_RUN_FOLDER", None)
+    if adopted:
+        run = Run(Record.load(adopted))
+        if run.record.notebook != notebook:
+            raise InputError(f"runs.start({notebook!r}) in the notebook {run.record.notebook}")
+    else:
+        # The lock is never closed: it is free once this process is gone, and not before.
+        run = Run(_make(notebook, values, os.environ.get("MODSNR_PROFILE") or None)[0])
+    run._update(hardware=_hardware())
+    run.add_parents(*parents)
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell:
+        shell.events.register("post_run_cell", run._after_cell)
+        if not adopted:
+            atexit.register(run._at_exit, _papermill_output())
+    _current = run
+    return run
+
+
+def _make(notebook: str, values: dict[str, Any], profile: str | None) -> tuple[Record, int]:
+    """Make a run's folder; return its record and the open lock, which lives as the process does."""
+    notebook = _notebook(notebook).stem
+    now = datetime.now(UTC)
+    defaults = check(notebook, {})
+    told = {
+        "notebook": notebook,
+        "status": "running",
+        "started": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "profile": profile,
+        "parameters": values,
+        "changed": [n for n, v in values.items() if v != defaults[n] and n not in ("name", "note")],
+        "command": _command(notebook, values, profile),
+        "git": _git(),
+        "seeds": {n: v for n, v in values.items() if n == "seed" or n.endswith("_seed")},
+        "versions": _versions(),
+        "hardware": _hardware(),
+        "name": values.get("name", "run"),
+        "note": values.get("note", ""),
+    }
+    folder = _reserve(f"{now:%Y%m%dT%H%M%SZ}-{notebook}-{told['name']}")
+    lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    record = Record(folder=folder, id=folder.name, **told)
+    _store(record)
+    return record, lock
+
+
+def _reserve(id: str) -> Path:
+    """Make and return a new folder of that id, with -2, -3, ... if another run has it."""
+    number = 1
+    while True:
+        folder = root() / "runs" / (id if number == 1 else f"{id}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def _end(record: Record, status: str, error: str | None) -> Record:
+    """Store the end of a run, renew RUNLOG.md and return the record."""
+    wall = (datetime.now(UTC) - datetime.fromisoformat(record.started)).total_seconds()
+    ended = {"status": status, "error": error, "wall_seconds": round(wall, 1)}
+    record = record.model_copy(update=ended | {"hardware": record.hardware | _hardware()})
+    _store(record)
+    # Nobody asks for the lock of a run that ended, and a run that is committed needs none.
+    (record.folder / ".lock").unlink(missing_ok=True)
+    write_runlog()
+    return record
+
+
+def _store(record: Record) -> None:
+    _write(record.folder / "run.json", _portable(record.model_dump_json(indent=1)) + "\n")
+
+
+def _name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise InputError(f"a name has letters, digits, '.', '_' and '-' only, not {name!r}")
+    return name
+
+
+def _command(notebook: str, values: dict[str, Any], profile: str | None) -> str:
+    """Return the command line that makes this run again."""
+    base = check(notebook, _of(load_profile(profile) if profile else None, notebook))
+    words = ["modsnr", "run", notebook, *(["--profile", profile] if profile else [])]
+    for name, value in values.items():
+        if value != base[name]:
+            option = [f"--{name}"] if name in ("name", "note") else ["-p", name]
+            words += [*option, value if isinstance(value, str) else json.dumps(value)]
+    return shlex.join(words)
+
+
+def _git() -> dict[str, Any] | None:
+    """Return the commit and whether code differs from it; None where there is no repository."""
+    git = ["git", "--no-optional-locks", "-C", str(root())]
+
+    def ask(*words: str) -> str:
+        return subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+
+    try:
+        commit = ask("rev-parse", "HEAD").strip()
+        return {"commit": commit, "dirty": bool(ask("status", "--porcelain", "--", *CODE))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    installed = {}
+    for package in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            installed[package] = importlib.metadata.version(package)
+    return {"python": platform.python_version()} | installed
+
+
+def _hardware() -> dict[str, Any]:
+    """Return processor, cores, memory and, if this process has torch loaded, the GPUs."""
+    import psutil
+
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
+    hardware: dict[str, Any] = {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+    }
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        gpus = range(torch.cuda.device_count())
+        hardware["gpus"] = [torch.cuda.get_device_name(number) for number in gpus]
+    return hardware
+
+
+def _papermill_output() -> Path | None:
+    """Return the notebook that our parent writes, if that is plain papermill; else None.
+
+    Papermill tells a kernel nothing of it, so its command line is read. Its ``--cwd`` moves the
+    process: then the shell's folder is where the path begins.
+    """
+    import psutil
+
+    try:
+        parent = psutil.Process(os.getppid())
+        words, folders = parent.cmdline(), (parent.cwd(), parent.environ().get("PWD", ""))
+    except psutil.Error:
+        return None
+    notebooks = [word for word in words if word.endswith(".ipynb")]
+    if len(notebooks) < 2 or "papermill" not in [Path(word).name for word in words]:
+        return None
+    paths = (Path(folder, notebooks[1]) for folder in folders)
+    return next((path for path in paths if path.exists()), None)

@@ -1,0 +1,157 @@
+"""The command says in one line what is wrong, and starts fast."""
+
+import json
+import subprocess
+import sys
+import types
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+import modsnr
+from modsnr import cli, runs
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A repository of one notebook, which is never executed, and one profile."""
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    monkeypatch.setattr("modsnr.runs.under_way._current", None)
+    source = 'name: str = "run"\nnote: str = ""\nepochs: int = 2\nrate: float = 1e-3'
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "notebooks" / "01_work.ipynb")
+    profile = "description: d\npipeline: [{notebook: 01_work}, {notebook: 01_work, name: b}]"
+    (tmp_path / "notebooks" / "profiles" / "quick.yaml").write_text(profile)
+    return tmp_path
+
+
+@pytest.fixture
+def executed(house, monkeypatch):
+    """The list of what was asked of ``runs.execute``; each run ends as the list's first says."""
+    asked = []
+
+    def execute(notebook, *, profile=None, parameters=None, name=None, echo=None):
+        asked.append((notebook, profile, parameters, name))
+        run = runs.start(notebook, {"name": name or "run"})
+        run.save_metrics({"joint_accuracy": 0.5})
+        return run.finish(statuses.pop(0) if statuses else "completed")
+
+    statuses = []
+    monkeypatch.setattr(runs, "execute", execute)
+    monkeypatch.setattr("modsnr.runs.execution.execute", execute)
+    return types.SimpleNamespace(asked=asked, statuses=statuses)
+
+
+def call(*words):
+    return CliRunner().invoke(cli.main, words)
+
+
+def test_help_needs_none_of_the_heavy_packages():
+    script = (
+        "import sys\nfrom modsnr.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'papermill', 'matplotlib', 'pandas', 'numpy', 'IPython', 'nbformat'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "reproduce" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("run", "01_wok"), "no notebook is called '01_wok'; did you mean '01_work'?"),
+        (("run", "01_work", "-p", "epoch", "1"), "did you mean 'epochs'?"),
+        (("run", "01_work", "-p", "epochs", "many"), "given 'many' (str), expected int"),
+        (("run", "01_work", "-p", "epochs", "1", "-p", "epochs", "2"), "is given twice"),
+        (("run", "01_work", "--name", "a b"), "a run's name has letters"),
+        (("run", "01_work", "--profile", "quik"), "did you mean 'quick'?"),
+        (("reproduce", "--profile", "none"), "no profile is called 'none'"),
+        (("runs", "show", "x"), "no run is called 'x'; known: none"),
+    ],
+)
+def test_input_that_cannot_be_used_is_one_line_and_exit_code_2(house, words, complaint):
+    result = call(*words)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (house / "runs").exists()
+
+
+def test_run_hands_on_typed_values(executed):
+    result = call("run", "01_work", "-p", "rate", "-1e-3", "--name", "n", "--note", "why")
+    assert result.exit_code == 0, result.output
+    assert executed.asked == [("01_work", None, {"rate": -0.001, "note": "why"}, "n")]
+    assert result.stdout.rstrip().endswith("01_work-n completed")
+
+
+@pytest.mark.parametrize(("status", "code"), [("failed", 1), ("interrupted", 130)])
+def test_a_run_that_does_not_complete_is_told_by_the_exit_code(executed, status, code):
+    executed.statuses.append(status)
+    assert call("run", "01_work").exit_code == code
+
+
+def test_an_interrupt_is_exit_code_130(house, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "execute", interrupted)
+    assert call("run", "01_work").exit_code == 130
+
+
+@pytest.fixture
+def paper(monkeypatch, tmp_path):
+    """The list of profiles that a paper was asked of."""
+    asked = []
+
+    def build(profile=None):
+        asked.append(profile)
+        return tmp_path / "PAPER.pdf"
+
+    module = types.ModuleType("modsnr.paper")
+    module.build = build
+    monkeypatch.setitem(sys.modules, "modsnr.paper", module)
+    monkeypatch.setattr(modsnr, "paper", module, raising=False)
+    return asked
+
+
+def test_reproduce_runs_the_pipeline_and_ends_with_the_path_of_the_paper(executed, paper, tmp_path):
+    result = call("reproduce")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [name for *_, name in executed.asked] == ["run", "b"]
+    assert lines[1].startswith("step 2 of 2: 01_work (b) completed, ")
+    assert lines[1].endswith("joint accuracy 0.5")
+    assert lines[-1] == str(tmp_path / "PAPER.pdf")
+    assert paper == ["quick"]
+
+
+def test_reproduce_stops_at_the_first_run_that_does_not_complete(executed, paper):
+    executed.statuses.append("diverged")
+    result = call("reproduce")
+    assert result.exit_code == 1
+    assert "step 1 of 2: 01_work (run) diverged" in result.stderr
+    assert len(executed.asked) == 1
+    assert paper == []
+
+
+def test_paper_is_made_of_the_profile_that_is_asked_for(house, paper):
+    assert call("paper").exit_code == 0
+    assert call("paper", "--profile", "smoke").exit_code == 0
+    assert paper == [None, "smoke"]
+
+
+def test_runs_are_listed_shown_and_logged(executed):
+    call("run", "01_work", "--name", "first")
+    listed = call("runs").stdout.splitlines()
+    assert listed[0].split()[:3] == ["run", "notebook", "name"]
+    assert listed[1].split()[1:4] == ["01_work", "first", "completed"]
+    record = runs.find("first")
+    for called in (record.id, f"runs/{record.id}", "first"):
+        shown = call("runs", "show", called).stdout
+        assert json.loads(shown[: shown.rindex("}") + 1])["id"] == record.id
+        assert "joint_accuracy: 0.5" in shown
+    assert call("runs", "log").stdout.strip().endswith("runs/RUNLOG.md")

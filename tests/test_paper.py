@@ -1,0 +1,413 @@
+"""The paper follows its runs, and nothing but its runs."""
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import yaml
+from modsnr import InputError, paper
+
+REPOSITORY = Path(__file__).parents[1]
+HEADER = "---\ntitle: A test\nauthor: Nobody\nabstract: Nothing.\n---\n\n# Body\n\n"
+PROSE = """\
+Joint accuracy is {{joint}} ({{interval}}) after {{minutes}} minutes, against {{const:study}}
+[@kendall2018multi]. See @fig:views, @tbl:published, @tbl:runs and @eq:unit of 16QAM by ResNet50.
+
+$$ x^2 = 1 $$ {#eq:unit}
+
+![A caption with {{joint}}.](figures/views.pdf){#fig:views}
+
+::: {#tbl:published .wide}
+{{table:published}}
+
+What was published.
+:::
+
+::: {#tbl:runs}
+{{table:runs}}
+
+The runs.
+:::
+"""
+SOURCES = {
+    "runs": {"evaluation": {"notebook": "03_evaluation", "name": "evaluation", "run": None}},
+    "numbers": {
+        "joint": {"run": "evaluation", "key": "models/ours/joint/value", "format": "{:.1%}"},
+        "interval": {
+            "run": "evaluation",
+            "key": "models/ours/joint",
+            "format": "{low:.1f} to {high:.1f}",
+            "scale": 100,
+        },
+        "minutes": {
+            "run": "evaluation",
+            "source": "run",
+            "key": "wall_seconds",
+            "format": "{:.0f}",
+            "scale": 1 / 60,
+        },
+    },
+    "tables": {
+        "published": {
+            "run": "evaluation",
+            "table": "published",
+            "columns": {"what": "Quantity", "share": "Ours"},
+            "formats": {"share": "{:.1%}"},
+        }
+    },
+    "figures": {"views": {"run": "evaluation", "figure": "views"}},
+    "constants": {"study": {"value": 0.4865, "format": "{:.2%}", "source": "the study"}},
+}
+METRICS = {"models": {"ours": {"joint": {"value": 0.5, "low": -0.25, "high": 0.75}}, "bad": None}}
+
+
+class House:
+    """A small repository with a paper and runs, in a folder of the test."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.paper = root, root / "paper"
+        self.paper.mkdir()
+        shutil.copy(REPOSITORY / "paper" / "template.typ", self.paper)
+        bibliography = (REPOSITORY / "paper" / "references.bib").read_text("utf-8").split("\n@")
+        (entry,) = (entry for entry in bibliography if "{kendall2018multi," in entry)
+        self.bibliography = f"@{entry}"
+        self.write()
+
+    def write(self, prose: str = PROSE, **changes) -> None:
+        sources = SOURCES | changes
+        (self.paper / "references.bib").write_text(self.bibliography, encoding="utf-8")
+        (self.paper / "PAPER.md").write_text(HEADER + prose, encoding="utf-8")
+        (self.paper / "sources.yaml").write_text(
+            yaml.safe_dump(sources, sort_keys=False), encoding="utf-8"
+        )
+
+    def run(self, hour: int = 1, *, joint: float = 0.5, **changes) -> str:
+        """Write the folder of a run and return its id."""
+        names = {"notebook": "03_evaluation", "name": "evaluation"} | changes
+        facts = {
+            "id": f"20240102T{hour:02}0000Z-{names['notebook']}-{names['name']}",
+            "profile": "study",
+            "status": "completed",
+            "git": {"commit": "0123456789abcdef", "dirty": False},
+            "started": f"2024-01-02T{hour:02}:00:00+00:00",
+            "wall_seconds": 120.0,
+        } | names
+        folder = self.root / "runs" / facts["id"]
+        for part in ("figures", "tables"):
+            (folder / part).mkdir(parents=True)
+        metrics = json.loads(json.dumps(METRICS))
+        metrics["models"]["ours"]["joint"]["value"] = joint
+        (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+        (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+        (folder / "tables" / "published.csv").write_text(
+            f"what,left out,share\njoint,x,{joint}\nmodulation,x,-0.125\n", encoding="utf-8"
+        )
+        figure, axes = plt.subplots(figsize=(3, 2))
+        axes.plot([0, joint])
+        figure.savefig(folder / "figures" / "views.pdf")
+        plt.close(figure)
+        return facts["id"]
+
+    def canonical(self, **changes) -> str:
+        """Write a run and name it in the sources."""
+        identity = self.run(**changes)
+        entry = SOURCES["runs"]["evaluation"] | {"run": identity}
+        self.write(runs={"evaluation": entry})
+        return identity
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    return House(tmp_path)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def test_the_papers_own_prose_and_sources_agree(monkeypatch):
+    monkeypatch.delenv("MODSNR_ROOT", raising=False)
+    paper.check()
+
+
+def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(house):
+    for name in ("PAPER.md", "references.bib", "sources.yaml"):
+        shutil.copy(REPOSITORY / "paper" / name, house.paper)
+    sources = paper.Sources.model_validate(yaml.safe_load((house.paper / name).read_text("utf-8")))
+    for hour, (alias, run) in enumerate(sources.runs.items()):
+        identity = house.run(hour, profile="quick", notebook=run.notebook, name=run.name)
+        folder = house.root / "runs" / identity
+        metrics: dict = {}
+        for number in sources.numbers.values():
+            if number.run == alias:
+                *parents, leaf = number.key.split("/")
+                place = metrics
+                for parent in parents:
+                    place = place.setdefault(parent, {})
+                interval = {"value": 0.5, "low": 0.25, "high": 0.75}
+                place.setdefault(leaf, interval if "{value" in number.format else 0.5)
+                if "{low" in number.format:
+                    place[leaf] = interval
+        (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+        for figure in sources.figures.values():
+            if figure.run == alias and figure.figure != "views":
+                shutil.copy(
+                    folder / "figures" / "views.pdf", folder / f"figures/{figure.figure}.pdf"
+                )
+    assert paper.build("quick").read_bytes().startswith(b"%PDF")
+
+
+def test_what_typst_cannot_set_is_refused(house):
+    house.canonical()
+    with (house.paper / "PAPER.md").open("a", encoding="utf-8") as prose:
+        prose.write("\n\n$$ x = y $$ {#eq:unit}\n")
+    with pytest.raises(InputError, match=r"typst cannot set .*PAPER\.pdf.*eq:unit"):
+        paper.build()
+
+
+def test_two_builds_from_the_same_runs_give_the_same_bytes(house):
+    house.canonical()
+    pdf = paper.build()
+    assert pdf == house.paper / "PAPER.pdf"
+    assert pdf.read_bytes().startswith(b"%PDF")
+    first = contents(house.paper)
+    shutil.rmtree(house.paper / "figures")
+    pdf.unlink()
+    paper.build()
+    assert contents(house.paper) == first
+
+
+def test_the_papers_date_is_that_of_its_newest_run(house):
+    house.canonical()
+    assert b"(D:20240102000000Z)" in paper.build().read_bytes()
+
+
+def test_numbers_are_recorded_with_the_run_and_key_they_come_from(house):
+    identity = house.canonical()
+    paper.build()
+    record = yaml.safe_load((house.paper / "numbers.yaml").read_text("utf-8"))
+    assert record["runs"] == {"evaluation": identity}
+    assert record["numbers"]["joint"] == {
+        "printed": "50.0%",
+        "value": 0.5,
+        "run": identity,
+        "key": "models/ours/joint/value",
+    }
+    assert record["numbers"]["interval"]["printed"] == "−25.0 to 75.0"
+    assert record["numbers"]["minutes"]["printed"] == "2"
+    assert record["constants"] == {"study": {"printed": "48.65%", "source": "the study"}}
+
+
+def test_an_interval_is_printed_as_its_value_unless_its_bounds_are_named(house):
+    house.run(profile="quick")
+    house.write(
+        numbers=SOURCES["numbers"]
+        | {"joint": {"run": "evaluation", "key": "models/ours/joint", "format": "{:.0%}"}}
+    )
+    record = yaml.safe_load((paper.build("quick").parent / "numbers.yaml").read_text("utf-8"))
+    assert record["numbers"]["joint"]["printed"] == "50%"
+
+
+def test_tables_select_title_and_print_the_columns_of_the_run(house):
+    house.canonical()
+    paper.build()
+    with (house.paper / "tables" / "published.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["Quantity", "Ours"], ["joint", "50.0%"], ["modulation", "−12.5%"]]
+
+
+def test_figures_that_no_longer_belong_are_removed(house):
+    house.canonical()
+    stale = house.paper / "figures" / "old.pdf"
+    stale.parent.mkdir()
+    stale.touch()
+    paper.build()
+    assert [path.name for path in stale.parent.iterdir()] == ["views.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"git": {"commit": "0123456789", "dirty": True}}, "dirty"),
+        ({"profile": "smoke"}, "smoke profile"),
+        ({"status": "failed"}, "failed, not completed"),
+        ({"git": None}, "dirty"),
+        ({"notebook": "02_training"}, "missing under runs/, or of another name"),
+    ],
+)
+def test_the_paper_refuses_runs_that_prove_nothing(house, changes, reason):
+    identity = house.canonical(**changes)
+    with pytest.raises(InputError, match=f"{identity} is .*{reason}"):
+        paper.build()
+    assert not (house.paper / "numbers.yaml").exists()
+
+
+def test_the_paper_refuses_a_missing_run(house):
+    identity = house.canonical()
+    shutil.rmtree(house.root / "runs" / identity)
+    with pytest.raises(InputError, match=f"'evaluation'.*{identity} is missing"):
+        paper.build()
+
+
+def test_the_paper_refuses_an_alias_without_canonical_run(house):
+    house.run()
+    with pytest.raises(InputError, match=r"'evaluation'.*no canonical run"):
+        paper.build()
+
+
+def test_a_draft_takes_the_latest_completed_run_of_its_profile(house):
+    house.run(1, joint=0.1, profile="quick")
+    latest = house.run(2, joint=0.2, profile="quick", git={"commit": "0" * 40, "dirty": True})
+    house.run(3, joint=0.3, profile="quick", status="failed")
+    house.run(4, joint=0.4, profile="study")
+    pdf = paper.build("quick")
+    assert pdf == house.paper / "build" / "quick" / "PAPER.pdf"
+    record = yaml.safe_load((pdf.parent / "numbers.yaml").read_text("utf-8"))
+    assert record["runs"] == {"evaluation": latest}
+    assert record["numbers"]["joint"]["printed"] == "20.0%"
+
+
+def test_a_draft_leaves_the_committed_paper_untouched_and_differs_from_it(house):
+    house.canonical(profile="quick")
+    committed = paper.build().read_bytes()
+    before = contents(house.paper)
+    draft = paper.build("quick").read_bytes()
+    after = {name: value for name, value in contents(house.paper).items() if "build" not in name}
+    assert after == before
+    assert draft != committed
+
+
+def test_a_draft_names_the_run_that_it_lacks(house):
+    house.run()
+    with pytest.raises(InputError, match=r"03_evaluation, evaluation.*no completed run.*'quick'"):
+        paper.build("quick")
+
+
+def test_runs_of_different_origin_are_not_mixed(house):
+    older = house.run(1, profile="quick", name="constellation", notebook="02_training")
+    identity = house.run(2, profile="quick", parents=[older])
+    with pytest.raises(InputError, match=f"{identity}, rests on {older}, which is none of"):
+        paper.build("quick")
+
+
+def test_a_profile_cannot_lead_out_of_the_build_folder(house):
+    with pytest.raises(InputError, match="not the name of a profile"):
+        paper.build("../figures")
+
+
+@pytest.mark.parametrize(
+    ("added", "fault"),
+    [
+        ("It is {{unheard}}.", r"\{\{unheard\}\} is not in sources.yaml"),
+        ("It is {{const:unheard}}.", r"\{\{const:unheard\}\} is not in sources.yaml"),
+        ("It is 48.65 by hand.", "'48.65' .* typed by hand"),
+        ("It is **51%** by hand.", "'51%' .* typed by hand"),
+        ("It takes 12ms by hand.", "typed by hand"),
+        ("It falls by -3 by hand.", "typed by hand"),
+        ("It has 1,024 samples.", "'1,024' .* typed by hand"),
+        ("| a |\n|---|\n| 0.5 |\n", "'0.5' .* typed by hand"),
+        (r"It is $48.65\,\%$ by formula.", "'48.65' stands in the formula"),
+        ("It is $x = {{joint}}$.", "stands in the formula"),
+        ("It is known [@unheard2020].", r"\[@unheard2020\] is not in references.bib"),
+        ("As @fig:unheard shows.", "@fig:unheard refers to nothing"),
+        ("![Cap.](figures/views.pdf){#fig:again}", "fig:again is not referred to"),
+        ("![Cap.](figures/views.pdf)", r"a figure without label, .*views.pdf"),
+        ("![Cap.](figures/other.pdf){#fig:o} @fig:o", "figures/other.pdf must stand alone"),
+        ("![C.](figures/other.pdf){#fig:o}\n\n@fig:o", "figures/other.pdf is no figure"),
+        ("In a line: {{table:published}} it is.", None),
+    ],
+)
+def test_prose_that_disagrees_with_its_sources_is_refused(house, added, fault):
+    house.write(PROSE + "\n\n" + added)
+    if fault is None:
+        house.write(PROSE.replace("\n{{table:published}}\n", "\nIn a line {{table:published}}\n"))
+        fault = "must stand alone in a block"
+    with pytest.raises(InputError, match=fault):
+        paper.check()
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "Both 16QAM and 128APSK, ResNet50, DVB-S2X, `0.5`, $x_1 + 2$.",
+        "A page [see the 2nd](https://example.org/48.65).",
+        "```\nx = 48.65\n```",
+    ],
+)
+def test_names_code_formulas_and_links_may_hold_digits(house, harmless):
+    house.write(PROSE + "\n\n" + harmless)
+    paper.check()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "fault"),
+    [
+        ("numbers", "joint", "spare of sources.yaml is not used"),
+        ("constants", "study", "const:spare of sources.yaml is not used"),
+        ("tables", "published", "table:spare of sources.yaml is not used"),
+        ("figures", "views", "figures/spare.pdf of sources.yaml is not shown"),
+        ("runs", "evaluation", "run spare of sources.yaml is not used"),
+    ],
+)
+def test_a_source_that_nothing_uses_is_refused(house, part, name, fault):
+    house.write(**{part: SOURCES[part] | {"spare": SOURCES[part][name]}})
+    with pytest.raises(InputError, match=fault):
+        paper.check()
+
+
+def test_an_unused_entry_of_the_bibliography_is_refused(house):
+    house.bibliography += "\n@misc{spare2020, title = {Spare}}\n"
+    house.write()
+    with pytest.raises(InputError, match=r"spare2020 of references.bib is not cited"):
+        paper.check()
+
+
+def test_an_unknown_key_of_the_sources_is_refused(house):
+    house.write(numbers=SOURCES["numbers"] | {"joint": {"run": "evaluation", "kye": "x"}})
+    with pytest.raises(InputError, match=r"numbers\.joint\.kye"):
+        paper.check()
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            {"key": "models/theirs/joint"},
+            "has no models/theirs/joint; .* theirs, ours, bad",
+        ),
+        ({"key": "models/ours/joint/value/x"}, "has no models/ours/joint/value/x"),
+        ({"key": "models/bad"}, "models/bad of .* is None"),
+        ({"key": "models/ours"}, "cannot be printed as '{:.1%}'"),
+        ({"key": "models/ours", "scale": 100}, "no number to be scaled"),
+        ({"key": "models/ours/joint", "format": "{median}"}, "cannot be printed as '{median}'"),
+    ],
+)
+def test_a_number_that_a_run_does_not_hold_is_named_with_run_and_key(house, change, fault):
+    identity = house.run(profile="quick")
+    numbers = SOURCES["numbers"] | {"joint": SOURCES["numbers"]["joint"] | change}
+    house.write(numbers=numbers)
+    with pytest.raises(InputError, match=f"{fault}") as caught:
+        paper.build("quick")
+    assert identity in str(caught.value)
+
+
+def test_a_figure_or_column_that_a_run_does_not_hold_is_named(house):
+    identity = house.run(profile="quick")
+    house.write(tables={"published": SOURCES["tables"]["published"] | {"columns": {"who": "Who"}}})
+    with pytest.raises(InputError, match=r"published\.csv of .* has no column \['who'\]"):
+        paper.build("quick")
+    house.write()
+    (house.root / "runs" / identity / "figures" / "views.pdf").unlink()
+    with pytest.raises(
+        InputError, match=rf"no file of run {identity} is called 'figures/views\.pdf'"
+    ):
+        paper.build("quick")

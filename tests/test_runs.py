@@ -1,0 +1,587 @@
+"""A run leaves a folder that tells the truth, whatever becomes of its process."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from modsnr import InputError, runs
+
+PARAMETERS = """\
+from typing import Literal
+name: str = "run"  # what the run is called
+note: str = ""
+epochs: int = 2  # passes over the training frames
+rate: float = 1e-3  # step of the optimiser
+pretrained: bool = False
+snr_head: Literal["regression", "classification"] = "regression"
+views: list[str] = ["constellation"]
+resume: str | None = None
+seed: int = 7
+split_seed = 11
+ending: Literal["well", "error", "mute", "death", "sleep", "diverged"] = "well"
+"""
+START = 'import os, sys, time\nfrom modsnr import runs\nrun = runs.start("01_work", globals())'
+WORK = """\
+print("at work", flush=True)
+run.save_metrics({"joint_accuracy": 0.5, "executable": sys.executable, "seen": views})
+if ending == "error":
+    raise ValueError("too much | noise")
+if ending == "death":
+    os.kill(os.getpid(), 9)
+if ending == "sleep":
+    time.sleep(60)
+"""
+FINISH = 'if ending != "mute":\n    run.finish("diverged" if ending == "diverged" else "completed")'
+PROFILE = """\
+description: small
+notebooks:
+  01_work: {rate: 1e-2, epochs: 1}
+pipeline:
+  - {notebook: 01_work, name: first, parameters: {seed: 1}}
+"""
+
+
+def build(root, *, parameters=PARAMETERS, profile=PROFILE):
+    """Make a repository of one notebook and one profile in ``root``."""
+    cells = [
+        nbformat.v4.new_markdown_cell("# Does a run tell the truth?"),
+        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        *(nbformat.v4.new_code_cell(source) for source in (START, WORK, FINISH)),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    (root / "notebooks" / "profiles").mkdir(parents=True)
+    nbformat.write(notebook, root / "notebooks" / "01_work.ipynb")
+    (root / "notebooks" / "profiles" / "small.yaml").write_text(profile)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_fresh_kernel(monkeypatch):
+    monkeypatch.setattr("modsnr.runs.under_way._current", None)
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    return build(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_house(tmp_path_factory):
+    """A repository for the runs that need a kernel, with a strange python3 to be put first."""
+    root = build(tmp_path_factory.mktemp("house"))
+    strange = root / "jupyter" / "kernels" / "python3"
+    strange.mkdir(parents=True)
+    spec = {"argv": ["/bin/false"], "display_name": "strange", "language": "python"}
+    (strange / "kernel.json").write_text(json.dumps(spec))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield root
+
+
+def execute(root, **parameters):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(root / "jupyter"))
+        return runs.execute("01_work", parameters=parameters)
+
+
+def command(root, *words, **options):
+    """Start a command line in ``root``'s repository."""
+    tools = {
+        "modsnr": ["-c", "from modsnr.cli import main; main()"],
+        "papermill": ["-m", "papermill"],
+    }
+    words = [sys.executable, *tools[words[0]], *map(str, words[1:])]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    environment = {**os.environ, "MODSNR_ROOT": str(root)}
+    return subprocess.Popen(words, env=environment, cwd=root, **quiet, **options)
+
+
+def wait_for(condition, seconds=30):
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def begin(root, **scope):
+    values = {name: p.default for name, p in runs.parameters("01_work").items()}
+    return runs.start("01_work", values | scope)
+
+
+def sole_record():
+    (record,) = runs.records()
+    return record
+
+
+# --- Parameters ---------------------------------------------------------------------------------
+
+
+def test_parameters_are_read_with_type_default_and_unit(house):
+    declared = runs.parameters("01_work")
+    assert list(declared)[:4] == ["name", "note", "epochs", "rate"]
+    epochs = declared["epochs"]
+    assert (epochs.annotation, epochs.default) == ("int", 2)
+    assert epochs.comment == "passes over the training frames"
+    assert declared["split_seed"].annotation == "int"
+
+
+@pytest.mark.parametrize(
+    "line", ["x: int = 1 + 1", "x: int = len('a')", "import os", "x: complex = 1", "x: int = 'a'"]
+)
+def test_a_line_that_is_no_literal_is_refused_with_its_place(tmp_path, monkeypatch, line):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    build(tmp_path, parameters=f"epochs: int = 1\n{line}")
+    with pytest.raises(InputError, match="01_work, parameters, line 2"):
+        runs.parameters("01_work")
+
+
+def test_nothing_in_the_parameters_cell_is_executed(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    build(tmp_path, parameters="x: open('trace', 'w') = 1")
+    with pytest.raises(InputError, match="not a plain literal"):
+        runs.parameters("01_work")
+
+
+def test_values_are_laid_over_the_defaults(house):
+    values = runs.check("01_work", {"rate": 1, "views": ("a", "b")})
+    assert values["rate"] == 1.0
+    assert isinstance(values["rate"], float)
+    assert values["views"] == ["a", "b"]
+    assert values["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"epoch": 3}, "no parameter of 01_work is called 'epoch'; did you mean 'epochs'?.*seed"),
+        ({"epochs": "3"}, r"epochs of 01_work: given '3' \(str\), expected int"),
+        ({"epochs": True}, "given True"),
+        ({"rate": False}, "given False"),
+        ({"rate": float("nan")}, "given nan"),
+        ({"pretrained": 1}, "expected bool"),
+        ({"snr_head": "both"}, "expected Literal"),
+        ({"views": "constellation"}, r"expected list\[str\]"),
+        ({"resume": 3}, r"expected str \| None"),
+        ({"name": "a/b"}, "a run's name has letters"),
+    ],
+)
+def test_misspelt_and_ill_typed_values_are_refused_and_nothing_is_made(house, values, complaint):
+    with pytest.raises(InputError, match=complaint):
+        runs.execute("01_work", parameters=values)
+    with pytest.raises(InputError, match=complaint):
+        begin(house, **values)
+    assert not (house / "runs").exists()
+
+
+def test_an_unknown_notebook_is_refused_with_the_nearest(house):
+    with pytest.raises(InputError, match="no notebook is called '01_wrok'; did you mean '01_work'"):
+        runs.execute("01_wrok")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("note", "true", "true"),
+        ("note", "1", "1"),
+        ("pretrained", "true", True),
+        ("rate", "1e-3", 1e-3),
+        ("rate", "-2", -2.0),
+        ("epochs", "12", 12),
+        ("resume", "null", None),
+        ("resume", "runs/a", "runs/a"),
+        ("views", "residual", ["residual"]),
+        ("views", "residual, 2", ["residual", "2"]),
+        ("views", '["a", "b,c"]', ["a", "b,c"]),
+        ("views", "[a, b]", ["a", "b"]),
+    ],
+)
+def test_text_of_a_command_line_becomes_the_declared_type(house, name, text, value):
+    assert runs.parse_text("01_work", name, text) == value
+
+
+@pytest.mark.parametrize(("name", "text"), [("pretrained", "1"), ("epochs", "2.0"), ("rate", "x")])
+def test_text_that_the_declared_type_cannot_be_is_refused(house, name, text):
+    with pytest.raises(InputError, match=re.escape(f"given {text!r} (str)")):
+        runs.parse_text("01_work", name, text)
+
+
+# --- Profiles -----------------------------------------------------------------------------------
+
+
+def test_a_profile_means_what_it_seems_to(house):
+    profile = runs.load_profile("small")
+    assert profile.notebooks["01_work"] == {"rate": 0.01, "epochs": 1}
+    assert profile.pipeline[0].name == "first"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("description: a\non: 1", "profile small: on: Extra inputs"),
+        ("description: a\nnotebooks: {01_work: {epoch: 1}}", "small: no parameter.*'epochs'"),
+        ("description: a\nnotebooks: {01_work: {epochs: 1e1}}", "small: .*given 10.0"),
+        ("description: a\nnotebooks: {01_word: {}}", "small: no notebook.*did you mean '01_work'"),
+        ("description: a\npipeline: [{notebook: 01_work, parameters: {x: 1}}]", "called 'x'"),
+        ("description: a\npipeline: [{notebook: 01_work, name: a b}]", "a run's name"),
+        ("description: a\ndescription: b", "profile small: description is given twice"),
+        ("description: [", "profile small: while parsing"),
+        ("notebooks: {}", "description: Field required"),
+    ],
+)
+def test_an_error_anywhere_in_a_profile_is_refused(house, text, complaint):
+    (house / "notebooks" / "profiles" / "small.yaml").write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        runs.load_profile("small")
+
+
+def test_an_unknown_profile_is_refused_with_the_nearest(house):
+    with pytest.raises(InputError, match="no profile is called 'smal'; did you mean 'small'"):
+        runs.execute("01_work", profile="smal")
+
+
+# --- A run under way ----------------------------------------------------------------------------
+
+
+def test_a_run_keeps_what_it_is_told(house):
+    run = begin(house, seed=9, note="why", name="try", rate=0.5)
+    run.set_data("frames", "ab12")
+    numbers = {"a": np.float32(0.25), "b": np.arange(3), "c": [float("nan"), np.float32("inf")]}
+    run.save_metrics(numbers)
+    run.save_metrics({"b": 1})
+    run.save_history(pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]}))
+    run.save_table("confusion", pd.DataFrame({"a": [1]}))
+    run.save_predictions(label=np.arange(4), name=np.array(["x", "y"]))
+    record = run.finish()
+    assert record == runs.Record.load(run.folder)
+    assert re.fullmatch(r"\d{8}T\d{6}Z-01_work-try", record.id)
+    assert (record.status, record.note, record.profile) == ("completed", "why", None)
+    assert record.seeds == {"seed": 9, "split_seed": 11}
+    assert record.data == {"name": "frames", "sha256": "ab12"}
+    assert record.changed == ["rate", "seed"]
+    assert record.command == "modsnr run 01_work --name try --note why -p rate 0.5 -p seed 9"
+    assert record.versions["numpy"] == np.__version__
+    assert record.hardware["cores"] == os.cpu_count()
+    assert record.metrics == {"a": 0.25, "b": 1, "c": [None, None]}
+    assert record.history["loss"].tolist() == [0.5, 0.25]
+    assert record.table("confusion")["a"].tolist() == [1]
+    assert record.predictions()["label"].tolist() == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="has no weights here"):
+        _ = record.weights
+    assert "| a | 0.25 |" in record._repr_markdown_()
+
+
+def test_the_record_names_no_folder_of_the_machine(house):
+    run = begin(house, resume=str(house / "runs" / "a"), note=str(Path.home() / "b"))
+    told = (run.folder / "run.json").read_text()
+    assert str(house) not in told
+    assert str(Path.home()) not in told
+    assert sole_record().parameters["resume"] == "runs/a"
+
+
+def test_a_figure_is_saved_to_the_same_bytes_and_returned(house):
+    run = begin(house)
+    figure, axes = plt.subplots(figsize=(2, 1))
+    axes.plot([0, 1])
+    with mpl.rc_context({"savefig.bbox": "tight"}):
+        assert run.save_figure("line", figure) is figure
+    first = (run.folder / "figures" / "line.pdf").read_bytes()
+    run.save_figure("line", figure)
+    assert (run.folder / "figures" / "line.pdf").read_bytes() == first
+    assert plt.imread(run.record.figure("line")).shape == (200, 400, 4)
+    plt.close(figure)
+    with pytest.raises(InputError, match=r"no file of run .* figures/line\.png"):
+        run.record.figure("lime", "png")
+
+
+@pytest.mark.parametrize(
+    ("save", "complaint"),
+    [
+        (lambda run: run.save_predictions(a=np.array([{}])), "predictions a hold objects"),
+        (lambda run: run.save_table("../a", pd.DataFrame()), "a name has letters"),
+        (lambda run: run.finish("running"), "no status of an ended run is called 'running'"),
+        (lambda run: run.finish("complete"), "did you mean 'completed'"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(house, save, complaint):
+    run = begin(house)
+    with pytest.raises(InputError, match=complaint):
+        save(run)
+
+
+def test_a_name_of_no_parameter_is_refused_before_a_folder_is_made(house):
+    with pytest.raises(InputError, match="called 'epoch'; did you mean 'epochs'"):
+        begin(house, epoch=3)
+    assert not (house / "runs").exists()
+
+
+def test_modules_functions_and_ipythons_own_names_pass_for_no_parameter(house):
+    run = begin(house, os=os, function=wait_for, In=["x = 1"], Out={}, _private=1)
+    assert run.record.status == "running"
+
+
+def test_runs_of_one_second_and_name_get_folders_of_their_own(house, monkeypatch):
+    reserved = [runs.under_way._reserve("20260101T000000Z-01_work-run") for _ in range(3)]
+    assert [folder.name[-2:] for folder in reserved] == ["un", "-2", "-3"]
+
+
+def test_starting_anew_in_one_kernel_ends_the_run_before(house):
+    first = begin(house)
+    second = begin(house, result=0.5)
+    assert runs.Record.load(first.folder).status == "interrupted"
+    assert runs.Record.load(second.folder).status == "running"
+
+
+def cell_that_raised(error):
+    return types.SimpleNamespace(error_before_exec=None, error_in_exec=error)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (ValueError("too\nmuch"), "failed", "ValueError: too\nmuch"),
+        (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
+    ],
+)
+def test_a_cell_that_raises_ends_the_run_until_it_is_finished_after_all(house, error, status, told):
+    run = begin(house)
+    run._after_cell(cell_that_raised(None))
+    assert sole_record().status == "running"
+    run._after_cell(cell_that_raised(error))
+    assert (sole_record().status, sole_record().error) == (status, told)
+    run.finish()
+    assert (sole_record().status, sole_record().error) == ("completed", None)
+    run._after_cell(cell_that_raised(error))
+    assert sole_record().status == "completed"
+
+
+def test_a_cell_that_raises_leaves_earlier_runs_of_the_kernel_alone(house):
+    first, _ = begin(house), begin(house)
+    first._after_cell(cell_that_raised(ValueError()))
+    assert "started anew" in runs.Record.load(first.folder).error
+
+
+def test_git_commit_and_dirty_code_are_recorded(house):
+    def git(*words):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", house, *identity, *words], check=True, capture_output=True)
+
+    git("init")
+    git("add", "notebooks")
+    git("commit", "-m", "all")
+    assert begin(house).record.git["dirty"] is False
+    (house / "notes.txt").write_text("not code")
+    assert begin(house).record.git["dirty"] is False
+    (house / "lib").mkdir()
+    (house / "lib" / "new.py").write_text("")
+    assert begin(house).record.git["dirty"] is True
+
+
+# --- Runs read back -----------------------------------------------------------------------------
+
+
+def test_a_run_whose_process_is_gone_is_shown_as_crashed(house):
+    script = f"from modsnr import runs; runs.start('01_work', dict(ending='well')); {'{}'}"
+    lived = subprocess.run(
+        [sys.executable, "-c", script.format("print(runs.records()[0].status)")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert lived.stdout == "running\n"
+    assert sole_record().status == "crashed"
+    assert "without a word" in sole_record().error
+
+
+def test_half_written_folders_are_crashed_runs_and_never_break_the_list(house):
+    whole = begin(house).finish()
+    for name, told in [("a", None), ("b", ""), ("c", '{"id": 1}'), ("d", "[]")]:
+        folder = house / "runs" / f"20200101T000000Z-02_training-{name}"
+        folder.mkdir()
+        if told is not None:
+            (folder / "run.json").write_text(told)
+    (house / "runs" / "other").mkdir()
+    first, *rest = runs.records()
+    assert first == whole
+    assert [(r.name, r.notebook, r.status) for r in rest] == [
+        (name, "02_training", "crashed") for name in "dcba"
+    ]
+    assert "02_training" in runs.write_runlog().read_text()
+    with pytest.raises(InputError, match="other is not the folder of a run"):
+        runs.Record.load(house / "runs" / "other")
+
+
+def test_a_run_is_found_by_id_or_as_the_latest_completed_of_its_name(house):
+    old = begin(house, name="resnet").finish()
+    new = begin(house, name="resnet").finish()
+    bad = begin(house, name="resnet").finish("diverged")
+    assert runs.find("resnet") == new
+    assert runs.find(old.id) == old
+    assert runs.find("resnet", status=None) == bad
+    assert runs.find("resnet", notebook="01_work", status="diverged") == bad
+    with pytest.raises(InputError, match="did you mean 'resnet'"):
+        runs.find("resent")
+    with pytest.raises(InputError, match=f"run {bad.id} is diverged, not completed"):
+        runs.find(bad.id)
+    with pytest.raises(InputError, match="no run of notebook 02_x is called 'resnet'"):
+        runs.find("resnet", notebook="02_x")
+
+
+def test_the_log_has_a_line_and_a_section_a_run_and_marks_the_best(house):
+    for name, accuracy in [("low", 0.25), ("best", {"value": 0.75, "low": 0.7, "high": 0.8})]:
+        run = begin(house, name=name, epochs=5, note="a | b")
+        run.save_metrics({"joint_accuracy": accuracy})
+        run.finish()
+    parent = run.id
+    values = {"name": "worse", "ending": "well"}
+    run = runs.start("01_work", values, parents=[runs.find("best")])
+    run.save_metrics({"joint_accuracy": 0.9})
+    (run.folder / "figures").mkdir()
+    (run.folder / "figures" / "b.png").write_bytes(b"")
+    run.finish("diverged")
+    text = (house / "runs" / "RUNLOG.md").read_text()
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ★")]
+    assert [line[3:7] for line in lines] == [["best", "", "completed", "0.75 (0.7 to 0.8)"]]
+    assert text.index("## " + run.id) < text.index("## " + parent)
+    assert f"From [{parent}](#{parent})." in text
+    assert f"![b.png]({run.id}/figures/b.png)" in text
+    assert "| epochs | `5` |" in text
+    assert "    modsnr run 01_work --name best --note 'a | b' -p epochs 5" in text
+    assert runs.write_runlog().read_text() == text
+
+
+def test_the_log_has_every_run_of_processes_that_end_at_once(house):
+    script = (
+        "import sys; from modsnr import runs; sys.stdin.readline(); "
+        "[runs.start('01_work', dict(name=sys.argv[1])).finish() for _ in range(5)]"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, f"w{n}"], stdin=subprocess.PIPE, text=True)
+        for n in range(4)
+    ]
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.close()
+    assert [writer.wait(60) for writer in writers] == [0] * 4
+    text = (house / "runs" / "RUNLOG.md").read_text()
+    assert text.count("**completed**") == 20
+    assert not list((house / "runs").rglob(".*.json.*"))
+
+
+# --- Kernels ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def completed(shared_house):
+    heard = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(shared_house / "jupyter"))
+        record = runs.execute(
+            "01_work", profile="small", parameters={"seed": 5}, name="mine", echo=heard.append
+        )
+    return record, "".join(heard)
+
+
+def test_execute_runs_a_notebook_to_its_end(completed):
+    record, heard = completed
+    assert (record.status, record.name, record.profile) == ("completed", "mine", "small")
+    assert record.error is None
+    assert record.parameters["rate"] == 0.01
+    assert record.command == "modsnr run 01_work --profile small --name mine -p seed 5"
+    assert record.wall_seconds > 0
+    assert "at work" in heard
+    notebook = nbformat.read(record.folder / "notebook.ipynb", 4)
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert None not in counts
+
+
+def test_the_kernel_is_this_interpreter_whatever_jupyter_calls_python3(completed):
+    assert completed[0].metrics["executable"] == sys.executable
+
+
+def test_the_executed_notebook_names_no_folder_of_the_machine(completed, shared_house):
+    assert str(shared_house) not in (completed[0].folder / "notebook.ipynb").read_text()
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "error"),
+    [
+        ("error", "failed", "ValueError: too much | noise"),
+        ("mute", "failed", "the notebook ended without run.finish()"),
+        ("death", "crashed", "Kernel died in cell [4]"),
+        ("diverged", "diverged", None),
+    ],
+)
+def test_a_notebook_that_ends_badly_leaves_its_status(shared_house, ending, status, error):
+    record = execute(shared_house, ending=ending)
+    assert (record.status, record.error) == (status, error)
+    assert record.metrics["joint_accuracy"] == 0.5
+    assert record.id in (shared_house / "runs" / "RUNLOG.md").read_text()
+
+
+def test_plain_papermill_leaves_the_same_folder(completed, shared_house):
+    source = shared_house / "notebooks" / "01_work.ipynb"
+    words = ("papermill", source, "out.ipynb", "-p", "name", "plain")
+    process = command(shared_house, *words)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, printed
+    record = runs.find("plain")
+    names = {path.name for path in record.folder.iterdir()}
+    assert names == {path.name for path in completed[0].folder.iterdir()}
+    executed = nbformat.read(record.folder / "notebook.ipynb", 4)
+    assert executed.cells[-1].execution_count == 5
+    assert any("at work" in str(cell.get("outputs")) for cell in executed.cells)
+
+
+def test_plain_papermill_with_a_misspelt_parameter_is_refused(shared_house):
+    before = runs.records()
+    source = shared_house / "notebooks" / "01_work.ipynb"
+    process = command(shared_house, "papermill", source, "out2.ipynb", "-p", "epoch", "3")
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "no parameter of 01_work is called 'epoch'; did you mean 'epochs'?" in printed
+    assert runs.records() == before
+
+
+def sleeper(root, name):
+    """Start a run that sleeps and return its process and, once it sleeps, its record."""
+    words = ("modsnr", "run", "01_work", "--name", name, "-p", "ending", "sleep")
+    process = command(root, *words)
+    asleep = wait_for(lambda: list((root / "runs").glob(f"*-{name}/metrics.json")))
+    record = runs.Record.load(asleep[0].parent)
+    assert record.status == "running"
+    return process, record
+
+
+def test_an_interrupt_of_the_command_ends_its_run_as_interrupted(shared_house):
+    process, record = sleeper(shared_house, "stopped")
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=20)[0]
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+    assert runs.Record.load(record.folder).status == "interrupted"
+    log = (shared_house / "runs" / "RUNLOG.md").read_text()
+    assert "| 01_work | stopped |  | interrupted |" in log
+    assert "KeyboardInterrupt" in (record.folder / "notebook.ipynb").read_text()
+
+
+def test_a_run_whose_command_is_killed_is_soon_crashed(shared_house):
+    process, record = sleeper(shared_house, "killed")
+    process.kill()
+    process.communicate(timeout=10)
+    wait_for(lambda: runs.Record.load(record.folder).status == "crashed", seconds=10)
