@@ -91,6 +91,8 @@ def _ranks(order: Tensor) -> Tensor:
 def _check(images: Tensor, fractions: Sequence[float]) -> None:
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise InputError(f"Mask fractions must lie above 0 and up to 1; they are {fractions}.")
+    if not len(images):
+        raise InputError("There are no diagrams to mask.")
     if not torch.isfinite(images).all():
         raise InputError("A diagram holds NaN or infinite values; nothing can be ranked in it.")
     empty = (images.flatten(1).max(1).values <= 0).nonzero().flatten()
@@ -193,7 +195,8 @@ def impact_scores(impact: Impact, *, seed: int = 0) -> dict[str, dict[str, Inter
 
 
 def _scaled(drop: Interval, share: float) -> Interval:
-    return Interval(value=drop["value"] / share, low=drop["low"] / share, high=drop["high"] / share)
+    factor = 1 / share if share else 0.0  # a random mask that struck background only cost nothing
+    return Interval(value=drop["value"] * factor, low=drop["low"] * factor, high=drop["high"] * factor)
 
 
 def evidence(

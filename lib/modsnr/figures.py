@@ -61,33 +61,33 @@ def view_gallery(
 
     ``groups`` are views, ``rows`` SNRs, ``columns`` modulations, say. Each image has its own scale.
     """
-    shape = (len(groups) * len(rows), len(columns))
-    cell = PAGE * 0.92 / len(columns)
-    figure = Figure(figsize=(PAGE, cell * shape[0] + 0.55))
-    axes = figure.subplots(*shape, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    for line, (group, row) in enumerate((g, r) for g in range(len(groups)) for r in range(len(rows))):
-        for column in range(len(columns)):
-            ax = axes[line, column]
-            ax.imshow(diagrams[group, row, column], origin="lower", cmap=DIAGRAM_MAP)
-            ax.set(xticks=[], yticks=[])
-            ax.grid(visible=False)
-            ax.spines[:].set_visible(False)
-            if line == 0:
-                ax.set_title(columns[column], fontsize=6, rotation=45, ha="left", pad=2)
-        axes[line, 0].set_ylabel(rows[row], fontsize=6.5, rotation=0, ha="right", va="center")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
-    for group, name in enumerate(groups):
-        middle = axes[group * len(rows) + len(rows) // 2, 0]
-        middle.annotate(
-            name,
-            (-1.35, 1.0),
-            xycoords="axes fraction",
-            rotation=90,
-            ha="center",
-            va="center",
-            fontsize=7.5,
-            fontweight="bold",
-            annotation_clip=False,
+    cell = min(0.6, (PAGE - 0.75) / len(columns))
+    width, height = cell * len(columns) + 0.75, cell * len(groups) * len(rows) + 0.5
+    figure = Figure(figsize=(width, height), layout="none")
+    for group, view in enumerate(groups):
+        for row, name in enumerate(rows):
+            line = group * len(rows) + row
+            bottom = 1 - (0.48 + (line + 1) * cell) / height
+            for column, title in enumerate(columns):
+                place = (
+                    (0.73 + column * cell) / width,
+                    bottom,
+                    cell * 0.94 / width,
+                    cell * 0.94 / height,
+                )
+                ax = figure.add_axes(place)
+                ax.imshow(diagrams[group, row, column], origin="lower", cmap=DIAGRAM_MAP)
+                ax.set(xticks=[], yticks=[])
+                ax.grid(visible=False)
+                ax.spines[:].set_visible(False)
+                if line == 0:
+                    ax.set_title(title, fontsize=6.5, rotation=40, ha="left", x=0.2, pad=2)
+            figure.text(
+                0.7 / width, bottom + cell / 2 / height, name, fontsize=6.5, ha="right", va="center"
+            )
+        middle = 1 - (0.48 + (group + 0.5) * len(rows) * cell) / height
+        figure.text(
+            0.12 / width, middle, view, rotation=90, ha="center", va="center", fontweight="bold"
         )
     return figure
 

@@ -172,6 +172,7 @@ def write(
     samples: int = 1024,
     split_seed: int,
     source_hash: str = "",
+    run: str = "",
 ) -> str:
     """Write a store from frames that arrive in batches, and return its content hash.
 
@@ -234,6 +235,7 @@ def write(
             snr_definition=SNR_DEFINITION,
             source=source,
             source_hash=source_hash,
+            run=run,
             split_seed=split_seed,
             split_hash=split_hash(part_of),
             content_hash=content.hexdigest(),

@@ -13,6 +13,8 @@ from typing import TypedDict
 
 import numpy as np
 
+from modsnr import InputError
+
 RESAMPLES = 2000
 LEVEL = 0.95
 SNR_BANDS_DB = {"low": (-20, -2), "middle": (0, 14), "high": (16, 30)}  # the study's
@@ -27,9 +29,9 @@ class Interval(TypedDict):
 
 
 def snap(snr_db: np.ndarray, grid_db: np.ndarray) -> np.ndarray:
-    """Return the index of the grid point nearest to each estimate, int64 [frame]."""
+    """Return the index of the grid point nearest to each estimate, int64 [frame]; -1 for NaN."""
     middles = (np.asarray(grid_db)[1:] + np.asarray(grid_db)[:-1]) / 2
-    return np.searchsorted(middles, snr_db)
+    return np.where(np.isnan(snr_db), -1, np.searchsorted(middles, snr_db))
 
 
 def accuracies(
@@ -65,9 +67,16 @@ def right(
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """Return counts int64 [true class, predicted class]."""
-    flat = np.asarray(truth, np.int64) * classes + np.asarray(prediction, np.int64)
-    return np.bincount(flat, minlength=classes**2).reshape(classes, classes)
+    """Return counts int64 [true class, predicted class].
+
+    Raises InputError for labels that are not 0..classes-1; they would be counted as other pairs.
+    """
+    pairs = np.asarray([truth, prediction], np.int64)
+    if ((pairs < 0) | (pairs >= classes)).any():
+        raise InputError(
+            f"Labels must lie in 0..{classes - 1}; they lie in {pairs.min()}..{pairs.max()}."
+        )
+    return np.bincount(pairs[0] * classes + pairs[1], minlength=classes**2).reshape(classes, classes)
 
 
 def f1_per_class(matrix: np.ndarray) -> np.ndarray:
@@ -146,7 +155,13 @@ def summary(
     16..30 dB; None where the grid has no SNR there); attractor_index, and attractor_snr_db (a
     number); modulation_f1 (class -> F1) and snr_f1, snr_accuracy_at_db, modulation_accuracy_at_db,
     joint_accuracy_at_db (SNR as text -> Interval).
+
+    Raises InputError for no frames at all, and for estimates that are not numbers.
     """
+    if not len(modulation):
+        raise InputError("There are no frames to summarise.")
+    if missing := int(np.isnan(predicted_snr_db).sum()):
+        raise InputError(f"{missing} of {len(modulation)} SNR estimates are not numbers.")
     generator = np.random.default_rng(seed)
     grid = np.asarray(grid_db, dtype=np.float64)
     right_modulation, right_snr = right(
@@ -201,6 +216,12 @@ def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Inter
     """Return mean(first) - mean(second) over the same frames, with its paired interval.
 
     ``first`` and ``second`` are bool [frame]: where each of two models was right.
+
+    Raises InputError where they are not as many.
     """
+    if len(first) != len(second):
+        raise InputError(
+            f"A paired difference needs the same frames; they are {len(first)} and {len(second)}."
+        )
     change = np.asarray(first, np.int64) - np.asarray(second, np.int64)
     return mean_interval(change, np.random.default_rng(seed))

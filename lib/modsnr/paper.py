@@ -129,7 +129,11 @@ def build(profile: str | None = None) -> Path:
     }
     tables = {name: _table(s, chosen[s.run]) for name, s in sources.tables.items()}
     tables["runs"] = _table_of_runs(chosen)
-    figures = {n: chosen[s.run].figure(s.figure, "pdf") for n, s in sources.figures.items()}
+    figures = {  # the PDFs are the paper's, the PNGs for pages such as the README
+        f"{name}.{kind}": chosen[source.run].figure(source.figure, kind)
+        for name, source in sources.figures.items()
+        for kind in ("pdf", "png")
+    }
 
     out = paper if profile is None else paper / "build" / profile
     for part in ("figures", "tables"):
@@ -137,7 +141,7 @@ def build(profile: str | None = None) -> Path:
             shutil.rmtree(out / part)
         (out / part).mkdir(parents=True)
     for name, path in figures.items():
-        shutil.copyfile(path, out / "figures" / f"{name}.pdf")
+        shutil.copyfile(path, out / "figures" / name)
     for name, rows in tables.items():
         with (out / "tables" / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)

@@ -198,7 +198,8 @@ class Channel:
 
     @property
     def rolloff_range(self) -> tuple[float, float]:
-        return self.rolloff if isinstance(self.rolloff, Sequence) else (self.rolloff, self.rolloff)
+        fixed = not isinstance(self.rolloff, Sequence)
+        return (self.rolloff, self.rolloff) if fixed else tuple(self.rolloff)
 
 
 def simulate(
@@ -376,6 +377,13 @@ _NODES = (-2, -1, 0, 1, 2, 3)
 
 def _resample(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Tensor:
     """Return block read at start + k step: complex64 [frame, samples]; positions in samples."""
+    # On a CPU in pieces that stay in its cache, which is twice as fast.
+    piece = 64 if block.device.type == "cpu" else max(1, len(block))
+    pieces = zip(block.split(piece), start.split(piece), step.split(piece), strict=True)
+    return torch.cat([_interpolate(*part, samples) for part in pieces])
+
+
+def _interpolate(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Tensor:
     position = start.unsqueeze(1) + step.unsqueeze(1) * torch.arange(
         samples, device=block.device, dtype=torch.float32
     )

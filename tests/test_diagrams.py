@@ -1,0 +1,428 @@
+"""A diagram counts the points that its view says, on every device and at every size alike."""
+
+from math import floor, log, pi, sqrt
+
+import numba
+import numpy as np
+import pytest
+import torch
+from modsnr import InputError, diagrams, signals
+from torch.testing import assert_close
+
+inf = float("inf")
+
+
+def assert_equal(found, wanted):
+    assert_close(found, wanted, rtol=0, atol=0)
+
+
+def frames_of(modulation, count, snr_db, generator, **channel):
+    return signals.simulate(
+        torch.zeros(count, dtype=torch.long),
+        torch.full((count,), float(snr_db)),
+        generator=generator,
+        classes=[modulation],
+        channel=signals.Channel(**channel),
+    )
+
+
+@pytest.fixture
+def noisy_16qam(generator):
+    return frames_of("16QAM", 12, 15, generator)
+
+
+def literal_counts(points, bins, extent):
+    """Return the counts of points [frame, point], one point at a time in double precision."""
+    counts = np.zeros((len(points), bins, bins), dtype=int)
+    for frame, cloud in enumerate(points.tolist()):
+        for point in cloud:
+            column = floor((point.real + extent) / (2 * extent) * bins)
+            row = floor((point.imag + extent) / (2 * extent) * bins)
+            if 0 <= column < bins and 0 <= row < bins:
+                counts[frame, row, column] += 1
+    return counts
+
+
+# Counting
+
+
+@pytest.mark.parametrize("view", diagrams.VIEWS)
+@pytest.mark.parametrize("bins", [2, 7, 33, 64, 224])
+@pytest.mark.parametrize("extent", [None, 0.7, 5.0])
+def test_compiled_loop_scatter_and_literal_loop_count_alike(view, bins, extent, noisy_16qam):
+    reach = extent or diagrams.EXTENTS[view]
+    points = diagrams.points(noisy_16qam[:4], view)
+    compiled = diagrams.render(
+        noisy_16qam[:4], views=[view], bins=bins, extent=extent, scale="count"
+    )[:, 0]
+    scattered = diagrams._histogram_scatter(points, float(np.float32(bins / (2 * reach))), bins)
+    assert_equal(compiled, scattered)
+    assert_equal(compiled.long(), torch.from_numpy(literal_counts(points, bins, reach)))
+
+
+def test_loop_and_scatter_agree_on_every_point_of_many_frames(generator):
+    iq = signals.simulate(torch.arange(340) % 17, torch.full((340,), 12.0), generator=generator)
+    for bins in (65, 128):
+        scattered = diagrams._histogram_scatter(
+            diagrams.unit_power(iq), float(np.float32(bins / 6)), bins
+        )
+        assert_equal(diagrams.render(iq, bins=bins, scale="count")[:, 0], scattered)
+
+
+def test_a_handmade_frame_is_counted_by_hand():
+    # Unit power already: two points right, one above, one below and left of the middle.
+    iq = torch.tensor([[1 + 0.5j, 1 + 0.5j, -0.5 + 1j, -0.5 - 0.5j]]) * sqrt(4 / 4.25)
+    lower_left, lower_right, upper_left, upper_right = 1, 0, 1, 2
+    found = diagrams.render(iq, bins=2, scale="count")
+    assert found.tolist() == [[[[lower_left, lower_right], [upper_left, upper_right]]]]
+    # Of three bins the middle one reaches from -1 to 1: all points fall into it, at 3 RMS a side.
+    assert diagrams.render(iq, bins=3, scale="count")[0, 0, 1, 1] == 4
+
+
+def test_the_diagram_is_the_logarithm_of_one_more_than_the_count(noisy_16qam):
+    counts = diagrams.render(noisy_16qam, bins=32, scale="count")
+    assert counts.max() > 10
+    assert_equal(diagrams.render(noisy_16qam, bins=32), counts.log1p())
+
+
+def test_counts_sum_to_the_points_inside(noisy_16qam):
+    for extent in (0.5, 1.0, 10.0):
+        points = torch.view_as_real(diagrams.unit_power(noisy_16qam))
+        inside = (points.abs() < extent).all(-1).sum(1)
+        found = diagrams.render(noisy_16qam, bins=48, extent=extent, scale="count")
+        assert_equal(found.sum((1, 2, 3)).long(), inside)
+    assert_equal(inside, torch.full((12,), 1024))
+
+
+def test_more_points_than_sixteen_bits_count_are_counted():
+    iq = torch.ones(1, 70_000, dtype=torch.complex64)
+    assert diagrams.render(iq, bins=2, scale="count").max() == 70_000
+
+
+def test_the_number_of_threads_changes_nothing(noisy_16qam):
+    usual = diagrams.render(noisy_16qam, bins=48)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        assert_equal(diagrams.render(noisy_16qam, bins=48), usual)
+    finally:
+        numba.set_num_threads(threads)
+
+
+def test_a_frame_without_power_gives_an_empty_diagram(noisy_16qam):
+    iq = noisy_16qam.clone()
+    iq[3] = 0
+    found = diagrams.render(iq, bins=16)
+    assert found[3].count_nonzero() == 0
+    assert_equal(found[4:], diagrams.render(noisy_16qam[4:], bins=16))
+
+
+# Symmetries
+
+
+@pytest.mark.parametrize("bins", [32, 33, 224])
+def test_a_quarter_turn_of_the_signal_turns_the_diagram(bins, noisy_16qam):
+    upright = diagrams.render(noisy_16qam, bins=bins)
+    turned = diagrams.render(1j * noisy_16qam, bins=bins)
+    assert_equal(turned, upright.rot90(-1, (-2, -1)))
+
+
+@pytest.mark.parametrize("bins", [32, 33])
+def test_conjugating_the_signal_mirrors_the_rows(bins, noisy_16qam):
+    upright = diagrams.render(noisy_16qam, views=["constellation", "constellation"], bins=bins)
+    assert_equal(
+        diagrams.render(noisy_16qam.conj(), views=["constellation", "constellation"], bins=bins),
+        upright.flip(-2),
+    )
+
+
+@pytest.mark.parametrize("view", ["synchronised", "residual"])
+def test_the_other_views_turn_with_the_signal_too(view, noisy_16qam):
+    upright, turned = diagrams.points(noisy_16qam, view), diagrams.points(1j * noisy_16qam, view)
+    assert_close(turned, 1j * upright, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**40])
+def test_the_scale_of_the_signal_does_not_matter(scale, noisy_16qam):
+    views = ["constellation", "residual"]
+    assert_equal(
+        diagrams.render(scale * noisy_16qam, views=views, bins=64),
+        diagrams.render(noisy_16qam, views=views, bins=64),
+    )
+
+
+def test_points_have_unit_power(noisy_16qam):
+    for view in ("constellation", "synchronised"):
+        power = diagrams.points(37 * noisy_16qam, view).abs().square().mean(1)
+        assert_close(power, torch.ones(12))
+
+
+def test_the_order_of_samples_does_not_matter(noisy_16qam, generator):
+    shuffled = noisy_16qam[:, torch.randperm(1024, generator=generator)]
+    assert_equal(diagrams.render(shuffled, bins=64), diagrams.render(noisy_16qam, bins=64))
+
+
+def test_rows_are_quadrature_and_columns_in_phase_from_the_lowest_on():
+    iq = torch.tensor([[2 + 1j, 0, 0, 0, 0]])  # five samples: at 2 + 1j its own power is one
+    found = diagrams.render(iq, bins=6, scale="count")[0, 0]
+    assert found[4, 5] == 1
+    assert found[3, 3] == 4  # zero belongs to the bin above it
+
+
+# Options
+
+
+def test_a_wider_extent_draws_the_cloud_smaller(noisy_16qam):
+    wide = diagrams.render(noisy_16qam, bins=64, extent=6.0, scale="count")
+    narrow = diagrams.render(noisy_16qam, bins=32, extent=3.0, scale="count")
+    assert_equal(wide[..., 16:48, 16:48], narrow)  # the same bins, an empty frame around them
+
+
+def test_each_view_has_its_own_extent_unless_told(noisy_16qam):
+    for view, extent in diagrams.EXTENTS.items():
+        usual, told, other = (
+            diagrams.render(noisy_16qam, views=[view], bins=32, extent=reach)
+            for reach in (None, extent, 1.1 * extent)
+        )
+        assert_equal(usual, told)
+        assert (usual != other).any()
+
+
+def test_views_come_as_channels_in_the_order_asked_for(noisy_16qam):
+    views = ("residual", "constellation", "synchronised")
+    together = diagrams.render(noisy_16qam, views=views, bins=40)
+    assert together.shape == (12, 3, 40, 40)
+    for channel, view in enumerate(views):
+        assert_equal(together[:, [channel]], diagrams.render(noisy_16qam, views=[view], bins=40))
+    assert (together[:, 0] != together[:, 1]).any()
+
+
+def test_the_studys_normalisation_brings_every_maximum_to_one(noisy_16qam):
+    views = ["constellation", "residual"]
+    usual = diagrams.render(noisy_16qam, views=views, bins=32)
+    found = diagrams.render(noisy_16qam, views=views, bins=32, normalization="max")
+    assert_equal(found.amax((2, 3)), torch.ones(12, 2))
+    assert_close(found * usual.amax((2, 3), keepdim=True), usual)
+    assert usual.max() > 1
+
+
+def test_the_output_handed_in_is_written_and_returned(noisy_16qam):
+    out = torch.full((12, 2, 32, 32), -1.0)
+    views = ["constellation", "synchronised"]
+    assert diagrams.render(noisy_16qam, views=views, bins=32, out=out) is out
+    assert_equal(out, diagrams.render(noisy_16qam, views=views, bins=32))
+    diagrams.render(noisy_16qam.flip(0), views=views, bins=32, out=out)  # nothing of before is left
+    assert_equal(out, diagrams.render(noisy_16qam, views=views, bins=32).flip(0))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_numpy_frames_are_drawn_like_tensors(dtype, noisy_16qam):
+    found = diagrams.render(noisy_16qam.numpy().astype(dtype), bins=32)
+    assert isinstance(found, torch.Tensor)
+    assert found.dtype == torch.float32
+    assert_equal(found, diagrams.render(noisy_16qam, bins=32))
+
+
+def test_frames_need_not_lie_side_by_side_in_memory(noisy_16qam):
+    for view in (noisy_16qam[::2], noisy_16qam[:, 300:812], noisy_16qam.T.contiguous().T):
+        assert_equal(diagrams.render(view, bins=32), diagrams.render(view.clone(), bins=32))
+
+
+def test_drawing_leaves_the_frames_as_they_were(noisy_16qam):
+    before = noisy_16qam.clone()
+    diagrams.render(noisy_16qam, views=diagrams.VIEWS, bins=32, normalization="max")
+    assert_equal(noisy_16qam, before)
+
+
+def test_no_frames_give_no_diagrams():
+    found = diagrams.render(torch.zeros(0, 1024, dtype=torch.complex64), bins=8)
+    assert found.shape == (0, 1, 8, 8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_cpu_and_gpu_agree_on_the_counts(noisy_16qam):
+    assert_equal(
+        diagrams.render(noisy_16qam.cuda(), bins=128, scale="count").cpu(),
+        diagrams.render(noisy_16qam, bins=128, scale="count"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"views": ["eye"]}, "no view 'eye'; the views are constellation, synchronised, residual"),
+        ({"bins": 1}, "bins must be 2 or more and extent positive; they are 1, None"),
+        ({"extent": 0.0}, r"extent positive; they are 224, 0\.0"),
+        ({"extent": float("nan")}, "extent positive"),
+        ({"scale": "log"}, "scale is log1p or count .* they are 'log' and 'power'"),
+        ({"normalization": "none"}, "normalization power or max; they are 'log1p' and 'none'"),
+        ({"out": torch.empty(12, 1, 8, 8)}, "out must be contiguous float32 .*224"),
+        ({"out": torch.empty(12, 1, 8, 8).double(), "bins": 8}, "out must be contiguous float32"),
+        ({"out": torch.empty(12, 1, 8, 16)[..., ::2], "bins": 8}, "out must be contiguous"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options, complaint, noisy_16qam):
+    with pytest.raises(InputError, match=complaint):
+        diagrams.render(noisy_16qam, **options)
+
+
+@pytest.mark.parametrize(
+    ("iq", "complaint"),
+    [
+        (torch.zeros(4, 1024), r"complex \[frame, sample\]; it is torch.float32 \(4, 1024\)"),
+        (np.zeros((4, 1024, 2)), "complex .* it is torch.float64"),
+        (torch.zeros(1024, dtype=torch.complex64), r"it is torch.complex64 \(1024,\)"),
+    ],
+)
+def test_what_is_not_complex_frames_is_refused(iq, complaint):
+    with pytest.raises(InputError, match=complaint):
+        diagrams.render(iq)
+
+
+@pytest.mark.parametrize(
+    ("view", "samples", "complaint"),
+    [
+        ("synchronised", 56, "multiple of 8 samples and 8 symbols or more; these have 56"),
+        ("synchronised", 1020, "multiple of 8 samples .* these have 1020"),
+        ("residual", 256, "frames of 257 samples or more; these have 256"),
+    ],
+)
+def test_frames_too_short_for_a_view_are_refused(view, samples, complaint, noisy_16qam):
+    with pytest.raises(InputError, match=complaint):
+        diagrams.render(noisy_16qam[:, :samples], views=[view])
+
+
+def test_the_shortest_frames_a_view_takes_are_drawn(noisy_16qam):
+    assert diagrams.points(noisy_16qam[:, :64], "synchronised").shape == (12, 2)
+    assert diagrams.points(noisy_16qam[:, :257], "residual").shape == (12, 129)
+
+
+# The synchronised view
+
+
+def error_vector(points, modulation):
+    """Return each frame's RMS distance from the points to the alphabet, unit power both."""
+    symbols = signals.alphabet(modulation).to(torch.complex64)
+    return (points.unsqueeze(-1) - symbols).abs().amin(-1).square().mean(1).sqrt()
+
+
+CLEAN = {
+    "rolloff": 0.25,
+    "random_phase": False,
+    "carrier_offset_std": 0.0,
+    "clock_offset_std": 0.0,
+}
+
+
+def test_qpsk_at_any_timing_gathers_at_four_spots(generator):
+    iq = frames_of("QPSK", 200, inf, generator, **CLEAN)
+    assert error_vector(diagrams.unit_power(iq), "QPSK").min() > 0.2  # transitions everywhere
+    error = error_vector(diagrams.points(iq, "synchronised"), "QPSK")
+    assert error.median() < 0.01
+    assert error.max() < 0.05
+
+
+def test_the_timing_does_not_depend_on_the_phase(generator):
+    iq = frames_of("QPSK", 100, inf, generator, **CLEAN)
+    turn = torch.polar(torch.ones(100), 2 * pi * torch.rand(100, generator=generator))
+    still, turned = (
+        diagrams.points(signal, "synchronised") for signal in (iq, turn.unsqueeze(1) * iq)
+    )
+    assert_close(turned, turn.unsqueeze(1) * still, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("shift", [1, 3, 4, 8])
+def test_the_same_symbols_are_found_whichever_sample_comes_first(shift, generator):
+    iq = signals.simulate(
+        torch.zeros(100, dtype=torch.long),
+        torch.full((100,), inf),
+        generator=generator,
+        classes=["16QAM"],
+        channel=signals.Channel(**CLEAN),
+        samples=1024 + shift,
+    )
+    early, late = (diagrams.points(part, "synchronised") for part in (iq[:, :1024], iq[:, shift:]))
+    # A frame that starts later may start with the next symbol, or with the same one.
+    apart = torch.stack(
+        [
+            (early[:, 1 + lag : -1 - lag or None] - late[:, 1 : early.shape[1] - 1 - 2 * lag])
+            .abs().square().mean(1).sqrt()
+            for lag in (0, 1)
+        ]
+    ).amin(0)  # fmt: skip
+    assert apart.median() < 0.04
+
+
+def test_frames_of_128_samples_are_synchronised_too(generator):
+    iq = frames_of("QPSK", 400, inf, generator, **CLEAN)[:, :128]
+    points = diagrams.points(iq, "synchronised")
+    assert points.shape == (400, 10)
+    assert error_vector(points, "QPSK").median() < 0.05
+
+
+def test_one_point_a_symbol_is_kept_without_the_edges(noisy_16qam):
+    assert diagrams.points(noisy_16qam, "synchronised").shape == (12, 128 - 2 * 3)
+
+
+# The residual view
+
+
+def radius_of(points):
+    """Return the radius of the cloud's mean power, each point's own power read off its radius."""
+    low, high = diagrams.RESIDUAL_DB
+    power = 10 ** ((points.abs() * (high - low) + low) / 10)
+    return (10 * power.mean(1).log10() - low) / (high - low)
+
+
+@pytest.mark.parametrize("snr_db", [0, 10, 20, 30])
+def test_the_residuals_radius_is_the_snr_whatever_the_modulation(snr_db, generator):
+    iq = signals.simulate(
+        torch.arange(17).repeat(20), torch.full((340,), float(snr_db)), generator=generator
+    )
+    radius = radius_of(diagrams.points(iq, "residual")).view(20, 17).mean(0)
+    wanted = diagrams.residual_radius_of(snr_db)
+    # 0.5 dB of the 55 dB between centre and rim.
+    assert_close(radius, torch.full((17,), wanted), rtol=0, atol=0.5 / 55)
+
+
+def test_two_decibels_of_snr_part_the_clouds_of_most_frames(generator):
+    def radii(snr_db):
+        return radius_of(diagrams.points(frames_of("16QAM", 100, snr_db, generator), "residual"))
+
+    for snr_db in (0, 14, 28):
+        assert radii(snr_db).quantile(0.03) > radii(snr_db + 2).quantile(0.97)
+
+
+def test_the_radius_follows_from_the_share_of_noise_in_the_stop_band():
+    low, high = diagrams.RESIDUAL_DB
+    # At 0 dB half the power is noise, and the stop band holds 1 - 2 x 0.11 of it.
+    assert_close(diagrams.residual_radius_of(0), (10 * log(0.5 * 0.78, 10) - low) / (high - low))
+    assert diagrams.residual_radius_of(20) - diagrams.residual_radius_of(30) == pytest.approx(
+        10 / 55, abs=1e-3
+    )
+
+
+def test_noise_alone_lies_at_the_radius_of_no_signal(generator):
+    noise = torch.randn(100, 1024, dtype=torch.complex64, generator=generator)
+    points = diagrams.points(noise, "residual")
+    assert points.shape == (100, 1024 - 128)
+    assert_close(
+        radius_of(points).mean().item(), diagrams.residual_radius_of(-200), rtol=0, atol=0.01
+    )
+    assert points.mean().abs() < 0.01  # no direction preferred
+
+
+def test_nothing_of_a_signal_without_noise_is_left(generator):
+    iq = signals.simulate(torch.arange(170) % 17, torch.full((170,), inf), generator=generator)
+    assert diagrams.out_of_band(iq).abs().square().mean(1).max() < 1e-6
+    assert diagrams.points(iq, "residual").abs().max() == 0  # all in the centre
+
+
+def test_the_logarithmic_radius_keeps_angles_and_has_centre_and_rim():
+    low, high = diagrams.RESIDUAL_DB
+    decibels = torch.tensor([low - 20, low, (low + high) / 2, high])
+    residual = torch.polar(10 ** (decibels / 20), torch.tensor([0.3, 0.3, -2.0, 1.0])).unsqueeze(0)
+    found = diagrams.log_radius(residual)[0]
+    assert_close(found.abs(), torch.tensor([0.0, 0.0, 0.5, 1.0]), rtol=0, atol=1e-5)
+    assert_close(torch.angle(found[2:]), torch.tensor([-2.0, 1.0]))
+    assert diagrams.log_radius(torch.zeros(1, 3, dtype=torch.complex64)).abs().max() == 0

@@ -1,0 +1,501 @@
+"""A frame store holds what it was given, or does not exist."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import product
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from modsnr import InputError, frames
+from modsnr.frames import PARTS, Frames
+from numpy.testing import assert_array_equal
+
+CLASSES = ("BPSK", "QPSK", "8PSK")
+GRID = (0.0, 10.0)
+
+
+def white(count, rng, samples=64):
+    """Return white frames, as many of every class and SNR as go."""
+    iq = rng.normal(size=(count, samples)) + 1j * rng.normal(size=(count, samples))
+    cells = np.array(list(product(range(len(CLASSES)), GRID)))[np.arange(count) % 6]
+    return Frames(
+        iq.astype(np.complex64),
+        cells[:, 0].astype(np.int64),
+        cells[:, 1].astype(np.float32),
+        CLASSES,
+    )
+
+
+def store(path, given, part_of=None, *, batch=None, **options):
+    """Write frames to ``path`` in batches, and return the content hash."""
+    if part_of is None:
+        part_of = frames.split(given.modulation, given.snr_db, seed=1)
+    batch = batch or len(given)
+    options = {
+        "classes": given.classes,
+        "source": "white noise",
+        "samples": given.iq.shape[1],
+        "split_seed": 1,
+    } | options
+    batches = (given[start : start + batch] for start in range(0, len(given), batch))
+    return frames.write(path, batches, part_of, **options)
+
+
+@pytest.fixture
+def noise(rng):
+    return white(120, rng)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "data" / "noise" / "frames.h5"
+
+
+def nothing_at(path):
+    return not path.parent.exists() or list(path.parent.iterdir()) == []
+
+
+def error_db(stored, original):
+    """Return each frame's quantisation noise over its power, in dB."""
+    noise = np.square(np.abs(stored - original), dtype=float).mean(1)
+    return 10 * np.log10(noise / np.square(np.abs(original), dtype=float).mean(1))
+
+
+# What goes in comes out
+
+
+def test_what_is_written_is_read_again_in_the_order_of_its_source(noise, path):
+    part_of = frames.split(noise.modulation, noise.snr_db, seed=1)
+    store(path, noise, part_of, batch=7)
+    for number, part in enumerate(PARTS):
+        rows = np.flatnonzero(part_of == number)
+        found = frames.read(path, part)
+        assert len(found) == len(rows) > 0
+        assert_array_equal(found.modulation, noise.modulation[rows])
+        assert_array_equal(found.snr_db, noise.snr_db[rows])
+        assert error_db(found.iq, noise.iq[rows]).max() < -60
+        assert (found.iq.dtype, found.modulation.dtype, found.snr_db.dtype) == (
+            np.complex64,
+            np.int64,
+            np.float32,
+        )
+        assert found.classes == CLASSES
+        with h5py.File(path) as file:
+            assert_array_equal(file[part]["source_index"], rows)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-3, 1.0, 3e4, 1e15])
+def test_quantisation_noise_is_far_down_at_any_scale(scale, noise):
+    iq = noise.iq * np.float32(scale)
+    assert error_db(frames.dequantise(*frames.quantise(iq)), iq).max() < -80
+
+
+def test_even_a_lone_pulse_keeps_sixty_decibels_over_the_quantisation_noise(rng):
+    # No ratio of peak to power is worse than that of one sample alone: 1,024 times.
+    iq = 1e-2 * white(5, rng, samples=1024).iq
+    iq[:, 100] = 32
+    assert error_db(frames.dequantise(*frames.quantise(iq)), iq).max() < -60
+
+
+def test_the_peak_is_the_largest_step_and_never_wraps(noise):
+    parts, step = frames.quantise(noise.iq)
+    assert parts.dtype == np.int16
+    assert_array_equal(np.abs(parts.astype(int)).max((1, 2)), 32767)
+    assert_array_equal(np.sign(parts[..., 0]), np.sign(np.rint(noise.iq.real / step[:, None])))
+
+
+def test_a_frame_takes_four_kilobytes(path, rng):
+    given = white(60, rng, samples=1024)
+    store(path, given)
+    with h5py.File(path) as file:
+        assert sum(file[part]["iq"].nbytes for part in PARTS) == 60 * 4096
+        assert file["train"]["iq"].dtype == np.int16
+    assert path.stat().st_size < 60 * 4096 * 1.15
+
+
+def test_a_store_says_where_it_comes_from(noise, path):
+    part_of = frames.split(noise.modulation, noise.snr_db, seed=4)
+    run = "20260101-000000-01_preprocessing"
+    content = store(path, noise, part_of, source="white", source_hash="abc", run=run, split_seed=4)
+    assert frames.describe(path) == {
+        "format_version": 1,
+        "classes": list(CLASSES),
+        "snr_definition": "signal power over noise power per sample, dB",
+        "source": "white",
+        "source_hash": "abc",
+        "run": run,
+        "split_seed": 4,
+        "split_hash": frames.split_hash(part_of),
+        "content_hash": content,
+        "counts": {"train": 96, "validation": 12, "test": 12},
+    }
+
+
+def test_frames_are_picked_by_row(noise):
+    picked = noise[np.array([3, 1])]
+    assert len(picked) == 2
+    assert_array_equal(picked.iq, noise.iq[[3, 1]])
+    assert_array_equal(picked.snr_db, noise.snr_db[[3, 1]])
+
+
+def test_a_new_store_takes_the_old_ones_place(noise, path):
+    store(path, noise[:60])
+    store(path, noise)
+    assert frames.describe(path)["counts"]["train"] == 96
+    assert [entry.name for entry in path.parent.iterdir()] == ["frames.h5"]
+
+
+# The content hash
+
+
+def test_the_content_hash_is_the_contents_alone(noise, tmp_path):
+    hashes = {
+        store(tmp_path / f"{batch}.h5", noise, batch=batch, source=f"in batches of {batch}")
+        for batch in (None, 50, 7, 1)
+    }
+    assert len(hashes) == 1
+
+
+def changed(given, **arrays):
+    for name, (row, value) in arrays.items():
+        array = getattr(given, name).copy()
+        array[row] = value
+        given = replace(given, **{name: array})
+    return given
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda given: changed(given, iq=((5, 3), 0.5)),
+        lambda given: changed(given, iq=(5, 2 * given.iq[5])),
+        lambda given: changed(given, modulation=(5, 0)),
+        lambda given: changed(given, snr_db=(5, 0.0)),
+        lambda given: replace(given, classes=("QPSK", "BPSK", "8PSK")),
+        lambda given: given[::-1],
+    ],
+    ids=["sample", "scale", "modulation", "snr", "names of the classes", "order"],
+)
+def test_any_change_of_the_contents_changes_the_hash(change, noise, tmp_path):
+    part_of = np.arange(120) % 3
+    first, second = (
+        store(tmp_path / "frames.h5", given, part_of) for given in (noise, change(noise))
+    )
+    assert first != second
+
+
+def test_another_split_changes_the_hash(noise, tmp_path):
+    assert store(tmp_path / "a.h5", noise, np.arange(120) % 3) != store(
+        tmp_path / "b.h5", noise, np.arange(120) % 2
+    )
+
+
+# The split
+
+LABELS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([-20.0, 0.0, 2.0])), min_size=0, max_size=200
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LABELS, st.integers(0, 2**31), st.sampled_from([0.1, 0.25, 0.4]))
+def test_every_cell_gives_each_part_its_fraction(labels, seed, fraction):
+    modulation = np.array([label[0] for label in labels], dtype=np.int64)
+    snr_db = np.array([label[1] for label in labels], dtype=np.float32)
+    fractions = {"train": 1 - 2 * fraction, "validation": fraction, "test": fraction}
+    part_of = frames.split(modulation, snr_db, seed=seed, fractions=fractions)
+    assert part_of.shape == modulation.shape
+    for cell in set(labels):
+        parts = part_of[[label == cell for label in labels]]
+        wanted = round(fraction * len(parts))
+        assert (parts == 1).sum() == (parts == 2).sum() == wanted
+        assert (parts == 0).sum() == len(parts) - 2 * wanted
+    assert_array_equal(part_of, frames.split(modulation, snr_db, seed=seed, fractions=fractions))
+
+
+def test_the_study_gets_its_eighty_ten_ten(rng):
+    modulation, snr_db = np.repeat(np.arange(3), 4096), np.zeros(3 * 4096)
+    part_of = frames.split(modulation, snr_db, seed=0)
+    assert_array_equal(np.bincount(part_of), [3 * 3276, 3 * 410, 3 * 410])
+
+
+def test_the_seed_alone_decides_which_frames_of_a_cell_go_where():
+    modulation, snr_db = np.arange(1000) % 2, np.arange(1000) % 5
+    first, again, other = (frames.split(modulation, snr_db, seed=seed) for seed in (1, 1, 2))
+    assert frames.split_hash(first) == frames.split_hash(again) != frames.split_hash(other)
+    np.random.default_rng(0).random(10)
+    assert_array_equal(first, again)
+
+
+def test_the_type_of_the_labels_does_not_move_a_frame():
+    modulation, snr_db = np.arange(600) % 3, np.arange(600) % 2 * 2 - 20
+    usual = frames.split(modulation, snr_db, seed=1)
+    assert_array_equal(
+        frames.split(modulation.astype(np.uint8), snr_db.astype(np.float32), seed=1), usual
+    )
+
+
+def test_renaming_the_classes_in_order_does_not_move_a_frame():
+    modulation, snr_db = np.arange(600) % 3, np.arange(600) % 2
+    assert_array_equal(
+        frames.split(modulation, snr_db, seed=1), frames.split(5 * modulation + 2, snr_db, seed=1)
+    )
+
+
+def test_frames_are_drawn_from_all_over_a_cell():
+    part_of = frames.split(np.zeros(10_000), np.zeros(10_000), seed=1)
+    for part in (1, 2):
+        assert abs(np.flatnonzero(part_of == part).mean() - 5000) < 300
+
+
+@pytest.mark.parametrize(
+    ("fractions", "complaint"),
+    [
+        ({"train": 0.8, "test": 0.2}, "fractions must name"),
+        ({"train": 0.8, "validation": 0.1, "test": 0.2}, "sum to 1"),
+        ({"train": 1.2, "validation": -0.1, "test": -0.1}, "must not be negative"),
+        ({"train": np.nan, "validation": 0.1, "test": 0.1}, "sum to 1"),
+    ],
+)
+def test_fractions_that_are_none_are_refused(fractions, complaint):
+    with pytest.raises(InputError, match=complaint):
+        frames.split(np.zeros(10), np.zeros(10), seed=0, fractions=fractions)
+
+
+# What is refused, naming where, and leaving nothing behind
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (
+            {"iq": ((83, 5), np.nan)},
+            "1 of 50 frames hold NaN or infinite samples, the first at index 83",
+        ),
+        ({"iq": ((83, 5), complex(0, -np.inf))}, "1 of 50 frames hold NaN or infinite samples"),
+        ({"iq": (slice(83, 86), 0)}, "3 of 50 frames have no power at all, the first at index 83"),
+        (
+            {"modulation": (slice(83, 85), 3)},
+            r"2 of 50 .* label outside the 3 classes, the first at index 83 \(3\)",
+        ),
+        ({"modulation": (83, -1)}, r"outside the 3 classes, the first at index 83 \(-1\)"),
+        ({"snr_db": (83, np.nan)}, "1 of 50 frames have an SNR that is not finite, .* index 83"),
+        (
+            {"snr_db": ([83, 99], [5.0, 4.0])},
+            r"2 of 50 frames have an SNR off the grid \[0.0, 10.0\], the first at index 83 \(5.0\)",
+        ),
+    ],
+)
+def test_frames_that_cannot_be_used_are_refused_by_index_and_count(wrong, complaint, noise, path):
+    part_of = frames.split(noise.modulation, noise.snr_db, seed=1)
+    with pytest.raises(InputError, match=complaint):
+        store(path, changed(noise, **wrong), part_of, batch=50, grid_db=GRID)
+    assert nothing_at(path)
+
+
+def test_frames_of_another_length_are_refused(noise, path):
+    with pytest.raises(InputError, match="index 0 on have 64 samples; 1024 are expected"):
+        store(path, noise, samples=1024)
+    assert nothing_at(path)
+
+
+def test_huge_samples_are_kept_and_do_not_overflow(noise, path):
+    huge = replace(noise, iq=noise.iq * np.float32(1e25))
+    store(path, huge)
+    assert np.isfinite(frames.read(path, "train").iq).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        (
+            lambda f: {"iq": f.iq.real},
+            r"IQ must be complex \[frame, sample\]; it is float32 \(120, 64\)",
+        ),
+        (lambda f: {"iq": f.iq[0]}, "IQ must be complex"),
+        (lambda f: {"snr_db": f.snr_db[:-1]}, r"120 frames, .* SNR labels of shape \(119,\)"),
+        (lambda f: {"modulation": f.modulation[:, None]}, r"modulation labels of shape \(120, 1\)"),
+        (lambda f: {"modulation": f.modulation + 0.5}, "must be integers; they are float64"),
+    ],
+)
+def test_arrays_that_are_no_frames_are_refused(arrays, complaint, noise):
+    with pytest.raises(InputError, match=complaint):
+        frames.check(replace(noise, **arrays(noise)))
+
+
+def test_good_frames_pass_the_check_unchanged(noise):
+    assert frames.check(noise, samples=64, grid_db=GRID) is noise
+
+
+def test_a_frame_in_two_parts_is_refused_naming_both(noise, path):
+    twins = changed(noise, iq=(90, noise.iq[11]))
+    part_of = np.zeros(120, dtype=np.int8)
+    part_of[90] = 2
+    with pytest.raises(InputError, match=r"Frames 11 and 90 are the same, .* train and test"):
+        store(path, twins, part_of, batch=40)
+    assert nothing_at(path)
+
+
+def test_a_frame_twice_in_one_part_is_kept(noise, path):
+    store(path, changed(noise, iq=(90, noise.iq[11])), np.zeros(120, dtype=np.int8))
+    assert_array_equal(frames.read(path, "train").iq[90], frames.read(path, "train").iq[11])
+
+
+@pytest.mark.parametrize(
+    ("split", "complaint"),
+    [(119, "More frames arrived than the 119"), (121, "Only 120 frames arrived of the 121")],
+)
+def test_as_many_frames_must_arrive_as_were_split(split, complaint, noise, path):
+    with pytest.raises(InputError, match=complaint):
+        store(path, noise, np.zeros(split, dtype=np.int8), batch=50)
+    assert nothing_at(path)
+
+
+@pytest.mark.parametrize("part", [3, -1])
+def test_a_part_that_is_none_is_refused(part, noise, path):
+    with pytest.raises(InputError, match="part_of must hold 0, 1 or 2 only"):
+        store(path, noise, np.full(120, part))
+    assert nothing_at(path)
+
+
+def test_a_batch_of_other_classes_is_refused(noise, path):
+    with pytest.raises(InputError, match="The batch at index 0 has other classes"):
+        store(path, noise, classes=("QPSK", "BPSK", "8PSK"))
+    assert nothing_at(path)
+
+
+def test_a_source_that_fails_midway_leaves_nothing(noise, path):
+    def failing():
+        yield noise[:50]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        frames.write(
+            path,
+            failing(),
+            np.zeros(120, int),
+            classes=CLASSES,
+            source="",
+            samples=64,
+            split_seed=0,
+        )
+    assert nothing_at(path)
+
+
+def test_a_failed_write_leaves_the_old_store_as_it_was(noise, path):
+    store(path, noise)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="NaN"):
+        store(path, changed(noise, iq=(3, np.nan)))
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["frames.h5"]
+
+
+KILLED = """
+import sys, time
+import numpy as np
+from modsnr import frames
+
+def slow():
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        iq = (rng.normal(size=(50, 64)) + 1j * rng.normal(size=(50, 64))).astype(np.complex64)
+        yield frames.Frames(iq, np.zeros(50, int), np.zeros(50, np.float32), ("BPSK",))
+    print("half", flush=True)
+    time.sleep(60)
+
+frames.write(
+    sys.argv[1], slow(), np.zeros(150, int), classes=("BPSK",), source="", samples=64, split_seed=0
+)
+"""
+
+
+def test_a_store_killed_in_the_middle_is_never_taken_for_a_whole_one(path):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"half\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    with pytest.raises(InputError, match="There is no frame store at"):
+        frames.read(path, "train")
+    (partial,) = path.parent.iterdir()
+    shutil.move(partial, path)  # nor by its name
+    with pytest.raises(InputError, match=r"no HDF5 file, or a damaged one|no frame store"):
+        frames.read(path, "train")
+
+
+# Files that are no store
+
+
+def test_a_missing_file_and_a_missing_part_are_told_apart(noise, path):
+    with pytest.raises(
+        InputError, match=r"There is no frame store at .*frames\.h5: run 01_preprocessing"
+    ):
+        frames.describe(path)
+    store(path, noise)
+    with pytest.raises(InputError, match="no part 'dev'; the parts are train, validation, test"):
+        frames.read(path, "dev")
+
+
+def test_a_file_that_is_no_store_is_refused(noise, path):
+    path.parent.mkdir(parents=True)
+    path.write_text("hello")
+    with pytest.raises(InputError, match="is no HDF5 file, or a damaged one"):
+        frames.read(path, "train")
+    with pytest.raises(InputError, match="is no HDF5 file, or a damaged one"):
+        frames.read(path.parent, "train")
+    with h5py.File(path, "w") as file:
+        file["X"] = [1.0]
+    with pytest.raises(InputError, match=r"no frame store of format 1 \(it says None\)"):
+        frames.read(path, "train")
+    store(path, noise)
+    with h5py.File(path, "a") as file:
+        file.attrs["format_version"] = 2
+    with pytest.raises(InputError, match=r"no frame store of format 1 \(it says 2\)"):
+        frames.describe(path)
+
+
+@pytest.mark.parametrize(
+    ("loss", "ask"),
+    [
+        ("train", lambda path: frames.read(path, "train")),
+        ("train/step", lambda path: frames.read(path, "train")),
+        ("test/snr_db", frames.describe),
+    ],
+)
+def test_a_store_that_lacks_something_is_refused(loss, ask, noise, path):
+    store(path, noise)
+    with h5py.File(path, "a") as file:
+        del file[loss]
+    with pytest.raises(InputError, match="is a damaged frame store"):
+        ask(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
+def test_a_store_cut_short_is_refused(share, noise, path):
+    store(path, noise)
+    os.truncate(path, int(share * path.stat().st_size))
+    with pytest.raises(InputError, match="is no HDF5 file, or a damaged one"):
+        frames.read(path, "train")
+
+
+def test_a_damaged_structure_is_refused_and_never_another_error(noise, path, rng):
+    store(path, noise[:12], np.arange(12) % 3)
+    whole = path.read_bytes()
+    refused = 0
+    for place in rng.integers(len(whole), size=200):
+        broken = bytearray(whole)
+        broken[place] ^= 0xFF
+        path.write_bytes(broken)
+        try:
+            frames.read(path, "train")
+        except InputError:
+            refused += 1
+    assert refused > 10

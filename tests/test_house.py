@@ -1,0 +1,97 @@
+"""The house rules: who imports whom, how long a module is, what the set-up files agree on."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+LIB = ROOT / "lib" / "modsnr"
+MAY_IMPORT = {
+    "training": {"model", "metrics"},
+    "explain": {"metrics"},
+    "paper": {"runs"},
+    "cli": {"runs", "paper"},
+}
+MODULES = sorted(path for path in LIB.rglob("*.py") if path.name != "__init__.py")
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def siblings_of(path: Path) -> set[str]:
+    """Return the top-level modules of modsnr that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "modsnr":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("modsnr."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("modsnr.")}
+    return {name for name in names if (LIB / f"{name}.py").exists() or (LIB / name).is_dir()}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIB)))
+def test_modules_import_only_the_siblings_that_the_design_allows(path):
+    module = path.relative_to(LIB).parts[0].removesuffix(".py")
+    assert siblings_of(path) <= MAY_IMPORT.get(module, set()) | {module}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIB)))
+def test_no_module_is_longer_than_five_hundred_lines(path):
+    assert len(path.read_text().splitlines()) <= 500
+
+
+def test_no_pickle_is_loaded_anywhere():
+    loaders = re.compile(r"import pickle|pickle\.load|torch\.load|allow_pickle=True|joblib")
+    for path in [*LIB.rglob("*.py"), *NOTEBOOKS]:
+        assert not loaders.search(path.read_text()), path
+
+
+def requirement_name(line: str) -> str:
+    return re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def test_the_lock_pins_every_direct_requirement_and_names_no_index():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert all(re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[^ ]+( ; .+)?", line) for line in lines)
+    assert {requirement_name(line) for line in wanted} <= {requirement_name(line) for line in lines}
+
+
+def test_conda_environment_is_python_pip_the_lock_and_this_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert environment["name"] == project["name"]
+    assert python == f"python{project['requires-python']},<3.13"
+    assert pip == "pip"
+    assert packages == {"pip": ["-c requirements.lock", "-e .[dev]"]}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_short_stories_without_outputs_or_definitions(path):
+    notebook = nbformat.read(path, 4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    lines = [line for cell in code for line in cell.source.splitlines() if line.strip()]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert len(notebook.cells) <= 27
+    assert len(lines) <= 160
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert not re.search(r"^\s*(def|class|for|while)\b.*:$|savefig|#[0-9A-Fa-f]{6}", "\n".join(lines), re.M)
+
+
+def test_no_tracked_file_names_a_package_index_or_is_over_twelve_megabytes():
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    index = re.compile(rb"(extra-)?index-url *=|https?://[^ \"]*/simple\b")
+    for path in filter(Path.is_file, (ROOT / name for name in tracked if name)):
+        content = path.read_bytes()
+        assert len(content) <= 12 * 2**20, path
+        assert path.suffix in (".png", ".pdf", ".npz", ".safetensors") or not index.search(content)

@@ -1,0 +1,153 @@
+"""The notebooks as people run them: the smoke pipeline, plain papermill, the README's own lines."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from modsnr import cli, frames, runs
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A copy of the notebooks and the paper, with runs and data of its own."""
+    root = tmp_path_factory.mktemp("house")
+    for folder in ("notebooks", "paper"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("build"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield root
+
+
+@pytest.fixture(scope="module")
+def smoke(house):
+    """What `modsnr reproduce --profile smoke` printed; it ran all notebooks and built the paper."""
+    return subprocess.run(
+        [sys.executable, "-c", "from modsnr.cli import main; main()", "reproduce", "--profile", "smoke"],
+        env=os.environ | {"MODSNR_ROOT": str(house)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+
+
+def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke, house):
+    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+    pdf = Path(smoke.stdout.splitlines()[-1])
+    assert pdf == house / "paper/build/smoke/PAPER.pdf"
+    assert pdf.read_bytes().startswith(b"%PDF")
+    made = [(run.notebook, run.name, run.status) for run in reversed(runs.records())]
+    assert made == [
+        ("01_preprocessing", "frames", "completed"),
+        ("02_training", "constellation", "completed"),
+        ("02_training", "all-views", "completed"),
+        ("03_evaluation", "evaluation", "completed"),
+        ("04_explainability", "explanation", "completed"),
+    ]
+
+
+def test_every_run_has_its_notebook_figures_and_parents(smoke):
+    by_name = {run.name: run for run in runs.records()}
+    for run in by_name.values():
+        assert (run.folder / "notebook.ipynb").exists()
+        assert list((run.folder / "figures").glob("*.pdf"))
+        assert run.profile == "smoke"
+    assert by_name["all-views"].parents == [by_name["frames"].id]
+    assert set(by_name["evaluation"].parents) == {
+        by_name["constellation"].id,
+        by_name["all-views"].id,
+    }
+    assert len({run.data["sha256"] for run in by_name.values()}) == 1
+
+
+def test_the_runlog_lists_the_runs_newest_first(smoke, house):
+    log = (house / "runs" / "RUNLOG.md").read_text()
+    places = [log.index(run.id) for run in runs.records()]
+    assert places == sorted(places)
+
+
+def test_residual_view_tells_the_snr_better_even_after_seconds(smoke):
+    models = runs.find("evaluation").metrics["models"]
+    with_residual, without = (models[name]["snr_accuracy"] for name in ("all-views", "constellation"))
+    assert with_residual["low"] > without["high"]
+
+
+def test_the_draft_paper_leaves_the_committed_paper_alone(smoke, house):
+    for path in (ROOT / "paper").rglob("*"):
+        if path.is_file() and "build" not in path.parts:
+            assert (house / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+
+
+def test_plain_papermill_leaves_the_same_run_folder(smoke, house):
+    command = [sys.executable, "-m", "papermill", "notebooks/03_evaluation.ipynb", "out.ipynb"]
+    subprocess.run(
+        [*command, "-p", "name", "by-hand"],
+        cwd=house,
+        env=os.environ | {"MODSNR_ROOT": str(house)},
+        capture_output=True,
+        check=True,
+    )
+    run, twin = runs.find("by-hand"), runs.find("evaluation")
+    files = [
+        {path.relative_to(record.folder) for path in record.folder.rglob("*.*") if path.is_file()}
+        for record in (run, twin)
+    ]
+    assert files[0] == files[1]
+    assert run.metrics == twin.metrics
+
+
+def test_models_trained_on_different_frames_are_not_compared(smoke):
+    result = CliRunner().invoke(
+        cli.main, ["run", "03_evaluation", "-p", "models", "frames,all-views"]
+    )
+    assert result.exit_code == 1
+    assert "no run of notebook 02_training is called 'frames'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "refusal"),
+    [
+        (["run", "02_trainin"], "did you mean '02_training'"),
+        (["run", "02_training", "--profile", "quik"], "did you mean 'quick'"),
+        (["run", "02_training", "-p", "epoch", "3"], "did you mean 'epochs'"),
+        (["run", "02_training", "-p", "epochs", "three"], "expected int"),
+        (["run", "02_training", "-p", "snr_head", "both"], "regression"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(command, refusal, house):
+    before = sorted((house / "runs").glob("*"))
+    result = CliRunner().invoke(cli.main, command)
+    assert result.exit_code == 2
+    assert refusal in result.output
+    assert sorted((house / "runs").glob("*")) == before
+
+
+def test_profiles_name_only_what_the_notebooks_declare(house):
+    for path in (house / "notebooks" / "profiles").glob("*.yaml"):
+        assert runs.load_profile(path.stem).pipeline
+
+
+def test_the_readme_lines_turn_a_radioml_file_into_a_store(house, monkeypatch):
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    generator = np.random.default_rng(0)
+    with h5py.File(house / "GOLD_XYZ_OSC.0001_1024.hdf5", "w") as file:
+        labels = np.repeat(np.arange(24), 2 * 20)
+        file["X"] = generator.normal(size=(len(labels), 1024, 2)).astype(np.float32)
+        file["Y"] = np.eye(24, dtype=np.int64)[labels]
+        file["Z"] = np.tile(np.repeat([-20, 10], 20), 24)[:, None]
+    monkeypatch.chdir(house)
+    exec(compile(snippet, "README.md", "exec"), {})
+    assert frames.describe(runs.store("radioml"))["counts"] == {
+        "train": 17 * 16,
+        "validation": 17 * 2,
+        "test": 17 * 2,
+    }
