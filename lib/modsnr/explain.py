@@ -141,7 +141,7 @@ def perturb(
     for start in tqdm(starts, desc="perturb", unit="batch", disable=not progress):
         rows = slice(start, start + batch_size)
         truth = modulation[rows], snr_db[rows]
-        diagrams = draw(iq[rows])
+        diagrams = draw(iq[rows]).contiguous(memory_format=torch.channels_last)
         if not 0 <= view < diagrams.shape[1]:
             raise InputError(f"The diagrams have {diagrams.shape[1]} views; there is no {view}.")
         generator = torch.Generator(diagrams.device).manual_seed(seed + start)

@@ -6,6 +6,7 @@ by colour-blind readers; series also differ in marker or hatch.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -44,6 +45,14 @@ STYLE: dict[str, Any] = {
 }
 
 
+class Picture(Figure):
+    """A figure that notebooks show as it is, without pyplot and its global state."""
+
+    def _repr_png_(self) -> bytes:
+        self.savefig(buffer := io.BytesIO(), format="png", dpi=130)
+        return buffer.getvalue()
+
+
 def _styled(draw):
     @wraps(draw)
     def styled(*arguments, **options) -> Figure:
@@ -63,7 +72,7 @@ def view_gallery(
     """
     cell = min(0.6, (PAGE - 0.75) / len(columns))
     width, height = cell * len(columns) + 0.75, cell * len(groups) * len(rows) + 0.5
-    figure = Figure(figsize=(width, height), layout="none")
+    figure = Picture(figsize=(width, height), layout="none")
     for group, view in enumerate(groups):
         for row, name in enumerate(rows):
             line = group * len(rows) + row
@@ -102,7 +111,7 @@ def accuracy_over_snr(
 
     ``accuracies`` is task -> model -> SNR in dB (text) -> Interval; ``titles`` renames the tasks.
     """
-    figure = Figure(figsize=(PAGE, 2.35))
+    figure = Picture(figsize=(PAGE, 2.35))
     panels = np.atleast_1d(figure.subplots(1, len(accuracies), sharey=True))
     for ax, (task, models) in zip(panels, accuracies.items(), strict=True):
         for index, (model, points) in enumerate(models.items()):
@@ -125,7 +134,7 @@ def confusion_pair(
     modulation: np.ndarray, snr: np.ndarray, *, classes: Sequence[str], snrs_db: Sequence[float]
 ) -> Figure:
     """Draw the two confusion matrices, counts [true, predicted], as shares of each true class."""
-    figure = Figure(figsize=(PAGE, 3.6))
+    figure = Picture(figsize=(PAGE, 3.6))
     left, right = figure.subplots(1, 2)
     names = [f"{value:g}" for value in snrs_db]
     _confusion(left, modulation, list(classes), "modulation")
@@ -151,14 +160,14 @@ def _confusion(ax: Axes, counts: np.ndarray, names: list[str], what: str):
 def impact_bars(
     scores: Mapping[str, Mapping[str, Mapping[float, Interval]]],
     *,
-    tasks: Sequence[str],
+    tasks: Mapping[str, str],
     ylabel: str = "perturbation impact score",
 ) -> Figure:
     """Draw impact scores as bars with 95 % intervals: a panel a task, a group a fraction.
 
-    ``scores`` is method -> task -> fraction -> Interval.
+    ``scores`` is method -> task -> fraction -> Interval; ``tasks`` is task -> title.
     """
-    figure = Figure(figsize=(PAGE, 2.4))
+    figure = Picture(figsize=(PAGE, 2.4))
     panels = np.atleast_1d(figure.subplots(1, len(tasks)))
     width = 0.8 / len(scores)
     for ax, task in zip(panels, tasks, strict=True):
@@ -182,7 +191,7 @@ def impact_bars(
             )
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xticks(range(len(points)), [f"{100 * fraction:g} %" for fraction in points])
-        ax.set(title=task, xlabel="pixels hidden")
+        ax.set(title=tasks[task], xlabel="pixels hidden")
         ax.grid(visible=False, axis="x")
     panels[0].set_ylabel(ylabel)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -194,14 +203,14 @@ def impact_bars(
 def impact_panels(
     scores: Mapping[str, Mapping[str, Mapping[str, Mapping[float, Interval]]]],
     *,
-    tasks: Sequence[str],
+    tasks: Mapping[str, str],
     ylabel: str = "perturbation impact score",
 ) -> Figure:
     """Draw impact scores over the fraction hidden: a row a view, a column a task, a line a method.
 
-    ``scores`` is view -> method -> task -> fraction -> Interval.
+    ``scores`` is view -> method -> task -> fraction -> Interval; ``tasks`` is task -> title.
     """
-    figure = Figure(figsize=(PAGE, 0.55 + 1.5 * len(scores)))
+    figure = Picture(figsize=(PAGE, 0.55 + 1.5 * len(scores)))
     panels = figure.subplots(len(scores), len(tasks), sharex=True, squeeze=False)
     for row, (view, methods) in enumerate(scores.items()):
         for column, task in enumerate(tasks):
@@ -228,7 +237,7 @@ def impact_panels(
             ax.set_xticks(percent, [f"{value:g}" for value in percent])
             ax.minorticks_off()
             if row == 0:
-                ax.set_title(task)
+                ax.set_title(tasks[task])
             if row == len(scores) - 1:
                 ax.set_xlabel("pixels hidden (%)")
         panels[row, 0].set_ylabel(view)
@@ -254,7 +263,7 @@ def attribution_grid(
     kinds = 1 + len(attributions)
     shape = (len(rows), kinds * len(views))
     cell = PAGE * 0.9 / shape[1]
-    figure = Figure(figsize=(PAGE, cell * shape[0] + 0.5))
+    figure = Picture(figsize=(PAGE, cell * shape[0] + 0.5))
     axes = figure.subplots(*shape, squeeze=False)
     for line, name in enumerate(rows):
         for channel, view in enumerate(views):
@@ -283,7 +292,7 @@ def attribution_grid(
 @_styled
 def learning_curve(history: pd.DataFrame) -> Figure:
     """Draw the losses and the validation accuracies over the epochs of a fit's history."""
-    figure = Figure(figsize=(PAGE, 2.2))
+    figure = Picture(figsize=(PAGE, 2.2))
     left, right = figure.subplots(1, 2)
     series = {
         left: {"modulation_loss": "modulation", "snr_loss": "SNR"},
@@ -313,7 +322,7 @@ def learning_curve(history: pd.DataFrame) -> Figure:
 @_styled
 def spectrum(frequency: np.ndarray, density_db: Mapping[str, np.ndarray]) -> Figure:
     """Draw power spectral densities in dB over frequency in cycles/sample, a line a signal."""
-    figure = Figure(figsize=(COLUMN, 2.2))
+    figure = Picture(figsize=(COLUMN, 2.2))
     ax = figure.subplots()
     for index, (name, density) in enumerate(density_db.items()):
         ax.plot(frequency, density, color=PALETTE[index % len(PALETTE)], label=name)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import timm
 import torch
@@ -81,7 +82,7 @@ class JointNet(nn.Module):
         snr_head: Literal["regression", "classification"] = "regression",
         snr_layer: str = "bottleneck_64",
         dropout: float = 0.3,
-        pretrained: bool | str | None = None,
+        pretrained: bool | str | Path | None = None,
     ) -> None:
         super().__init__()
         if snr_head not in ("regression", "classification"):
@@ -90,6 +91,11 @@ class JointNet(nn.Module):
             raise InputError(f"snr_layer is one of {', '.join(SNR_LAYERS)}; it is {snr_layer!r}.")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must lie in 0..1 without 1; it is {dropout}.")
+        if not views or not classes:
+            raise InputError("A network needs at least one view and one class.")
+        grid = torch.tensor(snrs_db, dtype=torch.float32)
+        if not len(grid) or not grid.isfinite().all() or (grid.diff() <= 0).any():
+            raise InputError(f"snrs_db must be finite and ascend; they are {list(snrs_db)}.")
         self.settings = {
             "backbone": backbone,
             "views": list(views),
@@ -100,7 +106,7 @@ class JointNet(nn.Module):
             "snr_layer": snr_layer,
             "dropout": dropout,
         }
-        self.register_buffer("snrs_db", torch.tensor(snrs_db, dtype=torch.float32))
+        self.register_buffer("snrs_db", grid)
         self.backbone, width = build_backbone(backbone, len(views), bins, pretrained)
         self.modulation_head = head(width, (), len(classes), dropout)
         outputs = 1 if snr_head == "regression" else len(snrs_db)
@@ -146,9 +152,12 @@ def load(path: Path | str) -> JointNet:
         raise InputError(f"{path} holds no weights that can be read: {error}") from error
     if "net" not in header:
         raise InputError(f"{path} does not say what network it holds: it is no run's weights.")
-    net = JointNet(**json.loads(header["net"]), pretrained=False)
-    net.load_state_dict(tensors)
-    return net.eval()
+    try:
+        net = JointNet(**json.loads(header["net"]), pretrained=False)
+        net.load_state_dict(tensors)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} does not hold the network that its header names: {error}") from error
+    return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def head(width: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.Sequential:
@@ -161,40 +170,41 @@ def head(width: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.
 
 
 def build_backbone(
-    name: str, channels: int, bins: int, pretrained: bool | str | None
+    name: str, channels: int, bins: int, pretrained: bool | str | Path | None
 ) -> tuple[nn.Module, int]:
     """Return a backbone, diagrams [frame, channel, bins, bins] to features [frame, width], and the
     width."""
     if name == "compact":
         if pretrained:
             raise InputError("compact has no pretrained weights: pass pretrained=False.")
-        network: nn.Module = Compact(channels)
-        width = Compact.WIDTHS[-1]
         if bins % Compact.STEM or bins < 4 * Compact.STEM:
             raise InputError(
                 f"compact needs bins divisible by {Compact.STEM} and at least {4 * Compact.STEM}; "
                 f"they are {bins}."
             )
+        return Compact(channels), Compact.WIDTHS[-1]
+    full = STUDY_BACKBONES.get(name, name)
+    if not timm.is_model(full):
+        short = [*STUDY_BACKBONES, "compact"]
+        known = dict.fromkeys([*short, *timm.list_models()])
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or short
+        raise InputError(f"timm knows no backbone {name!r}; near it are {', '.join(near)}.")
+    options = {"in_chans": channels} | ({} if "resnet" in full else {"img_size": bins})
+    if isinstance(pretrained, (str, Path)):
+        network = _from_file(full, _weights_file(pretrained), name, **options)
     else:
-        full = STUDY_BACKBONES.get(name, name)
-        if not timm.is_model(full):
-            known = [*STUDY_BACKBONES, "compact", *timm.list_models()]
-            near = difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.4)
-            raise InputError(f"timm knows no backbone {name!r}; near it are {', '.join(near)}.")
-        weights = fetch_weights(full) if pretrained in (None, True) else None
-        if isinstance(pretrained, str):
-            weights = _weights_file(pretrained)
-        size = {} if "resnet" in full else {"img_size": bins}
-        network = _timm_model(full, weights, in_chans=channels, **size)
-        width = int(network.num_features)
-        if isinstance(pretrained, str):
-            _refuse_foreign(network, Path(pretrained), name)
-    return network, width
+        weights = None if pretrained is False else fetch_weights(full)
+        network = _timm_model(full, weights, **options)
+    # Some families put a wider layer between their last features and the classifier.
+    width = getattr(network, "head_hidden_size", None) or network.num_features
+    return network, int(cast(int, width))
 
 
 def _timm_model(name: str, weights: Path | None, **options: int) -> nn.Module:
     # timm adapts the first layer to the number of channels; the file is always safetensors.
-    source = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
+    source: dict[str, Any] = {}
+    if weights:
+        source = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
     try:
         return timm.create_model(name, num_classes=0, **options, **source)
     except TypeError:  # this family takes images of any size and knows no img_size
@@ -221,22 +231,40 @@ def fetch_weights(name: str) -> Path:
         ) from error
 
 
-def _weights_file(path: str) -> Path:
-    if not path.endswith(".safetensors") or not Path(path).exists():
-        raise InputError(f"pretrained must name an existing .safetensors file; it is {path!r}.")
+def _weights_file(path: str | Path) -> Path:
+    if Path(path).suffix != ".safetensors" or not Path(path).exists():
+        raise InputError(f"pretrained must name an existing .safetensors file; it is '{path}'.")
     return Path(path)
 
 
-def _refuse_foreign(network: nn.Module, path: Path, name: str) -> None:
-    # timm takes what fits of a file and passes over the rest without an error.
-    with safe_open(path, framework="pt") as file:
-        held = set(file.keys())
-    missing = [key for key, _ in network.named_parameters() if key not in held]
-    if missing:
+def _from_file(name: str, path: Path, asked: str, **options: int) -> nn.Module:
+    """Return a timm model with the weights of a file, all of them and no others.
+
+    timm takes what fits of a file and passes over the rest without an error.
+    """
+    try:
+        held: Any = load_file(path)
+        network = _timm_model(name, path, **options)
+    except SafetensorError as error:
+        raise InputError(f"{path.name} holds no weights that can be read: {error}") from error
+    except (KeyError, RuntimeError) as error:
         raise InputError(
-            f"{path.name} holds the weights of another backbone than {name}: {len(missing)} of "
-            f"{len(list(network.parameters()))} are not in it ({', '.join(missing[:3])}, ...)."
+            f"{path.name} holds the weights of another backbone than {asked}: {error}"
+        ) from error
+    # What timm itself renames or leaves out on loading, as in older files, is not foreign.
+    adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    names = set(adapt(held, network) if adapt else held)
+    classifier: Any = cast(Any, network).pretrained_cfg["classifier"] or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    missing = {key for key, _ in network.named_parameters()} - names
+    foreign = {key for key in names - set(network.state_dict()) if not key.startswith(heads)}
+    if missing or foreign:
+        raise InputError(
+            f"{path.name} holds the weights of another backbone than {asked}: it lacks "
+            f"{len(missing)} of its {len(list(network.parameters()))} weights and has "
+            f"{len(foreign)} others ({', '.join(sorted(missing or foreign)[:3])}, ...)."
         )
+    return network
 
 
 class Compact(nn.Module):

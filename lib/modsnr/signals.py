@@ -198,8 +198,10 @@ class Channel:
 
     @property
     def rolloff_range(self) -> tuple[float, float]:
-        fixed = not isinstance(self.rolloff, Sequence)
-        return (self.rolloff, self.rolloff) if fixed else tuple(self.rolloff)
+        if not isinstance(self.rolloff, Sequence):
+            return self.rolloff, self.rolloff
+        low, high = self.rolloff
+        return low, high
 
 
 def simulate(

@@ -1,0 +1,437 @@
+"""Networks have the heads of the study, start where told, and come back from disk bit for bit."""
+
+import json
+import pickle
+from math import exp, inf, log, log1p, nan
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from modsnr import InputError, model
+from modsnr.model import JointLoss, JointNet, Output
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.testing import assert_close
+
+VIEWS, CLASSES = ("constellation", "residual"), ("BPSK", "QPSK", "16QAM")
+GRID = (0.0, 10.0, 20.0, 30.0)
+
+
+def network(backbone="compact", *, bins=32, **options):
+    """Return a network without pretrained weights, the same each time."""
+    torch.manual_seed(0)
+    settings = {
+        "views": VIEWS, "bins": bins, "classes": CLASSES, "snrs_db": GRID, "pretrained": False
+    } | options  # fmt: skip
+    return JointNet(backbone, **settings)
+
+
+def pictures(generator, frames=4, views=2, bins=32):
+    return torch.rand(frames, views, bins, bins, generator=generator)
+
+
+def save(net, path, header=None):
+    """Write a weights file as a training run does."""
+    header = {"net": json.dumps(net.settings)} if header is None else header
+    tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
+    save_file(tensors, path, metadata=header)
+    return path
+
+
+# Backbones
+
+
+# ViT and Swin are cut for 224 bins and take others too; the residual networks take any.
+@pytest.mark.parametrize(
+    ("backbone", "bins"),
+    [
+        ("compact", 16), ("resnet18", 32), ("resnet34", 32), ("resnet50", 64),
+        ("swin_tiny", 64), ("swin_small", 64), ("vit_b_16", 64), ("vit_b_32", 64),
+    ],
+)  # fmt: skip
+def test_every_backbone_of_the_study_takes_a_training_step(backbone, bins, generator):
+    net, loss = network(backbone, bins=bins).train(), JointLoss(GRID)
+    output = net(pictures(generator, 2, bins=bins))
+    assert output.modulation.shape == (2, 3)
+    assert output.snr.shape == (2,)
+    total, _, _ = loss(output, torch.tensor([0, 2]), torch.tensor([10.0, 30.0]))
+    total.backward()
+    for name, parameter in [*net.named_parameters(), *loss.named_parameters()]:
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    first_layer = next(net.parameters())
+    assert first_layer.grad.abs().max() > 0
+
+
+def test_the_studys_names_are_the_networks_it_used():
+    assert set(model.STUDY_BACKBONES) == {
+        "swin_tiny", "swin_small", "resnet18", "resnet34", "resnet50", "vit_b_16", "vit_b_32"
+    }  # fmt: skip
+    assert all(timm.is_model(name) for name in model.STUDY_BACKBONES.values())
+
+
+# One of each kind: no img_size, a classifier wider than the features, a mixer, a plain network.
+@pytest.mark.parametrize(
+    ("backbone", "bins"),
+    [("mobilenetv3_small_050", 32), ("efficientnet_b0", 32), ("convnext_atto", 32),
+     ("lcnet_035", 32), ("mixer_s32_224", 64), ("resnetv2_50", 32), ("vit_tiny_patch16_224", 48)],
+)  # fmt: skip
+def test_any_name_of_timms_makes_a_network(backbone, bins, generator):
+    output = network(backbone, bins=bins).eval()(pictures(generator, 1, bins=bins))
+    assert output.modulation.shape == (1, 3)
+
+
+def test_views_and_bins_are_what_the_network_takes(generator):
+    one = network("vit_tiny_patch16_224", views=["constellation"], bins=32)
+    assert one(pictures(generator, 2, views=1, bins=32)).snr.shape == (2,)
+    with pytest.raises(AssertionError, match="Input height"):
+        one(pictures(generator, 2, views=1, bins=64))
+
+
+def test_the_order_of_the_views_matters(generator):
+    net, diagrams = network().eval(), pictures(generator)
+    assert not torch.allclose(net(diagrams).modulation, net(diagrams.flip(1)).modulation)
+
+
+def test_an_unknown_backbone_is_told_the_nearest():
+    with pytest.raises(InputError, match=r"no backbone 'resnet5O'; near it are .*resnet50"):
+        network("resnet5O")
+    with pytest.raises(InputError, match=r"'swin_tinny'; near it are .*swin_tiny"):
+        network("swin_tinny")
+
+
+def test_a_backbone_that_resembles_nothing_is_told_the_studys():
+    with pytest.raises(InputError, match=r"'#'; near it are swin_tiny, .*compact"):
+        network("#")
+
+
+@pytest.mark.parametrize("bins", [30, 12])
+def test_compact_refuses_bins_that_its_stem_cannot_fold(bins):
+    with pytest.raises(InputError, match=f"divisible by 4 and at least 16; they are {bins}"):
+        network(bins=bins)
+
+
+def test_compact_is_a_third_of_a_million_weights():
+    assert 0.25e6 < sum(weight.numel() for weight in network().parameters()) < 0.45e6
+
+
+def test_compact_takes_any_allowed_number_of_bins(generator):
+    net = network(bins=64).eval()
+    assert net(pictures(generator, bins=16)).modulation.shape == (4, 3)
+
+
+# Heads
+
+
+def widths(head):
+    return [(layer.in_features, layer.out_features) for layer in head if isinstance(layer, nn.Linear)]
+
+
+@pytest.mark.parametrize(
+    ("snr_layer", "hidden"),
+    [("standard", []), ("bottleneck_64", [64]), ("bottleneck_128", [128]), ("dual_layer", [256, 64])],
+)
+@pytest.mark.parametrize(("snr_head", "outputs"), [("regression", 1), ("classification", 4)])
+def test_the_snr_head_has_the_layers_of_the_study(snr_layer, hidden, snr_head, outputs):
+    net = network(snr_layer=snr_layer, snr_head=snr_head, dropout=0.3)
+    path = [128, *hidden, outputs]
+    assert widths(net.snr_head) == list(zip(path[:-1], path[1:], strict=True))
+    between = [type(layer) for layer in net.snr_head if not isinstance(layer, nn.Linear)]
+    assert between == [nn.ReLU, nn.Dropout] * len(hidden)
+    assert all(layer.p == 0.3 for layer in net.snr_head if isinstance(layer, nn.Dropout))
+    assert widths(net.modulation_head) == [(128, 3)]
+
+
+def test_the_regression_head_says_decibels_and_the_classification_head_logits(generator):
+    diagrams = pictures(generator)
+    assert network()(diagrams).snr.shape == (4,)
+    assert network(snr_head="classification")(diagrams).snr.shape == (4, 4)
+
+
+def test_an_untrained_regression_starts_within_the_grid(generator):
+    snr = network(backbone="compact").eval()(pictures(generator, 64)).snr
+    assert ((snr > 0) & (snr < 30)).all()
+
+
+def test_the_regression_speaks_in_units_of_the_grid(generator):
+    diagrams = pictures(generator)
+    here = network(snrs_db=GRID).eval()(diagrams).snr
+    shifted = network(snrs_db=[value + 7 for value in GRID]).eval()(diagrams).snr
+    wider = network(snrs_db=[2 * value for value in GRID]).eval()(diagrams).snr
+    assert_close(shifted, here + 7)
+    assert_close(wider, 2 * here)
+
+
+def test_one_snr_alone_makes_a_network(generator):
+    assert torch.isfinite(network(snrs_db=[10.0])(pictures(generator)).snr).all()
+
+
+def test_decisions_of_a_regression_are_its_estimates():
+    output = Output(torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, log(8.0)]]), torch.tensor([3.3, -50.0]))
+    decided = network().decide(output)
+    assert decided.modulation.tolist() == [0, 2]
+    assert_close(decided.snr_db, torch.tensor([3.3, -50.0]))
+    assert_close(decided.confidence, torch.tensor([exp(2) / (exp(2) + 2), 0.8]))
+
+
+def test_decisions_of_a_classification_are_the_snrs_of_the_largest_logits():
+    output = Output(torch.zeros(3, 3), torch.tensor([[9.0, 0, 0, 0], [0, 0, 0, 1], [0, 2.0, 1, 0]]))
+    assert network(snr_head="classification").decide(output).snr_db.tolist() == [0.0, 30.0, 10.0]
+
+
+def test_estimating_is_deciding_what_forward_says_and_tracks_no_gradient(generator):
+    net, diagrams = network().eval(), pictures(generator)
+    estimated, decided = net.estimate(diagrams), net.decide(net(diagrams))
+    assert all(torch.equal(one, other) for one, other in zip(estimated, decided, strict=True))
+    assert not estimated.snr_db.requires_grad
+
+
+def test_dropout_acts_in_training_only_and_its_strength_matters(generator):
+    diagrams = pictures(generator)
+    net = network(dropout=0.5).eval()
+    assert torch.equal(net(diagrams).snr, net(diagrams).snr)
+    net.snr_head.train()
+    assert not torch.equal(net(diagrams).snr, net(diagrams).snr)
+    still = network(dropout=0.0).eval()
+    still.snr_head.train()
+    assert torch.equal(still(diagrams).snr, still(diagrams).snr)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"snr_head": "ordinal"}, "regression or classification; it is 'ordinal'"),
+        ({"snr_layer": "bottleneck_32"}, "bottleneck_64.*it is 'bottleneck_32'"),
+        ({"dropout": 1.0}, "0..1 without 1; it is 1.0"),
+        ({"dropout": -0.1}, "0..1 without 1; it is -0.1"),
+        ({"dropout": nan}, "0..1 without 1; it is nan"),
+        ({"snrs_db": [10.0, 0.0]}, r"ascend; they are \[10.0, 0.0\]"),
+        ({"snrs_db": [0.0, 0.0, 2.0]}, "ascend"),
+        ({"snrs_db": []}, "ascend"),
+        ({"snrs_db": [0.0, inf]}, "ascend"),
+        ({"views": []}, "one view"),
+        ({"classes": []}, "one class"),
+    ],
+)  # fmt: skip
+def test_settings_that_make_no_network_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        network(**options)
+
+
+# The loss
+
+
+def test_the_joint_loss_is_the_formula_of_kendall_by_hand():
+    loss = JointLoss(GRID)
+    sigma_m, sigma_s = 0.5, 3.0
+    loss.log_variance.data = torch.tensor([log(sigma_m**2), log(sigma_s**2)])
+    output = Output(torch.tensor([[log(3.0), 0.0]]), torch.tensor([24.0]))
+    total, of_modulation, of_snr = loss(output, torch.tensor([0]), torch.tensor([20.0]))
+    assert_close(of_modulation.item(), log(4 / 3))  # softmax gives the right class 3/4
+    assert_close(of_snr.item(), 0.5 * 0.4**2)  # 4 dB are 0.4 of a step: SmoothL1 is x^2 / 2
+    by_hand = (
+        log(4 / 3) / (2 * sigma_m**2) + 0.08 / (2 * sigma_s**2) + log(sigma_m * sigma_s)
+    )  # fmt: skip
+    assert_close(total.item(), by_hand, atol=1e-6, rtol=1e-5)
+
+
+def test_the_best_task_weights_are_the_losses_themselves():
+    loss = JointLoss(GRID)
+    output = Output(torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([17.0, 3.0]))
+    truth = torch.tensor([0, 0]), torch.tensor([0.0, 0.0])
+    _, *losses = loss(output, *truth)
+    loss.log_variance.data = torch.stack(losses).detach().log()  # sigma^2 = loss
+    loss(output, *truth)[0].backward()
+    assert_close(loss.log_variance.grad, torch.zeros(2), atol=1e-6, rtol=0)
+
+
+def test_both_tasks_weigh_the_same_at_the_start():
+    output = Output(torch.tensor([[0.0, 1.0]]), torch.tensor([17.0]))
+    total, of_modulation, of_snr = JointLoss(GRID)(output, torch.tensor([0]), torch.tensor([0.0]))
+    assert_close(total, (of_modulation + of_snr) / 2)
+
+
+@pytest.mark.parametrize(("error_db", "steps"), [(1.0, 0.1), (10.0, 1.0), (25.0, 2.5), (-25.0, 2.5)])
+def test_the_regression_loss_is_smooth_l1_in_steps_of_the_grid(error_db, steps):
+    output = Output(torch.zeros(1, 2), torch.tensor([20.0 + error_db]))
+    _, _, of_snr = JointLoss(GRID)(output, torch.tensor([0]), torch.tensor([20.0]))
+    assert_close(of_snr.item(), steps**2 / 2 if steps < 1 else steps - 0.5)
+
+
+def test_the_classification_loss_is_cross_entropy_at_the_nearest_snr():
+    logits = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
+    _, _, of_snr = JointLoss(GRID)(Output(torch.zeros(1, 2), logits), torch.tensor([0]), torch.tensor([19.0]))
+    assert_close(of_snr.item(), log1p(3 / exp(1)))
+
+
+def test_the_loss_is_a_mean_over_the_frames():
+    output = Output(torch.randn(6, 3, generator=torch.Generator().manual_seed(1)), torch.arange(6.0))
+    truth = torch.tensor([0, 1, 2, 0, 1, 2]), torch.full((6,), 10.0)
+    whole = JointLoss(GRID)(output, *truth)
+    halves = [JointLoss(GRID)(Output(*(o[h] for o in output)), *(t[h] for t in truth))
+              for h in (slice(0, 3), slice(3, 6))]  # fmt: skip
+    for value, *parts in zip(whole, *halves, strict=True):
+        assert_close(value, sum(parts) / 2)
+
+
+def test_a_half_precision_output_is_summed_in_single_precision():
+    output = Output(torch.zeros(1, 2, dtype=torch.bfloat16), torch.tensor([20.0], dtype=torch.bfloat16))
+    total, _, _ = JointLoss(GRID)(output, torch.tensor([0]), torch.tensor([10.0]))
+    assert total.dtype == torch.float32
+
+
+# Pretrained weights
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A file of weights as timm publishes them: three input channels, a classifier of 1,000."""
+
+    def make(name, **options):
+        torch.manual_seed(7)
+        path = tmp_path / f"{name}.safetensors"
+        tensors = timm.create_model(name, **options).state_dict()
+        save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("pretrained", [None, True])
+def test_without_a_network_pretrained_weights_are_refused_saying_what_to_pass(monkeypatch, pretrained):
+    def offline(*arguments):
+        raise LocalEntryNotFoundError("cannot find the file on the Hub and no local copy")
+
+    monkeypatch.setattr(model, "hf_hub_download", offline)
+    with pytest.raises(InputError, match=r"resnet18 \(timm/.*Pass pretrained=False .*safetensors"):
+        network("resnet18", pretrained=pretrained)
+
+
+def test_a_backbone_without_published_weights_says_so():
+    with pytest.raises(InputError, match=r"resnet50t \(no published weights\).*pretrained=False"):
+        network("resnet50t", pretrained=True)
+
+
+def test_weights_come_from_the_hub_as_safetensors(monkeypatch, published):
+    path, asked = published("resnet18"), []
+    monkeypatch.setattr(model, "hf_hub_download", lambda *a: (asked.append(a), path)[1])
+    net = network("resnet18", pretrained=None)
+    assert [file for _, file in asked] == ["model.safetensors"]
+    assert_close(net.backbone.layer1[0].conv1.weight, load_file(path)["layer1.0.conv1.weight"])
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_weights_of_a_local_file_are_really_there(published, kind):
+    path = published("resnet18")
+    net, held = network("resnet18", pretrained=kind(path)), load_file(path)
+    for name, value in net.backbone.state_dict().items():
+        if name != "conv1.weight":  # two views where the file has three channels
+            assert torch.equal(value, held[name]), name
+    assert_close(net.backbone.conv1.weight, held["conv1.weight"][:, :2] * 3 / 2)
+
+
+def test_a_transformers_file_is_taken_at_other_bins_too(published):
+    path = published("vit_tiny_patch16_224", img_size=64)
+    net = network("vit_tiny_patch16_224", bins=64, pretrained=str(path))
+    assert torch.equal(net.backbone.blocks[5].mlp.fc1.weight, load_file(path)["blocks.5.mlp.fc1.weight"])
+
+
+def test_pretrained_weights_change_the_answer_but_the_heads_stay_fresh(published, generator):
+    path, diagrams = published("resnet18"), pictures(generator)
+    fresh, fetched = network("resnet18").eval(), network("resnet18", pretrained=str(path)).eval()
+    assert not torch.allclose(fresh(diagrams).modulation, fetched(diagrams).modulation)
+    assert fetched.modulation_head[0].out_features == 3
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        ("resnet18", "resnet34"),  # too few layers
+        ("resnet34", "resnet18"),  # too many: all that resnet18 asks for is in it
+        ("resnet50", "resnet18"),  # the same names, other shapes
+        ("vit_tiny_patch16_224", "resnet18"),  # nothing in common
+    ],
+)
+def test_the_weights_of_another_backbone_are_refused(published, held, wanted):
+    with pytest.raises(InputError, match=f"{held}.safetensors holds .* another backbone than {wanted}"):
+        network(wanted, pretrained=str(published(held)))
+
+
+def test_a_pickle_is_refused_unread(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps(Trap()))
+    disguised = tmp_path / "weights.safetensors"
+    disguised.write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match=r"existing \.safetensors file; it is '.*weights\.pth'"):
+        network("resnet18", pretrained=str(path))
+    with pytest.raises(InputError, match=r"weights\.safetensors"):
+        network("resnet18", pretrained=str(disguised))
+    with pytest.raises(InputError, match="no weights that can be read"):
+        model.load(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_file_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match=r"existing \.safetensors file; it is 'none\.safetensors'"):
+        network("resnet18", pretrained="none.safetensors")
+
+
+def test_compact_has_no_pretrained_weights_to_ask_for():
+    assert network(pretrained=None)
+    for pretrained in (True, "some.safetensors"):
+        with pytest.raises(InputError, match="compact has no pretrained weights"):
+            network(pretrained=pretrained)
+
+
+# Saved weights
+
+
+@pytest.mark.parametrize("options", [{}, {"snr_head": "classification", "snr_layer": "dual_layer"}])
+def test_a_network_comes_back_from_its_file_bit_for_bit(tmp_path, generator, options):
+    net, diagrams = network(dropout=0.2, **options), pictures(generator)
+    net(diagrams)  # moves the running statistics
+    back = model.load(save(net, tmp_path / "weights.safetensors"))
+    assert not back.training
+    assert back.settings == net.settings
+    for one, other in zip(net.eval()(diagrams), back(diagrams), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_timm_network_comes_back_without_asking_the_hub(tmp_path, generator, monkeypatch):
+    monkeypatch.setattr(model, "hf_hub_download", None)
+    net = network("resnet18").eval()
+    back = model.load(save(net, tmp_path / "weights.safetensors"))
+    assert torch.equal(net(pictures(generator)).snr, back(pictures(generator.manual_seed(2018))).snr)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "text", "absent"])
+def test_a_damaged_weights_file_is_refused(tmp_path, damage):
+    path = save(network(), tmp_path / "weights.safetensors")
+    whole = path.read_bytes()
+    if damage == "absent":
+        path.unlink()
+    else:
+        path.write_bytes(
+            {"cut": whole[:-100], "flip": b"\xff" * 8 + whole[8:], "text": b"not weights"}[damage]
+        )
+    with pytest.raises(InputError, match=r"weights\.safetensors holds no weights that can be read"):
+        model.load(path)
+
+
+def test_a_file_that_does_not_say_what_it_holds_is_refused(tmp_path):
+    path = save(network(), tmp_path / "weights.safetensors", header={"other": "1"})
+    with pytest.raises(InputError, match="does not say what network it holds"):
+        model.load(path)
+
+
+def test_a_header_that_speaks_of_another_network_is_refused(tmp_path):
+    header = {"net": json.dumps(network(snr_layer="standard").settings)}
+    path = save(network(), tmp_path / "weights.safetensors", header=header)
+    with pytest.raises(InputError, match="does not hold the network that its header names"):
+        model.load(path)
