@@ -6,8 +6,9 @@ import numba
 import numpy as np
 import pytest
 import torch
-from modsnr import InputError, diagrams, signals
 from torch.testing import assert_close
+
+from modsnr import InputError, diagrams, signals
 
 inf = float("inf")
 

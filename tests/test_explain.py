@@ -5,9 +5,10 @@ from math import inf, nan
 import numpy as np
 import pytest
 import torch
-from modsnr import InputError, explain
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.testing import assert_close
+
+from modsnr import InputError, explain
 
 FRACTION = 0.25
 
@@ -49,8 +50,12 @@ def test_random_hides_occupied_pixels_only_and_as_many_as_brightest_and_dimmest(
     masks = explain.masks(images, [fraction], generator=seeded())
     chosen = masks["random", fraction].hidden
     assert not (chosen & (images == 0)).any()
-    counts = {method: masks[method, fraction].hidden.sum((1, 2)).tolist() for method in explain.METHODS}
-    assert counts["random"] == counts["brightest"] == counts["dimmest"] == [round(16 * fraction)] * 20
+    counts = {
+        method: masks[method, fraction].hidden.sum((1, 2)).tolist() for method in explain.METHODS
+    }
+    assert (
+        counts["random"] == counts["brightest"] == counts["dimmest"] == [round(16 * fraction)] * 20
+    )
 
 
 def test_random_hides_every_occupied_pixel_equally_often():
@@ -372,7 +377,11 @@ def toy_forward(diagrams):
 def test_evidence_for_the_modulation_is_the_log_probability_of_the_true_class(generator):
     diagrams = torch.rand(2, 1, 3, 3, generator=generator)
     score = explain.evidence(
-        toy_forward, lambda d: (None, d[:, 0, 0, 0]), "modulation", torch.tensor([2, 0]), torch.zeros(2)
+        toy_forward,
+        lambda d: (None, d[:, 0, 0, 0]),
+        "modulation",
+        torch.tensor([2, 0]),
+        torch.zeros(2),
     )
     logits = diagrams[:, 0].sum(2)
     wanted = torch.stack([
@@ -385,7 +394,11 @@ def test_evidence_for_the_snr_is_minus_the_error_in_db(generator):
     diagrams = torch.zeros(2, 1, 3, 3)
     diagrams[:, 0, 0, 0] = torch.tensor([7.0, 12.0])
     score = explain.evidence(
-        toy_forward, lambda d: (None, d[:, 0, 0, 0]), "snr", torch.zeros(2), torch.tensor([10.0, 10.0])
+        toy_forward,
+        lambda d: (None, d[:, 0, 0, 0]),
+        "snr",
+        torch.zeros(2),
+        torch.tensor([10.0, 10.0]),
     )
     assert score(diagrams).tolist() == [-3.0, -2.0]
 

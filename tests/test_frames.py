@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
 from modsnr import InputError, frames
 from modsnr.frames import PARTS, Frames
-from numpy.testing import assert_array_equal
 
 CLASSES = ("BPSK", "QPSK", "8PSK")
 GRID = (0.0, 10.0)

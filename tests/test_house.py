@@ -58,7 +58,8 @@ def requirement_name(line: str) -> str:
 
 def test_the_lock_pins_every_direct_requirement_and_names_no_index():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     assert all(re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[^ ]+( ; .+)?", line) for line in lines)
     assert {requirement_name(line) for line in wanted} <= {requirement_name(line) for line in lines}
@@ -83,7 +84,9 @@ def test_notebooks_are_short_stories_without_outputs_or_definitions(path):
     assert len(notebook.cells) <= 27
     assert len(lines) <= 160
     assert notebook.metadata.kernelspec.name == "python3"
-    assert not re.search(r"^\s*(def|class|for|while)\b.*:$|savefig|#[0-9A-Fa-f]{6}", "\n".join(lines), re.M)
+    assert not re.search(
+        r"^\s*(def|class|for|while)\b.*:$|savefig|#[0-9A-Fa-f]{6}", "\n".join(lines), re.M
+    )
 
 
 def test_no_tracked_file_names_a_package_index_or_is_over_twelve_megabytes():

@@ -4,15 +4,18 @@ from math import isnan, nan, sqrt
 
 import numpy as np
 import pytest
-from modsnr import InputError, metrics
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import confusion_matrix, f1_score
+
+from modsnr import InputError, metrics
 
 GRID = np.array([0.0, 2.0, 4.0, 6.0])
 
 
 def outcome(values):
-    return {name: values[name] for name in ("joint_accuracy", "modulation_accuracy", "snr_accuracy")}
+    return {
+        name: values[name] for name in ("joint_accuracy", "modulation_accuracy", "snr_accuracy")
+    }
 
 
 def width(interval):
@@ -87,7 +90,11 @@ def test_joint_accuracy_is_the_smaller_one_where_the_errors_coincide():
 
 def test_right_says_of_each_frame_which_answer_is_right():
     right_modulation, right_snr = metrics.right(
-        np.array([0, 1, 2]), np.array([0.0, 2.0, 4.0]), np.array([0, 2, 2]), np.array([0.5, 2.5, 9.0]), GRID
+        np.array([0, 1, 2]),
+        np.array([0.0, 2.0, 4.0]),
+        np.array([0, 2, 2]),
+        np.array([0.5, 2.5, 9.0]),
+        GRID,
     )
     assert_array_equal(right_modulation, [True, False, True])
     assert_array_equal(right_snr, [True, True, False])

@@ -9,11 +9,12 @@ import pytest
 import timm
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
-from modsnr import InputError, model
-from modsnr.model import JointLoss, JointNet, Output
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.testing import assert_close
+
+from modsnr import InputError, model
+from modsnr.model import JointLoss, JointNet, Output
 
 VIEWS, CLASSES = ("constellation", "residual"), ("BPSK", "QPSK", "16QAM")
 GRID = (0.0, 10.0, 20.0, 30.0)
@@ -126,12 +127,19 @@ def test_compact_takes_any_allowed_number_of_bins(generator):
 
 
 def widths(head):
-    return [(layer.in_features, layer.out_features) for layer in head if isinstance(layer, nn.Linear)]
+    return [
+        (layer.in_features, layer.out_features) for layer in head if isinstance(layer, nn.Linear)
+    ]
 
 
 @pytest.mark.parametrize(
     ("snr_layer", "hidden"),
-    [("standard", []), ("bottleneck_64", [64]), ("bottleneck_128", [128]), ("dual_layer", [256, 64])],
+    [
+        ("standard", []),
+        ("bottleneck_64", [64]),
+        ("bottleneck_128", [128]),
+        ("dual_layer", [256, 64]),
+    ],
 )
 @pytest.mark.parametrize(("snr_head", "outputs"), [("regression", 1), ("classification", 4)])
 def test_the_snr_head_has_the_layers_of_the_study(snr_layer, hidden, snr_head, outputs):
@@ -169,7 +177,9 @@ def test_one_snr_alone_makes_a_network(generator):
 
 
 def test_decisions_of_a_regression_are_its_estimates():
-    output = Output(torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, log(8.0)]]), torch.tensor([3.3, -50.0]))
+    output = Output(
+        torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, log(8.0)]]), torch.tensor([3.3, -50.0])
+    )
     decided = network().decide(output)
     assert decided.modulation.tolist() == [0, 2]
     assert_close(decided.snr_db, torch.tensor([3.3, -50.0]))
@@ -253,7 +263,9 @@ def test_both_tasks_weigh_the_same_at_the_start():
     assert_close(total, (of_modulation + of_snr) / 2)
 
 
-@pytest.mark.parametrize(("error_db", "steps"), [(1.0, 0.1), (10.0, 1.0), (25.0, 2.5), (-25.0, 2.5)])
+@pytest.mark.parametrize(
+    ("error_db", "steps"), [(1.0, 0.1), (10.0, 1.0), (25.0, 2.5), (-25.0, 2.5)]
+)
 def test_the_regression_loss_is_smooth_l1_in_steps_of_the_grid(error_db, steps):
     output = Output(torch.zeros(1, 2), torch.tensor([20.0 + error_db]))
     _, _, of_snr = JointLoss(GRID)(output, torch.tensor([0]), torch.tensor([20.0]))
@@ -262,12 +274,16 @@ def test_the_regression_loss_is_smooth_l1_in_steps_of_the_grid(error_db, steps):
 
 def test_the_classification_loss_is_cross_entropy_at_the_nearest_snr():
     logits = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
-    _, _, of_snr = JointLoss(GRID)(Output(torch.zeros(1, 2), logits), torch.tensor([0]), torch.tensor([19.0]))
+    _, _, of_snr = JointLoss(GRID)(
+        Output(torch.zeros(1, 2), logits), torch.tensor([0]), torch.tensor([19.0])
+    )
     assert_close(of_snr.item(), log1p(3 / exp(1)))
 
 
 def test_the_loss_is_a_mean_over_the_frames():
-    output = Output(torch.randn(6, 3, generator=torch.Generator().manual_seed(1)), torch.arange(6.0))
+    output = Output(
+        torch.randn(6, 3, generator=torch.Generator().manual_seed(1)), torch.arange(6.0)
+    )
     truth = torch.tensor([0, 1, 2, 0, 1, 2]), torch.full((6,), 10.0)
     whole = JointLoss(GRID)(output, *truth)
     halves = [JointLoss(GRID)(Output(*(o[h] for o in output)), *(t[h] for t in truth))
@@ -277,7 +293,9 @@ def test_the_loss_is_a_mean_over_the_frames():
 
 
 def test_a_half_precision_output_is_summed_in_single_precision():
-    output = Output(torch.zeros(1, 2, dtype=torch.bfloat16), torch.tensor([20.0], dtype=torch.bfloat16))
+    output = Output(
+        torch.zeros(1, 2, dtype=torch.bfloat16), torch.tensor([20.0], dtype=torch.bfloat16)
+    )
     total, _, _ = JointLoss(GRID)(output, torch.tensor([0]), torch.tensor([10.0]))
     assert total.dtype == torch.float32
 
@@ -300,7 +318,9 @@ def published(tmp_path):
 
 
 @pytest.mark.parametrize("pretrained", [None, True])
-def test_without_a_network_pretrained_weights_are_refused_saying_what_to_pass(monkeypatch, pretrained):
+def test_without_a_network_pretrained_weights_are_refused_saying_what_to_pass(
+    monkeypatch, pretrained
+):
     def offline(*arguments):
         raise LocalEntryNotFoundError("cannot find the file on the Hub and no local copy")
 
@@ -335,7 +355,9 @@ def test_weights_of_a_local_file_are_really_there(published, kind):
 def test_a_transformers_file_is_taken_at_other_bins_too(published):
     path = published("vit_tiny_patch16_224", img_size=64)
     net = network("vit_tiny_patch16_224", bins=64, pretrained=str(path))
-    assert torch.equal(net.backbone.blocks[5].mlp.fc1.weight, load_file(path)["blocks.5.mlp.fc1.weight"])
+    assert torch.equal(
+        net.backbone.blocks[5].mlp.fc1.weight, load_file(path)["blocks.5.mlp.fc1.weight"]
+    )
 
 
 def test_pretrained_weights_change_the_answer_but_the_heads_stay_fresh(published, generator):
@@ -355,7 +377,9 @@ def test_pretrained_weights_change_the_answer_but_the_heads_stay_fresh(published
     ],
 )
 def test_the_weights_of_another_backbone_are_refused(published, held, wanted):
-    with pytest.raises(InputError, match=f"{held}.safetensors holds .* another backbone than {wanted}"):
+    with pytest.raises(
+        InputError, match=f"{held}.safetensors holds .* another backbone than {wanted}"
+    ):
         network(wanted, pretrained=str(published(held)))
 
 
@@ -394,7 +418,9 @@ def test_compact_has_no_pretrained_weights_to_ask_for():
 
 @pytest.mark.parametrize("options", [{}, {"snr_head": "classification", "snr_layer": "dual_layer"}])
 def test_a_network_comes_back_from_its_file_bit_for_bit(tmp_path, generator, options):
-    net, diagrams = network(dropout=0.2, **options), pictures(generator)
+    # Memory formats as in training: they decide the order of sums, hence the bits.
+    net = network(dropout=0.2, **options).to(memory_format=torch.channels_last)
+    diagrams = pictures(generator).contiguous(memory_format=torch.channels_last)
     net(diagrams)  # moves the running statistics
     back = model.load(save(net, tmp_path / "weights.safetensors"))
     assert not back.training
@@ -407,7 +433,9 @@ def test_a_timm_network_comes_back_without_asking_the_hub(tmp_path, generator, m
     monkeypatch.setattr(model, "hf_hub_download", None)
     net = network("resnet18").eval()
     back = model.load(save(net, tmp_path / "weights.safetensors"))
-    assert torch.equal(net(pictures(generator)).snr, back(pictures(generator.manual_seed(2018))).snr)
+    assert torch.equal(
+        net(pictures(generator)).snr, back(pictures(generator.manual_seed(2018))).snr
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "text", "absent"])

@@ -31,13 +31,14 @@ def house(tmp_path_factory):
 @pytest.fixture(scope="module")
 def smoke(house):
     """What `modsnr reproduce --profile smoke` printed; it ran all notebooks and built the paper."""
+    modsnr = [sys.executable, "-c", "from modsnr.cli import main; main()"]
     return subprocess.run(
-        [sys.executable, "-c", "from modsnr.cli import main; main()", "reproduce", "--profile", "smoke"],
+        [*modsnr, "reproduce", "--profile", "smoke"],
         env=os.environ | {"MODSNR_ROOT": str(house)},
         capture_output=True,
         text=True,
         check=False,
-    )  # fmt: skip
+    )
 
 
 def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke, house):
@@ -77,7 +78,9 @@ def test_the_runlog_lists_the_runs_newest_first(smoke, house):
 
 def test_residual_view_tells_the_snr_better_even_after_seconds(smoke):
     models = runs.find("evaluation").metrics["models"]
-    with_residual, without = (models[name]["snr_accuracy"] for name in ("all-views", "constellation"))
+    with_residual, without = (
+        models[name]["snr_accuracy"] for name in ("all-views", "constellation")
+    )
     assert with_residual["low"] > without["high"]
 
 

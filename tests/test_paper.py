@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 import yaml
+
 from modsnr import InputError, paper
 
 REPOSITORY = Path(__file__).parents[1]

@@ -6,10 +6,11 @@ from math import factorial, inf, nan, pi, sin, sqrt
 
 import pytest
 import torch
-from modsnr import InputError, signals
-from modsnr.signals import Channel
 from scipy import stats
 from torch.testing import assert_close
+
+from modsnr import InputError, signals
+from modsnr.signals import Channel
 
 LINEAR = tuple(name for name in signals.DIGITAL_CLASSES if name != "GMSK")
 # Nothing but the pulse: a symbol peaks on every eighth sample, from sample 0 on.
@@ -460,6 +461,18 @@ def test_a_delay_is_drawn_for_every_frame_or_for_none(generator):
         send("BPSK", 400, generator, channel=replace(STILL, rolloff=0.4, random_timing=True))
     )
     assert stats.kstest(drawn.numpy(), "uniform").pvalue > 0.01
+
+
+def test_a_tone_within_the_band_is_read_between_its_samples(generator):
+    edge = (1 + 0.4) / 2 / 8  # cycles/sample, the widest roll-off at 8 samples a symbol
+    tone = torch.polar(torch.ones(600), 2 * pi * edge * torch.arange(600.0))
+    start = 64 + 16 * torch.rand(100, generator=generator)
+    step = 1 + 0.01 * torch.randn(100, generator=generator)
+    position = start.unsqueeze(1) + step.unsqueeze(1) * torch.arange(400)
+    read = signals._resample(tone.expand(100, 600), start, step, 400)
+    wanted = torch.polar(torch.ones(100, 400), 2 * pi * edge * position)
+    error = (read - wanted).abs().square().mean(1)
+    assert 10 * error.max().log10() < -75
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-3, 0.01])

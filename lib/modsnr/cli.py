@@ -79,7 +79,9 @@ def reproduce(profile: str) -> None:
     lacks = paper.lacks(profile)
     runs.reproduce(profile, echo=_show)
     if lacks:
-        click.echo(f"profile {profile} makes no paper: it does not make the runs {', '.join(lacks)}")
+        click.echo(
+            f"profile {profile} makes no paper: it does not make the runs {', '.join(lacks)}"
+        )
     else:
         _make_paper(profile)
 

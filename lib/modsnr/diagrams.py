@@ -75,7 +75,9 @@ def render(
         raise InputError(f"out must be contiguous float32 {shape}; it is {tuple(out.shape)}.")
     for channel, view in enumerate(views):
         reach = EXTENTS[view] if extent is None and view in EXTENTS else extent
-        histogram(points(iq, view), bins, reach or 1.0, logarithmic=scale == "log1p", out=out[:, channel])
+        histogram(
+            points(iq, view), bins, reach or 1.0, logarithmic=scale == "log1p", out=out[:, channel]
+        )
     if normalization == "max":
         out /= out.amax((2, 3), keepdim=True).clamp(min=1e-12)
     return out
@@ -183,7 +185,9 @@ def histogram(
     if points.device.type == "cpu":
         table = _log_table(points.shape[1]) if logarithmic else _count_table(points.shape[1])
         parts = torch.view_as_real(points.contiguous()).numpy()
-        _histogram_loop(parts, np.float32(per_unit), bins, table, numba.get_num_threads(), out.numpy())
+        _histogram_loop(
+            parts, np.float32(per_unit), bins, table, numba.get_num_threads(), out.numpy()
+        )
         return out
     counts = _histogram_scatter(points, per_unit, bins)
     return out.copy_(counts.log1p() if logarithmic else counts)

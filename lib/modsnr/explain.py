@@ -42,7 +42,7 @@ class Mask(NamedTuple):
 def masks(
     images: Tensor, fractions: Sequence[float], *, generator: torch.Generator
 ) -> dict[tuple[str, float], Mask]:
-    """Return every method's mask at every fraction for one view: images float32 [frame, bins, bins].
+    """Return every method's mask at every fraction for images float32 [frame, bins, bins].
 
     brightest, dimmest: that fraction of the occupied pixels, by value, ties broken at random.
     random: as many occupied pixels, drawn at random. random_image: that fraction of all pixels
@@ -51,41 +51,34 @@ def masks(
     Raises InputError for fractions outside 0..1 (0 excluded), images that are not finite or empty.
     """
     _check(images, fractions)
-    frames, pixels = len(images), images[0].numel()
-    flat = images.flatten(1)
-    occupied = flat > 0
+    flat = images.flatten(1).double()
+    occupied, pixels = flat > 0, flat.shape[1]
     count = occupied.sum(1)
-    # Shuffling the pixels before a stable sort breaks ties at random; background goes last.
-    shuffle = torch.randperm(pixels, generator=generator, device=images.device)
-    shuffled = flat[:, shuffle]
-    background = torch.full_like(shuffled, torch.inf)
-    by_value = {
-        "brightest": (-shuffled).argsort(dim=1, stable=True),
-        "dimmest": torch.where(shuffled > 0, shuffled, background).argsort(dim=1, stable=True),
+    chance = torch.rand(flat.shape, generator=generator, device=flat.device, dtype=torch.float64)
+    # Ties are broken by chance, too small beside the values to reorder single-precision ones.
+    nothing = torch.full_like(flat, -torch.inf)
+    keys = {
+        "brightest": torch.where(occupied, flat + 1e-12 * chance, nothing),
+        "dimmest": torch.where(occupied, 1e-12 * chance - flat, nothing),
+        "random": torch.where(occupied, chance, nothing),
+        "random_image": chance,
     }
-    ranks = {name: _ranks(shuffle[order]) for name, order in by_value.items()}
-    keys = torch.rand(frames, pixels, generator=generator, device=images.device)
-    ranks["random"] = _ranks(torch.where(occupied, keys, keys + 1).argsort(dim=1))
-    ranks["random_image"] = _ranks(keys.argsort(dim=1))
-
     result = {}
     for method in METHODS:
         whole = torch.full_like(count, pixels) if method == "random_image" else count
-        for fraction in fractions:
-            size = (whole * fraction).round().long().clamp(min=1)
-            hidden = ranks[method] < size.unsqueeze(1)
+        sizes = [(whole * fraction).round().long().clamp(min=1) for fraction in fractions]
+        deepest = int(torch.stack(sizes).max())
+        order = keys[method].topk(deepest, dim=1).indices  # [frame, place]
+        places = torch.arange(deepest, device=flat.device)
+        for fraction, size in zip(fractions, sizes, strict=True):
+            chosen = places < size.unsqueeze(1)
+            hidden = torch.zeros_like(occupied).scatter_(1, order, chosen)
             result[method, fraction] = Mask(
-                hidden.view_as(images),
+                hidden.view(images.shape),
                 (hidden & occupied).sum(1).double() / count,
-                hidden.sum(1).double() / pixels,
+                size.double() / pixels,
             )
     return result
-
-
-def _ranks(order: Tensor) -> Tensor:
-    """Return each pixel's place in orders [frame, place]."""
-    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places)
 
 
 def _check(images: Tensor, fractions: Sequence[float]) -> None:
@@ -196,7 +189,9 @@ def impact_scores(impact: Impact, *, seed: int = 0) -> dict[str, dict[str, Inter
 
 def _scaled(drop: Interval, share: float) -> Interval:
     factor = 1 / share if share else 0.0  # a random mask that struck background only cost nothing
-    return Interval(value=drop["value"] * factor, low=drop["low"] * factor, high=drop["high"] * factor)
+    return Interval(
+        value=drop["value"] * factor, low=drop["low"] * factor, high=drop["high"] * factor
+    )
 
 
 def evidence(

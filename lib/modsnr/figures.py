@@ -24,7 +24,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "////", "....", "xxxx")
 DIAGRAM_MAP = "magma"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -72,7 +72,8 @@ def view_gallery(
     """
     cell = min(0.6, (PAGE - 0.75) / len(columns))
     width, height = cell * len(columns) + 0.75, cell * len(groups) * len(rows) + 0.5
-    figure = Picture(figsize=(width, height), layout="none")
+    figure = Picture(figsize=(width, height))
+    figure.set_layout_engine("none")  # every image has its place
     for group, view in enumerate(groups):
         for row, name in enumerate(rows):
             line = group * len(rows) + row
@@ -285,7 +286,8 @@ def attribution_grid(
                 if line == 0:
                     ax.set_title(title, fontsize=7)
         axes[line, 0].set_ylabel(name, fontsize=7)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
     return figure
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -244,7 +245,7 @@ def write(
 
 
 @contextmanager
-def _renamed_when_whole(path: Path):
+def _renamed_when_whole(path: Path) -> Iterator[h5py.File]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -255,13 +256,15 @@ def _renamed_when_whole(path: Path):
         temporary.unlink(missing_ok=True)
 
 
-def _create_part(group: h5py.Group, size: int, samples: int) -> h5py.Group:
-    group.create_dataset("iq", (size, samples, 2), np.int16)
-    group.create_dataset("step", (size,), np.float32)
-    group.create_dataset("modulation", (size,), np.int64)
-    group.create_dataset("snr_db", (size,), np.float32)
-    group.create_dataset("source_index", (size,), np.int64)
-    return group
+def _create_part(group: h5py.Group, size: int, samples: int) -> dict[str, Any]:
+    kinds = {
+        "iq": ((size, samples, 2), np.int16),
+        "step": ((size,), np.float32),
+        "modulation": ((size,), np.int64),
+        "snr_db": ((size,), np.float32),
+        "source_index": ((size,), np.int64),
+    }
+    return {name: group.create_dataset(name, *kind) for name, kind in kinds.items()}
 
 
 def _refuse_twins(
@@ -309,7 +312,7 @@ def _plain(value: object) -> object:
 
 
 @contextmanager
-def _opened(path: Path | str):
+def _opened(path: Path | str) -> Iterator[Any]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"There is no frame store at {path}: run 01_preprocessing first.")

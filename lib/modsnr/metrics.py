@@ -76,7 +76,9 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.nda
         raise InputError(
             f"Labels must lie in 0..{classes - 1}; they lie in {pairs.min()}..{pairs.max()}."
         )
-    return np.bincount(pairs[0] * classes + pairs[1], minlength=classes**2).reshape(classes, classes)
+    return np.bincount(pairs[0] * classes + pairs[1], minlength=classes**2).reshape(
+        classes, classes
+    )
 
 
 def f1_per_class(matrix: np.ndarray) -> np.ndarray:
@@ -105,7 +107,9 @@ def _attraction(matrix: np.ndarray) -> np.ndarray:
 
 
 def interval(
-    statistic: Callable[[np.ndarray], np.ndarray], counts: np.ndarray, generator: np.random.Generator
+    statistic: Callable[[np.ndarray], np.ndarray],
+    counts: np.ndarray,
+    generator: np.random.Generator,
 ) -> Interval:
     """Return a statistic of counts [...] with the interval over multinomial resamples of them.
 
@@ -188,18 +192,24 @@ def summary(
         "attractor_index": interval(attractor_index, of_snr, generator),
         "attractor_snr_db": float(grid[_attraction(of_snr).argmax()]),
         "modulation_f1": {
-            name: interval(lambda draws, row=row: f1_per_class(draws)[:, row], of_modulation, generator)
+            name: interval(
+                lambda draws, row=row: f1_per_class(draws)[:, row], of_modulation, generator
+            )
             for row, name in enumerate(classes)
         },
         "snr_f1": {
-            f"{value:g}": interval(lambda draws, row=row: f1_per_class(draws)[:, row], of_snr, generator)
+            f"{value:g}": interval(
+                lambda draws, row=row: f1_per_class(draws)[:, row], of_snr, generator
+            )
             for row, value in enumerate(grid)
         },
     }
     for band, (low, high) in SNR_BANDS_DB.items():
         rows = np.flatnonzero((grid >= low) & (grid <= high))
         result[f"snr_f1_{band}"] = (
-            interval(lambda draws, rows=rows: f1_per_class(draws)[:, rows].mean(1), of_snr, generator)
+            interval(
+                lambda draws, rows=rows: f1_per_class(draws)[:, rows].mean(1), of_snr, generator
+            )
             if len(rows)
             else None
         )

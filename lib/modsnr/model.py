@@ -156,7 +156,9 @@ def load(path: Path | str) -> JointNet:
         net = JointNet(**json.loads(header["net"]), pretrained=False)
         net.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} does not hold the network that its header names: {error}") from error
+        raise InputError(
+            f"{path} does not hold the network that its header names: {error}"
+        ) from error
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 

@@ -148,11 +148,7 @@ def cumulants(samples: Tensor) -> dict[str, Tensor]:
     c41 = (x.pow(3) * x.conj()).mean(-1) - 3 * c20
     c42 = x.abs().pow(4).mean(-1) - c20.abs().square() - 2
     c63 = (
-        x.abs().pow(6).mean(-1)
-        - 9 * c42
-        - 6 * (c20 * c41.conj()).real
-        - 9 * c20.abs().square()
-        - 6
+        x.abs().pow(6).mean(-1) - 9 * c42 - 6 * (c20 * c41.conj()).real - 9 * c20.abs().square() - 6
     )
     return {
         "C20": c20,
@@ -187,12 +183,14 @@ class Channel:
             raise InputError(f"rolloff must lie in 0..1, low before high; it is {self.rolloff}.")
         for name in ("carrier_offset_std", "clock_offset_std", "delay_spread"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name} must be finite and not negative; it is {getattr(self, name)}.")
+                raise InputError(
+                    f"{name} must be finite and not negative; it is {getattr(self, name)}."
+                )
         if not self.gmsk_bt > 0:
             raise InputError(f"gmsk_bt must be positive; it is {self.gmsk_bt}.")
         if self.samples_per_symbol < 2 or self.samples_per_symbol % 2:
             raise InputError(
-                "samples_per_symbol must be even (OQPSK needs a half-symbol offset) and at least 2; "
+                "samples_per_symbol must be even, as OQPSK needs half a symbol, and at least 2; "
                 f"it is {self.samples_per_symbol}."
             )
 
@@ -361,7 +359,7 @@ def root_raised_cosine(frequency: Tensor, rolloff: Tensor | float) -> Tensor:
 
 
 def _gmsk(frames: int, symbols: int, channel: Channel, generator: torch.Generator) -> Tensor:
-    """Return GMSK blocks, complex64 [frame, sample]: minimum-shift keying of Gaussian-shaped bits."""
+    """Return GMSK blocks, complex64 [frame, sample]: minimum-shift keying of smoothed bits."""
     period, device = channel.samples_per_symbol, generator.device
     bits = torch.randint(0, 2, (frames, symbols), generator=generator, device=device) * 2.0 - 1
     rectangular = bits.repeat_interleave(period, 1) / period  # each bit turns pi/2 in all

@@ -18,16 +18,16 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
 
 import lightning
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from modsnr import InputError
@@ -73,10 +73,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0 or not math.isfinite(getattr(self, name)):
+            if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be positive; it is {getattr(self, name)}.")
-        if self.weight_decay < 0 or self.early_stopping < 0:
-            raise InputError("weight_decay and early_stopping must not be negative.")
+        for name in ("weight_decay", "early_stopping", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must not be negative; it is {getattr(self, name)}.")
+        for name in ("optimizer", "schedule", "precision"):
+            known = get_args(get_type_hints(Recipe)[name])
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} is one of {', '.join(known)}; it is {getattr(self, name)!r}."
+                )
 
 
 class Fit(NamedTuple):
@@ -115,7 +122,11 @@ def fit(
             f"batch_size is {recipe.batch_size}, but there are only {len(train.iq)} training "
             "frames: make the batch smaller or more frames."
         )
-    task = _Task(net, JointLoss(net.snrs_db.tolist()), draw, train, validation, recipe, folder, report)
+    if not len(validation.iq):
+        raise InputError("There are no validation frames to choose the best epoch by.")
+    task = _Task(
+        net, JointLoss(net.snrs_db.tolist()), draw, train, validation, recipe, folder, report
+    )
     if task.progress.epoch < recipe.epochs and not task.stops_early():
         # Lightning advertises at every start, and torch deprecates what Lightning uses of it.
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -210,20 +221,6 @@ class _Progress:
     history: tuple[dict[str, float], ...] = ()
 
 
-class _Batches(Dataset):
-    """The batches of an epoch that are still to do, each the rows of its frames, int64 [frame]."""
-
-    def __init__(self, order: np.ndarray, size: int, first: int) -> None:
-        whole = order[: len(order) // size * size].reshape(-1, size)
-        self.rows = torch.from_numpy(whole[first:])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, batch: int) -> Tensor:
-        return self.rows[batch]
-
-
 class _Task(lightning.LightningModule):
     def __init__(
         self,
@@ -247,8 +244,10 @@ class _Task(lightning.LightningModule):
         self.checkpoint = folder / "checkpoint.safetensors"
         self.micro_batch = recipe.batch_size
         self.batches = len(train.iq) // recipe.batch_size
+        self.identity = json.dumps(asdict(recipe) | net.settings, sort_keys=True)
         self.restored: dict[str, Tensor] = {}
         self.progress = _Progress()
+        self.rolled_back = False
         if self.checkpoint.exists():
             self._read_checkpoint()
         self.saved_at = self.started = time.monotonic()
@@ -269,8 +268,9 @@ class _Task(lightning.LightningModule):
         order = frame_order(
             len(self.train_frames.iq), seed=self.recipe.seed, epoch=self.progress.epoch
         )
-        batches = _Batches(order, self.recipe.batch_size, self.progress.batch)
-        return DataLoader(batches, batch_size=None)
+        rows = torch.from_numpy(order[: self.batches * self.recipe.batch_size])
+        batches = rows.view(self.batches, -1)[self.progress.batch :]
+        return DataLoader(cast(Any, batches), batch_size=None)
 
     def on_train_start(self) -> None:
         if self.device.type == "cuda":
@@ -279,6 +279,9 @@ class _Task(lightning.LightningModule):
                 self.train_frames = Labelled(*(part.to(self.device) for part in self.train_frames))
         if not self.checkpoint.exists():
             self._write_checkpoint()  # a rollback needs somewhere to go from the first step on
+
+    def on_train_batch_start(self, batch: Tensor, batch_index: int) -> int | None:
+        return -1 if self.rolled_back else None  # the rest of the epoch is not to be trained on
 
     def training_step(self, rows: Tensor, batch_index: int) -> None:
         progress = self.progress
@@ -289,34 +292,41 @@ class _Task(lightning.LightningModule):
         if self.recipe.rotate:
             angle = 2 * math.pi * torch.rand(len(rows), 1, device=self.device)
             batch = batch._replace(iq=batch.iq * torch.polar(torch.ones_like(angle), angle))
-        losses = self._accumulate(batch)
+        statistics = [buffer.clone() for buffer in self.net.buffers()]
+        losses = self._accumulate(batch, statistics)
         total = self.batches * self.recipe.epochs
         rate = self.recipe.learning_rate * progress.rate_scale
         for group in self.optimizer.param_groups:
             group["lr"] = rate * rate_factor(self.recipe.schedule, progress.step, total)
-        finite = bool(torch.isfinite(losses).all()) and all(
-            bool(torch.isfinite(parameter.grad).all())
-            for parameter in self.parameters()
-            if parameter.grad is not None
-        )
+        gradients = [
+            parameter.grad for parameter in self.parameters() if parameter.grad is not None
+        ]
+        finite = _all_finite([losses, *gradients])
         if finite:
             self.optimizers().step()
             sums = zip(progress.loss_sums, losses.tolist(), strict=True)
             progress.loss_sums = tuple(before + loss for before, loss in sums)
             progress.taken += 1
+        else:
+            self._restore_statistics(statistics)
         progress.skipped += not finite
         progress.skipped_in_a_row = 0 if finite else progress.skipped_in_a_row + 1
         progress.step += 1
         progress.batch += 1
         if progress.skipped_in_a_row >= PATIENCE_STEPS:
             self._roll_back()
-        elif time.monotonic() - self.saved_at > CHECKPOINT_SECONDS and finite:
-            self._write_checkpoint()
+        # After an epoch's last batch its end writes one; between them there is nothing to go on with.
+        elif finite and progress.batch < self.batches:
+            if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                self._write_checkpoint()
 
     def on_train_epoch_end(self) -> None:
         progress = self.progress
-        if progress.batch < self.batches:
-            return  # rolled back: the epoch is done again from where the checkpoint stands
+        if self.rolled_back:  # what the checkpoint has not seen is done again
+            self.rolled_back = False
+            left = self.recipe.epochs - progress.epoch
+            self.trainer.fit_loop.max_epochs = self.trainer.current_epoch + 1 + left
+            return
         prediction = predict(self.net, self.draw, self.validation_frames.iq, device=self.device)
         reached = accuracies(
             self.validation_frames.modulation.numpy(),
@@ -342,7 +352,8 @@ class _Task(lightning.LightningModule):
             _save(self.net.state_dict(), self.weights, {"net": json.dumps(self.net.settings)})
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sums, progress.taken = (0.0, 0.0, 0.0), 0
-        self._write_checkpoint()
+        if not progress.skipped_in_a_row:  # else a rollback would come back to the trouble
+            self._write_checkpoint()
         if self.report is not None and self.trainer.is_global_zero:
             self.report(row)
         self.trainer.should_stop = self.stops_early()
@@ -353,7 +364,7 @@ class _Task(lightning.LightningModule):
 
     # One step, in as many pieces as memory asks for
 
-    def _accumulate(self, batch: Labelled) -> Tensor:
+    def _accumulate(self, batch: Labelled, statistics: list[Tensor]) -> Tensor:
         """Return the losses [weighted sum, modulation, SNR] of a batch, its gradient in place."""
         while True:
             self.optimizer.zero_grad()
@@ -373,6 +384,12 @@ class _Task(lightning.LightningModule):
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.micro_batch = max(self.micro_batch // 2, 1)
+            self._restore_statistics(statistics)
+
+    def _restore_statistics(self, statistics: list[Tensor]) -> None:
+        # A forward pass moves batch normalisation's running statistics, spoilt batch or not.
+        for buffer, before in zip(self.net.buffers(), statistics, strict=True):
+            buffer.copy_(before)
 
     def _roll_back(self) -> None:
         failed_at, rollbacks = self.progress.step, self.progress.rollbacks + 1
@@ -386,8 +403,13 @@ class _Task(lightning.LightningModule):
         self._read_checkpoint()
         _restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
         self.progress = replace(
-            self.progress, rollbacks=rollbacks, rate_scale=scale, skipped=skipped, skipped_in_a_row=0
+            self.progress,
+            rollbacks=rollbacks,
+            rate_scale=scale,
+            skipped=skipped,
+            skipped_in_a_row=0,
         )
+        self.rolled_back = True
 
     # Checkpoints: one safetensors file, its JSON header the progress; never a pickle
 
@@ -403,7 +425,7 @@ class _Task(lightning.LightningModule):
         for index, parameter in enumerate(self.parameters()):
             for name, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-        header = {"progress": json.dumps(asdict(self.progress)), "recipe": _identity(self.recipe)}
+        header = {"progress": json.dumps(asdict(self.progress)), "recipe": self.identity}
         if self.trainer.is_global_zero:
             _save(tensors, self.checkpoint, header)
         self.saved_at = time.monotonic()
@@ -413,12 +435,12 @@ class _Task(lightning.LightningModule):
             with safe_open(self.checkpoint, framework="pt") as file:
                 header = file.metadata() or {}
             tensors = load_file(self.checkpoint)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, SafetensorError) as error:
             raise InputError(f"{self.checkpoint.name} is damaged: {error}") from error
-        if header.get("recipe") != _identity(self.recipe):
+        if header.get("recipe") != self.identity:
             raise InputError(
-                f"The checkpoint in {self.checkpoint.parent.name} was made by another recipe: "
-                f"{header.get('recipe')}; this one is {_identity(self.recipe)}."
+                f"The checkpoint in {self.checkpoint.parent.name} was made by another recipe or "
+                f"network: {header.get('recipe')}; this one is {self.identity}."
             )
         fields = json.loads(header["progress"])
         fields["loss_sums"] = tuple(fields["loss_sums"])
@@ -429,12 +451,15 @@ class _Task(lightning.LightningModule):
         self.restored = _under(tensors, "optimizer.")
 
 
-def _identity(recipe: Recipe) -> str:
-    return json.dumps(asdict(recipe), sort_keys=True)
+def _all_finite(tensors: list[Tensor]) -> bool:
+    # One answer to wait for, not one a tensor: a device would stand still at each.
+    return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+    return {
+        name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
+    }
 
 
 def _save(tensors: dict[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+
 from modsnr import diagrams
 
 FRAMES, BINS = 512, 224

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from modsnr import signals
 
 FRAMES = 512

@@ -1,0 +1,653 @@
+"""Fits learn, repeat to the bit, survive being killed, and say so when they cannot go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from math import cos, inf, nan, pi
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+from torch.testing import assert_close
+
+from modsnr import InputError, diagrams, signals, training
+from modsnr.model import JointNet
+from modsnr.training import Labelled, Recipe
+
+GRID = (0.0, 10.0)
+
+# A toy in the shape of the real thing: 256 samples, drawn as their real parts on 16 x 16 bins. The
+# modulation is which half of the picture is lit, the SNR how brightly; imag numbers the frames.
+
+
+def picture(iq):
+    return iq.real.reshape(-1, 1, 16, 16)
+
+
+def frames(count=64, seed=0, first=0):
+    generator = torch.Generator().manual_seed(seed)
+    modulation = torch.randint(2, (count,), generator=generator)
+    snr_db = 10.0 * torch.randint(2, (count,), generator=generator)
+    lit = torch.zeros(count, 2, 128)
+    lit[torch.arange(count), modulation] = (1 + snr_db / 10).unsqueeze(1)
+    real = lit.view(count, 256) + 0.3 * torch.randn(count, 256, generator=generator)
+    number = torch.arange(first, first + count, dtype=torch.float32).view(-1, 1).expand(-1, 256)
+    return Labelled(torch.complex(real, number), modulation, snr_db)
+
+
+TRAIN, VALIDATION = frames(64), frames(32, seed=1, first=1000)
+SMALL = Recipe(
+    epochs=3, batch_size=16, learning_rate=3e-3, rotate=False, precision="32", schedule="constant"
+)  # fmt: skip
+
+
+def network(*, plain=False, dropout=0.2):
+    """Return a small network, the same each time; ``plain`` has no batch normalisation."""
+    torch.manual_seed(0)
+    net = JointNet(
+        "compact", views=["toy"], bins=16, classes=["left", "right"], snrs_db=GRID,
+        dropout=dropout, pretrained=False,
+    )  # fmt: skip
+    if plain:
+        net.backbone = nn.Sequential(nn.Flatten(), nn.Linear(256, 128), nn.Tanh())
+    return net
+
+
+def fit(folder, draw=picture, *, net=None, train=TRAIN, validation=VALIDATION, report=None, **changes):
+    recipe = Recipe(**{**SMALL.__dict__, **changes})
+    net = network() if net is None else net
+    return training.fit(net, draw, train, validation, recipe, folder=folder, report=report)
+
+
+def weights(folder):
+    return load_file(folder / "weights.safetensors")
+
+
+def same_bits(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def header(folder):
+    with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
+        return json.loads(file.metadata()["progress"])
+
+
+class Counting:
+    """A draw that does something else at chosen calls of training, which are counted from one."""
+
+    def __init__(self, draw=picture, at=(), act=None):
+        self.draw, self.at, self.act, self.calls = draw, at, act, 0
+
+    def __call__(self, iq):
+        if not torch.is_grad_enabled():  # validation
+            return self.draw(iq)
+        self.calls += 1
+        return self.act(iq) if self.calls in self.at else self.draw(iq)
+
+
+def not_a_number(iq):
+    return picture(iq) * nan
+
+
+def die(iq):
+    raise ConnectionError("the machine went away")
+
+
+@pytest.fixture
+def at_every_step(monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+
+
+# Learning
+
+
+def test_a_fit_learns_an_easy_problem(tmp_path):
+    net = network()
+    history = fit(tmp_path, net=net, epochs=6).history
+    for task in ("modulation_loss", "snr_loss"):
+        assert history[task].iloc[-1] < history[task].iloc[0] / 2
+    assert history.validation_joint_accuracy.max() == 1.0
+    prediction = training.predict(net, picture, VALIDATION.iq)
+    assert torch.equal(prediction.modulation, VALIDATION.modulation)
+    assert_close(prediction.snr_db, VALIDATION.snr_db, atol=4.9, rtol=0)
+
+
+@pytest.mark.parametrize("snr_head", ["regression", "classification"])
+def test_a_fit_learns_from_constellations(tmp_path, generator, snr_head):
+    classes, count = ["BPSK", "4ASK", "16PSK"], 480
+    modulation = torch.randint(3, (count,), generator=generator)
+    snr_db = 20.0 * torch.randint(2, (count,), generator=generator) + 5
+    iq = signals.simulate(modulation, snr_db, generator=generator, classes=classes)
+    train, validation = (
+        Labelled(iq[part], modulation[part], snr_db[part]) for part in (slice(0, 384), slice(384, None))
+    )
+    torch.manual_seed(0)
+    net = JointNet(
+        "compact", views=["constellation"], bins=32, classes=classes, snrs_db=[5.0, 25.0],
+        snr_head=snr_head, pretrained=False,
+    )  # fmt: skip
+    draw = partial(diagrams.render, views=["constellation"], bins=32)
+    recipe = Recipe(epochs=8, batch_size=32, learning_rate=4e-3, precision="32")
+    history = training.fit(net, draw, train, validation, recipe, folder=tmp_path).history
+    assert history.validation_joint_accuracy.max() > 0.85  # by guessing: 1/6
+    assert history.loss.iloc[-1] < history.loss.iloc[0]
+
+
+def test_every_epoch_visits_every_frame_once_in_the_order_that_is_announced(tmp_path):
+    seen = []
+
+    def noting(iq):
+        if torch.is_grad_enabled():
+            seen.extend(iq.imag[:, 0].long().tolist())
+        return picture(iq)
+
+    fit(tmp_path, noting, epochs=2, seed=5)
+    wanted = [training.frame_order(64, seed=5, epoch=epoch) for epoch in range(2)]
+    assert_array_equal(seen, np.concatenate(wanted))
+
+
+def test_frames_that_do_not_fill_a_batch_wait_for_another_epoch(tmp_path):
+    draw = Counting()
+    history = fit(tmp_path, draw, batch_size=24, epochs=2).history
+    assert draw.calls == 2 * (64 // 24)
+    assert history.step.tolist() == [2, 4]
+
+
+def test_the_history_has_a_row_an_epoch_and_is_reported_as_it_grows(tmp_path):
+    rows = []
+    found = fit(tmp_path, report=rows.append)
+    assert list(found.history.columns) == [
+        "epoch", "step", "loss", "modulation_loss", "snr_loss", "validation_joint_accuracy",
+        "validation_modulation_accuracy", "validation_snr_accuracy", "learning_rate",
+        "skipped_steps", "seconds",
+    ]  # fmt: skip
+    assert found.history.to_dict("records") == rows
+    assert found.history.epoch.tolist() == [1, 2, 3]
+    assert found.history.step.tolist() == [4, 8, 12]
+    assert (found.history.learning_rate == SMALL.learning_rate).all()
+    assert found.history.seconds.is_monotonic_increasing
+    assert (found.skipped_steps, found.rollbacks) == (0, 0)
+    assert (found.weights, found.device) == (tmp_path / "weights.safetensors", "cpu")
+
+
+def test_an_epochs_line_shows_what_a_person_watches(tmp_path, capsys):
+    fit(tmp_path, epochs=1, report=training.print_epoch)
+    assert "epoch   1  loss" in (line := capsys.readouterr().out)
+    assert "joint" in line
+
+
+def test_the_weights_are_those_of_the_best_epoch_not_of_the_last(tmp_path, monkeypatch):
+    reached, snapshots, net = iter([0.2, 0.9, 0.9, 0.5]), [], network()
+    fake = lambda *labels: {"joint_accuracy": next(reached)}  # noqa: E731
+    monkeypatch.setattr(training, "accuracies", fake)
+
+    def report(row):
+        snapshots.append({name: value.clone() for name, value in net.state_dict().items()})
+
+    fit(tmp_path, net=net, epochs=4, report=report)
+    assert same_bits(snapshots[1], weights(tmp_path))
+    assert same_bits(snapshots[1], net.state_dict())
+    assert not same_bits(snapshots[3], net.state_dict())
+    assert not net.training
+
+
+# Order and rate
+
+
+def test_the_order_of_frames_is_a_permutation_pure_in_seed_and_epoch():
+    order = training.frame_order(1000, seed=3, epoch=7)
+    assert_array_equal(np.sort(order), np.arange(1000))
+    assert_array_equal(order, training.frame_order(1000, seed=3, epoch=7))
+    for other in ({"seed": 4, "epoch": 7}, {"seed": 3, "epoch": 8}, {"seed": 7, "epoch": 3}):
+        assert (order != training.frame_order(1000, **other)).any()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "done", "share"),
+    [
+        ("constant", 0, 1.0), ("constant", 0.7, 1.0),
+        ("cosine", 0, 1.0), ("cosine", 0.25, (1 + cos(pi / 4)) / 2), ("cosine", 0.5, 0.5),
+        ("one_cycle", 0, 0.04), ("one_cycle", 0.075, 0.52), ("one_cycle", 0.15, 1.0),
+        ("one_cycle", 0.575, 0.5), ("one_cycle", 1, 1e-4),
+        ("triangular2", 0, 0.01), ("triangular2", 0.0625, 0.505), ("triangular2", 0.125, 1.0),
+        ("triangular2", 0.25, 0.01), ("triangular2", 0.375, 0.505), ("triangular2", 0.625, 0.2575),
+        ("triangular2", 0.875, 0.13375), ("triangular2", 1, 0.01),
+    ],
+)  # fmt: skip
+def test_a_schedule_has_its_closed_form(schedule, done, share):
+    assert_allclose(training.rate_factor(schedule, int(done * 4000), 4000), share, atol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "triangular2", "constant"])
+def test_a_rate_never_vanishes_nor_exceeds_the_recipes(schedule):
+    shares = [training.rate_factor(schedule, step, 300) for step in range(300)]
+    assert 0 < min(shares) <= max(shares) <= 1
+    assert max(np.abs(np.diff(shares))) < 0.06  # no jumps
+
+
+def test_the_rate_of_each_step_is_the_schedules_share_of_the_recipes(tmp_path):
+    history = fit(tmp_path, schedule="cosine", learning_rate=1e-3).history
+    assert_allclose(history.learning_rate, [1e-3 * (1 + cos(pi * s / 12)) / 2 for s in (3, 7, 11)])
+
+
+# The same again
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    fit(tmp_path / "one", rotate=True)
+    fit(tmp_path / "again", rotate=True)
+    fit(tmp_path / "other", rotate=True, seed=1)
+    assert same_bits(weights(tmp_path / "one"), weights(tmp_path / "again"))
+    assert not same_bits(weights(tmp_path / "one"), weights(tmp_path / "other"))
+
+
+def test_what_chance_did_before_a_fit_does_not_matter(tmp_path):
+    fit(tmp_path / "one", rotate=True)
+    net = network()
+    torch.manual_seed(99)
+    fit(tmp_path / "two", net=net, rotate=True)
+    assert same_bits(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rotate": True}, {"optimizer": "adam"}, {"weight_decay": 0.3}, {"precision": "bf16"},
+        {"schedule": "one_cycle"}, {"schedule": "cosine"}, {"schedule": "triangular2"},
+        {"learning_rate": 1e-3}, {"batch_size": 32}, {"epochs": 2},
+    ],
+    ids=lambda change: "-".join(map(str, *change.items())),
+)  # fmt: skip
+def test_every_choice_in_a_recipe_changes_the_weights(tmp_path, change):
+    fit(tmp_path / "one", learning_rate=1e-4)
+    fit(tmp_path / "other", **{"learning_rate": 1e-4} | change)
+    assert not same_bits(weights(tmp_path / "one"), weights(tmp_path / "other"))
+
+
+def test_rotating_turns_each_frame_by_a_phase_of_its_own(tmp_path):
+    turns = []
+
+    def noting(iq):
+        if torch.is_grad_enabled():
+            turns.append(iq)
+        return picture(iq.abs())
+
+    lit = Labelled(torch.ones(64, 256, dtype=torch.complex64), TRAIN.modulation, TRAIN.snr_db)
+    fit(tmp_path, noting, train=lit, epochs=8, rotate=True)
+    turned = torch.cat(turns)
+    assert_close(turned.abs(), torch.ones(512, 256))
+    assert_close(turned, turned[:, :1].expand(-1, 256))  # one phase a frame
+    resultant = turned[:, 0].mean().abs()
+    assert resultant < 3 / 512**0.5  # Rayleigh: uniform phases
+    assert len(turned[:, 0].angle().unique()) > 500
+
+
+def test_precision_is_named_and_auto_is_one_of_the_two(tmp_path):
+    assert training.precision_of("32") == "32-true"
+    assert training.precision_of("bf16") == "bf16-mixed"
+    assert training.precision_of("auto") in ("32-true", "bf16-mixed")
+    assert fit(tmp_path, epochs=1, precision="bf16").precision == "bf16-mixed"
+
+
+# Cut off and gone on with
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("killed_at", [1, 6, 8, 9])
+def test_a_fit_cut_off_anywhere_and_resumed_ends_in_the_same_weights(
+    tmp_path, at_every_step, precision, killed_at
+):
+    options = {"rotate": True, "schedule": "one_cycle", "precision": precision}
+    whole = fit(tmp_path / "whole", **options)
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "cut", Counting(at=[killed_at], act=die), **options)
+    again = fit(tmp_path / "cut", net=network(dropout=0.2), **options)
+    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    timed = ["seconds"]
+    assert again.history.drop(columns=timed).equals(whole.history.drop(columns=timed))
+
+
+def test_a_fit_cut_off_in_validation_does_that_epoch_all_the_same(tmp_path, at_every_step):
+    def dies_in_validation(iq):
+        return picture(iq) if torch.is_grad_enabled() else die(iq)
+
+    fit(tmp_path / "whole")
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "cut", dies_in_validation)
+    assert len(fit(tmp_path / "cut").history) == 3
+    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def test_a_fit_cut_off_between_epochs_goes_on_with_the_next(tmp_path):
+    def die_after_two(row):
+        if row["epoch"] == 2:
+            raise ConnectionError
+
+    fit(tmp_path / "whole")
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "cut", report=die_after_two)
+    draw = Counting()
+    assert len(fit(tmp_path / "cut", draw).history) == 3
+    assert draw.calls == 4  # the last epoch's alone
+    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def fit_and_be_killed(folder, call):
+    """What the process of the next test does: its draw kills it, mid-epoch, without a chance to tidy."""
+    training.CHECKPOINT_SECONDS = -1.0
+    kill = lambda iq: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
+    fit(Path(folder), Counting(at=[call], act=kill), rotate=True)
+
+
+def test_a_process_killed_outright_mid_epoch_loses_nothing(tmp_path):
+    child = subprocess.run(
+        [sys.executable, "-c", f"import test_training as t; t.fit_and_be_killed({str(tmp_path / 'cut')!r}, 7)"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert header(tmp_path / "cut")["step"] == 6
+    fit(tmp_path / "cut", rotate=True)
+    fit(tmp_path / "whole", rotate=True)
+    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def test_checkpoints_within_an_epoch_come_by_the_clock(tmp_path, monkeypatch):
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "rare", Counting(at=[7], act=die))
+    assert header(tmp_path / "rare")["step"] == 4
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "often", Counting(at=[7], act=die))
+    assert header(tmp_path / "often")["step"] == 6
+
+
+def test_a_finished_fit_is_not_done_again(tmp_path):
+    first, net, draw = fit(tmp_path), network(), Counting()
+    again = fit(tmp_path, draw, net=net)
+    assert draw.calls == 0
+    assert again.history.equals(first.history)
+    assert same_bits(net.state_dict(), weights(tmp_path))
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_naming_both(tmp_path):
+    fit(tmp_path, epochs=1)
+    with pytest.raises(InputError, match=r'another recipe or network.*"seed": 0.*this one is .*"seed": 8'):
+        fit(tmp_path, epochs=1, seed=8)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    fit(tmp_path, epochs=1)
+    other = network()
+    other.settings["views"] = ["another toy"]  # the same shapes, another meaning
+    with pytest.raises(InputError, match=r'"views": \["toy"\].*"views": \["another toy"\]'):
+        fit(tmp_path, net=other, epochs=1)
+
+
+@pytest.mark.parametrize("left", [0, 7, 1000, -50])
+def test_a_cut_checkpoint_is_refused(tmp_path, left):
+    fit(tmp_path, epochs=1)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors is damaged"):
+        fit(tmp_path, epochs=1)
+
+
+def test_a_fit_leaves_two_safetensors_files_and_nothing_else_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    fit(tmp_path / "run", epochs=1)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"run/weights.safetensors", "run/checkpoint.safetensors"}
+    assert all(load_file(tmp_path / name) for name in left)
+
+
+# Not a number
+
+
+def all_finite(tensors):
+    return all(torch.isfinite(value).all() for value in tensors.values())
+
+
+def test_a_batch_whose_loss_is_no_number_is_skipped_counted_and_leaves_no_trace(tmp_path):
+    def marked(iq):
+        spoilt = (iq.imag[:, 0] == 17).any() and torch.is_grad_enabled()
+        return not_a_number(iq) if spoilt else picture(iq)
+
+    found = fit(tmp_path, marked, epochs=4)
+    assert found.skipped_steps == 4  # frame 17 comes up once an epoch
+    assert found.history.skipped_steps.tolist() == [1, 2, 3, 4]
+    assert found.rollbacks == 0
+    assert all_finite(weights(tmp_path))
+    assert found.history.loss.notna().all()
+    assert found.history.validation_joint_accuracy.iloc[-1] == 1.0
+
+
+def test_a_skipped_step_changes_neither_weights_nor_running_statistics(tmp_path):
+    net = network()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    fit(tmp_path, Counting(at=range(1, 5), act=not_a_number), net=net, epochs=1)
+    assert same_bits(before, net.state_dict())
+
+
+def test_a_gradient_that_is_no_number_counts_though_the_loss_is_one(tmp_path):
+    net = network(plain=True)
+    weight = net.modulation_head[0].weight
+    weight.register_hook(lambda gradient: torch.full_like(gradient, inf))
+    before = weight.detach().clone()
+    assert fit(tmp_path, net=net, epochs=1).skipped_steps == 4
+    assert torch.equal(weight, before)
+
+
+def test_passing_trouble_rolls_back_at_half_the_rate_and_ends_with_every_epoch_done(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "PATIENCE_STEPS", 3)
+    found = fit(tmp_path, Counting(at=[6, 7, 8], act=not_a_number), epochs=4)
+    assert (found.skipped_steps, found.rollbacks) == (3, 1)
+    assert found.history.epoch.tolist() == [1, 2, 3, 4]
+    assert found.history.step.tolist() == [4, 8, 12, 16]
+    rate = SMALL.learning_rate
+    assert found.history.learning_rate.tolist() == [rate, rate / 2, rate / 2, rate / 2]
+    assert found.history.validation_joint_accuracy.iloc[-1] == 1.0
+
+
+def test_trouble_in_the_only_epoch_is_got_over_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE_STEPS", 2)
+    draw = Counting(at=[2, 3], act=not_a_number)
+    found = fit(tmp_path, draw, epochs=1)
+    assert found.history.step.tolist() == [4]
+    assert draw.calls == 3 + 4  # the epoch is done again from its start
+
+
+def test_a_rollback_goes_to_the_last_checkpoint_before_the_trouble(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE_STEPS", 3)
+    # The trouble begins in the first epoch's last step and crosses into the second.
+    draw = Counting(at=[4, 5, 6], act=not_a_number)
+    found = fit(tmp_path, draw, epochs=2)
+    assert draw.calls == 6 + 8
+    assert found.history.learning_rate.tolist() == [SMALL.learning_rate / 2] * 2
+
+
+def test_lasting_trouble_ends_in_divergence_after_every_rollback(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE_STEPS", 3)
+    draw = Counting(at=range(3, 1000), act=not_a_number)
+    with pytest.raises(
+        training.Diverged, match=r"3 steps in a row.*after 5 rollbacks.*last rate was 9\.38e-05"
+    ) as caught:
+        fit(tmp_path, draw)
+    assert caught.value.run_status == "diverged"
+    assert draw.calls == 2 + 3 * (training.ROLLBACKS + 1) + 0
+    assert header(tmp_path)["step"] == 0
+
+
+def test_trouble_longer_than_all_epochs_is_divergence_too(tmp_path):
+    with pytest.raises(training.Diverged):
+        fit(tmp_path, Counting(at=range(1, 1000), act=not_a_number), epochs=40)
+
+
+# Memory
+
+
+def limited(limit, error):
+    """Return a draw for which a device has memory for ``limit`` frames."""
+    sizes = []
+
+    def draw(iq):
+        if torch.is_grad_enabled():
+            sizes.append(len(iq))
+            if len(iq) > limit:
+                raise error
+        return picture(iq)
+
+    return draw, sizes
+
+
+ON_A_GPU = torch.cuda.OutOfMemoryError("CUDA out of memory")
+ON_A_CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+
+@pytest.mark.parametrize("error", [ON_A_GPU, ON_A_CPU], ids=["gpu", "cpu"])
+def test_out_of_memory_halves_the_piece_and_adds_up_the_same_gradient(tmp_path, error):
+    whole, pieces = network(plain=True, dropout=0.0), network(plain=True, dropout=0.0)
+    fit(tmp_path / "whole", net=whole, batch_size=60, epochs=1)
+    draw, sizes = limited(16, error)
+    fit(tmp_path / "pieces", draw, net=pieces, batch_size=60, epochs=1)
+    assert sizes == [60, 30, 15, 15, 15, 15]
+    for one, other in zip(whole.parameters(), pieces.parameters(), strict=True):
+        assert_close(one.grad, other.grad, atol=1e-7, rtol=1e-4)
+
+
+def test_pieces_of_unequal_size_weigh_by_their_frames(tmp_path):
+    whole, pieces = network(plain=True, dropout=0.0), network(plain=True, dropout=0.0)
+    first = fit(tmp_path / "whole", net=whole, batch_size=21, epochs=1)
+    draw, sizes = limited(10, ON_A_CPU)
+    second = fit(tmp_path / "pieces", draw, net=pieces, batch_size=21, epochs=1)
+    assert sizes == [21, 10, 10, 1, 10, 10, 1, 10, 10, 1]  # what fitted once is kept to
+    assert_allclose(first.history.loss, second.history.loss, rtol=1e-5)
+
+
+def test_a_piece_that_is_drawn_again_counts_once_in_the_running_statistics(tmp_path):
+    net, calls = network(), []
+
+    def draw(iq):  # the second piece of the second batch finds no memory
+        if torch.is_grad_enabled():
+            calls.append(len(iq))
+            if len(iq) == 32 or len(calls) == 5:
+                raise ON_A_CPU
+        return picture(iq)
+
+    fit(tmp_path, draw, net=net, batch_size=32, epochs=1)
+    assert calls == [32, 16, 16, 16, 16, *[8] * 4]
+    counted = net.state_dict()["backbone.layers.2.num_batches_tracked"]
+    assert counted == 2 + 4
+
+
+def test_without_memory_for_a_single_frame_the_fit_fails(tmp_path):
+    draw, sizes = limited(0, ON_A_CPU)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        fit(tmp_path, draw)
+    assert sizes == [16, 8, 4, 2, 1]
+
+
+def test_another_runtime_error_is_not_taken_for_lack_of_memory(tmp_path):
+    draw, sizes = limited(0, RuntimeError("a kernel failed"))
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        fit(tmp_path, draw)
+    assert sizes == [16]
+
+
+# Stopping
+
+
+def test_early_stopping_ends_after_as_many_epochs_without_progress(tmp_path):
+    still = {"epochs": 9, "learning_rate": 1e-12}  # nothing is ever learned
+    assert len(fit(tmp_path / "two", early_stopping=2, **still).history) == 1 + 2
+    assert len(fit(tmp_path / "four", early_stopping=4, **still).history) == 1 + 4
+    assert len(fit(tmp_path / "never", **still).history) == 9
+
+
+def test_a_fit_that_stopped_early_stays_stopped(tmp_path):
+    options = {"epochs": 9, "learning_rate": 1e-12, "early_stopping": 1}
+    fit(tmp_path, **options)
+    draw = Counting()
+    assert len(fit(tmp_path, draw, **options).history) == 2
+    assert draw.calls == 0
+
+
+def test_an_interrupt_by_the_person_comes_through_and_the_next_one_too(tmp_path, at_every_step):
+    def interrupt(iq):
+        raise KeyboardInterrupt
+
+    listening = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "cut", Counting(at=[6], act=interrupt))
+    assert signal.getsignal(signal.SIGINT) is listening
+    fit(tmp_path / "cut")
+    fit(tmp_path / "whole")
+    assert same_bits(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
+
+
+# Refused
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path):
+    with pytest.raises(InputError, match="batch_size is 65, but there are only 64 training frames"):
+        fit(tmp_path, batch_size=65)
+
+
+def test_validation_frames_must_be_there(tmp_path):
+    nothing = Labelled(*(part[:0] for part in VALIDATION))
+    with pytest.raises(InputError, match="no validation frames"):
+        fit(tmp_path, validation=nothing)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("epochs", "batch_size") for value in (0, -1, nan, inf)),
+        *(("learning_rate", value) for value in (0.0, -1e-3, nan, inf)),
+        *(("weight_decay", value) for value in (-1e-4, nan, inf)),
+        ("early_stopping", -1), ("seed", -1),
+        ("optimizer", "sgd"), ("schedule", "cosin"), ("precision", "16"),
+    ],
+)  # fmt: skip
+def test_a_recipe_with_an_impossible_value_is_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} .*{value!r}"):
+        Recipe(**{name: value})
+
+
+# Prediction
+
+
+def test_predicting_in_batches_equals_deciding_at_once(generator):
+    net = network().eval()
+    at_once = net.estimate(picture(VALIDATION.iq))
+    for batch_size in (5, 32, 512):
+        found = training.predict(net, picture, VALIDATION.iq, batch_size=batch_size)
+        assert torch.equal(found.modulation, at_once.modulation)
+        assert_close(found.snr_db, at_once.snr_db, atol=1e-4, rtol=1e-5)
+        assert_close(found.confidence, at_once.confidence)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_predicting_leaves_the_network_in_the_mode_it_was_in(mode):
+    net = network().train(mode)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    training.predict(net, picture, VALIDATION.iq)
+    assert net.training is mode
+    assert same_bits(before, net.state_dict())
+
+
+def test_predicting_shows_a_bar_only_when_asked(capsys):
+    training.predict(network(), picture, VALIDATION.iq)
+    assert capsys.readouterr().err == ""
+    training.predict(network(), picture, VALIDATION.iq, progress=True)
+    assert "predict: 100%" in capsys.readouterr().err
