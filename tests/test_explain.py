@@ -119,6 +119,16 @@ def test_ties_are_broken_at_random_but_the_same_for_the_same_generator(method):
     assert not often[:, 4:].any()
 
 
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**60])
+def test_masks_do_not_depend_on_the_scale_of_the_images(scale):
+    images = ramp()
+    images[0, :4] = 3.0  # ties as well
+    here = explain.masks(images, [0.3], generator=seeded())
+    there = explain.masks(images * scale, [0.3], generator=seeded())
+    for key, found in here.items():
+        assert torch.equal(found.hidden, there[key].hidden), key
+
+
 def test_the_random_masks_differ_from_frame_to_frame_and_seed_to_seed():
     image = ramp(frames=1).expand(2, -1, -1)
     for method in ("random", "random_image"):
@@ -184,7 +194,7 @@ GRID = [0.0, 4.0, 10.0]
 
 
 def toy_impacts(view, *, frames=40, wrong=10, **options):
-    """Return the impacts for ``frames`` frames of which the toy gets ``wrong`` modulations wrong."""
+    """Return the impacts for frames of which the toy gets ``wrong`` modulations wrong."""
     modulation = np.ones(frames, int)
     modulation[:wrong] = 0
     return explain.perturb(

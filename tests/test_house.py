@@ -1,6 +1,7 @@
 """The house rules: who imports whom, how long a module is, what the set-up files agree on."""
 
 import ast
+import inspect
 import re
 import subprocess
 import tomllib
@@ -9,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+
+from modsnr import model, runs, training
 
 ROOT = Path(__file__).parents[1]
 LIB = ROOT / "lib" / "modsnr"
@@ -73,6 +76,16 @@ def test_conda_environment_is_python_pip_the_lock_and_this_package():
     assert python == f"python{project['requires-python']},<3.13"
     assert pip == "pip"
     assert packages == {"pip": ["-c requirements.lock", "-e .[dev]"]}
+
+
+def test_the_training_notebook_and_the_library_have_one_set_of_defaults():
+    declared = {name: p.default for name, p in runs.parameters("02_training").items()}
+    of_net = inspect.signature(model.JointNet).parameters
+    for name, default in declared.items():
+        if name in of_net and of_net[name].default is not inspect.Parameter.empty:
+            assert default == of_net[name].default, name
+        if name in vars(training.Recipe()):
+            assert default == getattr(training.Recipe(), name), name
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from itertools import pairwise
 from math import exp, inf, log, log1p, nan
 from pathlib import Path
 
@@ -18,6 +19,15 @@ from modsnr.model import JointLoss, JointNet, Output
 
 VIEWS, CLASSES = ("constellation", "residual"), ("BPSK", "QPSK", "16QAM")
 GRID = (0.0, 10.0, 20.0, 30.0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Two threads only wait for one another on small batches, and badly so on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def network(backbone="compact", *, bins=32, **options):
@@ -145,7 +155,7 @@ def widths(head):
 def test_the_snr_head_has_the_layers_of_the_study(snr_layer, hidden, snr_head, outputs):
     net = network(snr_layer=snr_layer, snr_head=snr_head, dropout=0.3)
     path = [128, *hidden, outputs]
-    assert widths(net.snr_head) == list(zip(path[:-1], path[1:], strict=True))
+    assert widths(net.snr_head) == list(pairwise(path))
     between = [type(layer) for layer in net.snr_head if not isinstance(layer, nn.Linear)]
     assert between == [nn.ReLU, nn.Dropout] * len(hidden)
     assert all(layer.p == 0.3 for layer in net.snr_head if isinstance(layer, nn.Dropout))

@@ -55,11 +55,12 @@ def masks(
     occupied, pixels = flat > 0, flat.shape[1]
     count = occupied.sum(1)
     chance = torch.rand(flat.shape, generator=generator, device=flat.device, dtype=torch.float64)
-    # Ties are broken by chance, too small beside the values to reorder single-precision ones.
+    # Ties are broken by a chance too small, at any scale, to reorder single-precision values.
+    shaken = flat * (1 + 1e-9 * chance)
     nothing = torch.full_like(flat, -torch.inf)
     keys = {
-        "brightest": torch.where(occupied, flat + 1e-12 * chance, nothing),
-        "dimmest": torch.where(occupied, 1e-12 * chance - flat, nothing),
+        "brightest": torch.where(occupied, shaken, nothing),
+        "dimmest": torch.where(occupied, -shaken, nothing),
         "random": torch.where(occupied, chance, nothing),
         "random_image": chance,
     }
@@ -94,7 +95,7 @@ def _check(images: Tensor, fractions: Sequence[float]) -> None:
 
 
 class Impact(NamedTuple):
-    """What hiding pixels did: ``right`` before and after, bool [frame] a task; mean shares hidden."""
+    """``right`` before and after hiding pixels, bool [frame] a task; the mean shares hidden."""
 
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]

@@ -48,6 +48,10 @@ STYLE: Any = {
 class Picture(Figure):
     """A figure that notebooks show as it is, without pyplot and its global state."""
 
+    def savefig(self, fname: Any, **options: Any) -> None:
+        with mpl.rc_context(STYLE):  # ticks and grid lines are made, and fonts chosen, only now
+            super().savefig(fname, **options)
+
     def _repr_png_(self) -> bytes:
         self.savefig(buffer := io.BytesIO(), format="png", dpi=130)
         return buffer.getvalue()
@@ -184,8 +188,8 @@ def impact_bars(
                 width,
                 yerr=spread,
                 label=method.replace("_", " "),
-                color=PALETTE[index],
-                hatch=HATCHES[index],
+                color=PALETTE[index % len(PALETTE)],
+                hatch=HATCHES[index % len(HATCHES)],
                 edgecolor="white",
                 linewidth=0.4,
                 error_kw={"elinewidth": 0.8, "capsize": 1.5},
@@ -227,8 +231,8 @@ def impact_panels(
                     percent * (1 + 0.03 * (index - 1.5)),
                     value,
                     yerr=np.abs([value - low, high - value]),
-                    color=PALETTE[index],
-                    marker=MARKERS[index],
+                    color=PALETTE[index % len(PALETTE)],
+                    marker=MARKERS[index % len(MARKERS)],
                     label=method.replace("_", " "),
                     elinewidth=0.8,
                     capsize=1.5,
@@ -314,7 +318,7 @@ def learning_curve(history: pd.DataFrame) -> Figure:
                 label=label,
             )
         ax.set_xlabel("epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         ax.legend()
     left.set(ylabel="training loss", yscale="log")
     right.set(ylabel="validation accuracy", ylim=(0, 1.02))

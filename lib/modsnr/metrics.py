@@ -82,7 +82,7 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.nda
 
 
 def f1_per_class(matrix: np.ndarray) -> np.ndarray:
-    """Return F1 [..., class] of confusion matrices [..., true, predicted]; 0 for an absent class."""
+    """Return F1 [..., class] of matrices [..., true, predicted]; 0 for an absent class."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     return 2 * hits / np.maximum(matrix.sum(-1) + matrix.sum(-2), 1)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from modsnr import InputError
@@ -71,6 +72,8 @@ class JointNet(nn.Module):
     Raises InputError for unknown names, and where weights are asked for that cannot be had.
     """
 
+    snrs_db: Tensor
+
     def __init__(
         self,
         backbone: str,
@@ -81,7 +84,7 @@ class JointNet(nn.Module):
         snrs_db: Sequence[float],
         snr_head: Literal["regression", "classification"] = "regression",
         snr_layer: str = "bottleneck_64",
-        dropout: float = 0.3,
+        dropout: float = 0.1,
         pretrained: bool | str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -162,6 +165,15 @@ def load(path: Path | str) -> JointNet:
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    """Write tensors and a header of text to a safetensors file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    save_file(kept, temporary, metadata=header)
+    os.replace(temporary, path)
+
+
 def head(width: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.Sequential:
     """Return Linear layers with ReLU and dropout between them: width, hidden..., outputs."""
     layers: list[nn.Module] = []
@@ -228,8 +240,9 @@ def fetch_weights(name: str) -> Path:
         return Path(hf_hub_download(where, "model.safetensors"))
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"The pretrained weights of {name} ({where}) cannot be reached: {type(error).__name__}. "
-            "Pass pretrained=False to train from scratch, or the path of a safetensors file of them."
+            f"The pretrained weights of {name} ({where}) cannot be reached: "
+            f"{type(error).__name__}. Pass pretrained=False to train from scratch, or the path of "
+            "a safetensors file of them."
         ) from error
 
 
@@ -304,6 +317,8 @@ class JointLoss(nn.Module):
     and Cipolla, CVPR 2018). The modulation's loss is cross-entropy; the SNR's is SmoothL1 in
     steps of the grid for a regression head, cross-entropy for a classification head.
     """
+
+    snrs_db: Tensor
 
     def __init__(self, snrs_db: Sequence[float]) -> None:
         super().__init__()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -25,14 +24,14 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from modsnr import InputError
 from modsnr.metrics import accuracies
-from modsnr.model import JointLoss, JointNet, Prediction
+from modsnr.model import JointLoss, JointNet, Prediction, write_tensors
 
 Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams float32
 
@@ -42,7 +41,7 @@ CHECKPOINT_SECONDS = 60.0
 
 
 class Labelled(NamedTuple):
-    """``iq`` complex64 [frame, sample], ``modulation`` int64 [frame], ``snr_db`` float32 [frame]."""
+    """``iq`` complex64 [frame, sample], ``modulation`` int64 and ``snr_db`` float32 [frame]."""
 
     iq: Tensor
     modulation: Tensor
@@ -59,9 +58,9 @@ class Diverged(RuntimeError):
 class Recipe:
     """How to train. ``precision`` auto is bf16 where the device multiplies it in hardware."""
 
-    epochs: int = 10
-    batch_size: int = 256
-    learning_rate: float = 3e-3
+    epochs: int = 8
+    batch_size: int = 128
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["one_cycle", "cosine", "triangular2", "constant"] = "one_cycle"
@@ -79,11 +78,9 @@ class Recipe:
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must not be negative; it is {getattr(self, name)}.")
         for name in ("optimizer", "schedule", "precision"):
-            known = get_args(get_type_hints(Recipe)[name])
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name} is one of {', '.join(known)}; it is {getattr(self, name)!r}."
-                )
+            known, value = get_args(get_type_hints(Recipe)[name]), getattr(self, name)
+            if value not in known:
+                raise InputError(f"{name} is one of {', '.join(known)}; it is {value!r}.")
 
 
 class Fit(NamedTuple):
@@ -118,21 +115,16 @@ def fit(
     Raises InputError for data that the recipe cannot use, Diverged when rollbacks do not help.
     """
     if len(train.iq) < recipe.batch_size:
-        raise InputError(
-            f"batch_size is {recipe.batch_size}, but there are only {len(train.iq)} training "
-            "frames: make the batch smaller or more frames."
-        )
+        few = f"there are only {len(train.iq)} training frames"
+        raise InputError(f"batch_size is {recipe.batch_size}, but {few}.")
     if not len(validation.iq):
         raise InputError("There are no validation frames to choose the best epoch by.")
-    task = _Task(
-        net, JointLoss(net.snrs_db.tolist()), draw, train, validation, recipe, folder, report
-    )
+    task = _Task(net, draw, train, validation, recipe, folder, report)
     if task.progress.epoch < recipe.epochs and not task.stops_early():
         # Lightning advertises at every start, and torch deprecates what Lightning uses of it.
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*does not have many workers.*")
-            warnings.filterwarnings("ignore", ".*LeafSpec.*")
+            warnings.filterwarnings("ignore", ".*(does not have many workers|LeafSpec).*")
             trainer = _trainer(recipe, recipe.epochs - task.progress.epoch, bar=progress)
             try:
                 trainer.fit(task)
@@ -182,8 +174,8 @@ def frame_order(frames: int, *, seed: int, epoch: int) -> np.ndarray:
 def rate_factor(schedule: str, step: int, steps: int) -> float:
     """Return the learning rate of ``step`` of ``steps``, as a share of the recipe's rate.
 
-    one_cycle: linear up over 15 %, cosine down to nothing. cosine: down only. triangular2: linear
-    between 1 % and 100 %, eight half-cycles, the height halved each cycle (Smith 2017). constant: 1.
+    one_cycle: linear up over 15 %, cosine down to nothing. cosine: down only. constant: 1.
+    triangular2: linear between 1 % and 100 %, four cycles, each half as high (Smith 2017).
     """
     done = step / max(steps, 1)
     if schedule == "one_cycle":
@@ -225,7 +217,6 @@ class _Task(lightning.LightningModule):
     def __init__(
         self,
         net: JointNet,
-        loss: JointLoss,
         draw: Draw,
         train: Labelled,
         validation: Labelled,
@@ -235,8 +226,8 @@ class _Task(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.net = net.to(memory_format=torch.channels_last)
-        self.loss = loss
+        self.net = cast(Any, net).to(memory_format=torch.channels_last)
+        self.loss = JointLoss(net.snrs_db.tolist())
         # Plain attributes: frames are neither weights nor to be moved by the Trainer.
         self.draw, self.recipe, self.report = draw, recipe, report
         self.train_frames, self.validation_frames = train, validation
@@ -256,18 +247,15 @@ class _Task(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.recipe.optimizer]
-        optimizer = kind(
-            self.parameters(), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
-        )
-        self.optimizer = optimizer
+        rate, decay = self.recipe.learning_rate, self.recipe.weight_decay
+        self.optimizer = kind(self.parameters(), lr=rate, weight_decay=decay)
         if self.restored:
-            _restore_optimizer(optimizer, list(self.parameters()), self.restored)
-        return optimizer
+            _restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
+        return self.optimizer
 
     def train_dataloader(self) -> DataLoader:
-        order = frame_order(
-            len(self.train_frames.iq), seed=self.recipe.seed, epoch=self.progress.epoch
-        )
+        seed, epoch = self.recipe.seed, self.progress.epoch
+        order = frame_order(len(self.train_frames.iq), seed=seed, epoch=epoch)
         rows = torch.from_numpy(order[: self.batches * self.recipe.batch_size])
         batches = rows.view(self.batches, -1)[self.progress.batch :]
         return DataLoader(cast(Any, batches), batch_size=None)
@@ -280,10 +268,10 @@ class _Task(lightning.LightningModule):
         if not self.checkpoint.exists():
             self._write_checkpoint()  # a rollback needs somewhere to go from the first step on
 
-    def on_train_batch_start(self, batch: Tensor, batch_index: int) -> int | None:
+    def on_train_batch_start(self, *_: Any) -> int | None:
         return -1 if self.rolled_back else None  # the rest of the epoch is not to be trained on
 
-    def training_step(self, rows: Tensor, batch_index: int) -> None:
+    def training_step(self, rows: Tensor) -> None:
         progress = self.progress
         # Seeding each step makes dropout and rotation independent of where a run was cut.
         torch.manual_seed((self.recipe.seed * 1_000_003 + progress.step) % 2**63)
@@ -298,12 +286,10 @@ class _Task(lightning.LightningModule):
         rate = self.recipe.learning_rate * progress.rate_scale
         for group in self.optimizer.param_groups:
             group["lr"] = rate * rate_factor(self.recipe.schedule, progress.step, total)
-        gradients = [
-            parameter.grad for parameter in self.parameters() if parameter.grad is not None
-        ]
-        finite = _all_finite([losses, *gradients])
+        gradients = (parameter.grad for parameter in self.parameters())
+        finite = _all_finite([losses, *(part for part in gradients if part is not None)])
         if finite:
-            self.optimizers().step()
+            cast(Any, self.optimizers()).step()
             sums = zip(progress.loss_sums, losses.tolist(), strict=True)
             progress.loss_sums = tuple(before + loss for before, loss in sums)
             progress.taken += 1
@@ -315,10 +301,8 @@ class _Task(lightning.LightningModule):
         progress.batch += 1
         if progress.skipped_in_a_row >= PATIENCE_STEPS:
             self._roll_back()
-        # After an epoch's last batch its end writes one; between them there is nothing to go on with.
-        elif finite and progress.batch < self.batches:
-            if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
-                self._write_checkpoint()
+        elif finite and progress.batch < self.batches:  # after the last, the epoch's end writes one
+            self._write_checkpoint(after=CHECKPOINT_SECONDS)
 
     def on_train_epoch_end(self) -> None:
         progress = self.progress
@@ -349,7 +333,8 @@ class _Task(lightning.LightningModule):
         progress.history = (*progress.history, row)
         if reached["joint_accuracy"] > progress.best_joint:
             progress.best_joint, progress.best_epoch = reached["joint_accuracy"], progress.epoch
-            _save(self.net.state_dict(), self.weights, {"net": json.dumps(self.net.settings)})
+            header = {"net": json.dumps(self.net.settings)}
+            write_tensors(self.net.state_dict(), self.weights, header)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sums, progress.taken = (0.0, 0.0, 0.0), 0
         if not progress.skipped_in_a_row:  # else a rollback would come back to the trouble
@@ -396,18 +381,14 @@ class _Task(lightning.LightningModule):
         skipped, scale = self.progress.skipped, self.progress.rate_scale / 2
         if rollbacks > ROLLBACKS:
             raise Diverged(
-                f"{PATIENCE_STEPS} steps in a row up to step {failed_at} had a loss or gradient that "
-                f"is not finite, after {ROLLBACKS} rollbacks, each at half the rate; the last rate "
+                f"{PATIENCE_STEPS} steps in a row up to step {failed_at} had a loss or gradient "
+                f"that is not finite, after {ROLLBACKS} rollbacks, each at half the rate; the last "
                 f"was {self.recipe.learning_rate * scale * 2:.3g}. Lower learning_rate."
             )
         self._read_checkpoint()
         _restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
         self.progress = replace(
-            self.progress,
-            rollbacks=rollbacks,
-            rate_scale=scale,
-            skipped=skipped,
-            skipped_in_a_row=0,
+            self.progress, rollbacks=rollbacks, rate_scale=scale, skipped=skipped
         )
         self.rolled_back = True
 
@@ -418,7 +399,9 @@ class _Task(lightning.LightningModule):
         self.progress.seconds += now - self.started
         self.started = now
 
-    def _write_checkpoint(self) -> None:
+    def _write_checkpoint(self, *, after: float = -math.inf) -> None:
+        if time.monotonic() - self.saved_at <= after:
+            return
         self._spend_time()
         tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
         tensors |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
@@ -427,7 +410,7 @@ class _Task(lightning.LightningModule):
                 tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
         header = {"progress": json.dumps(asdict(self.progress)), "recipe": self.identity}
         if self.trainer.is_global_zero:
-            _save(tensors, self.checkpoint, header)
+            write_tensors(tensors, self.checkpoint, header)
         self.saved_at = time.monotonic()
 
     def _read_checkpoint(self) -> None:
@@ -443,8 +426,7 @@ class _Task(lightning.LightningModule):
                 f"network: {header.get('recipe')}; this one is {self.identity}."
             )
         fields = json.loads(header["progress"])
-        fields["loss_sums"] = tuple(fields["loss_sums"])
-        fields["history"] = tuple(fields["history"])
+        fields |= {name: tuple(fields[name]) for name in ("loss_sums", "history")}
         self.progress = _Progress(**fields)
         self.net.load_state_dict(_under(tensors, "net."))
         self.loss.load_state_dict(_under(tensors, "loss."))
@@ -457,17 +439,7 @@ def _all_finite(tensors: list[Tensor]) -> bool:
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
-    }
-
-
-def _save(tensors: dict[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(kept, temporary, metadata=header)
-    os.replace(temporary, path)
+    return {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)}
 
 
 def _restore_optimizer(
@@ -512,7 +484,7 @@ def predict(
     device: torch.device | str | None = None,
     progress: bool = False,
 ) -> Prediction:
-    """Return the decisions for frames complex64 [frame, sample], on the CPU, in single precision."""
+    """Return the decisions for frames complex64 [frame, sample], computed in single precision."""
     device = torch.device(device) if device is not None else next(net.parameters()).device
     was_training = net.training
     net.eval()

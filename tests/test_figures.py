@@ -1,0 +1,423 @@
+"""Figures show the numbers that went in, fit their page, and leave no state behind."""
+
+import io
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from numpy.testing import assert_allclose, assert_array_equal
+
+from modsnr import figures
+
+SNRS = [float(value) for value in range(0, 32, 2)]
+TASKS = {"joint": "joint", "modulation": "modulation", "snr": "SNR"}
+METHODS = ("brightest", "dimmest", "random", "random_image")
+FRACTIONS = (0.01, 0.05, 0.1)
+
+
+def interval(value, spread=0.05):
+    return {"value": value, "low": value - spread, "high": value + spread}
+
+
+def accuracies(models=("constellation", "all views"), snrs=SNRS):
+    return {
+        task: {
+            model: {f"{snr:g}": interval(0.2 + 0.3 * m + 0.01 * snr + 0.05 * t) for snr in snrs}
+            for m, model in enumerate(models)
+        }
+        for t, task in enumerate(TASKS)
+    }
+
+
+def scores(methods=METHODS, fractions=FRACTIONS):
+    return {
+        method: {
+            task: {f: interval((m + 1) * (t + 1) / (1 + 10 * f) - 2, 0.4) for f in fractions}
+            for t, task in enumerate(TASKS)
+        }
+        for m, method in enumerate(methods)
+    }
+
+
+def diagrams(*leading, bins=24):
+    return np.random.default_rng(2018).poisson(0.4, (*leading, bins, bins)).astype(np.float32)
+
+
+def history(epochs=8):
+    epoch = np.arange(1, epochs + 1)
+    return pd.DataFrame({
+        "epoch": epoch,
+        "modulation_loss": 2.8 / epoch,
+        "snr_loss": 1.9 / epoch**2,
+        "validation_modulation_accuracy": 1 - 0.9 / epoch,
+        "validation_snr_accuracy": 1 - 0.8 / epoch,
+        "validation_joint_accuracy": 1 - 0.95 / epoch,
+    })  # fmt: skip
+
+
+CLASSES = (
+    *("4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
+    *("16APSK", "32APSK", "64APSK", "128APSK"),
+    *("16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "OQPSK"),
+)
+VIEWS = ("constellation", "synchronised", "residual")
+
+
+def view_gallery():
+    return figures.view_gallery(
+        diagrams(3, 4, 17), rows=["0 dB", "10 dB", "20 dB", "30 dB"], columns=CLASSES, groups=VIEWS
+    )
+
+
+def confusion_pair():
+    rng = np.random.default_rng(1)
+    modulation = rng.integers(5, size=(17, 17)) + 60 * np.eye(17, dtype=int)
+    snr = rng.integers(9, size=(16, 16)) + 40 * np.eye(16, dtype=int)
+    return figures.confusion_pair(modulation, snr, classes=CLASSES, snrs_db=SNRS)
+
+
+def attribution_grid():
+    images, maps = diagrams(4, 3), diagrams(4, 3) - 0.5
+    rows = ["4ASK\n0 dB", "16PSK\n10 dB", "128APSK\n20 dB", "OQPSK\n30 dB"]
+    return figures.attribution_grid(
+        images, {"modulation": maps, "SNR": -maps}, rows=rows, views=VIEWS
+    )
+
+
+def spectrum():
+    frequency = np.linspace(-0.5, 0.5, 129)
+    return figures.spectrum(
+        frequency,
+        {f"{snr} dB": -snr + 30 * np.exp(-((frequency / 0.06) ** 4)) for snr in (0, 10, 20)},
+    )
+
+
+EVERY_FIGURE = {
+    "view_gallery": view_gallery,
+    "accuracy_over_snr": lambda: figures.accuracy_over_snr(accuracies(), titles=TASKS),
+    "confusion_pair": confusion_pair,
+    "impact_bars": lambda: figures.impact_bars(scores(), tasks=TASKS),
+    "impact_panels": lambda: figures.impact_panels({v: scores() for v in VIEWS}, tasks=TASKS),
+    "attribution_grid": attribution_grid,
+    "learning_curve": lambda: figures.learning_curve(history()),
+    "spectrum": spectrum,
+}
+
+
+def saved(figure, kind):
+    figure.savefig(buffer := io.BytesIO(), format=kind)
+    return buffer.getvalue()
+
+
+def drawn(figure):
+    """Return the renderer that has just drawn a figure in its style."""
+    canvas = FigureCanvasAgg(figure)
+    with mpl.rc_context(figures.STYLE):
+        canvas.draw()
+    return canvas.get_renderer()
+
+
+def texts(figure):
+    """Return every piece of text of a drawn figure that is seen, as artists."""
+    hidden = set()
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for minor in (False, True):
+            places = axis.get_ticklocs(minor=minor)
+            labels = axis.get_ticklabels(minor=minor)
+            hidden |= {
+                label
+                for place, label in zip(places, labels, strict=False)
+                if not low <= place <= high
+            }
+    found = [text for text in figure.findobj(mpl.text.Text) if text not in hidden]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+# What holds for every figure
+
+
+def test_every_public_figure_is_tested_here():
+    public = {
+        name
+        for name, function in vars(figures).items()
+        if hasattr(function, "__wrapped__") and not name.startswith("_")
+    }
+    assert public == set(EVERY_FIGURE)
+
+
+@pytest.mark.parametrize("name", EVERY_FIGURE)
+def test_a_figure_saves_as_png_and_pdf_and_leaves_no_state(name):
+    before = dict(mpl.rcParams)
+    figure = EVERY_FIGURE[name]()
+    assert isinstance(figure, Figure)
+    assert saved(figure, "png").startswith(b"\x89PNG")
+    assert saved(figure, "pdf").startswith(b"%PDF")
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("name", EVERY_FIGURE)
+def test_a_figure_fits_the_page_and_nothing_is_cut_off(name):
+    figure = EVERY_FIGURE[name]()
+    box = figure.get_tightbbox(drawn(figure))  # inches
+    width, height = figure.get_size_inches()
+    assert width <= figures.PAGE + 1e-6
+    assert height <= 9.5
+    assert -0.01 <= box.x0 <= box.x1 <= width + 0.01
+    assert -0.01 <= box.y0 <= box.y1 <= height + 0.01
+
+
+@pytest.mark.parametrize("name", EVERY_FIGURE)
+def test_no_text_is_smaller_than_six_points_nor_over_another(name):
+    figure = EVERY_FIGURE[name]()
+    renderer = drawn(figure)
+    assert min(text.get_fontsize() for text in texts(figure)) >= 6
+    upright = [text for text in texts(figure) if text.get_rotation() in (0, 90)]
+    boxes = [(text.get_text(), text.get_window_extent(renderer).padded(-1)) for text in upright]
+    for place, (one, box) in enumerate(boxes):
+        for other, its_box in boxes[place + 1 :]:
+            assert not box.overlaps(its_box), (one, other)
+
+
+@pytest.mark.parametrize("name", EVERY_FIGURE)
+def test_the_same_numbers_give_the_same_picture(name):
+    assert saved(EVERY_FIGURE[name](), "png") == saved(EVERY_FIGURE[name](), "png")
+
+
+def test_the_palette_can_be_told_apart():
+    colours = np.array([mpl.colors.to_rgb(colour) for colour in figures.PALETTE])
+    apart = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
+    assert apart[~np.eye(len(colours), dtype=bool)].min() > 0.25
+    assert len(set(figures.MARKERS)) == len(figures.MARKERS) == len(figures.PALETTE)
+
+
+def test_a_figure_is_drawn_in_the_style_whatever_the_session_has_set():
+    plain = saved(EVERY_FIGURE["spectrum"](), "png")
+    with mpl.rc_context({"font.size": 20, "axes.grid": False, "lines.linewidth": 5}):
+        assert saved(EVERY_FIGURE["spectrum"](), "png") == plain
+
+
+# Accuracy over SNR
+
+
+def test_accuracy_lines_hold_the_values_and_bands_the_intervals():
+    given = accuracies()
+    figure = figures.accuracy_over_snr(given, titles={"snr": "SNR"})
+    assert [ax.get_title() for ax in figure.axes] == ["joint", "modulation", "SNR"]
+    for ax, models in zip(figure.axes, given.values(), strict=True):
+        assert ax.get_xlabel() == "SNR per sample (dB)"
+        assert len(ax.lines) == len(ax.collections) == len(models)
+        for line, band, points in zip(ax.lines, ax.collections, models.values(), strict=True):
+            assert_allclose(line.get_xdata(), SNRS)
+            assert_allclose(line.get_ydata(), [point["value"] for point in points.values()])
+            edge = band.get_paths()[0].vertices
+            assert_allclose(edge[:, 1].min(), min(point["low"] for point in points.values()))
+            assert_allclose(edge[:, 1].max(), max(point["high"] for point in points.values()))
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["constellation", "all views"]
+
+
+def test_models_differ_in_colour_and_marker():
+    figure = figures.accuracy_over_snr(accuracies(models="abcdefg"))
+    lines = figure.axes[0].lines
+    assert len({to_hex(line.get_color()) for line in lines}) == 7
+    assert len({line.get_marker() for line in lines}) == 7
+
+
+def test_more_models_than_colours_are_still_drawn():
+    assert len(figures.accuracy_over_snr(accuracies(models="abcdefghi")).axes[0].lines) == 9
+
+
+def test_one_model_at_one_snr_in_one_task_is_drawn():
+    one = {"joint": {"only": {"10": interval(0.5)}}}
+    figure = figures.accuracy_over_snr(one)
+    assert_allclose(figure.axes[0].lines[0].get_xydata(), [[10, 0.5]])
+    assert saved(figure, "pdf")
+
+
+def test_an_snr_that_a_model_lacks_is_a_point_left_out():
+    given = accuracies()
+    del given["joint"]["all views"]["10"]
+    lines = figures.accuracy_over_snr(given).axes[0].lines
+    assert 10.0 not in lines[1].get_xdata()
+    assert len(lines[0].get_xdata()) == len(lines[1].get_xdata()) + 1
+
+
+# Confusion
+
+
+def test_confusion_shows_shares_of_each_true_class():
+    modulation, snr = np.array([[3, 1], [0, 8]]), np.array([[0, 0], [5, 5]])
+    figure = figures.confusion_pair(modulation, snr, classes=["BPSK", "QPSK"], snrs_db=[0, 2])
+    left, right = figure.axes[:2]
+    assert_allclose(left.images[0].get_array(), [[0.75, 0.25], [0, 1]])
+    assert_allclose(right.images[0].get_array(), [[0, 0], [0.5, 0.5]])  # no frames at 0 dB
+    assert left.images[0].get_clim() == (0, 1)
+    assert [label.get_text() for label in left.get_yticklabels()] == ["BPSK", "QPSK"]
+    assert [label.get_text() for label in right.get_xticklabels()] == ["0", "2"]
+    assert (left.get_xlabel(), left.get_ylabel()) == ("predicted modulation", "true modulation")
+    assert figure.axes[2].get_ylabel() == "share of the true class"
+
+
+def test_true_classes_run_down_and_predicted_ones_across():
+    figure = figures.confusion_pair(np.eye(2), np.eye(2), classes=["a", "b"], snrs_db=[0, 2])
+    top, bottom = figure.axes[0].get_ylim()
+    assert top > bottom  # row 0 is the uppermost
+
+
+# Impact scores
+
+
+def bars_of(ax):
+    return [
+        [patch.get_height() for patch in container]
+        for container in ax.containers
+        if isinstance(container, mpl.container.BarContainer)
+    ]
+
+
+def test_impact_bars_are_as_high_as_the_scores_with_their_intervals():
+    given = scores()
+    figure = figures.impact_bars(given, tasks=TASKS)
+    assert [ax.get_title() for ax in figure.axes] == ["joint", "modulation", "SNR"]
+    for ax, task in zip(figure.axes, TASKS, strict=True):
+        wanted = [[point["value"] for point in given[method][task].values()] for method in METHODS]
+        assert_allclose(bars_of(ax), wanted)
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["1 %", "5 %", "10 %"]
+    whiskers = figure.axes[0].containers[0].lines[2][0].get_segments()
+    points = given["brightest"]["joint"].values()
+    assert_allclose([line[:, 1] for line in whiskers], [[p["low"], p["high"]] for p in points])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "brightest", "dimmest", "random", "random image"
+    ]  # fmt: skip
+
+
+def test_bars_of_methods_differ_in_colour_and_hatch_and_do_not_overlap():
+    ax = figures.impact_bars(scores(), tasks={"joint": "joint"}).axes[0]
+    first = [c[0] for c in ax.containers if isinstance(c, mpl.container.BarContainer)]
+    assert len({to_hex(bar.get_facecolor()) for bar in first}) == 4
+    assert len({bar.get_hatch() for bar in first}) == 4
+    left = np.array([bar.get_x() for bar in first])
+    assert_allclose(np.diff(left), first[0].get_width())
+
+
+def test_more_masks_than_hatches_are_still_drawn():
+    many = scores(methods="abcdefghi")
+    assert len(bars_of(figures.impact_bars(many, tasks=TASKS).axes[0])) == 9
+    panels = figures.impact_panels({"view": many}, tasks=TASKS)
+    assert len(panels.axes[0].containers) == 9
+
+
+def test_one_mask_at_one_fraction_is_drawn():
+    one = scores(methods=["brightest"], fractions=[0.05])
+    assert saved(figures.impact_bars(one, tasks={"joint": "joint"}), "png")
+    assert saved(figures.impact_panels({"residual": one}, tasks={"joint": "joint"}), "png")
+
+
+def test_impact_panels_hold_a_row_a_view_and_a_column_a_task():
+    given = {view: scores() for view in VIEWS}
+    given["residual"]["dimmest"]["snr"][0.05] = interval(-7.0)
+    figure = figures.impact_panels(given, tasks=TASKS)
+    grid = np.array(figure.axes).reshape(3, 3)
+    assert [ax.get_ylabel() for ax in grid[:, 0]] == list(VIEWS)
+    assert [ax.get_title() for ax in grid[0]] == list(TASKS.values())
+    dimmest = grid[2, 2].containers[1].lines[0]
+    assert_allclose(
+        dimmest.get_ydata(), [p["value"] for p in given["residual"]["dimmest"]["snr"].values()]
+    )
+    assert_allclose(dimmest.get_xdata(), [1, 5, 10], rtol=0.06)  # moved aside a little
+    assert [label.get_text() for label in grid[2, 0].get_xticklabels()] == ["1", "5", "10"]
+
+
+# Pictures
+
+
+def test_the_gallery_shows_every_diagram_first_row_at_the_bottom():
+    given = diagrams(2, 3, 4)
+    figure = figures.view_gallery(
+        given, rows=["0 dB", "10 dB", "20 dB"], columns=["a", "b", "c", "d"], groups=["one", "two"]
+    )
+    shown = [ax.images[0] for ax in figure.axes]
+    assert_array_equal([image.get_array() for image in shown], given.reshape(24, 24, 24))
+    assert all(image.origin == "lower" for image in shown)
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["a", "b", "c", "d"]
+    seen = [text.get_text() for text in figure.texts]
+    assert seen.count("0 dB") == 2
+    assert {"one", "two"} <= set(seen)
+
+
+def test_a_gallery_of_one_is_drawn():
+    figure = figures.view_gallery(diagrams(1, 1, 1), rows=["0 dB"], columns=["a"], groups=["one"])
+    assert len(figure.axes) == 1
+    assert saved(figure, "png")
+
+
+def test_attributions_stand_beside_their_diagram_on_a_symmetric_scale():
+    images, maps = diagrams(2, 3), diagrams(2, 3) - 3.0
+    figure = figures.attribution_grid(images, {"modulation": maps}, rows=["a", "b"], views=VIEWS)
+    grid = np.array(figure.axes).reshape(2, 6)
+    assert_array_equal(grid[1, 4].images[0].get_array(), images[1, 2])
+    shown = grid[1, 5].images[0]
+    assert_array_equal(shown.get_array(), maps[1, 2])
+    limit = np.abs(maps[1, 2]).max()
+    assert shown.get_clim() == (-limit, limit)
+    assert [ax.get_title() for ax in grid[0]] == [
+        name for view in VIEWS for name in (view, "modulation")
+    ]
+
+
+def test_blue_holds_up_and_red_holds_down():
+    maps = np.zeros((1, 1, 2, 2))
+    maps[0, 0, 0] = [1, -1]
+    figure = figures.attribution_grid(diagrams(1, 1, bins=2), {"x": maps}, rows=["a"], views=["v"])
+    image = figure.axes[1].images[0]
+    (up, down), (nothing, _) = image.to_rgba(image.get_array())[..., :3]
+    assert up[2] > up[0]
+    assert down[0] > down[2]
+    assert_allclose(nothing, 1, atol=0.05)  # white
+
+
+def test_a_map_of_nothing_is_drawn():
+    nothing = np.zeros((1, 1, 8, 8))
+    assert saved(figures.attribution_grid(nothing, {"x": nothing}, rows=["a"], views=["v"]), "png")
+
+
+# Curves
+
+
+def test_the_learning_curve_draws_the_history():
+    given = history()
+    left, right = figures.learning_curve(given).axes
+    assert_allclose(left.lines[0].get_xydata(), given[["epoch", "modulation_loss"]])
+    assert_allclose(left.lines[1].get_ydata(), given["snr_loss"])
+    names = ["modulation", "SNR", "joint"]
+    for line, name in zip(right.lines, names, strict=True):
+        assert line.get_label() == name
+        column = f"validation_{name.lower()}_accuracy"
+        assert_allclose(line.get_ydata(), given[column])
+    assert left.get_yscale() == "log"
+    assert right.get_ylim() == (0, 1.02)
+    assert all(float(tick).is_integer() for tick in right.get_xticks())
+
+
+def test_one_epoch_makes_a_learning_curve():
+    figure = figures.learning_curve(history(1))
+    assert saved(figure, "pdf")
+    assert all(float(tick).is_integer() for tick in figure.axes[0].get_xticks())
+
+
+def test_the_spectrum_draws_a_line_a_signal():
+    frequency = np.linspace(-0.5, 0.5, 5)
+    given = {name: np.full(5, level) for level, name in enumerate("abcdefgh")}
+    ax = figures.spectrum(frequency, given).axes[0]
+    for line, (name, density) in zip(ax.lines, given.items(), strict=True):
+        assert line.get_label() == name
+        assert_array_equal(line.get_xydata(), np.stack([frequency, density], 1))
+    assert ax.get_xlabel() == "frequency (cycles/sample)"
