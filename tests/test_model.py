@@ -58,7 +58,7 @@ def save(net, path, header=None):
 @pytest.mark.parametrize(
     ("backbone", "bins"),
     [
-        ("compact", 16), ("resnet18", 32), ("resnet34", 32), ("resnet50", 64),
+        ("compact", 16), ("resnet18", 32), ("resnet34", 32), ("resnet50", 32),
         ("swin_tiny", 64), ("swin_small", 64), ("vit_b_16", 64), ("vit_b_32", 64),
     ],
 )  # fmt: skip

@@ -75,13 +75,13 @@ def view_gallery(
     ``groups`` are views, ``rows`` SNRs, ``columns`` modulations, say. Each image has its own scale.
     """
     cell = min(0.6, (PAGE - 0.75) / len(columns))
-    width, height = cell * len(columns) + 0.75, cell * len(groups) * len(rows) + 0.5
+    block = max(cell * len(rows) + 0.08, 0.95)  # the name of a view needs its inches too
+    width, height = cell * len(columns) + 0.75, block * len(groups) + 0.5
     figure = Picture(figsize=(width, height))
     figure.set_layout_engine("none")  # every image has its place
     for group, view in enumerate(groups):
         for row, name in enumerate(rows):
-            line = group * len(rows) + row
-            bottom = 1 - (0.48 + (line + 1) * cell) / height
+            bottom = 1 - (0.48 + group * block + (row + 1) * cell) / height
             for column, title in enumerate(columns):
                 place = (
                     (0.73 + column * cell) / width,
@@ -94,12 +94,12 @@ def view_gallery(
                 ax.set(xticks=[], yticks=[])
                 ax.grid(visible=False)
                 ax.spines[:].set_visible(False)
-                if line == 0:
+                if group == row == 0:
                     ax.set_title(title, fontsize=6.5, rotation=40, ha="left", x=0.2, pad=2)
             figure.text(
                 0.7 / width, bottom + cell / 2 / height, name, fontsize=6.5, ha="right", va="center"
             )
-        middle = 1 - (0.48 + (group + 0.5) * len(rows) * cell) / height
+        middle = 1 - (0.48 + group * block + len(rows) * cell / 2) / height
         figure.text(
             0.12 / width, middle, view, rotation=90, ha="center", va="center", fontweight="bold"
         )

@@ -67,7 +67,6 @@ class Recipe:
     rotate: bool = True  # a random carrier phase for each frame of each step
     early_stopping: int = 0  # epochs without a better validation joint accuracy; 0: never
     precision: Literal["auto", "32", "bf16"] = "auto"
-    devices: int | Literal["auto"] = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -462,7 +461,7 @@ def _trainer(recipe: Recipe, epochs: int, *, bar: bool) -> lightning.Trainer:
     return lightning.Trainer(
         max_epochs=epochs,
         accelerator="auto",
-        devices=recipe.devices,
+        devices=1,
         precision=cast(Any, precision_of(recipe.precision)),
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
