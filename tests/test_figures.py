@@ -259,9 +259,9 @@ def test_confusion_shows_shares_of_each_true_class():
     modulation, snr = np.array([[3, 1], [0, 8]]), np.array([[0, 0], [5, 5]])
     figure = figures.confusion_pair(modulation, snr, classes=["BPSK", "QPSK"], snrs_db=[0, 2])
     left, right = figure.axes[:2]
-    assert_allclose(left.images[0].get_array(), [[0.75, 0.25], [0, 1]])
-    assert_allclose(right.images[0].get_array(), [[0, 0], [0.5, 0.5]])  # no frames at 0 dB
-    assert left.images[0].get_clim() == (0, 1)
+    assert_allclose(left.collections[0].get_array(), [[0.75, 0.25], [0, 1]])
+    assert_allclose(right.collections[0].get_array(), [[0, 0], [0.5, 0.5]])  # no frames at 0 dB
+    assert left.collections[0].get_clim() == (0, 1)
     assert [label.get_text() for label in left.get_yticklabels()] == ["BPSK", "QPSK"]
     assert [label.get_text() for label in right.get_xticklabels()] == ["0", "2"]
     assert (left.get_xlabel(), left.get_ylabel()) == ("predicted modulation", "true modulation")

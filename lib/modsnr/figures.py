@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -152,13 +153,17 @@ def confusion_pair(
 
 def _confusion(ax: Axes, counts: np.ndarray, names: list[str], what: str):
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    image = ax.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-    places = range(len(names))
-    ax.set_xticks(places, names, rotation=90, fontsize=6)
-    ax.set_yticks(places, names, fontsize=6)
+    # Rasterised: readers of vector graphics would draw a line between any two cells.
+    sns.heatmap(
+        shares, ax=ax, vmin=0, vmax=1, cmap="cividis", square=True, cbar=False, rasterized=True,
+        xticklabels=names, yticklabels=names,
+    )  # fmt: skip
+    ax.tick_params(labelsize=6)
+    ax.tick_params(axis="x", rotation=90)
+    ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
     ax.grid(visible=False)
-    return image
+    return ax.collections[0]
 
 
 @_styled
