@@ -113,6 +113,7 @@ def paper(monkeypatch, tmp_path):
 
     module = types.ModuleType("modsnr.paper")
     module.build = build
+    module.lacks = lambda profile: [] if profile == "quick" else ["all-views"]
     monkeypatch.setitem(sys.modules, "modsnr.paper", module)
     monkeypatch.setattr(modsnr, "paper", module, raising=False)
     return asked
@@ -127,6 +128,17 @@ def test_reproduce_runs_the_pipeline_and_ends_with_the_path_of_the_paper(execute
     assert lines[1].endswith("joint accuracy 0.5")
     assert lines[-1] == str(tmp_path / "PAPER.pdf")
     assert paper == ["quick"]
+
+
+def test_a_profile_without_all_the_papers_runs_makes_no_paper(executed, paper, house):
+    profiles = house / "notebooks" / "profiles"
+    (profiles / "half.yaml").write_text((profiles / "quick.yaml").read_text())
+    result = call("reproduce", "--profile", "half")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1].endswith(
+        "makes no paper: it does not make the runs all-views"
+    )
+    assert paper == []
 
 
 def test_reproduce_stops_at_the_first_run_that_does_not_complete(executed, paper):

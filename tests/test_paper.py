@@ -110,6 +110,7 @@ class House:
         figure, axes = plt.subplots(figsize=(3, 2))
         axes.plot([0, joint])
         figure.savefig(folder / "figures" / "views.pdf")
+        figure.savefig(folder / "figures" / "views.png")
         plt.close(figure)
         return facts["id"]
 
@@ -160,10 +161,14 @@ def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(ho
                     place[leaf] = interval
         (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
         for figure in sources.figures.values():
-            if figure.run == alias and figure.figure != "views":
-                shutil.copy(
-                    folder / "figures" / "views.pdf", folder / f"figures/{figure.figure}.pdf"
-                )
+            for kind in ("pdf", "png") if figure.run == alias and figure.figure != "views" else ():
+                twin = folder / "figures" / f"{figure.figure}.{kind}"
+                shutil.copy(folder / "figures" / f"views.{kind}", twin)
+        for table in sources.tables.values():
+            columns = list(table.columns or {})
+            cells = ["0.5" if column in table.formats else "text" for column in columns]
+            text = f"{','.join(columns)}\n{','.join(cells)}\n"
+            (folder / "tables" / f"{table.table}.csv").write_text(text, encoding="utf-8")
     assert paper.build("quick").read_bytes().startswith(b"%PDF")
 
 
@@ -232,7 +237,7 @@ def test_figures_that_no_longer_belong_are_removed(house):
     stale.parent.mkdir()
     stale.touch()
     paper.build()
-    assert [path.name for path in stale.parent.iterdir()] == ["views.pdf"]
+    assert {path.name for path in stale.parent.iterdir()} == {"views.pdf", "views.png"}
 
 
 @pytest.mark.parametrize(

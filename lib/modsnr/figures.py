@@ -41,6 +41,7 @@ STYLE: Any = {
     "lines.linewidth": 1.3,
     "lines.markersize": 3.5,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.06,  # inches
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
@@ -117,7 +118,7 @@ def accuracy_over_snr(
 
     ``accuracies`` is task -> model -> SNR in dB (text) -> Interval; ``titles`` renames the tasks.
     """
-    figure = Picture(figsize=(PAGE, 2.35))
+    figure = Picture(figsize=(PAGE, 2.5))
     panels = np.atleast_1d(figure.subplots(1, len(accuracies), sharey=True))
     for ax, (task, models) in zip(panels, accuracies.items(), strict=True):
         for index, (model, points) in enumerate(models.items()):
@@ -131,7 +132,8 @@ def accuracy_over_snr(
             ax.fill_between(snr, low, high, color=colour, alpha=0.2, linewidth=0)
         ax.set(title=(titles or {}).get(task, task), xlabel="SNR per sample (dB)", ylim=(0, 1.02))
     panels[0].set_ylabel("accuracy")
-    panels[0].legend(loc="lower right")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
     return figure
 
 

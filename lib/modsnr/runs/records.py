@@ -186,12 +186,13 @@ def _results(run: Record) -> list[str]:
 
 
 def measured(value: Any) -> str:
-    """Return a number, with its interval if it has one, in four digits; "" for anything else."""
+    """Return a number, floats in four digits, with its interval if it has one; else ""."""
     if isinstance(value, dict):
         low, high = measured(value.get("low")), measured(value.get("high"))
         return measured(value.get("value")) + (f" ({low} to {high})" if low and high else "")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:.4g}" if is_number else ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else ""
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
