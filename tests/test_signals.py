@@ -668,7 +668,7 @@ def test_a_class_that_cannot_be_simulated_is_refused(generator):
         ),
         ({"clock_offset_std": inf}, "clock_offset_std must be finite"),
         ({"delay_spread": nan}, "delay_spread must be finite"),
-        ({"samples_per_symbol": 7}, "samples_per_symbol must be even .* it is 7"),
+        ({"samples_per_symbol": 7}, "samples_per_symbol must be even, .*it is 7"),
         ({"samples_per_symbol": 0}, "at least 2; it is 0"),
         ({"gmsk_bt": 0.0}, "gmsk_bt must be positive; it is 0.0"),
         ({"gmsk_bt": nan}, "gmsk_bt must be positive; it is nan"),
