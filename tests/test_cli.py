@@ -102,6 +102,13 @@ def test_an_interrupt_is_exit_code_130(house, monkeypatch):
     assert call("run", "01_work").exit_code == 130
 
 
+def test_listing_the_runs_tells_the_runlog_of_one_that_was_killed(house):
+    folder = house / "runs" / "20240102T030405Z-01_work-gone"
+    folder.mkdir(parents=True)
+    assert "crashed" in call("runs").stdout
+    assert "crashed" in (house / "runs" / "RUNLOG.md").read_text()
+
+
 @pytest.fixture
 def paper(monkeypatch, tmp_path):
     """The list of profiles that a paper was asked of."""

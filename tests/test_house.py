@@ -110,4 +110,5 @@ def test_no_tracked_file_names_a_package_index_or_is_over_twelve_megabytes():
     for path in filter(Path.is_file, (ROOT / name for name in tracked if name)):
         content = path.read_bytes()
         assert len(content) <= 12 * 2**20, path
+        assert path.name != "checkpoint.safetensors", f"{path} is for resuming, not for keeping"
         assert path.suffix in (".png", ".pdf", ".npz", ".safetensors") or not index.search(content)

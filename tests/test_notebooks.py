@@ -154,3 +154,12 @@ def test_the_readme_lines_turn_a_radioml_file_into_a_store(house, monkeypatch):
         "validation": 17 * 2,
         "test": 17 * 2,
     }
+
+
+def test_frames_written_anew_are_not_explained_by_models_of_the_old_ones(smoke):
+    """The last test here: it replaces the store that the others read."""
+    again = runs.execute("01_preprocessing", profile="smoke", parameters={"seed": 2}, name="again")
+    assert again.status == "completed"
+    explained = runs.execute("04_explainability", profile="smoke", name="stale")
+    assert explained.status == "failed"
+    assert "AssertionError: trained on" in (explained.error or "")

@@ -149,10 +149,11 @@ def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(ho
         identity = house.run(hour, profile="quick", notebook=run.notebook, name=run.name)
         folder = house.root / "runs" / identity
         metrics: dict = {}
+        of_run: dict = {}
         for number in sources.numbers.values():
             if number.run == alias:
                 *parents, leaf = number.key.split("/")
-                place = metrics
+                place = metrics if number.source == "metrics" else of_run
                 for parent in parents:
                     place = place.setdefault(parent, {})
                 interval = {"value": 0.5, "low": 0.25, "high": 0.75}
@@ -160,6 +161,8 @@ def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(ho
                 if "{low" in number.format:
                     place[leaf] = interval
         (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+        told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        (folder / "run.json").write_text(json.dumps(told | of_run), encoding="utf-8")
         for figure in sources.figures.values():
             for kind in ("pdf", "png") if figure.run == alias and figure.figure != "views" else ():
                 twin = folder / "figures" / f"{figure.figure}.{kind}"

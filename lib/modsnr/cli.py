@@ -96,9 +96,10 @@ def paper(profile: str | None) -> None:
 @main.group("runs", invoke_without_command=True)
 @click.pass_context
 def runs_(ctx: click.Context) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself."""
     if ctx.invoked_subcommand:
         return
+    runs.write_runlog()
     lines = [("run", *runs.OVERVIEW)] + [(r.id, *runs.overview(r)) for r in runs.records()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

@@ -208,7 +208,7 @@ def evidence(
     first. snr: minus the error of the estimate, in dB, from ``decide``.
     """
     if task == "modulation":
-        rows = torch.arange(len(modulation))
+        rows = torch.arange(len(modulation), device=modulation.device)
         return lambda diagrams: forward(diagrams)[0].log_softmax(1)[rows, modulation]
     if task == "snr":
         return lambda diagrams: -(decide(diagrams)[1] - snr_db).abs()

@@ -165,6 +165,11 @@ def load(path: Path | str) -> JointNet:
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
+def fastest_device() -> torch.device:
+    """Return the first CUDA GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str]) -> None:
     """Write tensors and a header of text to a safetensors file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -130,14 +130,14 @@ def fit(
             except SystemExit as error:  # Lightning turns Ctrl-C into an exit
                 raise KeyboardInterrupt from error
     net.load_state_dict(load_file(task.weights))
-    net.eval()
+    net.to(task.used).eval()  # Lightning leaves it on the CPU
     return Fit(
         pd.DataFrame(task.progress.history),
         task.weights,
         task.progress.skipped,
         task.progress.rollbacks,
         precision_of(recipe.precision),
-        str(task.device),
+        str(task.used),
     )
 
 
@@ -236,7 +236,7 @@ class _Task(lightning.LightningModule):
         self.batches = len(train.iq) // recipe.batch_size
         self.identity = json.dumps(asdict(recipe) | net.settings, sort_keys=True)
         self.restored: dict[str, Tensor] = {}
-        self.progress = _Progress()
+        self.progress, self.used = _Progress(), torch.device("cpu")
         self.rolled_back = False
         if self.checkpoint.exists():
             self._read_checkpoint()
@@ -260,6 +260,7 @@ class _Task(lightning.LightningModule):
         return DataLoader(cast(Any, batches), batch_size=None)
 
     def on_train_start(self) -> None:
+        self.used = self.device
         if self.device.type == "cuda":
             needed = self.train_frames.iq.nbytes
             if needed < 0.6 * torch.cuda.mem_get_info(self.device)[0]:
@@ -330,7 +331,9 @@ class _Task(lightning.LightningModule):
             "seconds": progress.seconds,
         }
         progress.history = (*progress.history, row)
-        if reached["joint_accuracy"] > progress.best_joint:
+        # Amid skipped steps no checkpoint follows, and a rollback may undo this epoch.
+        safe = not progress.skipped_in_a_row or not self.weights.exists()
+        if safe and reached["joint_accuracy"] > progress.best_joint:
             progress.best_joint, progress.best_epoch = reached["joint_accuracy"], progress.epoch
             header = {"net": json.dumps(self.net.settings)}
             write_tensors(self.net.state_dict(), self.weights, header)

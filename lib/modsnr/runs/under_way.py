@@ -209,6 +209,7 @@ def _make(notebook: str, values: dict[str, Any], profile: str | None) -> tuple[R
     fcntl.flock(lock, fcntl.LOCK_EX)
     record = Record(folder=folder, id=folder.name, **told)
     _store(record)
+    write_runlog()
     return record, lock
 
 
