@@ -9,7 +9,7 @@ export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce paper lab test check bench lock clean
+.PHONY: help setup reproduce paper lab test test-floor check bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,11 @@ lab: $(STAMP) ## open JupyterLab in the notebooks folder
 test: $(STAMP) ## run the test suite
 	$(BIN)/python -m pytest
 
+test-floor: | $(UV) ## run the tests on the oldest supported torch and NumPy
+	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv-floor
+	$(UV) pip install --quiet --python .venv-floor/bin/python torch==2.4.1 torchvision==0.19.1 numpy==1.26.4 --editable '.[dev]'
+	.venv-floor/bin/python -m pytest
+
 check: $(STAMP) ## lint, types, notebooks without outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +55,4 @@ lock: | $(UV) ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --all-extras --python-version 3.11 --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 clean: ## remove the environment, data and builds (never runs)
-	rm -rf .venv .tools data paper/build
+	rm -rf .venv .venv-floor .tools data paper/build

@@ -193,7 +193,7 @@ def impact_bars(
                 np.arange(len(points)) + (index - (len(scores) - 1) / 2) * width,
                 value,
                 width,
-                yerr=spread,
+                yerr=spread.tolist(),
                 label=method.replace("_", " "),
                 color=PALETTE[index % len(PALETTE)],
                 hatch=HATCHES[index % len(HATCHES)],
@@ -237,7 +237,7 @@ def impact_panels(
                 ax.errorbar(
                     percent * (1 + 0.03 * (index - 1.5)),
                     value,
-                    yerr=np.abs([value - low, high - value]),
+                    yerr=np.abs([value - low, high - value]).tolist(),
                     color=PALETTE[index % len(PALETTE)],
                     marker=MARKERS[index % len(MARKERS)],
                     label=method.replace("_", " "),
