@@ -74,10 +74,9 @@ def render(
     elif out.shape != shape or out.dtype != torch.float32 or not out.is_contiguous():
         raise InputError(f"out must be contiguous float32 {shape}; it is {tuple(out.shape)}.")
     for channel, view in enumerate(views):
-        reach = EXTENTS[view] if extent is None and view in EXTENTS else extent
-        histogram(
-            points(iq, view), bins, reach or 1.0, logarithmic=scale == "log1p", out=out[:, channel]
-        )
+        shown = points(iq, view)
+        reach = EXTENTS[view] if extent is None else extent
+        histogram(shown, bins, reach, logarithmic=scale == "log1p", out=out[:, channel])
     if normalization == "max":
         out /= out.amax((2, 3), keepdim=True).clamp(min=1e-12)
     return out

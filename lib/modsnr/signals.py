@@ -224,8 +224,8 @@ def simulate(
     modulation = modulation.long()  # uint8 would be taken for a mask
     frames, period = len(modulation), channel.samples_per_symbol
 
-    # The block is periodic; the frame is cut from its middle half a guard away from either end,
-    # so that multipath and clock drift never see the seam inside the frame's own symbols.
+    # The block is periodic; the frame is cut a guard away from either end, so that neither the
+    # pulses' tails, nor random timing, nor clock drift reach across its seam.
     clock = channel.clock_offset_std * _normal(frames, generator)
     drift = int(samples * 6 * channel.clock_offset_std) + 1
     symbols = -(-(samples + drift) // period) + 2 * GUARD_SYMBOLS

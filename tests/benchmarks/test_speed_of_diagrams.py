@@ -4,7 +4,6 @@ Ratios are of medians in the same run, on one core each, since numpy knows no ot
 differ, and what else runs on them, the order of the three hardly does.
 """
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -12,16 +11,6 @@ import torch
 from modsnr import diagrams
 
 FRAMES, BINS = 512, 224
-
-
-@pytest.fixture(autouse=True)
-def one_core():
-    threads = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads[0])
-    numba.set_num_threads(threads[1])
 
 
 @pytest.fixture(scope="module")

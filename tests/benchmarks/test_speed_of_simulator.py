@@ -1,19 +1,10 @@
 """How fast labelled frames are made: new ones for every training step, if need be."""
 
-import pytest
 import torch
 
 from modsnr import signals
 
 FRAMES = 512
-
-
-@pytest.fixture(autouse=True)
-def one_core():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_a_core_makes_ten_thousand_frames_a_second_with_channel_and_noise(benchmark):

@@ -7,7 +7,6 @@ what else runs on them, but it strikes both alike. Drawing must cost a tenth of 
 import statistics
 import time
 
-import numba
 import pytest
 import torch
 
@@ -15,16 +14,6 @@ from modsnr import diagrams
 from modsnr.model import JointLoss, JointNet
 
 FRAMES, BINS, ROUNDS = 8, 224, 9
-
-
-@pytest.fixture(autouse=True)
-def one_core():
-    threads = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    numba.set_num_threads(threads[1])
-    torch.set_num_threads(threads[0])
 
 
 @pytest.mark.parametrize("views", [("constellation",), diagrams.VIEWS], ids=["one", "three"])
