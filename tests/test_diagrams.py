@@ -216,6 +216,32 @@ def test_the_output_handed_in_is_written_and_returned(noisy_16qam):
     assert_equal(out, diagrams.render(noisy_16qam, views=views, bins=32).flip(0))
 
 
+@pytest.mark.parametrize("normalization", ["power", "max"])
+@pytest.mark.parametrize("scale", ["log1p", "count"])
+def test_a_canvas_drawn_again_and_again_holds_what_rendering_afresh_gives(
+    scale, normalization, generator
+):
+    options = {"bins": 33, "scale": scale, "normalization": normalization}
+    canvas = diagrams.Canvas(views=diagrams.VIEWS, **options)
+    for count, modulation, samples in [(6, "16QAM", 1024), (6, "BPSK", 1024), (3, "8PSK", 512),
+                                       (9, "QPSK", 512), (2, "32APSK", 1024)]:  # fmt: skip
+        iq = frames_of(modulation, count, 20, generator)[:, :samples]
+        assert_equal(canvas(iq), diagrams.render(iq, views=diagrams.VIEWS, **options))
+
+
+def test_a_canvas_uses_the_same_images_again(noisy_16qam):
+    canvas = diagrams.Canvas(bins=32)
+    first = canvas(noisy_16qam)
+    assert canvas(noisy_16qam[:5]).data_ptr() == first.data_ptr()
+
+
+def test_a_canvas_refuses_what_rendering_refuses(noisy_16qam):
+    with pytest.raises(InputError, match="no view 'eye'"):
+        diagrams.Canvas(views=["eye"])(noisy_16qam)
+    with pytest.raises(InputError, match="bins must be 2 or more"):
+        diagrams.Canvas(bins=1)(noisy_16qam)
+
+
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
 def test_numpy_frames_are_drawn_like_tensors(dtype, noisy_16qam):
     found = diagrams.render(noisy_16qam.numpy().astype(dtype), bins=32)

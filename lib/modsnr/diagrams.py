@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import log10, pi
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numba
 import numpy as np
@@ -58,6 +58,78 @@ def render(
 
     Raises InputError for an unknown view, a frame too short for it, or fewer than two bins.
     """
+    iq = _checked(iq, bins, extent, scale, normalization)
+    shape = (len(iq), len(views), bins, bins)
+    if out is None:
+        out = torch.empty(shape, dtype=torch.float32, device=iq.device)
+    elif out.shape != shape or out.dtype != torch.float32 or not out.is_contiguous():
+        raise InputError(f"out must be contiguous float32 {shape}; it is {tuple(out.shape)}.")
+    for channel, view in enumerate(views):
+        _draw(iq, view, extent, scale == "log1p", out, channel, None)
+    return _over_maximum(out) if normalization == "max" else out
+
+
+class Canvas:
+    """Draws as ``render`` does, time and again into the same images; much faster on a CPU.
+
+    A frame touches at most as many bins as it has samples, far fewer than an image has: only those
+    of the last drawing are cleared. What a call returns holds until the next one, and is to be
+    read, not written. On other devices every call draws afresh.
+    """
+
+    def __init__(
+        self,
+        *,
+        views: Sequence[str] = ("constellation",),
+        bins: int = 224,
+        extent: float | None = None,
+        scale: Literal["log1p", "count"] = "log1p",
+        normalization: Literal["power", "max"] = "power",
+    ):
+        self.views, self.bins, self.extent = tuple(views), bins, extent
+        self.scale: Literal["log1p", "count"] = scale
+        self.normalization: Literal["power", "max"] = normalization
+        self._images = torch.zeros(0, len(self.views), bins, bins)
+        self._touched = [_Touched.none(0, 0) for _ in self.views]
+
+    def __call__(self, iq: Tensor | np.ndarray) -> Tensor:
+        """Return the diagrams of frames, complex [frame, sample], as ``render`` defines them."""
+        iq = _checked(iq, self.bins, self.extent, self.scale, self.normalization)
+        if iq.device.type != "cpu":
+            return render(
+                iq,
+                views=self.views,
+                bins=self.bins,
+                extent=self.extent,
+                scale=self.scale,
+                normalization=self.normalization,
+            )
+        if len(self._images) < len(iq) or self._touched[0].places.shape[1] < iq.shape[1]:
+            rows = max(len(iq), len(self._images))
+            images = np.zeros((rows, len(self.views), self.bins, self.bins), np.float32)
+            self._images = torch.from_numpy(images)  # NumPy asks the system for huge pages
+            self._touched = [_Touched.none(rows, iq.shape[1]) for _ in self.views]
+        out = self._images[: len(iq)]
+        for channel, view in enumerate(self.views):
+            touched = self._touched[channel]
+            _draw(iq, view, self.extent, self.scale == "log1p", out, channel, touched)
+        return _over_maximum(out) if self.normalization == "max" else out
+
+
+class _Touched(NamedTuple):
+    """The bins that each image's last drawing wrote: int32 [frame, point] and their number."""
+
+    places: np.ndarray
+    number: np.ndarray  # int32 [frame]; -1: unknown, the whole image is to be cleared
+
+    @staticmethod
+    def none(frames: int, samples: int, number: int = 0) -> _Touched:
+        return _Touched(np.empty((frames, samples), np.int32), np.full(frames, number, np.int32))
+
+
+def _checked(
+    iq: Tensor | np.ndarray, bins: int, extent: float | None, scale: str, normalization: str
+) -> Tensor:
     iq = torch.as_tensor(iq)
     if iq.ndim != 2 or not iq.is_complex():
         raise InputError(f"IQ must be complex [frame, sample]; it is {iq.dtype} {tuple(iq.shape)}.")
@@ -68,18 +140,46 @@ def render(
             f"scale is log1p or count and normalization power or max; "
             f"they are {scale!r} and {normalization!r}."
         )
-    shape = (len(iq), len(views), bins, bins)
-    if out is None:
-        out = torch.empty(shape, dtype=torch.float32, device=iq.device)
-    elif out.shape != shape or out.dtype != torch.float32 or not out.is_contiguous():
-        raise InputError(f"out must be contiguous float32 {shape}; it is {tuple(out.shape)}.")
-    for channel, view in enumerate(views):
-        shown = points(iq, view)
-        reach = EXTENTS[view] if extent is None else extent
-        histogram(shown, bins, reach, logarithmic=scale == "log1p", out=out[:, channel])
-    if normalization == "max":
-        out /= out.amax((2, 3), keepdim=True).clamp(min=1e-12)
-    return out
+    return iq
+
+
+def _over_maximum(images: Tensor) -> Tensor:
+    images /= images.amax((2, 3), keepdim=True).clamp(min=1e-12)
+    return images
+
+
+def _draw(
+    iq: Tensor,
+    view: str,
+    extent: float | None,
+    logarithmic: bool,
+    images: Tensor,
+    channel: int,
+    touched: _Touched | None,
+) -> None:
+    """Write the images of one view to ``images``, contiguous [frame, channel, bins, bins].
+
+    On the CPU a compiled loop, elsewhere a scatter; both bin with the same single-precision
+    operations and so agree to the bit in counts.
+    """
+    bins, reach = images.shape[-1], EXTENTS.get(view) if extent is None else extent
+    if iq.device.type == "cpu" and view == "constellation":
+        shown, unscaled = iq.to(torch.complex64), True  # the loop scales to unit power itself
+    else:
+        shown, unscaled = points(iq, view), False
+    assert reach is not None  # points knows the views that EXTENTS knows
+    per_unit = float(np.float32(bins / (2 * reach)))
+    if shown.device.type == "cpu":
+        table = _log_table(shown.shape[1]) if logarithmic else _count_table(shown.shape[1])
+        touched = touched or _Touched.none(*shown.shape, number=-1)
+        parts = torch.view_as_real(shown.resolve_conj().contiguous()).numpy()
+        threads = numba.get_num_threads()
+        flat = images.flatten(2).numpy()
+        per_unit = np.float32(per_unit)
+        _histogram_loop(parts, unscaled, per_unit, bins, table, threads, flat, channel, *touched)
+    else:
+        counts = _histogram_scatter(shown, per_unit, bins)
+        images[:, channel] = counts.log1p() if logarithmic else counts
 
 
 def points(iq: Tensor, view: str) -> Tensor:
@@ -172,26 +272,6 @@ def _highpass(samples: int, device: torch.device) -> Tensor:
     return torch.fft.fft(torch.tensor(taps, dtype=torch.float32), n=samples).to(device)
 
 
-def histogram(
-    points: Tensor, bins: int, extent: float, *, logarithmic: bool, out: Tensor
-) -> Tensor:
-    """Write the counts, or log(1 + counts), of points [frame, point] to out [frame, bins, bins].
-
-    On the CPU a compiled loop, elsewhere a scatter; both bin with the same single-precision
-    operations and so agree to the bit in counts.
-    """
-    per_unit = float(np.float32(bins / (2 * extent)))
-    if points.device.type == "cpu":
-        table = _log_table(points.shape[1]) if logarithmic else _count_table(points.shape[1])
-        parts = torch.view_as_real(points.contiguous()).numpy()
-        _histogram_loop(
-            parts, np.float32(per_unit), bins, table, numba.get_num_threads(), out.numpy()
-        )
-        return out
-    counts = _histogram_scatter(points, per_unit, bins)
-    return out.copy_(counts.log1p() if logarithmic else counts)
-
-
 def _histogram_scatter(points: Tensor, per_unit: float, bins: int) -> Tensor:
     # Even numbers of bins split at zero: flooring before the shift keeps mirrored frames mirrored.
     half = 0.5 * (bins % 2)
@@ -215,29 +295,59 @@ def _count_table(largest: int) -> np.ndarray:
 
 
 @numba.njit(parallel=True, cache=True)
-def _histogram_loop(parts, per_unit, bins, table, threads, out):  # pragma: no cover - compiled
+def _histogram_loop(
+    parts, unscaled, per_unit, bins, table, threads, images, channel, places, number
+):  # pragma: no cover - compiled
+    samples = parts.shape[1]
     half = np.float32(0.5 * (bins % 2))
     shift = np.float32(bins // 2)
     top = np.float32(bins)
+    outside = np.int32(bins * bins)  # a place after the last, for points that no bin holds
     for worker in numba.prange(threads):
-        counts = np.zeros(bins * bins, dtype=np.uint32)
-        written = np.empty(parts.shape[1], dtype=np.int32)
+        counts = np.zeros(bins * bins + 1, dtype=np.uint32)
         for frame in range(worker, parts.shape[0], threads):
-            image = out[frame]
-            image[:] = np.float32(0)
-            inside = 0
-            for sample in range(parts.shape[1]):
-                column = np.floor(parts[frame, sample, 0] * per_unit + half) + shift
-                row = np.floor(parts[frame, sample, 1] * per_unit + half) + shift
-                if column >= 0 and column < top and row >= 0 and row < top:
-                    r, c = np.int64(row), np.int64(column)
-                    place = r * bins + c
-                    counts[place] += np.uint32(1)
-                    image[r, c] = table[counts[place]]
-                    written[inside] = place
-                    inside += 1
-            for entry in range(inside):  # forget this frame where it was written only
-                counts[written[entry]] = np.uint32(0)
+            image, place, part = images[frame, channel], places[frame], parts[frame]
+            if number[frame] < 0:
+                image[:] = np.float32(0)
+            # Stores wait for memory one after the other, loads together: so these load first.
+            loaded = np.float32(0)
+            for entry in range(number[frame]):
+                loaded += image[np.uint32(place[entry])]
+            if loaded < 0:  # never, which the compiler cannot know
+                continue
+            for entry in range(number[frame]):
+                image[np.uint32(place[entry])] = np.float32(0)
+            scale = np.float32(1)
+            if unscaled:
+                # Four sums: with a single one, each addition would wait for the one before.
+                a, b, c, d = 0.0, 0.0, 0.0, 0.0
+                for sample in range(0, samples - 1, 2):
+                    a += np.float64(part[sample, 0]) ** 2
+                    b += np.float64(part[sample, 1]) ** 2
+                    c += np.float64(part[sample + 1, 0]) ** 2
+                    d += np.float64(part[sample + 1, 1]) ** 2
+                if samples % 2:
+                    a += np.float64(part[samples - 1, 0]) ** 2
+                    b += np.float64(part[samples - 1, 1]) ** 2
+                scale = np.float32(np.sqrt(np.float64(samples)) / np.sqrt(a + b + c + d))
+            for sample in range(samples):
+                column = np.floor(part[sample, 0] * scale * per_unit + half) + shift
+                row = np.floor(part[sample, 1] * scale * per_unit + half) + shift
+                inside = (column >= 0) & (column < top) & (row >= 0) & (row < top)
+                where = np.int32(row) * np.int32(bins) + np.int32(column)
+                place[sample] = where if inside else outside
+            for sample in range(samples):
+                counts[np.uint32(place[sample])] += np.uint32(1)
+            kept = 0
+            for sample in range(samples):
+                where = place[sample]
+                if where != outside:
+                    image[np.uint32(where)] = table[counts[np.uint32(where)]]
+                    place[kept] = where
+                    kept += 1
+            number[frame] = kept
+            for entry in range(kept):  # forget this frame where it was counted only
+                counts[np.uint32(place[entry])] = np.uint32(0)
 
 
 def residual_radius_of(snr_db: float) -> float:
