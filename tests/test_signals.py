@@ -10,7 +10,7 @@ from scipy import stats
 from torch.testing import assert_close
 
 from modsnr import InputError, signals
-from modsnr.signals import Channel
+from modsnr.signals import Channel, simulator
 
 LINEAR = tuple(name for name in signals.DIGITAL_CLASSES if name != "GMSK")
 # Nothing but the pulse: a symbol peaks on every eighth sample, from sample 0 on.
@@ -469,7 +469,7 @@ def test_a_tone_within_the_band_is_read_between_its_samples(generator):
     start = 64 + 16 * torch.rand(100, generator=generator)
     step = 1 + 0.01 * torch.randn(100, generator=generator)
     position = start.unsqueeze(1) + step.unsqueeze(1) * torch.arange(400)
-    read = signals._resample(tone.expand(100, 600), start, step, 400)
+    read = simulator._resample(tone.expand(100, 600), start, step, 400)
     wanted = torch.polar(torch.ones(100, 400), 2 * pi * edge * position)
     error = (read - wanted).abs().square().mean(1)
     assert 10 * error.max().log10() < -75
@@ -514,7 +514,7 @@ def test_multipath_fades_one_side_of_the_band_more_than_the_other():
 def test_a_multipath_channels_taps_decay_with_the_delay_spread(generator):
     # White noise lets a tap be seen alone; the simulator's own pulses would blur it.
     white = torch.randn(500, 1024, dtype=torch.complex64, generator=generator)
-    faded = signals._multipath(white, 2.0, generator)
+    faded = simulator._multipath(white, 2.0, generator)
     power = [
         (faded[:, delay:] * white[:, : 1024 - delay].conj()).mean(1).abs().square().mean().item()
         for delay in range(12)

@@ -1,0 +1,39 @@
+"""Modulation alphabets, channels, and a simulator of labelled frames at complex baseband.
+
+Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``Simulator`` the frames
+of any part of a data set, in any process; ``Channel`` says what befalls them, ``CHANNELS`` names
+the usual sets of that. ``power_density`` and ``oversampled_kurtosis`` say what to expect of them.
+"""
+
+from modsnr.signals.alphabets import (
+    APSK_GEOMETRIES,
+    DIGITAL_CLASSES,
+    DVB_RINGS,
+    LIQUID_RINGS,
+    STUDY_CLASSES,
+    Rings,
+    alphabet,
+    cumulants,
+)
+from modsnr.signals.channels import CHANNELS, Channel, channel
+from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
+from modsnr.signals.theory import oversampled_kurtosis, power_density
+
+__all__ = [
+    "APSK_GEOMETRIES",
+    "CHANNELS",
+    "DIGITAL_CLASSES",
+    "DVB_RINGS",
+    "LIQUID_RINGS",
+    "STUDY_CLASSES",
+    "Channel",
+    "Rings",
+    "Simulator",
+    "alphabet",
+    "channel",
+    "cumulants",
+    "oversampled_kurtosis",
+    "power_density",
+    "root_raised_cosine",
+    "simulate",
+]

@@ -1,0 +1,150 @@
+"""Modulation alphabets of unit mean power, and the cumulants that tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import cos, pi, sin
+
+import torch
+from torch import Tensor
+
+from modsnr import InputError
+
+STUDY_CLASSES = (
+    *("4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
+    *("16APSK", "32APSK", "64APSK", "128APSK"),
+    *("16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "OQPSK"),
+)
+DIGITAL_CLASSES = (*STUDY_CLASSES, "OOK", "GMSK")
+
+# A ring is (radius, phases in units of pi); the radii of an alphabet need a common scale only.
+Rings = Sequence[tuple[float, Sequence[float]]]
+
+
+def _even_ring(radius: float, points: int, first: float) -> tuple[float, tuple[float, ...]]:
+    return radius, tuple(first + 2 * k / points for k in range(points))
+
+
+def _mirrored_ring(radius: float, *phases: float) -> tuple[float, tuple[float, ...]]:
+    right = (*phases, *(-phase for phase in phases))
+    return radius, (*right, *(1 - phase for phase in right))
+
+
+# DVB-S2 (ETSI EN 302 307-1) at rate 3/4 for 16 and 32 points; DVB-S2X (ETSI EN 302 307-2) at rate
+# 4/5 (8+16+20+20) for 64 and 135/180 for 128. The standard's 128APSK fixes 32 phases
+# of one quadrant and mirrors them into the others.
+DVB_RINGS: Mapping[str, Rings] = {
+    "16APSK": (_even_ring(1.0, 4, 1 / 4), _even_ring(2.85, 12, 1 / 12)),
+    "32APSK": (_even_ring(1.0, 4, 1 / 4), _even_ring(2.84, 12, 1 / 12), _even_ring(5.27, 16, 0)),
+    "64APSK": (
+        _even_ring(1.0, 8, 1 / 8),
+        _even_ring(2.2, 16, 1 / 16),
+        _even_ring(3.6, 20, 1 / 20),
+        _even_ring(5.2, 20, 1 / 20),
+    ),
+    "128APSK": (
+        _mirrored_ring(1.0, 83 / 1260, 103 / 560, 177 / 560, 243 / 560),
+        _mirrored_ring(1.715, 121 / 2520, 113 / 560, 167 / 560, 1139 / 2520),
+        _mirrored_ring(2.118, 23 / 280, 169 / 1008, 239 / 720, 117 / 280),
+        _mirrored_ring(2.681, 61 / 720, 139 / 840, 281 / 840, 349 / 840),
+        _mirrored_ring(2.75, 19 / 720, 563 / 2520, 199 / 720, 341 / 720),
+        _mirrored_ring(
+            3.819, 37 / 1680, 11 / 168, 11 / 105, 61 / 420, 929 / 5040, 383 / 1680,
+            49 / 180, 53 / 168, 1789 / 5040, 1993 / 5040, 73 / 168, 43 / 90,
+        ),
+    ),
+}  # fmt: skip
+
+# The optimised rings of liquid-dsp (J. Gaeddert, modem "apskM"): other counts, other radii.
+LIQUID_RINGS: Mapping[str, Rings] = {
+    "16APSK": (_even_ring(0.4325, 4, 0), _even_ring(1.1274, 12, 0)),
+    "32APSK": (_even_ring(0.2795, 4, 0), _even_ring(0.7298, 12, 0), _even_ring(1.2574, 16, 0)),
+    "64APSK": (
+        _even_ring(0.1892, 4, 0),
+        _even_ring(0.5247, 14, 0),
+        _even_ring(0.8861, 20, 0),
+        _even_ring(1.3053, 26, 0),
+    ),
+    "128APSK": (
+        _even_ring(0.2024, 8, 0),
+        _even_ring(0.4626, 18, 0),
+        _even_ring(0.7097, 24, 0),
+        _even_ring(0.9917, 36, 0),
+        _even_ring(1.3481, 42, 0),
+    ),
+}
+APSK_GEOMETRIES: Mapping[str, Mapping[str, Rings]] = {"dvb": DVB_RINGS, "liquid": LIQUID_RINGS}
+
+
+def alphabet(modulation: str, rings: Mapping[str, Rings] = DVB_RINGS) -> Tensor:
+    """Return the symbols of one linear modulation, complex128 [point], of unit mean power.
+
+    OQPSK has QPSK's points; its half-symbol offset is the simulator's. ASK is bipolar, 32QAM and
+    128QAM are crosses, APSK takes its ring radii and phases from ``rings``.
+
+    Raises InputError for GMSK, which has no alphabet, and for a name that is not a class.
+    """
+    if modulation == "GMSK":
+        raise InputError("GMSK is not linear: it has no alphabet of symbols.")
+    if modulation not in DIGITAL_CLASSES:
+        raise InputError(f"{modulation!r} is no modulation of {', '.join(DIGITAL_CLASSES)}.")
+    if modulation == "OOK":
+        points = [0.0, 1.0]
+    elif modulation.endswith("APSK"):
+        points = [
+            radius * complex(cos(pi * phase), sin(pi * phase))
+            for radius, phases in rings[modulation]
+            for phase in phases
+        ]
+    elif modulation.endswith("PSK") and modulation not in ("BPSK",):
+        order = 4 if modulation in ("QPSK", "OQPSK") else int(modulation[:-3])
+        first = pi / 4 if order == 4 else 0.0
+        points = [
+            complex(cos(first + 2 * pi * k / order), sin(first + 2 * pi * k / order))
+            for k in range(order)
+        ]
+    elif modulation.endswith("QAM"):
+        points = _qam(int(modulation[:-3]))
+    else:
+        order = 2 if modulation == "BPSK" else int(modulation[:-3])
+        points = [2.0 * k - (order - 1) for k in range(order)]
+    symbols = torch.tensor(points, dtype=torch.complex128)
+    return symbols / symbols.abs().square().mean().sqrt()
+
+
+def _qam(order: int) -> list[complex]:
+    side = {16: 4, 32: 6, 64: 8, 128: 12, 256: 16}[order]
+    # A cross is the square without the corner blocks that would overshoot the order.
+    corner = {32: 1, 128: 2}.get(order, 0)
+    levels = [2 * k - (side - 1) for k in range(side)]
+    inner = side - 1 - 2 * corner
+    return [
+        complex(i, q) for i in levels for q in levels if abs(i) <= inner or abs(q) <= inner
+    ]  # both beyond ``inner`` only in a corner
+
+
+def cumulants(samples: Tensor) -> dict[str, Tensor]:
+    """Return the cumulants C20 C40 C41 C42 C60 C63 of samples [..., sample], mean removed.
+
+    Cpq has q conjugated of its p factors and is divided by (mean power)^(p/2), so noise-free
+    symbols give the alphabet's values whatever their scale. Third-order moments are taken as zero,
+    as they are for every alphabet here. Complex128 [...]. Source: Swami and Sadler, IEEE Trans.
+    Commun. 48(3), 2000; the sixth order follows from the partitions of six factors.
+    """
+    x = samples.to(torch.complex128)
+    x = x - x.mean(-1, keepdim=True)
+    x = x / x.abs().square().mean(-1, keepdim=True).sqrt()
+    c20, m40, m60 = (x.pow(order).mean(-1) for order in (2, 4, 6))
+    c41 = (x.pow(3) * x.conj()).mean(-1) - 3 * c20
+    c42 = x.abs().pow(4).mean(-1) - c20.abs().square() - 2
+    c63 = (
+        x.abs().pow(6).mean(-1) - 9 * c42 - 6 * (c20 * c41.conj()).real - 9 * c20.abs().square() - 6
+    )
+    return {
+        "C20": c20,
+        "C40": m40 - 3 * c20**2,
+        "C41": c41,
+        "C42": c42 + 0j,
+        "C60": m60 - 15 * c20 * m40 + 30 * c20**3,
+        "C63": c63 + 0j,
+    }

@@ -1,0 +1,93 @@
+"""What simulated frames are on average: their power density, and their oversampled kurtosis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from modsnr.signals.alphabets import DVB_RINGS, Rings, alphabet, cumulants
+from modsnr.signals.channels import Channel, noise_density, receive_response
+from modsnr.signals.simulator import root_raised_cosine
+
+
+def power_density(frequency: Tensor, channel: Channel, snr_db: float) -> Tensor:
+    """Return the expected power density at ``frequency`` in cycles/sample, float64, same shape.
+
+    Its mean over the sampled band, -0.5..0.5, is the mean power: of a signal of unit power and of
+    its noise, ``snr_db`` below it (inf: no noise), less what a receive filter takes away.
+
+    The signal is of a linear modulation without a mean (so neither GMSK nor OOK): a raised cosine,
+    averaged over the channel's roll-offs and carrier offsets. Neglected are the clock offset, which
+    moves the band's edges by a share of its own size, and multipath, which is flat on average
+    before every frame is scaled to unit power; scaled, it lifts the band's edges over its middle,
+    by 1.2 dB at a delay spread of 2 samples, measured.
+    """
+    frequency = frequency.double()
+    rolloffs = _rolloffs(channel.rolloff_range)
+    deviations = torch.linspace(-4, 4, 81, dtype=torch.float64)
+    weights = torch.exp(-deviations.square() / 2)
+    density = torch.zeros_like(frequency).flatten()
+    for offset, weight in zip(channel.carrier_offset_std * deviations, weights, strict=True):
+        shifted = (frequency.flatten() - offset + 0.5) % 1 - 0.5
+        symbol_rates = shifted.abs() * channel.samples_per_symbol
+        density += weight * root_raised_cosine(symbol_rates, rolloffs).square().mean(0)
+    density *= channel.samples_per_symbol / weights.sum()
+    density = density.view(frequency.shape)
+    density += 10 ** (-snr_db / 10) * noise_density(frequency, channel.noise_tilt_db)
+    if channel.receive_bandwidth:
+        density *= receive_response(frequency, channel.receive_bandwidth).square()
+    return density
+
+
+def oversampled_kurtosis(
+    modulation: str,
+    rolloff: float | tuple[float, float] = Channel.rolloff,
+    rings: Mapping[str, Rings] = DVB_RINGS,
+) -> float:
+    """Return E|x|^4 / (E|x|^2)^2 of a noise-free linear modulation, over all times of a symbol.
+
+    ``rolloff`` is that of its root-raised-cosine pulses g, a mean over it if it is a range. The
+    symbols are independent, with mean m and, about it, unit variance and cumulants C20 and C42.
+    Their sum x is, at a time t of the symbol, of mean m sum g and second moments p = sum g^2 and
+    C20 p, its fourth cumulant C42 sum g^4, the sums over the pulses g(t - kT). OQPSK's two halves
+    are binary signals, half a symbol apart.
+
+    Raises InputError for GMSK, whose envelope is constant, and for a name that is no class.
+    """
+    points = alphabet(modulation, rings)
+    mean = points.mean()
+    power = (points - mean).abs().square().mean()  # about the mean
+    of_symbols = cumulants(points)
+    c20, c42 = of_symbols["C20"], of_symbols["C42"].real
+
+    g = _pulses(_rolloffs(Channel(rolloff=rolloff).rolloff_range))
+    p = g.square().sum(1)
+    if modulation == "OQPSK":
+        second = p
+        fourth = 1.5 * p**2 - g.pow(4).sum(1) + 0.5 * p * p.roll(p.shape[1] // 2, 1)
+    else:
+        steady = (mean.abs() * g.sum(1)).square()
+        turned = (mean.conj() ** 2 * c20).real * g.sum(1).square()
+        second = steady + power * p
+        fourth = steady**2 + (4 * steady + 2 * turned) * power * p
+        fourth += power**2 * ((2 + c20.abs().square()) * p**2 + c42 * g.pow(4).sum(1))
+    return (fourth.mean(1) / second.mean(1).square()).mean().item()
+
+
+def _rolloffs(low_high: tuple[float, float]) -> Tensor:
+    """Return roll-offs spread evenly over a range, float64 [roll-off, 1]."""
+    low, high = low_high
+    steps = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
+    return (low + (high - low) * steps).unsqueeze(1)
+
+
+def _pulses(rolloffs: Tensor) -> Tensor:
+    """Return root-raised-cosine pulses, float64 [roll-off, symbol, time within a symbol]."""
+    # The fourth power of a pulse holds less than 8 symbol rates; an odd number of symbols has no
+    # bin on half a symbol rate, the very edge of a brick wall.
+    symbols, times = 255, 8
+    frequency = torch.fft.fftfreq(symbols * times, dtype=torch.float64) * times
+    pulses = torch.fft.ifft(root_raised_cosine(frequency.abs(), rolloffs)).real
+    return pulses.unflatten(1, (symbols, times))
