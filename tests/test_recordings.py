@@ -1,0 +1,359 @@
+"""Recordings on disk give the samples that were written, or say what is wrong with the file."""
+
+import json
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from recording_files import SIGMF_DATATYPES, encoded, write_archive, write_sigmf, write_wav
+from scipy.io import wavfile
+from sigmf import sigmffile
+
+from modsnr import InputError
+from modsnr.recordings.files import RAW_EXTENSIONS, open_recording
+
+# Half a step of the coarsest type, 8 bits; then 16 bits, then single precision.
+TOLERANCE = {"8": 1 / 250, "16": 1 / 65_000, "32": 1e-7, "64": 1e-7}
+
+
+@pytest.fixture
+def iq(rng):
+    """300 samples within -1..1."""
+    return rng.uniform(-0.99, 0.99, 300) + 1j * rng.uniform(-0.99, 0.99, 300)
+
+
+@pytest.fixture
+def real(iq):
+    return iq.real.copy()
+
+
+def tolerance(datatype):
+    return 1.5 * TOLERANCE[datatype[2:].split("_")[0]]
+
+
+# SigMF
+
+
+@pytest.mark.parametrize("datatype", SIGMF_DATATYPES)
+def test_every_sigmf_datatype_gives_back_what_was_written(datatype, iq, real, tmp_path):
+    values = iq if datatype[0] == "c" else real
+    recording = open_recording(write_sigmf(tmp_path / "a", values, datatype, sample_rate=1e6))
+    read = recording.read(0, 300)
+    assert recording.samples == 300
+    assert recording.real == (datatype[0] == "r")
+    assert recording.sample_rate == 1e6
+    assert read.dtype == (np.float32 if recording.real else np.complex64)
+    assert_allclose(read.real, values.real, rtol=0, atol=tolerance(datatype))
+    if not recording.real:
+        assert_allclose(read.imag, values.imag, rtol=0, atol=tolerance(datatype))
+
+
+@pytest.mark.parametrize("datatype", ["cf32_le", "ci16_be", "cu8", "ri16_le", "cf64_be", "ci32_le"])
+def test_the_sigmf_package_reads_the_same_samples(datatype, iq, real, tmp_path):
+    meta = write_sigmf(tmp_path / "a", iq if datatype[0] == "c" else real, datatype)
+    theirs = sigmffile.fromfile(str(meta)).read_samples()
+    assert_allclose(open_recording(meta).read(0, 300), theirs, rtol=0, atol=1e-7)
+
+
+def test_a_recording_has_four_names(iq, tmp_path):
+    stem = tmp_path / "at 433.92 MHz"  # the dot belongs to the stem
+    meta = write_sigmf(stem, iq)
+    archive = write_archive(tmp_path / "packed.sigmf", stem)
+    names = [meta, stem, stem.with_name(stem.name + ".sigmf-data"), archive]
+    for name in names:
+        assert_allclose(open_recording(name).read(0, 300), iq, rtol=0, atol=1e-6)
+    assert open_recording(archive).facts == open_recording(meta).facts
+
+
+def test_annotations_captures_and_facts_are_read(iq, tmp_path):
+    meta = write_sigmf(
+        tmp_path / "a",
+        iq,
+        annotations=[(1010, 20, "QPSK"), (1100, None, "8PSK"), (1250, 50, None)],
+        captures=[
+            {"core:sample_start": 1000, "core:frequency": 433e6},
+            {"core:sample_start": 1200},
+        ],
+        offset=1000,
+        hw="a dongle",
+    )
+    recording = open_recording(meta)
+    # Indices count from core:offset; without a count an annotation reaches to its capture's end.
+    assert recording.annotations == ((10, 20, "QPSK"), (100, 100, "8PSK"), (250, 50, None))
+    assert recording.facts["centre frequency, Hz"] == 433e6
+    assert recording.facts["hardware"] == "a dongle"
+    assert recording.facts["SHA-512 checked"]
+
+
+def edited(meta, change):
+    metadata = json.loads(meta.read_text())
+    change(metadata)
+    meta.write_text(json.dumps(metadata))
+    return meta
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda m: m["global"].update({"core:sha512": "0" * 128}), "not the SHA-512 that its"),
+        (lambda m: m["global"].update({"core:num_channels": 2}), "holds 2 interleaved channels"),
+        (lambda m: m["global"].update({"core:datatype": "cf16_le"}), "no valid SigMF metadata"),
+        (lambda m: m["global"].update({"core:datatype": "cf32"}), "'cf32' is no SigMF datatype"),
+        (lambda m: m["global"].update({"core:datatype": "cf32_lee"}), "is no SigMF datatype"),
+        (lambda m: m["global"].pop("core:datatype"), "'core:datatype' is a required property"),
+        (lambda m: m["global"].update({"core:sample_rate": -1}), "global/core:sample_rate"),
+        (lambda m: m["global"].update({"core:sample_rate": np.nan}), "positive and finite"),
+        (lambda m: m["global"].update({"core:trailing_bytes": 4}), "non-conforming"),
+        (lambda m: m["global"].update({"core:dataset": "b.bin"}), "non-conforming"),
+        (lambda m: m["captures"][0].update({"core:header_bytes": 4}), "non-conforming"),
+        (lambda m: m["captures"][0].update({"core:sample_start": 300}), "capture 0 starts at 300"),
+        (
+            lambda m: m["annotations"].append({"core:sample_start": 299, "core:sample_count": 2}),
+            "300 samples from 0 on, but annotation 0 covers 2 from 299 on",
+        ),
+        (lambda m: m["annotations"].append({}), "annotations/0: 'core:sample_start' is a required"),
+        (lambda m: m.pop("captures"), "'captures' is a required property"),
+    ],
+)
+def test_metadata_that_contradict_the_samples_are_refused(change, complaint, iq, tmp_path):
+    meta = edited(write_sigmf(tmp_path / "a", iq), change)
+    with pytest.raises(InputError, match=complaint):
+        open_recording(meta)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (b"{", "no JSON that can be read"),
+        (b"\xff\xfe", "no JSON that can be read"),
+        (b"[" * 100_000, "no JSON that can be read"),
+        (b"3", "no valid SigMF metadata: the whole"),
+        (b'{"global": ' + b"9" * 5000 + b"}", "no JSON that can be read"),
+    ],
+)
+def test_metadata_that_are_none_are_refused(text, complaint, iq, tmp_path):
+    meta = write_sigmf(tmp_path / "a", iq)
+    meta.write_bytes(text)
+    with pytest.raises(InputError, match=complaint):
+        open_recording(meta)
+
+
+def test_a_sigmf_recording_without_its_other_half_is_refused(iq, tmp_path):
+    meta = write_sigmf(tmp_path / "a", iq)
+    data = tmp_path / "a.sigmf-data"
+    data.unlink()
+    with pytest.raises(InputError, match=r"There is no file .*a\.sigmf-data"):
+        open_recording(meta)
+    data.write_bytes(b"12345678")
+    meta.unlink()
+    with pytest.raises(InputError, match=r"There is no file .*a\.sigmf-meta"):
+        open_recording(data)
+
+
+def test_a_part_of_a_sample_is_refused_with_the_count(iq, tmp_path):
+    meta = write_sigmf(tmp_path / "a", iq)
+    os.truncate(tmp_path / "a.sigmf-data", 2399)
+    with pytest.raises(InputError, match="2399 bytes of samples, which is not a multiple of 8"):
+        open_recording(meta)
+
+
+def test_archives_that_are_none_are_refused(iq, tmp_path):
+    write_sigmf(tmp_path / "a", iq)
+    packed = write_archive(tmp_path / "a.sigmf", tmp_path / "a")
+    whole = packed.read_bytes()
+    packed.write_bytes(b"hello")
+    with pytest.raises(InputError, match="no plain tar archive"):
+        open_recording(packed)
+    packed.write_bytes(whole[:3000])
+    with pytest.raises(InputError, match=r"no plain tar archive|cut short"):
+        open_recording(packed)
+    (tmp_path / "b.sigmf-meta").write_text("{}")
+    (tmp_path / "b.sigmf-data").write_bytes(b"")
+    packed.write_bytes(write_archive(tmp_path / "b.sigmf", tmp_path / "b").read_bytes())
+    with pytest.raises(InputError, match="no valid SigMF metadata"):
+        open_recording(packed)
+
+
+# Raw IQ
+
+
+@pytest.mark.parametrize("extension", RAW_EXTENSIONS)
+def test_the_extension_tells_the_raw_format(extension, iq, tmp_path):
+    name = RAW_EXTENSIONS[extension]
+    datatype = {"cf32": "cf32_le", "cf64": "cf64_le", "cs16": "ci16_le", "cs8": "ci8", "cu8": "cu8"}
+    path = tmp_path / f"a{extension}"
+    path.write_bytes(encoded(iq, datatype[name]))
+    recording = open_recording(path, sample_rate=2.4e6)
+    assert recording.sample_rate == 2.4e6
+    assert_allclose(recording.read(0, 300), iq, rtol=0, atol=2 * tolerance(datatype[name]))
+    read = recording.read(0, 300)
+    other = path.rename(tmp_path / "a.iq")
+    assert_array_equal(open_recording(other, iq_format=name).read(0, 300), read)
+
+
+def test_offset_binary_has_its_zero_at_128(tmp_path):
+    (tmp_path / "a.cu8").write_bytes(bytes([128, 128, 0, 192]))
+    assert_array_equal(open_recording(tmp_path / "a.cu8").read(0, 2), [0, -1 + 0.5j])
+
+
+def test_a_format_that_nobody_named_is_asked_for(tmp_path):
+    path = tmp_path / "a.iq"
+    path.write_bytes(bytes(80))
+    with pytest.raises(InputError, match=r"'\.iq' does not tell .*\.cu8; .* iq_format: cf32, cf64"):
+        open_recording(path)
+    with pytest.raises(InputError, match=r"iq_format must be one of cf32, .*; it is 'float'"):
+        open_recording(path, iq_format="float")
+    with pytest.raises(InputError, match="There is no file"):
+        open_recording(tmp_path / "b.iq")
+    with pytest.raises(InputError, match="There is no file"):
+        open_recording(tmp_path, iq_format="cf32")
+
+
+@pytest.mark.parametrize(
+    ("size", "complaint"),
+    [(0, "0 samples: that is no rec"), (8, "1 samples: that is"), (83, "83 bytes .* of 8, the")],
+)
+def test_raw_files_of_no_samples_or_parts_of_one_are_refused(size, complaint, tmp_path):
+    (tmp_path / "a.cf32").write_bytes(bytes(size))
+    with pytest.raises(InputError, match=complaint):
+        open_recording(tmp_path / "a.cf32")
+
+
+@pytest.mark.parametrize("rate", [-1.0, np.nan, np.inf])
+def test_a_sample_rate_that_is_none_is_refused(rate, tmp_path):
+    with pytest.raises(InputError, match="sample_rate must be finite and not negative"):
+        open_recording(tmp_path / "a.cf32", sample_rate=rate)
+
+
+# WAV
+
+
+@pytest.mark.parametrize("kind", ["u1", "<i2", "24", "<i4", "<f4", "<f8"])
+@pytest.mark.parametrize("form", ["iq", "real"])
+def test_a_wav_gives_what_was_written_and_what_scipy_reads(kind, form, iq, real, tmp_path):
+    values = iq if form == "iq" else real
+    path = write_wav(tmp_path / "a.wav", values, kind)
+    recording = open_recording(path)
+    bits = "24" if kind == "24" else str(8 * np.dtype(kind).itemsize)
+    assert recording.sample_rate == 48_000
+    assert recording.real == (form == "real")
+    read = recording.read(0, 300)
+    assert_allclose(read, values, rtol=0, atol={**TOLERANCE, "24": 1e-6}[bits] * 2)
+    _, theirs = wavfile.read(path)
+    scale = 1 if kind[1] == "f" else 2.0 ** (8 * theirs.itemsize - 1)
+    theirs = (theirs - (128.0 if kind == "u1" else 0.0)) / scale
+    theirs = theirs if form == "real" else theirs[:, 0] + 1j * theirs[:, 1]
+    assert_allclose(read, theirs, rtol=0, atol=1e-7)
+
+
+def test_a_wav_with_other_chunks_and_an_extensible_header_is_read(iq, tmp_path):
+    plain = write_wav(tmp_path / "a.wav", iq, "<i2").read_bytes()
+    tag, fields = b"fmt ", plain[20:36]
+    guid = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
+    long = struct.pack("<H", 0xFFFE) + fields[2:] + struct.pack("<HHI", 22, 16, 3) + guid
+    body = b"auxi" + struct.pack("<I", 3) + b"abc\0" + tag + struct.pack("<I", 40) + long
+    path = tmp_path / "b.wav"
+    path.write_bytes(plain[:12] + body + plain[36:])
+    assert_array_equal(
+        open_recording(path).read(0, 300), open_recording(tmp_path / "a.wav").read(0, 300)
+    )
+
+
+def test_the_lengths_of_rf64_are_read(iq, tmp_path):
+    plain = write_wav(tmp_path / "a.wav", iq, "<i2").read_bytes()
+    sizes = b"ds64" + struct.pack("<IQQQI", 28, len(plain), 1200, 300, 0)
+    samples = b"data" + struct.pack("<I", 0xFFFFFFFF) + plain[44:]
+    path = tmp_path / "b.wav"
+    path.write_bytes(b"RF64\xff\xff\xff\xffWAVE" + sizes + plain[12:36] + samples)
+    assert_array_equal(
+        open_recording(path).read(0, 300), open_recording(tmp_path / "a.wav").read(0, 300)
+    )
+
+
+def patched(place, form, value):
+    return lambda whole: (
+        whole[:place] + struct.pack(form, value) + whole[place + struct.calcsize(form) :]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda _: b"", "does not begin with RIFF"),
+        (lambda whole: b"RIFX" + whole[4:], "does not begin with RIFF"),
+        (lambda whole: whole[:40], "empty or cut short"),
+        (lambda whole: whole[:20], "empty or cut short"),
+        (lambda whole: whole[:-4], "declares 1200 bytes of samples, 1196 are there"),
+        (patched(40, "<I", 0xFFFFFFF0), "declares 4294967280 bytes of samples, 1200 are there"),
+        (patched(40, "<I", 1198), "1198 bytes of samples, which is not a multiple of 4"),
+        (patched(40, "<I", 0), "0 samples: that is no recording"),
+        (patched(40, "<I", 4), "1 samples: that is no recording"),
+        (patched(20, "<H", 7), "WAV of 16 bits of format 7"),
+        (patched(22, "<H", 3), "has 3 channels; two"),
+        (patched(22, "<H", 0), "has 0 channels; two"),
+        (patched(32, "<H", 8), "contradicts itself"),
+        (patched(24, "<I", 0), "contradicts itself"),
+        (patched(16, "<I", 0xFFFFFFF0), "empty or cut short"),
+        (patched(12, "<4s", b"data"), "no whole format chunk before its samples"),
+        (lambda whole: whole[:12] + bytes(100_000), "empty or cut short"),
+    ],
+)
+def test_wav_files_that_cannot_be_used_are_refused(change, complaint, iq, tmp_path):
+    path = write_wav(tmp_path / "a.wav", iq, "<i2")
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(InputError, match=complaint):
+        open_recording(path)
+
+
+def test_two_sample_rates_are_one_too_many(iq, tmp_path):
+    path = write_wav(tmp_path / "a.wav", iq)
+    assert open_recording(path, sample_rate=48_000).sample_rate == 48_000
+    with pytest.raises(InputError, match="sample rate is 48000 Hz, sample_rate says 44100"):
+        open_recording(path, sample_rate=44_100)
+
+
+# Reading
+
+
+@pytest.mark.parametrize("name", ["a.cf32", "a.wav"])
+def test_pieces_are_those_of_the_whole_also_in_another_process(name, iq, tmp_path):
+    path = tmp_path / name
+    if name.endswith("wav"):
+        write_wav(path, iq, "24")
+    else:
+        path.write_bytes(encoded(iq, "cf32_le"))
+    recording = pickle.loads(pickle.dumps(open_recording(path)))  # noqa: S301
+    whole = recording.read(0, 300)
+    for start, count in [(0, 0), (0, 1), (17, 100), (299, 1), (300, 0)]:
+        assert_array_equal(recording.read(start, count), whole[start : start + count])
+    for start, count in [(-1, 1), (299, 2), (0, 301), (5, -1)]:
+        with pytest.raises(InputError, match="has samples 0 to 299"):
+            recording.read(start, count)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, complex(0, np.inf), 1e300])
+def test_samples_that_are_no_numbers_are_refused_by_index(wrong, iq, tmp_path):
+    iq[123] = wrong
+    (tmp_path / "a.cf64").write_bytes(encoded(iq, "cf64_le"))
+    recording = open_recording(tmp_path / "a.cf64")
+    assert_allclose(recording.read(124, 100), iq[124:224], rtol=1e-6)
+    with pytest.raises(InputError, match=r"NaN or infinite samples .*the first at index 123"):
+        recording.read(100, 100)
+
+
+def test_a_file_that_goes_while_it_is_read_is_reported(iq, tmp_path):
+    path = tmp_path / "a.cf32"
+    path.write_bytes(encoded(iq, "cf32_le"))
+    recording = open_recording(path)
+    os.truncate(path, 1000)
+    assert len(recording.read(0, 125)) == 125
+    with pytest.raises(
+        InputError, match=r"was cut short while it was read: 2400 .* 1000 are there"
+    ):
+        recording.read(0, 300)
+    path.unlink()
+    with pytest.raises(InputError, match="can no longer be read: No such file"):
+        recording.read(0, 1)
