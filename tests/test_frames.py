@@ -1,5 +1,6 @@
 """A frame store holds what it was given, or does not exist."""
 
+import errno
 import os
 import shutil
 import signal
@@ -34,19 +35,27 @@ def white(count, rng, samples=64):
     )
 
 
-def store(path, given, part_of=None, *, batch=None, **options):
-    """Write frames to ``path`` in batches, and return the content hash."""
+def reader(given):
+    """Return how a store reads ``given``: by rows."""
+    return lambda rows, *_: given.iq[rows]
+
+
+def store(path, given, part_of=None, **options):
+    """Write frames to ``path``, and return the content hash."""
     if part_of is None:
         part_of = frames.split(given.modulation, given.snr_db, seed=1)
-    batch = batch or len(given)
     options = {
         "classes": given.classes,
         "source": "white noise",
         "samples": given.iq.shape[1],
         "split_seed": 1,
     } | options
-    batches = (given[start : start + batch] for start in range(0, len(given), batch))
-    return frames.write(path, batches, part_of, **options)
+    return frames.write(path, reader(given), given.modulation, given.snr_db, part_of, **options)
+
+
+@pytest.fixture(params=[4096, 7], ids=["one shard", "many shards"])
+def shards(request, monkeypatch):
+    monkeypatch.setattr("modsnr.frames.writing.SHARD_FRAMES", request.param)
 
 
 @pytest.fixture
@@ -72,9 +81,9 @@ def error_db(stored, original):
 # What goes in comes out
 
 
-def test_what_is_written_is_read_again_in_the_order_of_its_source(noise, path):
+def test_what_is_written_is_read_again_in_the_order_of_its_source(noise, path, shards):
     part_of = frames.split(noise.modulation, noise.snr_db, seed=1)
-    store(path, noise, part_of, batch=7)
+    store(path, noise, part_of)
     for number, part in enumerate(PARTS):
         rows = np.flatnonzero(part_of == number)
         found = frames.read(path, part)
@@ -126,7 +135,7 @@ def test_a_store_says_where_it_comes_from(noise, path):
     run = "20260101-000000-01_preprocessing"
     content = store(path, noise, part_of, source="white", source_hash="abc", run=run, split_seed=4)
     assert frames.describe(path) == {
-        "format_version": 1,
+        "format_version": 2,
         "classes": list(CLASSES),
         "snr_definition": "signal power over noise power per sample, dB",
         "source": "white",
@@ -136,6 +145,7 @@ def test_a_store_says_where_it_comes_from(noise, path):
         "split_hash": frames.split_hash(part_of),
         "content_hash": content,
         "counts": {"train": 96, "validation": 12, "test": 12},
+        "samples": 64,
     }
 
 
@@ -156,12 +166,26 @@ def test_a_new_store_takes_the_old_ones_place(noise, path):
 # The content hash
 
 
-def test_the_content_hash_is_the_contents_alone(noise, tmp_path):
-    hashes = {
-        store(tmp_path / f"{batch}.h5", noise, batch=batch, source=f"in batches of {batch}")
-        for batch in (None, 50, 7, 1)
-    }
+def test_the_content_hash_is_the_contents_alone(noise, tmp_path, monkeypatch):
+    hashes = set()
+    for size in (4096, 50, 7, 1):
+        monkeypatch.setattr("modsnr.frames.writing.SHARD_FRAMES", size)
+        hashes.add(store(tmp_path / f"{size}.h5", noise, source=f"in shards of {size}"))
     assert len(hashes) == 1
+
+
+def backwards(function, items):
+    return map(function, reversed(list(items)))
+
+
+def test_the_order_in_which_shards_are_done_changes_nothing(noise, tmp_path, monkeypatch):
+    monkeypatch.setattr("modsnr.frames.writing.SHARD_FRAMES", 7)
+    stores = tmp_path / "a.h5", tmp_path / "b.h5"
+    hashes = [
+        store(path, noise, each=each) for path, each in zip(stores, (map, backwards), strict=True)
+    ]
+    assert hashes[0] == hashes[1]
+    assert stores[0].read_bytes() == stores[1].read_bytes()
 
 
 def changed(given, **arrays):
@@ -278,26 +302,26 @@ def test_fractions_that_are_none_are_refused(fractions, complaint):
     [
         (
             {"iq": ((83, 5), np.nan)},
-            "1 of 50 frames hold NaN or infinite samples, the first at index 83",
+            "1 of 120 frames hold NaN or infinite samples, the first at index 83",
         ),
-        ({"iq": ((83, 5), complex(0, -np.inf))}, "1 of 50 frames hold NaN or infinite samples"),
-        ({"iq": (slice(83, 86), 0)}, "3 of 50 frames have no power at all, the first at index 83"),
+        ({"iq": ((83, 5), complex(0, -np.inf))}, "1 of 120 frames hold NaN or infinite samples"),
+        ({"iq": (slice(83, 86), 0)}, "3 of 120 frames have no power at all, the first at index 83"),
         (
             {"modulation": (slice(83, 85), 3)},
-            r"2 of 50 .* label outside the 3 classes, the first at index 83 \(3\)",
+            r"2 of 120 .* label outside the 3 classes, the first at index 83 \(3\)",
         ),
         ({"modulation": (83, -1)}, r"outside the 3 classes, the first at index 83 \(-1\)"),
-        ({"snr_db": (83, np.nan)}, "1 of 50 frames have an SNR that is not finite, .* index 83"),
+        ({"snr_db": (83, np.nan)}, "1 of 120 frames have an SNR that is not finite, .* index 83"),
         (
             {"snr_db": ([83, 99], [5.0, 4.0])},
-            r"2 of 50 frames have an SNR off the grid \[0.0, 10.0\], the first at index 83 \(5.0\)",
+            r"2 of 120 frames have an SNR off the grid \[0.0, 10.0\], the first at .* 83 \(5.0\)",
         ),
     ],
 )
 def test_frames_that_cannot_be_used_are_refused_by_index_and_count(wrong, complaint, noise, path):
     part_of = frames.split(noise.modulation, noise.snr_db, seed=1)
     with pytest.raises(InputError, match=complaint):
-        store(path, changed(noise, **wrong), part_of, batch=50, grid_db=GRID)
+        store(path, changed(noise, **wrong), part_of, grid_db=GRID)
     assert nothing_at(path)
 
 
@@ -340,7 +364,7 @@ def test_a_frame_in_two_parts_is_refused_naming_both(noise, path):
     part_of = np.zeros(120, dtype=np.int8)
     part_of[90] = 2
     with pytest.raises(InputError, match=r"Frames 11 and 90 are the same, .* train and test"):
-        store(path, twins, part_of, batch=40)
+        store(path, twins, part_of)
     assert nothing_at(path)
 
 
@@ -349,13 +373,10 @@ def test_a_frame_twice_in_one_part_is_kept(noise, path):
     assert_array_equal(frames.read(path, "train").iq[90], frames.read(path, "train").iq[11])
 
 
-@pytest.mark.parametrize(
-    ("split", "complaint"),
-    [(119, "More frames arrived than the 119"), (121, "Only 120 frames arrived of the 121")],
-)
-def test_as_many_frames_must_arrive_as_were_split(split, complaint, noise, path):
-    with pytest.raises(InputError, match=complaint):
-        store(path, noise, np.zeros(split, dtype=np.int8), batch=50)
+@pytest.mark.parametrize("split", [119, 121])
+def test_as_many_frames_as_labels_must_be_split(split, noise, path):
+    with pytest.raises(InputError, match=rf"each of the 120 frames; it has the shape \({split},\)"):
+        store(path, noise, np.zeros(split, dtype=np.int8))
     assert nothing_at(path)
 
 
@@ -363,30 +384,6 @@ def test_as_many_frames_must_arrive_as_were_split(split, complaint, noise, path)
 def test_a_part_that_is_none_is_refused(part, noise, path):
     with pytest.raises(InputError, match="part_of must hold 0, 1 or 2 only"):
         store(path, noise, np.full(120, part))
-    assert nothing_at(path)
-
-
-def test_a_batch_of_other_classes_is_refused(noise, path):
-    with pytest.raises(InputError, match="The batch at index 0 has other classes"):
-        store(path, noise, classes=("QPSK", "BPSK", "8PSK"))
-    assert nothing_at(path)
-
-
-def test_a_source_that_fails_midway_leaves_nothing(noise, path):
-    def failing():
-        yield noise[:50]
-        raise OSError("the disk is gone")
-
-    with pytest.raises(OSError, match="the disk is gone"):
-        frames.write(
-            path,
-            failing(),
-            np.zeros(120, int),
-            classes=CLASSES,
-            source="",
-            samples=64,
-            split_seed=0,
-        )
     assert nothing_at(path)
 
 
@@ -399,37 +396,213 @@ def test_a_failed_write_leaves_the_old_store_as_it_was(noise, path):
     assert [entry.name for entry in path.parent.iterdir()] == ["frames.h5"]
 
 
-KILLED = """
-import sys, time
+# Deaths in the middle
+
+SLOW = """
+import os, signal, sys, time
 import numpy as np
 from modsnr import frames
+from modsnr.frames import writing
 
-def slow():
-    rng = np.random.default_rng(0)
-    for _ in range(2):
-        iq = (rng.normal(size=(50, 64)) + 1j * rng.normal(size=(50, 64))).astype(np.complex64)
-        yield frames.Frames(iq, np.zeros(50, int), np.zeros(50, np.float32), ("BPSK",))
-    print("half", flush=True)
-    time.sleep(60)
+writing.SHARD_FRAMES = 10
+fatal = int(sys.argv[2])
+calls = 0
 
-frames.write(
-    sys.argv[1], slow(), np.zeros(150, int), classes=("BPSK",), source="", samples=64, split_seed=0
+def read(rows, modulation, snr_db):
+    global calls
+    calls += 1
+    if calls == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    iq = [np.random.default_rng(row).normal(size=(64, 2)) for row in rows]
+    return np.asarray(iq, np.float32).view(np.complex64)[..., 0]
+
+labels = np.zeros(200, int), np.zeros(200, np.float32)
+part_of = frames.split(*labels, seed=1)
+hash = frames.write(
+    sys.argv[1], read, *labels, part_of, classes=("BPSK",), source="", samples=64, split_seed=1
 )
+print(calls, hash)
 """
 
 
-def test_a_store_killed_in_the_middle_is_never_taken_for_a_whole_one(path):
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"half\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+def write_slowly(path, fatal=0):
+    """Write a store of 20 shards in a process that kills itself as it reads the fatal-th."""
+    command = [sys.executable, "-c", SLOW, str(path), str(fatal)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "frames.h5"
+    return *write_slowly(path).stdout.split(), path.read_bytes()
+
+
+def test_a_store_killed_in_the_middle_goes_on_and_ends_the_same(path, undisturbed):
+    calls, content, whole = undisturbed
+    assert int(calls) == 20
+    assert write_slowly(path, fatal=13).returncode == -signal.SIGKILL
+    assert not path.exists()
+    assert write_slowly(path, fatal=5).returncode == -signal.SIGKILL
+    calls, again = write_slowly(path).stdout.split()
+    assert (int(calls), again) == (20 - 12 - 4, content)
+    assert path.read_bytes() == whole
+    assert [entry.name for entry in path.parent.iterdir()] == ["frames.h5"]
+
+
+def test_what_was_spoilt_after_a_kill_is_done_again(path, undisturbed):
+    write_slowly(path, fatal=13)
+    partial, journal = sorted(path.parent.iterdir(), key=lambda entry: entry.suffix, reverse=True)
+    spoilt = bytearray(partial.read_bytes())
+    spoilt[len(spoilt) // 5] ^= 1  # amid the samples of the first shards
+    partial.write_bytes(spoilt)
+    journal.write_text(journal.read_text()[:-20])  # the last line torn
+    calls, again = write_slowly(path).stdout.split()
+    assert (int(calls), again) == (20 - 12 + 2, undisturbed[1])
+    assert path.read_bytes() == undisturbed[2]
+
+
+def test_a_store_of_other_frames_does_not_go_on_from_a_killed_one(noise, path):
+    write_slowly(path, fatal=13)
+    store(path, noise)
+    assert [entry.name for entry in path.parent.iterdir()] == ["frames.h5"]
+    assert_array_equal(frames.read(path, "train").classes, CLASSES)
+
+
+def test_an_unfinished_store_is_never_taken_for_a_whole_one(path):
+    write_slowly(path, fatal=13)
     with pytest.raises(InputError, match="There is no frame store at"):
         frames.read(path, "train")
-    (partial,) = path.parent.iterdir()
+    (partial,) = path.parent.glob("*.partial")
     shutil.move(partial, path)  # nor by its name
-    with pytest.raises(InputError, match=r"no HDF5 file, or a damaged one|no frame store"):
+    with pytest.raises(InputError, match="was never finished"):
         frames.read(path, "train")
+
+
+def test_an_interrupted_store_goes_on_too(noise, path, monkeypatch):
+    monkeypatch.setattr("modsnr.frames.writing.SHARD_FRAMES", 10)
+    done = []
+
+    def interrupted(count):
+        done.append(count)
+        if len(done) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store(path, noise, progress=interrupted)
+    assert not path.exists()
+    asked = []
+
+    def read(rows, modulation, snr_db):
+        asked.append(len(rows))
+        return noise.iq[rows]
+
+    part_of = frames.split(noise.modulation, noise.snr_db, seed=1)
+    labels = noise.modulation, noise.snr_db
+    options = {"classes": CLASSES, "source": "white noise", "samples": 64, "split_seed": 1}
+    frames.write(path, read, *labels, part_of, **options)
+    assert sum(asked) == 120 - 4 * 10
+
+
+def test_two_writers_of_one_store_are_kept_apart(noise, path):
+    def read(rows, modulation, snr_db):
+        with pytest.raises(InputError, match=r"Another process is writing .*frames\.h5"):
+            store(path, noise)
+        return noise.iq[rows]
+
+    part_of = frames.split(noise.modulation, noise.snr_db, seed=1)
+    labels = noise.modulation, noise.snr_db
+    options = {"classes": CLASSES, "source": "", "samples": 64, "split_seed": 1}
+    frames.write(path, read, *labels, part_of, **options)
+    assert frames.describe(path)["counts"]["train"] == 96
+
+
+@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite"])
+def test_a_full_disk_is_told_and_nothing_is_left(call, noise, path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(InputError, match=r"There is no room.* GB are free.*MODSNR_ROOT"):
+        store(path, noise)
+    assert nothing_at(path)
+
+
+def test_a_source_that_fails_midway_leaves_no_store(noise, path):
+    def failing(rows, modulation, snr_db):
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        frames.write(
+            path,
+            failing,
+            noise.modulation,
+            noise.snr_db,
+            np.zeros(120, int),
+            classes=CLASSES,
+            source="",
+            samples=64,
+            split_seed=0,
+        )
+    assert not path.exists()
+
+
+def test_progress_counts_every_frame_once(noise, path, shards):
+    counts = []
+    store(path, noise, progress=counts.append)
+    assert sum(counts) == 120
+
+
+# Parts of a store, and its digests
+
+
+def test_rows_of_a_part_are_read_alone_in_any_order(noise, path):
+    store(path, noise)
+    whole, rows = frames.read(path, "train"), np.array([90, 3, 4, 5, 0])
+    some = frames.read(path, "train", rows)
+    assert_array_equal(some.iq, whole.iq[rows])
+    assert_array_equal(some.snr_db, whole.snr_db[rows])
+    modulation, snr_db = frames.labels(path, "train")
+    assert_array_equal(modulation, whole.modulation)
+    assert_array_equal(snr_db, whole.snr_db)
+    assert len(frames.read(path, "train", [])) == 0
+
+
+@pytest.mark.parametrize("row", [96, -1])
+def test_rows_that_a_part_lacks_are_refused(row, noise, path):
+    store(path, noise)
+    with pytest.raises(InputError, match="has 96 train frames; rows"):
+        frames.read(path, "train", [0, row])
+
+
+def test_rows_of_the_source_keep_their_numbers(noise, path, rng):
+    rows = 3 * np.arange(120) + 5
+    store(path, replace(noise, iq=white(365, rng).iq), rows=rows)
+    with h5py.File(path) as file:
+        found = np.concatenate([file[part]["source_index"] for part in PARTS])
+    assert_array_equal(np.sort(found), rows)
+
+
+def test_a_sound_store_is_verified_and_a_flipped_bit_is_found(noise, path):
+    store(path, noise)
+    frames.verify(path)
+    for name, at, complaint in [
+        ("validation/iq", (5, 3, 1), "frame 5 of validation is not what was written"),
+        ("test/snr_db", 2, "labels are not what was written"),
+    ]:
+        store(path, noise)
+        with h5py.File(path, "a") as file:
+            file[name][at] = file[name][at] + 1
+        with pytest.raises(InputError, match=complaint):
+            frames.verify(path)
+
+
+def test_digests_of_a_source_are_those_that_its_store_has(noise, path):
+    store(path, noise)
+    digest, index, _ = frames.stored_digests(path)
+    labels = noise.modulation, noise.snr_db
+    found = frames.digests_of_source(reader(noise), *labels, rows=np.arange(120))
+    assert_array_equal(found[index], digest)
+    assert len(np.unique(found, axis=0)) == 120
 
 
 # Files that are no store
@@ -454,12 +627,12 @@ def test_a_file_that_is_no_store_is_refused(noise, path):
         frames.read(path.parent, "train")
     with h5py.File(path, "w") as file:
         file["X"] = [1.0]
-    with pytest.raises(InputError, match=r"no frame store of format 1 \(it says None\)"):
+    with pytest.raises(InputError, match=r"no frame store of format 2 \(it says None\)"):
         frames.read(path, "train")
     store(path, noise)
     with h5py.File(path, "a") as file:
-        file.attrs["format_version"] = 2
-    with pytest.raises(InputError, match=r"no frame store of format 1 \(it says 2\)"):
+        file.attrs["format_version"] = 3
+    with pytest.raises(InputError, match=r"no frame store of format 2 \(it says 3\)"):
         frames.describe(path)
 
 

@@ -1,0 +1,44 @@
+"""Labelled frames: what they are, how they are split, and their store on disk."""
+
+from modsnr.frames.labelled import (
+    PARTS,
+    Frames,
+    check,
+    grid_labels,
+    split,
+    split_hash,
+)
+from modsnr.frames.store import (
+    FORMAT_VERSION,
+    SNR_DEFINITION,
+    dequantise,
+    describe,
+    digests,
+    labels,
+    quantise,
+    read,
+    stored_digests,
+    verify,
+)
+from modsnr.frames.writing import digests_of_source, write
+
+__all__ = [
+    "FORMAT_VERSION",
+    "PARTS",
+    "SNR_DEFINITION",
+    "Frames",
+    "check",
+    "dequantise",
+    "describe",
+    "digests",
+    "digests_of_source",
+    "grid_labels",
+    "labels",
+    "quantise",
+    "read",
+    "split",
+    "split_hash",
+    "stored_digests",
+    "verify",
+    "write",
+]
