@@ -1,0 +1,313 @@
+"""Makers of files in RadioML's formats, with signals that are what their labels say."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from math import pi
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from modsnr import signals
+from modsnr.recordings.radioml import CLASSES_2018
+
+MESSAGE_BAND = 0.05  # cycles/sample: an analog message, within the digital signals' band
+GRID_2018 = tuple(range(-20, 32, 2))
+CLASSES_2016 = (
+    *("8PSK", "AM-DSB", "AM-SSB", "BPSK", "CPFSK", "GFSK"),
+    *("PAM4", "QAM16", "QAM64", "QPSK", "WBFM"),
+)
+PIECE = 512  # frames simulated at once
+
+
+# Signals
+
+
+def message(frames: int, samples: int, band: float, rng: np.random.Generator) -> np.ndarray:
+    """Return Gaussian messages, unit mean power: the analytic signal, complex [frame, sample].
+
+    Its real part is the message; both parts hold no frequency beyond ``band`` (cycles/sample).
+    """
+    frequency = np.fft.fftfreq(samples)
+    kept = (frequency > 0) & (frequency <= max(band, 1 / samples))
+    spectrum = rng.normal(size=(frames, 2 * samples)).view(complex) * kept
+    analytic = np.fft.ifft(spectrum)
+    return analytic / np.sqrt(np.square(analytic.real).mean(1, keepdims=True))
+
+
+def analog(name: str, frames: int, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return noise-free analog signals, complex [frame, sample], at a random carrier phase."""
+    phase = np.exp(2j * pi * rng.random((frames, 1)))
+    if name in ("FM", "WBFM"):  # 0.02 cycles/sample rms deviation: Carson's band is twice 0.06
+        sound = message(frames, samples, 0.01, rng).real
+        return phase * np.exp(2j * pi * 0.02 * sound.cumsum(1))
+    analytic = message(frames, samples, MESSAGE_BAND, rng)
+    sideband = analytic if name.startswith("AM-SSB") else analytic.real
+    return phase * (sideband + 3.0 if name.endswith("WC") else sideband)
+
+
+def keyed(name: str, frames: int, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return noise-free CPFSK (index 1/2) or GFSK (smoothed bits), 8 samples a symbol."""
+    bits = np.repeat(rng.integers(0, 2, (frames, samples // 8 + 1)) * 2.0 - 1, 8, axis=1)
+    bits = bits[:, :samples]
+    if name == "GFSK":
+        smooth = np.fft.rfft(bits) * np.exp(-((np.fft.rfftfreq(samples) * 20) ** 2))
+        bits = np.fft.irfft(smooth, n=samples)
+    return np.exp(2j * pi * (rng.random((frames, 1)) + bits.cumsum(1) / 32))
+
+
+def simulated(
+    name: str, snr_db: np.ndarray, *, samples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return one frame an SNR, complex64 [frame, sample], each of unit mean power, noise and all.
+
+    ``snr_db`` is dB per sample [frame]. Names are those of 2018.01A and of 2016.10.
+    """
+    name = {"QAM16": "16QAM", "QAM64": "64QAM", "PAM4": "4ASK"}.get(name, name)
+    if name in signals.DIGITAL_CLASSES:
+        iq = signals.simulate(
+            torch.zeros(len(snr_db), dtype=torch.long),
+            torch.tensor(snr_db, dtype=torch.float32),
+            generator=torch.Generator().manual_seed(int(rng.integers(2**62))),
+            classes=[name],
+            samples=samples,
+        ).numpy()
+    else:
+        make = keyed if name in ("CPFSK", "GFSK") else analog
+        iq = make(name, len(snr_db), samples, rng)
+        iq /= np.sqrt(np.square(np.abs(iq)).mean(1, keepdims=True))
+        sigma = np.sqrt(0.5) * 10 ** (-np.asarray(snr_db)[:, None] / 20)
+        iq += sigma * rng.normal(size=(len(iq), 2 * samples)).view(complex)
+    return (iq / np.sqrt(np.square(np.abs(iq)).mean(1, keepdims=True))).astype(np.complex64)
+
+
+def cell(
+    name: str, snr: float, frames: int, *, samples: int, tile: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Yield the frames of one cell in pieces, complex64 [frame, sample].
+
+    Only ``tile`` frames are simulated; the others are these again, each turned by another phase.
+    """
+    few = [
+        simulated(name, np.full(min(PIECE, tile - start), snr), samples=samples, rng=rng)
+        for start in range(0, tile, PIECE)
+    ]
+    yield from few
+    first = few[0]
+    for start in range(tile, frames, len(first)):
+        count = min(len(first), frames - start)
+        turn = np.exp(2j * pi * rng.random((count, 1))).astype(np.complex64)
+        yield first[:count] * turn
+
+
+# 2018.01A
+
+
+def write_2018(
+    path: Path | str,
+    *,
+    frames_per_cell: int,
+    snrs_db: Sequence[int] = GRID_2018,
+    classes: Sequence[str] = CLASSES_2018,
+    column_order: Sequence[str] = CLASSES_2018,
+    seed: int = 2018,
+    samples: int = 1024,
+    tile: int | None = None,
+    x_type: str = "<f4",
+) -> None:
+    """Write a file laid out as 2018.01A: cell after cell, by column of Y, then by SNR.
+
+    ``column_order`` is what the columns of Y mean. With ``tile``, only so many frames a cell are
+    simulated and the rest are these again at other phases, which is some twenty times faster.
+    """
+    rng = np.random.default_rng(seed)
+    numbers = sorted(column_order.index(name) for name in classes)
+    frames = len(numbers) * len(snrs_db) * frames_per_cell
+    with h5py.File(path, "w") as file:
+        x = file.create_dataset("X", (frames, samples, 2), x_type)
+        y = file.create_dataset("Y", (frames, len(column_order)), "<i8")
+        z = file.create_dataset("Z", (frames, 1), "<i8")
+        start = 0
+        for number in numbers:
+            hot = np.zeros((frames_per_cell, len(column_order)), np.int64)
+            hot[:, number] = 1
+            for snr in snrs_db:
+                y[start : start + frames_per_cell] = hot
+                z[start : start + frames_per_cell] = snr
+                pieces = cell(
+                    column_order[number],
+                    snr,
+                    frames_per_cell,
+                    samples=samples,
+                    tile=min(tile or frames_per_cell, frames_per_cell),
+                    rng=rng,
+                )
+                for iq in pieces:
+                    x[start : start + len(iq)] = iq.view(np.float32).reshape(*iq.shape, 2)
+                    start += len(iq)
+
+
+def write_split(
+    folder: Path | str,
+    *,
+    frames_per_cell: int,
+    snrs_db: Sequence[int] = GRID_2018,
+    classes: Sequence[str] = CLASSES_2018,
+    seed: int = 2018,
+    samples: int = 1024,
+    labels: bool = True,
+) -> None:
+    """Write the study's folder of one file a cell; without ``labels`` they hold X only."""
+    for name in classes:
+        for snr in snrs_db:
+            place = Path(folder) / name / f"SNR_{snr}"
+            place.mkdir(parents=True)
+            whole = place / f"{name}_SNR_{snr}.h5"
+            write_2018(
+                whole,
+                frames_per_cell=frames_per_cell,
+                snrs_db=[snr],
+                classes=[name],
+                seed=seed + 100 * CLASSES_2018.index(name) + snr,
+                samples=samples,
+            )
+            if not labels:
+                with h5py.File(whole, "a") as file:
+                    del file["Y"], file["Z"]
+
+
+# 2016.10
+
+
+def write_2016(
+    path: Path | str,
+    protocol: int,
+    *,
+    frames_per_cell: int,
+    snrs_db: Sequence[int] = tuple(range(-20, 20, 2)),
+    classes: Sequence[str] = CLASSES_2016,
+    seed: int = 2016,
+    samples: int = 128,
+    dtype: str = "<f4",
+) -> None:
+    """Write a pickle as Python 2 wrote 2016.10: {(modulation, SNR): [frame, 2, sample]}."""
+    rng = np.random.default_rng(seed)
+    cells = {}
+    for name in classes:
+        for snr in snrs_db:
+            iq = simulated(name, np.full(frames_per_cell, snr), samples=samples, rng=rng)
+            cells[name, snr] = np.stack([iq.real, iq.imag], 1).astype(dtype)
+    Path(path).write_bytes(python2_pickle(cells, protocol))
+
+
+def python2_pickle(cells: dict[tuple[str, int], np.ndarray], protocol: int) -> bytes:
+    """Return a dict of arrays pickled opcode by opcode as Python 2 did, byte strings and all."""
+    writer = Python2(protocol)
+    return b"".join(writer.whole(cells))
+
+
+class Python2:
+    """The opcodes that Python 2 wrote for a dict of arrays, in protocol 0, 1 or 2."""
+
+    def __init__(self, protocol: int) -> None:
+        self.protocol = protocol
+        self.memo = 0
+        self.names: dict[bytes, int] = {}  # where a class was remembered
+
+    def whole(self, cells: dict[tuple[str, int], np.ndarray]) -> Iterator[bytes]:
+        if self.protocol == 2:
+            yield b"\x80\x02"
+        yield (b"}" if self.protocol else b"(d") + self.put()
+        if self.protocol:
+            yield b"("
+        for (name, snr), array in cells.items():
+            yield self.tuple(self.string(name.encode()), self.integer(snr))
+            yield self.array(array)
+            if not self.protocol:
+                yield b"s"
+        yield b"u." if self.protocol else b"."
+
+    def put(self) -> bytes:
+        number, self.memo = self.memo, self.memo + 1
+        if not self.protocol:
+            return b"p%d\n" % number
+        return b"q" + bytes([number]) if number < 256 else b"r" + struct.pack("<I", number)
+
+    def get(self, number: int) -> bytes:
+        if not self.protocol:
+            return b"g%d\n" % number
+        return b"h" + bytes([number]) if number < 256 else b"j" + struct.pack("<I", number)
+
+    def string(self, value: bytes) -> bytes:
+        if not self.protocol:
+            return b"S" + repr(value)[1:].encode("ascii") + b"\n" + self.put()
+        short = len(value) < 256
+        size = bytes([len(value)]) if short else struct.pack("<i", len(value))
+        return (b"U" if short else b"T") + size + value + self.put()
+
+    def integer(self, value: int) -> bytes:
+        if not self.protocol:
+            return b"I%d\n" % value
+        if 0 <= value < 256:
+            return b"K" + bytes([value])
+        return (
+            b"M" + struct.pack("<H", value)
+            if 0 <= value < 65536
+            else b"J" + struct.pack("<i", value)
+        )
+
+    def truth(self, value: bool) -> bytes:
+        if self.protocol == 2:
+            return b"\x88" if value else b"\x89"
+        return b"I01\n" if value else b"I00\n"
+
+    def tuple(self, *items: bytes) -> bytes:
+        if self.protocol == 2 and 1 <= len(items) <= 3:
+            return b"".join(items) + b"\x84\x85\x86\x87"[len(items) : len(items) + 1] + self.put()
+        return b"(" + b"".join(items) + b"t" + self.put()
+
+    def name(self, module: str, name: str) -> bytes:
+        key = f"c{module}\n{name}\n".encode()
+        if key in self.names:
+            return self.get(self.names[key])
+        self.names[key] = self.memo
+        return key + self.put()
+
+    def array(self, array: np.ndarray) -> bytes:
+        order, kind = array.dtype.str[0], array.dtype.str[1:]
+        blank = [
+            self.name("numpy.core.multiarray", "_reconstruct"),
+            self.tuple(
+                self.name("numpy", "ndarray"),
+                self.tuple(self.integer(0)),
+                self.string(b"b"),
+            ),
+            b"R" + self.put(),
+        ]
+        shape = self.tuple(*(self.integer(length) for length in array.shape))
+        dtype = [
+            self.name("numpy", "dtype"),
+            self.tuple(self.string(kind.encode()), self.integer(0), self.integer(1)),
+            b"R" + self.put(),
+            self.tuple(
+                self.integer(3),
+                self.string(order.encode()),
+                b"NNN",
+                self.integer(-1),
+                self.integer(-1),
+                self.integer(0),
+            ),
+            b"b",
+        ]
+        state = self.tuple(
+            self.integer(1),
+            shape,
+            b"".join(dtype),
+            self.truth(False),
+            self.string(array.tobytes()),
+        )
+        return b"".join(chain(blank, [state, b"b"]))

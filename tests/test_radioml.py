@@ -1,0 +1,532 @@
+"""RadioML files are read as they are labelled, or refused where their labels cannot be right."""
+
+import os
+import pickle
+import shutil
+import tracemalloc
+from functools import partial
+
+import h5py
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from radioml_files import (
+    analog,
+    simulated,
+    write_2018,
+    write_split,
+)
+
+from modsnr import InputError
+from modsnr.recordings import radioml
+from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018
+
+SNRS = (-20, 0, 30)
+CHOSEN = ("8ASK", "QPSK", "FM")
+
+
+def samples_of(path):
+    """Return X as it stands in the file, complex [frame, sample]."""
+    with h5py.File(path) as file:
+        return file["X"][..., 0] + 1j * file["X"][..., 1]
+
+
+def frames_of(source):
+    return source.read(source.rows, source.modulation, source.snr_db)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Three classes at three SNRs, four frames of 64 samples a cell."""
+    path = tmp_path_factory.mktemp("radioml") / "whole.h5"
+    write_2018(path, frames_per_cell=4, snrs_db=SNRS, classes=CHOSEN, samples=64)
+    return path
+
+
+@pytest.fixture
+def path(written, tmp_path):
+    """A copy that may be spoilt."""
+    return shutil.copy(written, tmp_path / "copy.h5")
+
+
+def change(path, name, where, value):
+    with h5py.File(path, "a") as file:
+        file[name][where] = value
+
+
+def replace(path, name, array):
+    with h5py.File(path, "a") as file:
+        del file[name]
+        if array is not None:
+            file[name] = array
+
+
+def reorder(path, order):
+    """Put the frames of a file into another order, labels and all."""
+    with h5py.File(path, "a") as file:
+        arrays = {name: file[name][:][order] for name in "XYZ"}
+    for name, array in arrays.items():
+        replace(path, name, array)
+
+
+# What the makers write
+
+
+@pytest.mark.parametrize("name", [*CLASSES_2018, "CPFSK", "GFSK", "WBFM", "AM-DSB", "AM-SSB"])
+def test_frames_of_every_class_have_unit_power_and_the_noise_that_their_label_says(name, rng):
+    # 10 dB: a power of 1 / 11 is noise, spread over the band; far from the carrier is nothing else.
+    iq = simulated(name, np.full(200, 10.0), samples=1024, rng=rng)
+    assert iq.dtype == np.complex64
+    assert_allclose(np.square(np.abs(iq)).mean(1), 1, rtol=1e-5)
+    far = np.abs(np.fft.fftfreq(1024)) > 0.3
+    floor = np.square(np.abs(np.fft.fft(iq, norm="ortho")))[:, far].mean()
+    assert 10 * np.log10(floor * 11) == pytest.approx(0, abs=0.15 if name != "GMSK" else 0.4)
+
+
+def test_analog_signals_are_what_their_names_say(rng):
+    make = partial(analog, frames=20, samples=4096, rng=rng)
+
+    def two_sided(iq):
+        power = np.square(np.abs(np.fft.fft(iq)))
+        power[:, 0] = 0  # the carrier
+        up = np.fft.fftfreq(4096) > 0
+        return power[:, up].sum(1) / power.sum(1)
+
+    for name in ("AM-DSB-WC", "AM-DSB-SC"):  # a real message at one phase: a symmetric spectrum
+        assert_allclose(two_sided(make(name)), 0.5, atol=1e-6)
+    for name in ("AM-SSB-WC", "AM-SSB-SC"):
+        assert_allclose(two_sided(make(name)), 1.0, atol=1e-6)
+    for name, carrier in {"AM-DSB-WC": 3, "AM-SSB-WC": 3, "AM-DSB-SC": 0, "AM-SSB-SC": 0}.items():
+        assert_allclose(np.abs(make(name).mean(1)), carrier, atol=1e-6)
+    assert_allclose(np.abs(make("FM")), 1, rtol=1e-9)
+
+
+def test_tiled_frames_are_all_different_and_turned_copies(tmp_path):
+    options = {"frames_per_cell": 10, "snrs_db": [30], "classes": ["16QAM"], "samples": 64}
+    write_2018(tmp_path / "tiled.h5", tile=4, **options)
+    iq = samples_of(tmp_path / "tiled.h5")
+    assert len({frame.tobytes() for frame in iq}) == 10
+    turn = iq[4:8] / iq[:4]
+    assert_allclose(turn, np.broadcast_to(turn[:, :1], turn.shape), rtol=1e-4)
+    assert_allclose(np.abs(turn), 1, rtol=1e-5)
+
+
+# The one large file
+
+
+def test_the_two_orders_of_the_classes_hold_the_same_names_in_the_published_places():
+    assert len(set(CLASSES_2018)) == 24
+    assert sorted(CLASSES_2018) == sorted(SHIPPED_CLASSES_2018)
+    # Both lists as they go about in public: the first and last few names and some between.
+    assert CLASSES_2018[:4] == ("OOK", "4ASK", "8ASK", "BPSK")
+    assert CLASSES_2018[17:] == (
+        *("AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK"),
+    )
+    assert SHIPPED_CLASSES_2018[:5] == ("32PSK", "16APSK", "32QAM", "FM", "GMSK")
+    assert SHIPPED_CLASSES_2018[-3:] == ("AM-DSB-WC", "OOK", "16QAM")
+
+
+def test_labels_and_frames_are_those_of_the_file(written):
+    source = radioml.open_2018(written)
+    assert source.classes == CHOSEN
+    assert_array_equal(source.modulation, np.repeat([0, 1, 2], 12))
+    assert_array_equal(source.snr_db, np.tile(np.repeat(SNRS, 4), 3))
+    assert source.modulation.dtype == np.int64
+    assert source.snr_db.dtype == np.float32
+    assert source.samples == 64
+    assert_array_equal(frames_of(source), samples_of(written))
+    assert frames_of(source).dtype == np.complex64
+
+
+def test_a_full_grid_of_small_cells_has_all_classes_in_the_documented_layout(tmp_path):
+    write_2018(tmp_path / "full.h5", frames_per_cell=2, samples=32)
+    source = radioml.open_2018(tmp_path / "full.h5")
+    assert source.classes == CLASSES_2018
+    assert len(source) == 24 * 26 * 2
+    assert source.facts == {
+        "columns": list(range(24)),
+        "x_type": "float32",
+        "frames_per_cell": 2,
+        "cells": 24 * 26,
+        "snr_grid_db": list(range(-20, 32, 2)),
+        "grid_is_complete": True,
+        "layout_is_documented": True,
+    }
+
+
+def test_the_class_order_names_the_columns(tmp_path):
+    path = tmp_path / "shipped.h5"
+    options = {"frames_per_cell": 2, "snrs_db": [30], "samples": 32}
+    write_2018(path, classes=CHOSEN, column_order=SHIPPED_CLASSES_2018, **options)
+    right = radioml.open_2018(path, class_order=SHIPPED_CLASSES_2018)
+    assert right.classes == ("FM", "8ASK", "QPSK")  # columns 3, 7 and 19
+    assert radioml.open_2018(path).classes == ("BPSK", "32PSK", "AM-DSB-WC")
+    assert right.facts["columns"] == [3, 7, 19]
+    assert_array_equal(right.modulation, radioml.open_2018(path).modulation)
+
+
+@pytest.mark.parametrize(
+    "order", [CLASSES_2018[:-1], (*CLASSES_2018[:-1], "OOK"), (*CLASSES_2018[:-1], "OQSPK")]
+)
+def test_an_order_that_does_not_name_the_24_classes_is_refused(order, written):
+    with pytest.raises(InputError, match="class_order must name the 24 classes"):
+        radioml.open_2018(written, class_order=order)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[0, 1, 2, 3], [5], [0, 35], [3, 4, 5, 20, 21, 30], list(range(0, 36, 2)), []],
+)
+def test_any_ascending_rows_are_read(rows, written):
+    source = radioml.open_2018(written)
+    rows = np.array(rows, np.int64)
+    iq = source.read(rows, source.modulation[rows], source.snr_db[rows])
+    assert_array_equal(iq, samples_of(written)[rows])
+    assert iq.shape == (len(rows), 64)
+
+
+@pytest.mark.parametrize("rows", [[-1, 0], [36]])
+def test_rows_outside_the_file_are_refused(rows, written):
+    with pytest.raises(InputError, match=r"has 36 frames; rows (-1 to 0|36 to 36) were"):
+        radioml.open_2018(written).read(np.array(rows), np.zeros(1), np.zeros(1))
+
+
+def test_a_selection_reads_the_frames_of_its_classes_and_snrs(written):
+    chosen = radioml.open_2018(written).select(["FM", "8ASK"], [30, -20])
+    assert chosen.classes == ("FM", "8ASK")
+    assert_array_equal(chosen.modulation, [1] * 8 + [0] * 8)
+    whole = samples_of(written).reshape(3, 3, 4, 64)
+    assert_array_equal(frames_of(chosen), whole[[0, 2]][:, [0, 2]].reshape(-1, 64))
+
+
+def test_a_source_is_read_the_same_after_a_trip_to_another_process(written):
+    source = radioml.open_2018(written)
+    assert len(pickle.dumps(source.read)) < 1000  # no labels, no open file
+    sent = pickle.loads(pickle.dumps(source.read))  # noqa: S301
+    assert_array_equal(sent(source.rows, None, None), frames_of(source))
+
+
+@pytest.mark.parametrize("kind", ["<f8", ">f4", ">f8"])
+def test_other_floating_point_types_are_read_as_single_precision(kind, written, path):
+    with h5py.File(written) as file:
+        replace(path, "X", file["X"][:].astype(kind))
+    source = radioml.open_2018(path)
+    assert source.facts["x_type"] == kind.replace("<f8", "float64")
+    assert_array_equal(frames_of(source), samples_of(written))
+
+
+def test_compressed_chunks_flat_snrs_and_unsigned_labels_are_read_too(written, path):
+    with h5py.File(path, "a") as file:
+        x, y, z = (file[name][:] for name in "XYZ")
+        del file["X"], file["Y"], file["Z"]
+        file.create_dataset("X", data=x, chunks=(5, 64, 2), compression="gzip", shuffle=True)
+        file["Y"], file["Z"] = y.astype(np.uint8), z[:, 0].astype(np.float64)
+    source, plain = radioml.open_2018(path), radioml.open_2018(written)
+    assert_array_equal(source.modulation, plain.modulation)
+    assert_array_equal(source.snr_db, plain.snr_db)
+    assert_array_equal(frames_of(source), samples_of(written))
+
+
+def test_cells_in_another_order_are_read_and_said_to_be(path):
+    reorder(path, np.arange(36).reshape(9, 4)[::-1].ravel())
+    source = radioml.open_2018(path)
+    assert source.facts["layout_is_documented"] is False
+    assert source.facts["grid_is_complete"] is True
+    assert_array_equal(source.snr_db[:12], np.repeat(SNRS[::-1], 4))
+    assert_array_equal(frames_of(source), samples_of(path))
+
+
+def test_a_grid_with_a_hole_is_read_and_said_to_be(path):
+    reorder(path, np.r_[0:8, 12:36])
+    facts = radioml.open_2018(path).facts
+    assert (facts["cells"], facts["grid_is_complete"]) == (8, False)
+
+
+def test_opening_takes_little_memory_beside_the_labels(tmp_path):
+    frames = 400_000  # 77 MB of Y
+    path = tmp_path / "labels.h5"
+    with h5py.File(path, "w") as file:
+        y = np.zeros((frames, 24), np.int64)
+        y[np.arange(frames), np.arange(frames) // (frames // 8)] = 1
+        file["X"], file["Y"] = np.ones((frames, 1, 2), np.float32), y
+        file["Z"] = np.zeros((frames, 1), np.int64)
+    del y
+    tracemalloc.start()
+    source = radioml.open_2018(path)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(source) == frames
+    assert held < 22 * frames
+    assert peak < held + 25e6
+
+
+# Files that cannot be right
+
+
+@pytest.mark.parametrize("name", ["X", "Y", "Z"])
+def test_a_missing_dataset_is_named(name, path):
+    replace(path, name, None)
+    with pytest.raises(InputError, match=rf"copy\.h5 has no dataset {name}"):
+        radioml.open_2018(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "complaint"),
+    [
+        ("X", np.ones((36, 64), np.float32), r"X must be .*; it is float32 \[36, 64\]"),
+        ("X", np.ones((36, 2, 64), np.float32), r"X must be .*; it is float32 \[36, 2, 64\]"),
+        ("X", np.ones((36, 64, 2), np.int16), "X must be float32 or float64 .*; it is int16"),
+        ("X", np.ones((36, 64, 2), np.float16), "X must be .*; it is float16"),
+        ("X", np.ones((36, 64, 2), complex), "X must be .*; it is complex128"),
+        ("X", np.ones((0, 64, 2), np.float32), r"X is empty, its shape \(0, 64, 2\)"),
+        ("X", np.float32(1), r"X is empty, its shape \(\)"),
+        ("X", h5py.Empty("f4"), "X is empty, its shape None"),
+        ("Y", np.ones((36, 23), int), r"Y must be integers \[frame, 24\]; it is int64 \[36, 23\]"),
+        ("Y", np.ones(36, int), r"Y must be integers .*; it is int64 \[36\]"),
+        ("Y", np.ones((36, 24)), "Y must be integers .*; it is float64"),
+        ("Y", np.full((36, 24), b"QPSK"), r"Y must be integers .*; it is \|S4"),
+        ("Z", np.ones((36, 2), int), r"Z must be numbers .*; it is int64 \[36, 2\]"),
+        ("Z", np.full((36, 1), b"30"), r"Z must be numbers .*; it is \|S2"),
+        ("X", np.ones((35, 64, 2), np.float32), "35 frames in X, 36 rows in Y and 36 in Z"),
+        ("Y", np.ones((35, 24), int), "36 frames in X, 35 rows in Y and 36 in Z"),
+        ("Z", np.ones((37, 1), int), "36 frames in X, 36 rows in Y and 37 in Z"),
+    ],
+)
+def test_datasets_of_another_shape_or_type_are_refused(name, array, complaint, path):
+    replace(path, name, array)
+    with pytest.raises(InputError, match=complaint):
+        radioml.open_2018(path)
+
+
+@pytest.mark.parametrize("row", [np.zeros(24), np.ones(24), np.eye(24)[3] * 2, -np.eye(24)[3]])
+def test_rows_that_are_not_one_hot_are_counted(row, path):
+    change(path, "Y", slice(7, 9), row)
+    with pytest.raises(InputError, match="2 of 36 rows of Y are not one-hot, the first at index 7"):
+        radioml.open_2018(path)
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf, -1e30])
+def test_snrs_that_are_no_whole_db_are_counted(value, path):
+    levels = np.zeros((36, 1))
+    levels[[5, 9, 30]] = value
+    replace(path, "Z", levels)
+    complaint = "3 of 36 rows of Z are no whole number of dB .*, the first at index 5"
+    with pytest.raises(InputError, match=complaint):
+        radioml.open_2018(path)
+
+
+def test_refusals_count_over_all_blocks(path, monkeypatch):
+    monkeypatch.setattr(radioml, "BLOCK", 5)
+    assert len(radioml.open_2018(path)) == 36
+    change(path, "Y", [7, 35], np.zeros((2, 24)))
+    with pytest.raises(InputError, match="2 of 36 rows of Y are not one-hot, the first at index 7"):
+        radioml.open_2018(path)
+
+
+def test_a_cell_in_two_pieces_is_refused_naming_both(path):
+    reorder(path, np.r_[0:2, 4:36, 2:4])
+    complaint = (
+        r"give 1 of 9 .* cells in more than one piece, the first 8ASK at -20 dB, from index 0 and "
+        "again from 34"
+    )
+    with pytest.raises(InputError, match=complaint):
+        radioml.open_2018(path)
+
+
+def test_a_shuffled_file_is_refused(path, rng):
+    reorder(path, rng.permutation(36))
+    with pytest.raises(InputError, match=r"9 of 9 .* cells in more than one piece"):
+        radioml.open_2018(path)
+
+
+@pytest.mark.parametrize(
+    ("kept", "complaint"),
+    [
+        (np.r_[0:17, 18:36], "the first QPSK at 0 dB from index 16: it has 3"),
+        (np.r_[0:36, 35], "the first FM at 30 dB from index 32: it has 5"),
+    ],
+)
+def test_cells_of_unequal_size_are_refused(kept, complaint, path):
+    reorder(path, kept)
+    with pytest.raises(InputError, match=f"1 of 9 .* cells do not have 4 frames .*{complaint}"):
+        radioml.open_2018(path)
+
+
+def test_one_mislabelled_frame_is_found(path):
+    change(path, "Z", 13, 2)  # QPSK: -20 dB frames 12 to 15
+    with pytest.raises(InputError, match="cells in more than one piece, the first QPSK at -20 dB"):
+        radioml.open_2018(path)
+
+
+# Files that are no such file
+
+
+def test_missing_empty_and_foreign_files_and_folders_are_told_apart(tmp_path):
+    for name, content in {"empty.h5": b"", "text.h5": b"hello" * 1000}.items():
+        (tmp_path / name).write_bytes(content)
+    for name, complaint in {
+        "none.h5": "There is no file .*none.h5",
+        "empty.h5": "empty.h5 is empty",
+        "text.h5": "text.h5 is no HDF5 file, or a damaged",
+        ".": "is a folder; give an HDF5 file",
+    }.items():
+        with pytest.raises(InputError, match=complaint):
+            radioml.open_2018(tmp_path / name)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_file_cut_short_is_refused(share, path):
+    os.truncate(path, int(share * path.stat().st_size))
+    with pytest.raises(InputError, match="damaged or incomplete"):
+        radioml.open_2018(path)
+
+
+@pytest.mark.parametrize("chunks", [None, (1024, 64, 2)])
+def test_a_file_that_declares_more_than_it_holds_is_refused(chunks, path):
+    with h5py.File(path, "a") as file:
+        del file["X"]
+        file.create_dataset("X", (10**9, 64, 2), "f4", chunks=chunks)  # nothing written
+    with pytest.raises(InputError, match=r"X is declared as \[1000000000, 64, 2\], 512000000000 b"):
+        radioml.open_2018(path)
+
+
+def test_frames_kept_in_another_file_are_refused(path, tmp_path):
+    (tmp_path / "secret.bin").write_bytes(bytes(36 * 64 * 8))
+    virtual = h5py.VirtualLayout((36, 64, 2), "f4")
+    virtual[:] = h5py.VirtualSource(shutil.copy(path, tmp_path / "other.h5"), "X", (36, 64, 2))
+    for keep in (
+        lambda f: f.create_virtual_dataset("X", virtual),
+        lambda f: f.create_dataset("X", (36, 64, 2), "f4", external=str(tmp_path / "secret.bin")),
+        lambda f: f.__setitem__("X", h5py.ExternalLink("other.h5", "X")),
+        lambda f: f.create_group("X"),
+    ):
+        with h5py.File(path, "a") as file:
+            del file["X"]
+            keep(file)
+        with pytest.raises(InputError, match="X is a group, a link or a dataset kept elsewhere"):
+            radioml.open_2018(path)
+
+
+def test_a_file_that_vanished_shrank_or_changed_since_is_refused_on_reading(path):
+    source = radioml.open_2018(path)
+    whole = path.read_bytes()
+    path.unlink()
+    with pytest.raises(InputError, match="There is no file"):
+        frames_of(source)
+    path.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match="changed since it was opened"):
+        frames_of(source)
+    path.write_bytes(whole)  # of its old size, but another time
+    with pytest.raises(InputError, match="changed since it was opened"):
+        frames_of(source)
+
+
+def test_a_file_cut_short_during_reading_gives_no_zeros(path, monkeypatch):
+    source, size = radioml.open_2018(path), path.stat().st_size
+    plain = h5py.Dataset.read_direct
+
+    def cut_then_read(self, *arguments):
+        os.truncate(path, size // 2)
+        plain(self, *arguments)
+
+    monkeypatch.setattr(h5py.Dataset, "read_direct", cut_then_read)
+    with pytest.raises(InputError, match=r"changed since it was opened|damaged or incomplete"):
+        frames_of(source)
+
+
+# The study's folder of one file a cell
+
+
+@pytest.fixture
+def folder(tmp_path):
+    options = {"snrs_db": SNRS, "classes": ("QPSK", "AM-DSB-SC"), "samples": 64}
+    write_split(tmp_path / "split", frames_per_cell=4, **options)
+    return tmp_path / "split"
+
+
+def cell_file(folder, name="QPSK", snr=-20):
+    return folder / name / f"SNR_{snr}" / f"{name}_SNR_{snr}.h5"
+
+
+def test_cells_are_numbered_by_class_then_snr(folder):
+    source = radioml.open_split(folder)
+    assert source.classes == ("QPSK", "AM-DSB-SC")  # as in CLASSES_2018, not by alphabet
+    assert_array_equal(source.modulation, np.repeat([0, 1], 12))
+    assert_array_equal(source.snr_db, np.tile(np.repeat(SNRS, 4), 2))
+    files = [cell_file(folder, name, snr) for name in source.classes for snr in SNRS]
+    whole = np.concatenate([samples_of(file) for file in files])
+    assert_array_equal(frames_of(source), whole)
+    rows = np.array([1, 3, 4, 22])
+    assert_array_equal(source.read(rows, None, None), whole[rows])
+    assert source.read(np.array([], int), None, None).shape == (0, 64)
+    assert source.facts["cells_confirmed_by_y_and_z"] == 6
+    chosen = source.select(["AM-DSB-SC"], [0])
+    assert_array_equal(frames_of(chosen), whole[16:20])
+
+
+def test_names_with_underscores_and_files_without_labels_are_read(tmp_path):
+    options = {"snrs_db": [-2], "classes": ["AM-SSB-WC"], "samples": 64, "labels": False}
+    write_split(tmp_path / "split", frames_per_cell=4, **options)
+    inner = tmp_path / "split" / "AM-SSB-WC" / "SNR_-2"
+    (inner / "AM-SSB-WC_SNR_-2.h5").rename(inner / "AM_SSB_WC_SNR_-2.h5")
+    inner.parent.rename(tmp_path / "split" / "AM_SSB_WC")
+    source = radioml.open_split(tmp_path / "split")
+    assert source.classes == ("AM-SSB-WC",)
+    assert source.facts["cells_confirmed_by_y_and_z"] == 0
+
+
+def test_folders_that_are_not_of_the_studys_form_are_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="There is no folder"):
+        radioml.open_split(tmp_path / "none")
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(InputError, match="holds no MODULATION/SNR_x folder"):
+        radioml.open_split(tmp_path / "bare")
+    for extra, complaint in {
+        "QAM16": "is named after no class",
+        "FM/30dB": "must be named SNR_ and whole dB",
+        "FM/SNR_02": "must be named SNR_ and whole dB",
+        "FM/SNR_2": "must hold FM_SNR_2.h5 and no other HDF5 file; it holds none",
+    }.items():
+        (folder / extra).mkdir(parents=True)
+        with pytest.raises(InputError, match=complaint):
+            radioml.open_split(folder)
+        shutil.rmtree(folder / extra.split("/")[0])
+    shutil.copytree(folder / "AM-DSB-SC", folder / "AM_DSB_SC")
+    for file in (folder / "AM_DSB_SC").rglob("*.h5"):
+        file.rename(file.with_name(file.name.replace("AM-DSB-SC", "AM_DSB_SC")))
+    with pytest.raises(InputError, match="are the same cell: remove one"):
+        radioml.open_split(folder)
+
+
+def test_a_file_named_otherwise_than_its_folder_is_refused(folder):
+    cell_file(folder).rename(cell_file(folder).with_name("QPSK_SNR_0.h5"))
+    with pytest.raises(InputError, match=r"must hold QPSK_SNR_-20\.h5 .*; it holds QPSK_SNR_0"):
+        radioml.open_split(folder)
+
+
+def test_cells_of_another_shape_are_refused(folder):
+    options = {"snrs_db": [0], "classes": ["QPSK"], "samples": 64}
+    write_2018(cell_file(folder, snr=0), frames_per_cell=3, **options)
+    with pytest.raises(InputError, match=r"X is \[3, 64, 2\] and that of .* is \[4, 64, 2\]"):
+        radioml.open_split(folder)
+
+
+@pytest.mark.parametrize(
+    ("snr", "name", "complaint"),
+    [
+        (30, "QPSK", "4 of 4 rows of Z are not the 0 dB of its name, the first at index 0"),
+        (0, "8PSK", "4 of 4 frames are not what its name says, .*: 8PSK by Y .it is misnamed"),
+        (0, CLASSES_2018[SHIPPED_CLASSES_2018.index("QPSK")], "went by the shipped classes.txt"),
+    ],
+)
+def test_labels_that_contradict_the_name_are_refused(snr, name, complaint, folder):
+    options = {"snrs_db": [snr], "classes": [name], "samples": 64}
+    write_2018(cell_file(folder, snr=0), frames_per_cell=4, **options)
+    with pytest.raises(InputError, match=complaint):
+        radioml.open_split(folder)
+
+
+def test_one_wrong_label_in_a_cell_is_found(folder):
+    change(cell_file(folder, snr=0), "Z", 2, 2)
+    with pytest.raises(InputError, match=r"1 of 4 rows of Z are not the 0 dB .* index 2"):
+        radioml.open_split(folder)
