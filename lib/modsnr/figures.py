@@ -17,6 +17,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 Interval = Mapping[str, float]  # value, low, high
 
@@ -341,4 +342,76 @@ def spectrum(frequency: np.ndarray, density_db: Mapping[str, np.ndarray]) -> Fig
         ax.plot(frequency, density, color=PALETTE[index % len(PALETTE)], label=name)
     ax.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
     ax.legend()
+    return figure
+
+
+THEORY = "theory"  # the series that is drawn black, as dashes and ticks
+_ENDS = ("value", "low", "high")
+
+
+@_styled
+def fidelity(
+    frequency: np.ndarray,
+    density_db: Mapping[str, np.ndarray],
+    moments: Mapping[str, Mapping[str, Mapping[str, float | Interval]]],
+) -> Figure:
+    """Draw frames beside theory: their power density, and a panel of moments for each quantity.
+
+    ``density_db`` is series -> dB at the ascending ``frequency`` in cycles/sample. ``moments`` is
+    quantity -> series -> modulation -> value, or Interval where it has a spread. The series
+    "theory" is a dashed line and a tick for each modulation; every other one has a line and a
+    marker of its own. A series may lack modulations. Those drawn are in the order of their arrival.
+    """
+    series = dict.fromkeys([*density_db, *(name for given in moments.values() for name in given)])
+    measured = [name for name in series if name != THEORY]
+    styles: dict[str, Any] = {
+        name: {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
+        for index, name in enumerate(measured)
+    }
+    names = list(
+        dict.fromkeys(m for given in moments.values() for values in given.values() for m in values)
+    )
+    figure = Picture(figsize=(PAGE, max(2.6, 0.85 + 0.14 * len(names))))
+    row = min(1, len(names) / 12)  # of the space for one: few modulations do not fill it
+    left, *panels = figure.subplots(
+        1, 1 + len(moments), width_ratios=[1.6, *[1] * len(moments)], squeeze=False
+    )[0]
+
+    for name, density in density_db.items():
+        if name == THEORY:
+            left.plot(frequency, density, color="black", linestyle=(0, (4, 2)), zorder=3)
+        else:
+            left.plot(frequency, density, color=styles[name]["color"])
+    left.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
+    left.set_xlim(frequency[0], frequency[-1])
+
+    for ax, (quantity, given) in zip(panels, moments.items(), strict=True):
+        for name, values in given.items():
+            place = np.array([names.index(modulation) for modulation in values], float)
+            points = [
+                v if isinstance(v, Mapping) else dict.fromkeys(_ENDS, v) for v in values.values()
+            ]
+            value, low, high = (np.array([point[end] for point in points]) for end in _ENDS)
+            if name == THEORY:
+                tick = {"color": "black", "linewidth": 1.1, "zorder": 3}  # seen upon the markers
+                ax.vlines(value, place - 0.45 * row, place + 0.45 * row, **tick)
+                continue
+            step = 0.7 * row / max(len(measured), 2)
+            ax.errorbar(
+                value,
+                place + (measured.index(name) - (len(measured) - 1) / 2) * step,
+                xerr=np.abs([value - low, high - value]).tolist(),
+                **styles[name],
+                linestyle="none",
+                elinewidth=0.8,
+            )
+        ax.set(xlabel=quantity, ylim=(len(names) - 0.5, -0.5))
+        ax.set_yticks(range(len(names)), names if ax is panels[0] else [""] * len(names))
+        ax.tick_params(axis="y", length=0)
+
+    handles = [Line2D([], [], **style, label=name) for name, style in styles.items()]
+    if THEORY in series:
+        dashes = Line2D([], [], color="black", linestyle=(0, (4, 2)), label=THEORY)
+        handles.insert(0, dashes)
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure

@@ -1,0 +1,168 @@
+"""The figure of fidelity sets simulated and recorded frames beside theory, number by number."""
+
+from copy import deepcopy
+from itertools import combinations, product
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from numpy.testing import assert_allclose, assert_array_equal
+from test_figures import texts
+
+from modsnr import figures
+
+# The 24 of RadioML 2018.01A: as many as a figure must hold, the longest names among them.
+NAMES = (
+    *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK", "16APSK", "32APSK"),
+    *("64APSK", "128APSK", "16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "AM-SSB-WC"),
+    *("AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK"),
+)
+SERIES = ("simulated", "RadioML 2018.01A", "coloured noise")
+QUANTITIES = ("C42", "|C40|", "kurtosis")
+FREQUENCY = np.linspace(-0.5, 0.5, 65)
+
+
+def densities(measured=1):
+    return {
+        name: -30 + 40 * np.exp(-((FREQUENCY / 0.07) ** 6)) + level
+        for level, name in enumerate(("theory", *SERIES[:measured]))
+    }
+
+
+def interval(value):
+    return {"value": value, "low": value - 0.1, "high": value + 0.3}
+
+
+def moments(measured=1, modulations=5, quantities=2):
+    theory = {name: -2 + index / modulations for index, name in enumerate(NAMES[:modulations])}
+    of_series = {
+        series: {name: interval(value + 0.1 * place) for name, value in theory.items()}
+        for place, series in enumerate(SERIES[:measured], start=1)
+    }
+    panel = {"theory": theory, **of_series}
+    return {quantity: deepcopy(panel) for quantity in QUANTITIES[:quantities]}
+
+
+def draw(measured=1, modulations=5, quantities=2):
+    return figures.fidelity(
+        FREQUENCY, densities(measured), moments(measured, modulations, quantities)
+    )
+
+
+def bars(ax):
+    """Return (value, low, high, place, colour, marker) of every series but theory, as drawn."""
+    found = []
+    for container in ax.containers:
+        line, _, (ranges,) = container.lines
+        value, place = line.get_data()
+        low, high = np.array(ranges.get_segments())[:, :, 0].T
+        found.append((value, low, high, place, to_hex(line.get_color()), line.get_marker()))
+    return found
+
+
+def test_the_power_densities_are_those_given_and_theory_is_dashed_black():
+    left = draw(measured=3).axes[0]
+    for line, (name, density) in zip(left.lines, densities(3).items(), strict=True):
+        assert_array_equal(line.get_xydata(), np.stack([FREQUENCY, density], 1))
+        assert (to_hex(line.get_color()) == "#000000") == (name == "theory")
+        assert line.is_dashed() == (name == "theory")
+    assert left.get_xlabel() == "frequency (cycles/sample)"
+    assert left.get_xlim() == (-0.5, 0.5)
+
+
+def test_every_quantity_has_a_panel_with_a_tick_of_theory_and_a_marker_of_each_series():
+    given = moments(measured=2)
+    for ax, (quantity, of_series) in zip(draw(measured=2).axes[1:], given.items(), strict=True):
+        assert ax.get_xlabel() == quantity
+        (ticks,) = ax.collections[:1]
+        at = np.array([segment[:, 0] for segment in ticks.get_segments()])
+        assert_allclose(at, np.tile(list(of_series["theory"].values()), (2, 1)).T)
+        for name, (value, low, high, *_) in zip(SERIES, bars(ax), strict=False):
+            for found, end in ((value, "value"), (low, "low"), (high, "high")):
+                assert_allclose(found, [point[end] for point in of_series[name].values()])
+
+
+def test_a_series_has_one_colour_in_all_panels_and_no_two_share_a_colour_or_a_marker():
+    left, *panels = draw(measured=3).axes
+    colours = [to_hex(line.get_color()) for line in left.lines[1:]]
+    for ax in panels:
+        assert [colour for *_, colour, _ in bars(ax)] == colours
+        assert len({marker for *_, marker in bars(ax)}) == 3
+    assert len(set(colours)) == 3
+    (legend,) = left.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["theory", *SERIES]
+    assert [to_hex(handle.get_color()) for handle in legend.legend_handles[1:]] == colours
+
+
+@pytest.mark.parametrize("modulations", [2, 24])
+def test_the_series_of_a_modulation_stand_around_its_tick_one_below_the_other(modulations):
+    ax = draw(measured=3, modulations=modulations).axes[1]
+    places = np.stack([place for *_, place, _, _ in bars(ax)])
+    assert_allclose(places.mean(0), range(modulations), atol=1e-12)
+    assert (np.diff(places, axis=0) > 0).all()
+    spans = np.array([segment[:, 1] for segment in ax.collections[0].get_segments()])
+    assert (spans[:, 0] < places).all()
+    assert (places < spans[:, 1]).all()
+    assert [label.get_text() for label in ax.get_yticklabels()] == [*NAMES[:modulations]]
+    assert ax.get_ylim() == (modulations - 0.5, -0.5)  # the first on top
+
+
+def test_a_value_without_a_spread_is_a_bare_marker():
+    ax = figures.fidelity(FREQUENCY, densities(), {"C42": {"simulated": {"BPSK": -1.9}}}).axes[1]
+    ((value, low, high, *_),) = bars(ax)
+    assert value == low == high == -1.9
+
+
+def test_a_series_may_lack_modulations_that_others_have():
+    given = moments(measured=2)
+    for of_series in given.values():
+        del of_series["theory"]["OOK"], of_series[SERIES[1]]["BPSK"]
+    ax = figures.fidelity(FREQUENCY, densities(2), given).axes[1]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert sorted(labels) == sorted(NAMES[:5])
+    (first, *_), (second, *_) = bars(ax)
+    assert len(first) == 5
+    assert len(second) == 4
+    place = bars(ax)[1][3]
+    assert [labels[round(p)] for p in place] == [n for n in NAMES[:5] if n != "BPSK"]
+
+
+def boxes(figure):
+    """Return every text that is seen and every panel as boxes in pixels, once drawn."""
+    canvas = FigureCanvasAgg(figure)
+    with mpl.rc_context(figures.STYLE):
+        canvas.draw()
+        canvas.draw()  # a legend outside the axes finds its place in the second pass
+    renderer = canvas.get_renderer()
+    return (
+        [text.get_window_extent(renderer) for text in texts(figure)],
+        [ax.get_window_extent(renderer) for ax in figure.axes],
+    )
+
+
+@pytest.mark.parametrize("quantities", [1, 3])
+@pytest.mark.parametrize(("measured", "modulations"), [(0, 2), (0, 24), (3, 2), (3, 24)])
+def test_no_text_leaves_the_page_or_runs_into_another_or_into_a_panel(
+    measured, modulations, quantities
+):
+    figure = draw(measured, modulations, quantities)
+    words, panels = boxes(figure)
+    assert figure.get_figwidth() == figures.PAGE
+    width, height = figure.bbox.size
+    for box in words:
+        assert box.x0 >= 0 <= box.y0
+        assert box.x1 <= width
+        assert box.y1 <= height
+    assert not any(a.padded(-1).overlaps(b) for a, b in combinations(words, 2))
+    inside = [panel.shrunk(0.98, 0.98) for panel in panels]
+    assert not any(box.overlaps(panel) for box, panel in product(words, inside))
+    assert all(panel.width > 60 for panel in panels)
+
+
+def test_theory_alone_makes_a_figure():
+    left, right = draw(measured=0, quantities=1).axes
+    assert len(left.lines) == 1
+    assert len(right.collections) == 1
+    assert not right.containers
