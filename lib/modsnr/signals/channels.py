@@ -37,9 +37,9 @@ class Channel:
 
     ``receive_bandwidth`` is the two-sided width, in cycles/sample, of a low-pass through which
     signal and noise go together. The label stays the SNR before this filter. Within the pass band
-    the floor still reads that SNR; in the stop band it lies 60 dB lower or more, so that a guess of the
-    noise from there is wrong, and the noise power that is left is about ``receive_bandwidth`` of
-    what the label says.
+    the floor still reads that SNR; in the stop band it lies 60 dB lower or more, so that an
+    estimate of the noise from there is wrong, and the noise power that is left is about
+    ``receive_bandwidth`` of what the label says.
     """
 
     rolloff: float | tuple[float, float] = (0.1, 0.4)  # fixed, or uniform between the two
