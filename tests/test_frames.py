@@ -11,6 +11,7 @@ from itertools import product
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -603,6 +604,38 @@ def test_digests_of_a_source_are_those_that_its_store_has(noise, path):
     found = frames.digests_of_source(reader(noise), *labels, rows=np.arange(120))
     assert_array_equal(found[index], digest)
     assert len(np.unique(found, axis=0)) == 120
+
+
+# The data card
+
+
+def test_the_counts_are_those_of_every_cell_and_part(noise, path):
+    part_of = frames.split(noise.modulation, noise.snr_db, seed=1)
+    store(path, noise, part_of)
+    table = frames.counts(path)
+    assert len(table) == 6
+    assert (table[["train", "validation", "test"]] == [16, 2, 2]).all(axis=None)
+    for row in table.itertuples():
+        cell = (noise.modulation == CLASSES.index(row.modulation)) & (noise.snr_db == row.snr_db)
+        assert (cell & (part_of == 0)).sum() == row.train
+
+
+def test_the_card_tells_counts_hashes_facts_and_audits(noise, path):
+    content = store(path, noise[noise.modulation != 1], source_hash="abc")
+    audit = pd.DataFrame({"label": [0.0, 10.0], "bias": [0.123456, -9.03]})
+    text = frames.card(path, {"receiver": "none"}, {"SNR audit": audit})
+    assert "80 frames, 3 classes." in text
+    for line in (
+        f"- content_hash: {content}",
+        "- source_hash: abc",
+        "- receiver: none",
+        "- train: 64",
+        "| modulation | 0 dB | 10 dB |",
+        "| BPSK | 20 | 20 |",
+        "## SNR audit",
+        "| 0 | 0.123 |",
+    ):
+        assert line in text.splitlines(), line
 
 
 # Files that are no store

@@ -1,5 +1,6 @@
 """Labelled frames: what they are, how they are split, and their store on disk."""
 
+from modsnr.frames.card import card, counts
 from modsnr.frames.labelled import (
     PARTS,
     Frames,
@@ -27,7 +28,9 @@ __all__ = [
     "PARTS",
     "SNR_DEFINITION",
     "Frames",
+    "card",
     "check",
+    "counts",
     "dequantise",
     "describe",
     "digests",

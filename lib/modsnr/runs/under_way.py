@@ -104,6 +104,17 @@ class Run:
         ids = [parent.id if isinstance(parent, Record) else parent for parent in parents]
         self._update(parents=list(dict.fromkeys([*self.record.parents, *ids])))
 
+    def save_text(self, name: str, text: str) -> None:
+        """Write NAME, a file of text such as a data card."""
+        _write(self.folder / _name(name), text)
+
+    def progress(self, total: int, what: str, unit: str) -> Any:
+        """Return a tqdm bar for ``total`` units: moving where a person watches, else lines."""
+        from tqdm.auto import tqdm
+
+        bar = tqdm if self.interactive else _lines_of_progress()
+        return bar(total=total, desc=what, unit=f" {unit}", unit_scale=True)
+
     @property
     def interactive(self) -> bool:
         """Whether a person watches, in JupyterLab, and progress bars are seen to move."""
@@ -140,6 +151,29 @@ class Run:
             _write(self.folder / "notebook.ipynb", _portable(executed.read_text(encoding="utf-8")))
         if self.record.status == "running":
             self._end("failed" if executed else "interrupted", "ended without run.finish()")
+
+
+def _lines_of_progress() -> Any:
+    """Return a tqdm that prints a line now and then, with rate and time left, for a log."""
+    from tqdm import tqdm
+
+    class Lines(tqdm):
+        def __init__(self, *arguments: Any, **options: Any):
+            super().__init__(
+                *arguments, file=sys.stdout, ncols=0, mininterval=5, miniters=1, **options
+            )
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # noqa: ARG002
+            if self.n:
+                print(self, flush=True)
+            return True
+
+        def close(self) -> None:
+            if not self.disable:
+                self.display()
+            self.disable = True
+
+    return Lines
 
 
 _current: Run | None = None
