@@ -151,20 +151,26 @@ def tune(
 
 
 def _fraction(ratio: float) -> Fraction:
-    """Return the simplest of a few fractions within 1e-7, a fraction of a sample in a frame."""
-    for largest in (16, 128, 1024):
-        simple = Fraction(ratio).limit_denominator(largest)
-        if abs(simple / ratio - 1) < 1e-7:
-            return simple
-    return Fraction(ratio).limit_denominator(8192)
+    """Return the simplest of a few fractions within 1e-7, else one within about 1e-8.
+
+    The larger of its two numbers stays below 8193, which bounds the resampling filter.
+    """
+    small = min(ratio, 1 / ratio)
+    fraction = Fraction(small)
+    for largest in (16, 128, 1024, 8192):
+        fraction = Fraction(small).limit_denominator(largest)
+        if abs(fraction / small - 1) < 1e-7:
+            break
+    return fraction if ratio < 1 else 1 / fraction
 
 
 def _excerpts(recording: Recording) -> np.ndarray:
-    """Return complex64 [excerpt, sample], spread over the recording."""
+    """Return complex64 [excerpt, sample], spread over the recording, the largest of size 1."""
     length = recording.samples if recording.samples < 2 * EXCERPT else EXCERPT
     count = min(EXCERPTS, recording.samples // length)
     starts = np.linspace(0, recording.samples - length, count).astype(int)
-    return np.stack([_read_iq(recording, int(start), length) for start in starts])
+    iq = np.stack([_read_iq(recording, int(start), length) for start in starts])
+    return iq / max(np.abs(iq).max(), np.finfo(np.float32).tiny)
 
 
 def _read_iq(recording: Recording, start: int, count: int) -> np.ndarray:
@@ -199,8 +205,10 @@ def _baseband(recording: Recording, tuning: Tuning, first: int, count: int) -> n
     margin = -(-_guard(tuning, False) // down)
     begin, end = first // up - margin, -(-(first + count) // up) + margin
     iq = _read_iq(recording, begin * down, (end - begin) * down)
-    iq = iq * estimates.rotation(-tuning.carrier, begin * down, len(iq))
-    out = signal.resample_poly(iq, up, down, window=_taps(up, down))
+    turn = estimates.rotation(-tuning.carrier, begin * down, len(iq))
+    # Both have names: NumPy multiplies a large unnamed operand in place, and rounds otherwise.
+    mixed = iq * turn
+    out = signal.resample_poly(mixed, up, down, window=_taps(up, down))
     return out[first - begin * up :][:count]
 
 

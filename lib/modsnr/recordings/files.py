@@ -36,6 +36,7 @@ RAW_EXTENSIONS = {
     ".cu8": "cu8",
 }
 SIGMF_EXTENSIONS = (".sigmf-meta", ".sigmf-data", ".sigmf")
+LARGEST_SAMPLE = 1e15  # no receiver's unit; sums of squares stay within single precision
 LARGEST_METADATA = 64 * 2**20  # bytes; JSON takes many times its size in memory
 
 Annotation = tuple[int, int, str | None]  # first sample, number of samples, label
@@ -73,7 +74,7 @@ class Numbers:
             wide = np.zeros((count, 4), np.uint8)
             wide[:, 1:] = numbers.reshape(count, 3)  # above a zero byte, so that the sign is right
             numbers = wide.view("<i4")[:, 0]
-        with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # ``Recording.read`` refuses the result
             scaled = numbers.astype(np.float32)
         if numbers.dtype.kind in "iu":
             half = 2.0 ** (8 * numbers.dtype.itemsize - 1)
@@ -99,7 +100,7 @@ class Recording:
         """Return samples ``start`` to ``start + count``: complex64 [sample], float32 if ``real``.
 
         Only these are read from the file. Raises InputError for samples outside the recording,
-        for NaN and infinite ones, and if the file is gone or cut short.
+        for NaN, infinite and absurdly large ones, and if the file is gone or cut short.
         """
         if start < 0 or count < 0 or start + count > self.samples:
             raise InputError(
@@ -108,11 +109,12 @@ class Recording:
             )
         width = 1 if self.real else 2
         values = self.numbers.read(start * width, count * width)
-        wrong = ~np.isfinite(values)
+        wrong = ~(np.abs(values) <= LARGEST_SAMPLE)
         if wrong.any():
             raise InputError(
-                f"{self.path} holds NaN or infinite samples (beyond single precision), "
-                f"the first at index {start + int(wrong.argmax()) // width}."
+                f"{self.path} holds samples that are NaN, infinite or beyond {LARGEST_SAMPLE:g}, "
+                f"the first at index {start + int(wrong.argmax()) // width}: it is damaged, or of "
+                "another format."
             )
         return values if self.real else values.view(np.complex64)
 

@@ -1,0 +1,448 @@
+"""Conditioned frames are those of a receiver that had known the carrier and the symbol rate."""
+
+import pickle
+import subprocess
+import sys
+from math import log10, pi, sqrt
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from recording_files import received, write_sigmf, write_wav
+
+from modsnr import InputError, signals
+from modsnr.recordings import conditioning, estimates
+from modsnr.recordings.conditioning import condition, open_as_source
+from modsnr.recordings.files import open_recording
+
+CLASSES = ("BPSK", "QPSK", "8PSK", "16QAM", "64QAM", "OQPSK", "16APSK")
+ROLLOFF = 0.25
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """Write a signal as a recording."""
+
+    def write(iq, **options):
+        return open_recording(write_sigmf(tmp_path / "a", iq, **options))
+
+    return write
+
+
+# Estimates
+
+
+@pytest.mark.parametrize("samples_per_symbol", [2.3, 5.3, 13.7])
+@pytest.mark.parametrize("modulation", [*CLASSES, "8ASK", "GMSK"])
+def test_band_carrier_and_rate_are_found(modulation, samples_per_symbol):
+    # The twelfth power drowns in noise soonest.
+    symbols = (300_000 if modulation == "16APSK" else 100_000) / samples_per_symbol
+    iq = received(
+        modulation,
+        symbols=round(symbols),
+        samples_per_symbol=samples_per_symbol,
+        carrier=0.0321,
+        snr_db=20 if modulation == "16APSK" else 10,
+    )
+    true_rate = round(symbols) / len(iq)
+    band = estimates.occupied_band(iq)
+    line = estimates.symbol_rate(iq, band)
+    carrier, found = estimates.carrier_offset(iq, band)
+    assert abs(band.centre - 0.0321) < 0.015 * true_rate
+    assert abs(band.symbol_rate / true_rate - 1) < 0.03
+    assert band.bell == (modulation == "GMSK")
+    assert abs(line.frequency / true_rate - 1) < 1e-5
+    powers = {"BPSK": 2, "8ASK": 2, "8PSK": 8, "16APSK": 12}
+    offset = modulation in ("OQPSK", "GMSK")
+    assert found == ("squared band edges" if offset else f"power {powers.get(modulation, 4)}")
+    assert abs(carrier - 0.0321) < 1e-5 * true_rate
+
+
+@pytest.mark.parametrize("modulation", ["BPSK", "QPSK", "OQPSK", "16QAM"])
+def test_the_rate_is_found_at_0_db_in_the_band(modulation):
+    # 0 dB at one sample a symbol are -9 dB at eight.
+    iq = received(modulation, symbols=40_000, samples_per_symbol=5, carrier=-0.2, snr_db=-9)
+    assert abs(estimates.occupied_band(iq).symbol_rate * 5 - 1) < 0.03
+    assert abs(estimates.symbol_rate(iq).frequency * 5 - 1) < 1e-5
+
+
+def test_excerpts_do_as_well_as_one_piece():
+    iq = received("QPSK", symbols=50_000, samples_per_symbol=5.3, carrier=0.1, snr_db=0)
+    excerpts = iq[: len(iq) // 8 * 8].reshape(8, -1)
+    assert abs(estimates.symbol_rate(excerpts).frequency * 5.3 - 1) < 1e-5
+    assert abs(estimates.carrier_offset(excerpts)[0] - 0.1) < 1e-6
+
+
+@pytest.mark.parametrize("dc", [0.3, 3.0, 3j])
+def test_a_dc_spike_moves_nothing(dc):
+    options = {"symbols": 20_000, "samples_per_symbol": 5.3, "carrier": 0.03, "snr_db": 10}
+    clean, spiked = received("QPSK", **options), received("QPSK", **options, dc=dc)
+    there, here = estimates.occupied_band(spiked), estimates.occupied_band(clean)
+    assert abs(there.centre - here.centre) < 1e-3
+    assert abs(there.width / here.width - 1) < 0.01
+    assert abs(estimates.symbol_rate(spiked).frequency * 5.3 - 1) < 1e-5
+    assert abs(estimates.carrier_offset(spiked)[0] - 0.03) < 1e-6
+
+
+def test_a_signal_across_the_edge_of_the_spectrum_is_one_signal():
+    iq = received("QPSK", symbols=20_000, samples_per_symbol=5.3, carrier=0.47, snr_db=10)
+    assert abs(estimates.carrier_offset(iq)[0] - 0.47) < 1e-6
+    assert abs(estimates.symbol_rate(iq).frequency * 5.3 - 1) < 1e-5
+
+
+def test_turning_the_signal_turns_the_band(rng):
+    iq = received("16QAM", symbols=20_000, snr_db=5)
+    turned = iq * np.exp(2j * pi * 0.3125 * np.arange(len(iq)))  # whole bins of any Welch spectrum
+    there, here = estimates.occupied_band(turned), estimates.occupied_band(iq)
+    assert abs(there.centre - here.centre - 0.3125) < 1e-4
+    assert abs(there.width - here.width) < 1e-4
+
+
+def test_noise_has_neither_band_nor_lines(rng):
+    lines = []
+    for _ in range(20):
+        noise = rng.normal(size=20_000) + 1j * rng.normal(size=20_000)
+        with pytest.raises(InputError, match="No signal stands out of the noise floor"):
+            estimates.occupied_band(noise)
+        band = estimates.Band(0.1, 0.2, False)
+        lines.append((estimates.symbol_rate(noise, band), estimates.carrier_offset(noise, band)[1]))
+    assert lines == [(None, "band centre")] * 20
+
+
+def test_a_noise_band_has_no_symbol_rate_and_its_width_stands_for_it(rng, recorded):
+    noise = rng.normal(size=100_000) + 1j * rng.normal(size=100_000)
+    spectrum = np.fft.fft(noise)
+    spectrum[np.abs(np.fft.fftfreq(100_000)) > 0.05] *= 0.03
+    iq = 0.1 * np.fft.ifft(spectrum)
+    assert estimates.symbol_rate(iq) is None
+    tuning = condition(recorded(iq)).tuning
+    assert (tuning.symbol_rate_from, tuning.carrier_from) == ("width", "band centre")
+    assert abs(tuning.symbol_rate - 0.1) < 0.003
+
+
+def test_an_estimate_needs_samples():
+    with pytest.raises(InputError, match="There are 4095 samples; an estimate needs at least 4096"):
+        estimates.occupied_band(np.ones(4095, complex))
+
+
+# The SNR from the noise floor
+
+
+@pytest.mark.parametrize("snr_db", range(0, 31, 6))
+def test_98_of_100_frames_fall_into_their_bin_of_2_db(snr_db, generator):
+    classes = ("QPSK", "16QAM", "64QAM", "BPSK", "8PSK", "OQPSK")
+    frames = signals.simulate(
+        torch.arange(1200) % 6,
+        torch.full((1200,), float(snr_db)),
+        generator=generator,
+        classes=classes,
+    )
+    error = estimates.noise_floor_snr(frames.numpy()) - snr_db
+    # The bound of a receiver that knows the data (FACTS, 3): the estimate stays within 3 times it.
+    bound = 4.343 * sqrt(2 / (10 ** (snr_db / 10) * 1024) + 1 / 1024)
+    assert error.dtype == np.float32
+    assert abs(error.mean()) < 0.1
+    assert error.std() < 3 * bound
+    assert (np.abs(error) < 1).mean() >= 0.98
+
+
+def test_a_narrower_noise_band_stands_for_the_whole(generator):
+    frames = signals.simulate(
+        torch.zeros(400, dtype=torch.long),
+        torch.full((400,), 10.0),
+        generator=generator,
+        classes=["QPSK"],
+    ).numpy()
+    spectrum = np.fft.fft(frames, axis=1)
+    spectrum[:, np.abs(np.fft.fftfreq(1024)) > 0.25] = 0
+    cut = np.fft.ifft(spectrum, axis=1)
+    assert estimates.noise_floor_snr(cut).mean() > 12  # taken for a quieter floor
+    told = estimates.noise_floor_snr(cut, noise_band=(-0.24, 0.24))
+    assert abs(told.mean() - 10) < 0.15
+    assert np.isnan(estimates.noise_floor_snr(cut, noise_band=(-0.1, 0.1))).all()
+
+
+# Frames
+
+
+def test_conditioned_noise_free_frames_are_the_signal_itself_60_db_down(recorded):
+    """The oracle is the same signal brought to eight samples a symbol by an FFT in one piece."""
+    options = {"symbols": 6000, "carrier": 0.0, "seed": 3}
+    recording = recorded(received("16QAM", samples_per_symbol=5.3, **options))
+    eight = received("16QAM", samples_per_symbol=8.0, **options)
+    result = condition(recording, carrier=0.0, symbol_rate=1 / 5.3)
+    first, _ = conditioning._frame_count(recording, result.tuning)
+    # The ratio is the simplest fraction: a sample of the one is 80/53 of the other, exactly.
+    assert (result.tuning.up, result.tuning.down) == (80, 53)
+    expected = eight[first : first + result.frames.size]
+    error = np.square(np.abs(result.frames.ravel() - expected)).mean()
+    assert 10 * log10(error) < -60
+
+
+@pytest.mark.parametrize("form", ["iq", "real"])
+@pytest.mark.parametrize("samples_per_symbol", [3.7, 29.3])
+def test_borders_of_blocks_leave_no_trace(form, samples_per_symbol, recorded, monkeypatch):
+    iq = received("QPSK", symbols=3000, samples_per_symbol=samples_per_symbol, carrier=0.2)
+    recording = recorded(
+        (iq if form == "iq" else iq.real) / 8, datatype="cf32_le" if form == "iq" else "rf32_le"
+    )
+    tuning = conditioning.tune(recording, carrier=0.2, symbol_rate=1 / samples_per_symbol)
+    first, count = conditioning._frame_count(recording, tuning)
+    whole = conditioning._baseband(recording, tuning, first, count * 1024).reshape(count, 1024)
+    for start, stop in [(0, 1), (5, 6), (3, count)]:
+        piece = conditioning._read_frames(recording, tuning, start, stop - start)
+        assert_allclose(piece, whole[start:stop], rtol=0, atol=1e-6)
+    odd = conditioning._baseband(recording, tuning, first + 1234, 777)
+    assert_allclose(odd, whole.ravel()[1234 : 1234 + 777], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "symbol_rate", [0.001, 0.0123456789, 1 / 8, 0.1251234, pi / 10, 0.98765432]
+)
+def test_the_rate_of_the_frames_is_right_to_a_hundredth_of_a_sample_each(symbol_rate, recorded):
+    tuning = conditioning.tune(recorded(np.ones(100)), carrier=0.0, symbol_rate=symbol_rate)
+    assert abs(tuning.ratio / (8 * symbol_rate) - 1) * 1024 < 0.01
+    assert max(tuning.up, tuning.down) <= 8192
+
+
+def matched_filter(iq):
+    frequency = torch.from_numpy(np.abs(np.fft.fftfreq(len(iq))) * 8)
+    response = signals.root_raised_cosine(frequency, ROLLOFF).numpy()
+    return np.fft.ifft(np.fft.fft(iq) * response)
+
+
+def error_vector_db(frames, modulation):
+    """Return the mean error of symbols against the nearest points, dB below the symbols' power."""
+    points = signals.alphabet(modulation).numpy()
+    turns = np.exp(2j * pi * np.linspace(0, 0.5, 48, endpoint=False))[:, None]
+    errors = []
+    for frame in frames:
+        x = matched_filter(frame)
+        if modulation == "OQPSK":
+            x = best_offset(x)
+        phase = np.angle((np.square(np.abs(x)) * np.exp(-2j * pi * np.arange(1024) / 8)).sum())
+        late = -phase / (2 * pi) * 8
+        shift = np.exp(2j * pi * np.fft.fftfreq(1024) * late)
+        y = np.fft.ifft(np.fft.fft(x) * shift)[80:-80:8]
+        y = y / np.sqrt(np.square(np.abs(y)).mean())
+        for tried in (y * turns, y):  # the best of many phases, then that of the decisions
+            nearest = points[np.abs(tried[..., None] - points).argmin(-1)]
+            phase = np.angle((tried * nearest.conj()).sum(-1, keepdims=True))
+            tried = tried * np.exp(-1j * phase)
+            distance = np.square(np.abs(tried - nearest)).mean(-1)
+            y = tried if tried.ndim == 1 else tried[distance.argmin()]
+        gain = np.vdot(nearest, y) / np.vdot(nearest, nearest)  # power of 108 symbols is not 1
+        errors.append(np.square(np.abs(y / gain - nearest)).mean())
+    return 10 * log10(np.mean(errors))
+
+
+def best_offset(x):
+    """Return OQPSK with its quadrature brought half a symbol forward, at the best phase."""
+    turns = x * np.exp(1j * np.linspace(0, pi, 256, endpoint=False))[:, None]
+    aligned = turns.real + 1j * np.roll(turns.imag, -4, axis=1)
+    line = np.exp(-2j * pi * np.arange(1024) / 8)
+    return aligned[np.abs(np.square(np.abs(aligned)) @ line).argmax()]
+
+
+@pytest.mark.parametrize("samples_per_symbol", [5.3, 13.7])
+@pytest.mark.parametrize("modulation", CLASSES)
+def test_the_error_vector_is_that_of_a_direct_simulation(modulation, samples_per_symbol, recorded):
+    options = {"symbols": 9000, "snr_db": 20, "rolloff": ROLLOFF}
+    iq = received(modulation, samples_per_symbol=samples_per_symbol, carrier=0.02, **options)
+    result = condition(recorded(iq))
+    direct = received(modulation, **options, seed=7)[4096 : 4096 + 40 * 1024].reshape(40, 1024)
+    ours = error_vector_db(result.frames[:40], modulation)
+    assert abs(ours - error_vector_db(direct, modulation)) < 0.5
+    assert abs(ours + 20 + 10 * log10(8)) < 1.0  # N0/Es, the closed form
+
+
+def test_the_frames_snr_is_that_of_the_recording(recorded):
+    for samples_per_symbol in (5.3, 13.7):
+        iq = received("QPSK", symbols=8000, samples_per_symbol=samples_per_symbol, snr_db=12)
+        result = condition(recorded(iq))
+        assert abs(result.snr_db.mean() - 12) < 0.2
+        # Below eight samples a symbol there is no noise outside the recording's band.
+        assert result.band_limited == (samples_per_symbol < 8)
+
+
+@pytest.mark.parametrize("form", ["iq", "real"])
+@pytest.mark.parametrize("samples_per_symbol", [5.3, 13.7])
+def test_a_wav_gives_the_frames_of_the_original_up_to_phase(
+    form, samples_per_symbol, recorded, tmp_path
+):
+    iq = received("16QAM", symbols=4000, samples_per_symbol=samples_per_symbol, carrier=0.21) / 8
+    original = recorded(iq)
+    wav = open_recording(write_wav(tmp_path / "a.wav", iq if form == "iq" else iq.real, "24"))
+    ours, theirs = condition(wav), condition(original)
+    assert ours.tuning.carrier == pytest.approx(0.21, abs=1e-6)
+    assert ours.tuning.carrier_hz == pytest.approx(0.21 * 48_000, abs=0.1)
+    # The real signal's filter reaches further, so that its frames begin later.
+    late = conditioning._frame_count(wav, ours.tuning)[0]
+    late -= conditioning._frame_count(original, theirs.tuning)[0]
+    assert (late > 0) == (form == "real")
+    ours, theirs = ours.frames.ravel(), theirs.frames.ravel()[late:]
+    length = min(len(ours), len(theirs))
+    ours, theirs = ours[:length], theirs[:length]
+    gain = np.vdot(theirs, ours) / np.vdot(theirs, theirs)
+    error = np.square(np.abs(ours - gain * theirs)).mean() / np.square(np.abs(ours)).mean()
+    assert abs(abs(gain) - 1) < 1e-3
+    assert 10 * log10(error) < -50
+
+
+def test_frames_carry_the_labels_of_the_annotations_around_them(recorded):
+    iq = received("QPSK", symbols=2000, samples_per_symbol=4) / 8
+    spans = [(0, 4000, "QPSK"), (2000, 600, "preamble"), (5000, 3000, None), (4500, 3500, "8PSK")]
+    result = condition(recorded(iq, annotations=spans), carrier=0.0, symbol_rate=0.25)
+    slow = []
+    for start in result.starts:
+        around = [s for s in spans if s[0] <= start and start + 512 <= s[0] + s[1] and s[2]]
+        slow.append(min(around, key=lambda span: span[1])[2] if around else None)
+    assert result.labels == tuple(slow)
+    assert set(slow) == {"QPSK", "8PSK", "preamble", None}
+    assert_array_equal(np.diff(result.starts), 512)
+
+
+def test_pauses_are_told_and_left_out_only_if_asked(recorded):
+    iq = received("QPSK", symbols=6000, samples_per_symbol=8, snr_db=15) / 8
+    noise = received("QPSK", symbols=6000, samples_per_symbol=8, snr_db=15, seed=5) / 8
+    clean = received("QPSK", symbols=6000, samples_per_symbol=8, seed=5) / 8
+    pause = slice(10_240 + 32, 20_480 + 32)  # frames begin 32 samples in, behind the filter
+    iq[pause] = (noise - clean)[pause]
+    recording = recorded(iq)
+    result = condition(recording)
+    assert_array_equal(np.flatnonzero(result.gaps), np.arange(10, 20))
+    kept, dropped = (open_as_source(recording.path, drop_gaps=drop) for drop in (False, True))
+    assert len(kept) == len(result.frames) == len(dropped) + 10
+    assert dropped.facts["frames in gaps"] == 10
+    assert not set(range(10, 20)) & set(dropped.rows.tolist())
+
+
+def test_what_is_given_is_not_estimated(recorded):
+    iq = received("QPSK", symbols=4000, samples_per_symbol=5.3, carrier=0.1) / 8
+    recording = recorded(iq, sample_rate=1e6)
+    seen = []
+    given = condition(
+        recording,
+        carrier=0.05,
+        symbol_rate=0.2,
+        samples_per_symbol=4,
+        samples=256,
+        max_frames=9,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert given.frames.shape == (9, 256)
+    assert seen[-1] == (9, 9)
+    assert (given.tuning.carrier_hz, given.tuning.symbol_rate_hz) == (50_000, 200_000)
+    assert (given.tuning.carrier_from, given.tuning.width) == ("given", None)
+    assert (given.tuning.up, given.tuning.down) == (4, 5)
+    # Of the carrier 0.05 cycles/sample are left over, on samples 5/4 as far apart.
+    spectrum = np.square(np.abs(np.fft.fft(given.frames, axis=1))).mean(0)
+    middle = np.angle((spectrum * np.exp(2j * pi * np.arange(256) / 256)).sum()) / (2 * pi)
+    assert middle == pytest.approx(0.0625, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"carrier": 0.6, "symbol_rate": 0.1}, r"carrier must lie in -0.5\.\.0.5"),
+        ({"carrier": np.nan, "symbol_rate": 0.1}, "it is nan"),
+        ({"carrier": 0.0, "symbol_rate": 1.0}, r"symbol_rate must lie in 0.001\.\.1"),
+        ({"carrier": 0.0, "symbol_rate": 1e-4}, "it is 0.0001"),
+        ({"carrier": 0.0, "symbol_rate": 0.1, "samples": 1}, "must be at least 2; they are 8 and"),
+        ({"carrier": 0.0, "symbol_rate": 0.01}, "is too short: its 8000 samples are 80 symbols"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(settings, complaint, recorded):
+    with pytest.raises(InputError, match=complaint):
+        condition(recorded(np.ones(8000)), **settings)
+
+
+def test_a_recording_without_a_signal_is_refused_by_name(rng, recorded):
+    noise = rng.normal(size=(2, 8000)) / 8
+    with pytest.raises(InputError, match=r"a\.sigmf-data: No signal stands out"):
+        condition(recorded(noise[0] + 1j * noise[1]))
+    with pytest.raises(InputError, match=r"a\.sigmf-data: No signal stands out"):
+        condition(recorded(np.zeros(8000, complex)))
+    with pytest.raises(InputError, match=r"a\.sigmf-data: There are 100 samples"):
+        condition(recorded(noise[0, :100] + 0j))
+
+
+# Sources
+
+
+def test_a_recording_is_a_source_of_its_labelled_frames(recorded):
+    iq = received("QPSK", symbols=12_000, samples_per_symbol=9.1, snr_db=13.2) / 8
+    recording = recorded(iq, annotations=[(20_000, 30_000, "QPSK"), (60_000, 20_000, "8PSK")])
+    source = pickle.loads(pickle.dumps(open_as_source(recording.path)))  # noqa: S301
+    result = condition(recording)
+    labelled = [row for row, label in enumerate(result.labels) if label]
+    assert source.classes == ("8PSK", "QPSK")
+    assert source.rows.tolist() == labelled
+    assert [source.classes[k] for k in source.modulation] == [result.labels[k] for k in labelled]
+    assert_array_equal(np.unique(source.snr_db), [12, 14])
+    assert "estimate" in source.snr_definition
+    chosen = np.array([3, 4, 5, 11, 30, len(source) - 1])
+    rows = source.rows[chosen]
+    frames = source.read(rows, source.modulation[chosen], source.snr_db[chosen])
+    assert_array_equal(frames, result.frames[rows])
+    none = np.zeros(0, np.int64)
+    assert source.read(none, none, none).shape == (0, 1024)
+
+
+def test_a_recording_without_labels_has_the_one_it_is_given(recorded):
+    recording = recorded(received("QPSK", symbols=3000, samples_per_symbol=9.1, snr_db=45) / 8)
+    source = open_as_source(recording.path, label="from the roof")
+    assert source.classes == ("from the roof",)
+    assert not source.modulation.any()
+    assert_array_equal(source.snr_db, np.float32(30))  # clipped to the grid of the labels
+    assert len(source) == len(condition(recording).frames)
+
+
+def test_an_snr_that_cannot_be_seen_must_be_given(recorded):
+    recording = recorded(received("QPSK", symbols=9000, samples_per_symbol=1.6, snr_db=20) / 8)
+    with pytest.raises(InputError, match=r"too few samples a symbol \(1\.60\) to show its noise"):
+        open_as_source(recording.path)
+    source = open_as_source(recording.path, snr_db=20)
+    assert_array_equal(source.snr_db, np.float32(20))
+    assert source.snr_definition.startswith("given by hand")
+
+
+def test_a_recording_that_goes_away_is_reported(recorded):
+    recording = recorded(received("QPSK", symbols=3000, samples_per_symbol=9.1, snr_db=20) / 8)
+    source = open_as_source(recording.path)
+    recording.path.unlink()
+    with pytest.raises(InputError, match="can no longer be read"):
+        source.read(source.rows, source.modulation, source.snr_db)
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from modsnr.recordings.conditioning import open_as_source
+
+def peak():
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024
+
+imports = peak()
+frames = len(open_as_source(Path(sys.argv[1]), carrier=0.0, symbol_rate=0.05, snr_db=0.0))
+print(frames, peak() - imports)
+"""
+
+
+def test_a_recording_four_times_as_long_takes_no_more_memory(tmp_path):
+    path, peaks = tmp_path / "a.cu8", []
+    for samples in (2**21, 2**23):
+        with open(path, "wb") as file:
+            file.truncate(2 * samples)  # sparse; the longer one takes 64 MB as complex64
+        out = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        assert int(out[0]) == pytest.approx(samples * 0.4 / 1024, abs=1)
+        peaks.append(int(out[1]))
+    assert peaks[1] - peaks[0] < 24
+    assert peaks[1] < 128  # beside what the imports take
