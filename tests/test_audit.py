@@ -1,0 +1,480 @@
+"""The labels of a file are what the physics of its frames says, or the audit refuses to say."""
+
+import time
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import lfilter
+
+from modsnr import InputError, signals
+from modsnr.recordings import audit, physics
+
+RIGHT = (
+    *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
+    *("16APSK", "32APSK", "64APSK", "128APSK", "16QAM", "32QAM", "64QAM", "128QAM", "256QAM"),
+    *("AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK"),
+)
+SHIPPED = (  # what the file classes.txt beside RadioML 2018.01A says
+    *("32PSK", "16APSK", "32QAM", "FM", "GMSK", "32APSK", "OQPSK", "8ASK", "BPSK", "8PSK"),
+    *("AM-SSB-SC", "4ASK", "16PSK", "64APSK", "128QAM", "128APSK", "AM-DSB-SC", "AM-SSB-WC"),
+    *("64QAM", "QPSK", "256QAM", "AM-DSB-WC", "OOK", "16QAM"),
+)
+ORDERS = {"fixed": RIGHT, "shipped": SHIPPED}
+
+
+def messages(rng, count, samples, cutoff=0.04):
+    """Return low-pass Gaussian messages of unit power, real [frame, sample], mean removed."""
+    spectrum = np.fft.rfft(rng.normal(size=(count, 2 * samples)))
+    frequency = np.fft.rfftfreq(2 * samples)
+    spectrum[:, (frequency > cutoff) | (frequency < 0.001)] = 0
+    message = np.fft.irfft(spectrum)[:, samples // 2 :][:, :samples]
+    return message / message.std(1, keepdims=True)
+
+
+def analog(name, count, snr_db, rng, *, offset=1e-4, samples=1024, cutoff=0.04, deviation=0.04):
+    """Return frames of one analog class, each of unit signal power before the noise."""
+    message = messages(rng, count, samples, cutoff) + 0j
+    if "SSB" in name:
+        spectrum = np.fft.fft(message)
+        spectrum[:, samples // 2 :] = 0
+        message = np.fft.ifft(2 * spectrum) / np.sqrt(2)
+    if name == "FM":
+        message = np.exp(2j * np.pi * deviation * message.cumsum(1))
+    elif name.endswith("WC"):
+        message = 1 + 0.4 * message
+    turns = rng.uniform(size=(count, 1)) + offset * rng.normal(size=(count, 1)) * np.arange(samples)
+    signal = message * np.exp(2j * np.pi * turns)
+    signal /= np.sqrt(np.square(np.abs(signal)).mean(1, keepdims=True))
+    return signal + white(rng, signal.shape) * 10 ** (-snr_db / 20)
+
+
+def white(rng, shape):
+    return (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / np.sqrt(2)
+
+
+@cache
+def column(name, count, snr_db, seed, offset=1e-4, **channel):
+    """Return frames of one class: complex64 [frame, sample]."""
+    if name in physics.ANALOG_CLASSES:
+        frames = analog(name, count, snr_db, np.random.default_rng(seed), offset=offset)
+        return frames.astype(np.complex64)
+    return signals.simulate(
+        torch.zeros(count, dtype=torch.int64),
+        torch.full((count,), float(snr_db)),
+        generator=torch.Generator().manual_seed(seed),
+        classes=(name,),
+        channel=signals.Channel(carrier_offset_std=offset, **channel),
+    ).numpy()
+
+
+def file(order=RIGHT, *, count=16, snr_db=30.0, seed=0, **options):
+    """Return label column -> frames, of a file whose columns follow ``order``."""
+    return {
+        place: column(name, count, snr_db, 100 * seed + RIGHT.index(name), **options)
+        for place, name in enumerate(order)
+    }
+
+
+def exchanged(columns, i, j):
+    return columns | {i: columns[j], j: columns[i]}
+
+
+# The class order
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("snr_db", "offset"), [(30, 1e-4), (20, 1e-4), (20, 0.01)])
+def test_the_order_of_a_file_is_recognised(snr_db, offset, seed):
+    # Eighteen audits of 16 frames a column; none may err, nor meet a contradiction.
+    for name, order in ORDERS.items():
+        found = audit.class_order(file(order, snr_db=snr_db, seed=seed, offset=offset), ORDERS)
+        assert (found.order, found.classes) == (name, order)
+        assert (found.exceptions, found.noisy) == ((), ())
+        assert found.held == 1
+        assert found.chance < 1e-20
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        {"rolloff": 0.1},
+        {"rolloff": 0.4},
+        {"snr_db": 16},
+        {"delay_spread": 0.5},
+        {"gmsk_bt": 0.2},
+        {"gmsk_bt": 0.5},
+        {"clock_offset_std": 0.0, "random_timing": False},
+    ],
+    ids=str,
+)
+def test_pulses_and_channels_of_all_kinds_hold_the_expectations(channel):
+    found = audit.class_order(file(count=32, seed=5, **channel), ORDERS)
+    assert found.exceptions == ()
+    assert found.held == 1
+
+
+def test_rings_of_another_geometry_hold_the_expectations():
+    labels = torch.arange(4).repeat_interleave(32)
+    frames = signals.simulate(
+        labels,
+        torch.full((128,), 30.0),
+        generator=torch.Generator().manual_seed(1),
+        classes=RIGHT[8:12],
+        channel=signals.Channel(rings=signals.LIQUID_RINGS),
+    ).numpy()
+    found = audit.class_order(file() | {8 + k: frames[labels == k] for k in range(4)}, ORDERS)
+    assert found.held == 1
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "deviation"), [(0.004, 0.1), (0.01, 0.02), (0.1, 0.04), (0.04, 0.005)]
+)
+def test_messages_of_all_kinds_hold_the_expectations(cutoff, deviation, rng):
+    messy = {
+        k: analog(RIGHT[k], 32, 30, rng, cutoff=cutoff, deviation=deviation) for k in range(17, 22)
+    }
+    found = audit.class_order(file() | messy, ORDERS)
+    assert found.held == 1
+
+
+def test_no_random_order_of_the_names_is_accepted(rng):
+    # None of 200 orders: the others are as many files whose columns are shuffled.
+    orders = {f"random {k}": tuple(map(str, rng.permutation(RIGHT))) for k in range(200)}
+    with pytest.raises(InputError, match="random 0 is contradicted by") as caught:
+        audit.class_order(file(), orders)
+    assert str(caught.value).count("is contradicted by") == 200
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_in_random_order_are_refused(seed):
+    order = np.random.default_rng(seed).permutation(RIGHT)
+    with pytest.raises(InputError, match=r"fixed is contradicted .* shipped is contradicted"):
+        audit.class_order(file(tuple(map(str, order))), ORDERS)
+
+
+def test_an_inverted_order_is_refused():
+    with pytest.raises(
+        InputError, match=r"0 is no OOK \(carrier is 0.2\d, at least 0.60 is expected"
+    ):
+        audit.class_order(file(RIGHT[::-1]), ORDERS)
+
+
+@pytest.mark.parametrize(
+    ("i", "j"), [(3, 4), (0, 19), (1, 3), (4, 23), (6, 7), (8, 12), (12, 13), (21, 22), (18, 20)]
+)
+def test_two_exchanged_columns_are_refused_by_name(i, j):
+    with pytest.raises(InputError, match=rf"fixed .*columns (.* or )?{i} and {j}( or .*)? seem"):
+        audit.class_order(exchanged(file(), i, j), ORDERS)
+
+
+def test_an_exchange_that_these_frames_cannot_show_is_said_to_be_unchecked():
+    found = audit.class_order(exchanged(file(), 14, 16), ORDERS)
+    assert found.order == "fixed"
+    assert ("64QAM", "256QAM") in found.unchecked
+    assert all(
+        ("QAM" in one or "APSK" in one) == ("QAM" in other or "APSK" in other)
+        for one, other in found.unchecked
+    )
+
+
+def test_more_frames_leave_fewer_pairs_unchecked():
+    few, many = (audit.class_order(file(count=count, seed=6), ORDERS) for count in (8, 64))
+    assert len(many.unchecked) < len(few.unchecked)
+    assert ("4ASK", "8ASK") not in many.unchecked
+    assert ("16QAM", "64QAM") not in many.unchecked
+
+
+def test_every_exchange_that_is_not_listed_is_refused():
+    columns = file(seed=7)
+    unchecked = audit.class_order(columns, ORDERS).unchecked
+    orders = {}
+    for i, j in combinations(range(24), 2):
+        if (RIGHT[i], RIGHT[j]) not in unchecked:
+            order = list(RIGHT)
+            order[i], order[j] = order[j], order[i]
+            orders[f"{i} for {j}"] = order
+    assert len(orders) > 260  # of 276
+    with pytest.raises(InputError, match="seem exchanged") as caught:
+        audit.class_order(columns, orders)
+    assert str(caught.value).count("seem exchanged") == len(orders)
+
+
+def test_noise_hides_the_order():
+    with pytest.raises(InputError, match=r"24 of 24 columns are too noisy, under 15 dB \(-?0\.\d"):
+        audit.class_order(file(snr_db=0), ORDERS)
+
+
+def test_a_column_of_noise_is_left_out(rng):
+    columns = file() | {18: white(rng, (16, 1024))}
+    found = audit.class_order(columns, ORDERS)
+    assert (found.order, found.noisy) == ("fixed", (18,))
+    assert not any("AM-SSB-SC" in pair for pair in found.unchecked)
+
+
+def test_a_class_that_is_odd_in_itself_is_an_exception_and_no_exchange(rng):
+    odd = messages(rng, 16, 1024) + 1j * messages(rng, 16, 1024) + 0.01 * white(rng, (16, 1024))
+    found = audit.class_order(file() | {20: odd}, ORDERS)
+    assert found.order == "fixed"
+    (exception,) = found.exceptions
+    assert exception.startswith("column 20 is no AM-DSB-SC (real is 0.")
+    assert 0.99 < found.held < 1
+
+
+def test_some_of_the_columns_are_enough():
+    digital = {k: frames for k, frames in file().items() if RIGHT[k] in signals.STUDY_CLASSES}
+    found = audit.class_order(digital, ORDERS)
+    assert found.order == "fixed"
+    assert found.classes == signals.STUDY_CLASSES
+
+
+@pytest.mark.parametrize("present", [(14, 16), (18,), (21, 18), (9, 10, 11)])
+def test_columns_that_could_be_anything_are_not_enough(present):
+    columns = file()
+    with pytest.raises(InputError, match=f"{len(present)} columns are too few"):
+        audit.class_order({k: columns[k] for k in present}, ORDERS)
+
+
+def test_orders_that_differ_where_physics_cannot_see_are_not_told_apart():
+    other = list(RIGHT)
+    other[14], other[16] = other[16], other[14]
+    with pytest.raises(InputError, match="fixed and other agree equally well with the 24 columns"):
+        audit.class_order(file(), {"fixed": RIGHT, "other": other})
+
+
+def test_the_evidence_reads_as_a_table():
+    table = audit.order_table(audit.order_evidence(file(), ORDERS))
+    assert tuple(table["fixed"]) == RIGHT
+    assert table["fixed: agrees"].eq(True).all()
+    assert tuple(table["shipped"]) == SHIPPED
+    # The shipped names of three columns are of the same kind as the right ones.
+    assert table["shipped: agrees"].sum() <= 4
+    assert [*physics.FEATURES] == [name for name in table if name in physics.FEATURES]
+    assert_allclose(table["SNR (dB)"], 30, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda _, o: ({}, o), "needs columns with frames"),
+        (lambda c, _: (c, {}), "and candidates"),
+        (lambda c, _: (c, {"a": RIGHT[:20]}), "'a' must name every column once: it has 20 names"),
+        (lambda c, _: (c, {"a": ("OOK",) * 24}), "it has 24 names, 1 of them different"),
+        (lambda c, _: (c, {"a": ("MSK", *RIGHT[1:])}), "'MSK' is no class; known are 4ASK"),
+        (lambda c, o: (c | {3: c[3].real}, o), "Column 3 needs complex IQ .* it is float32"),
+        (lambda c, o: (c | {3: c[3][:7]}, o), "Column 3 needs .* at least 8 frames"),
+        (lambda c, o: (c | {3: c[3][:, :500]}, o), "Column 3 needs .* of 512 samples"),
+        (
+            lambda c, o: (c | {3: c[3] * np.where(np.arange(16) == 5, np.nan, 1)[:, None]}, o),
+            "Column 3: 1 of 16 frames hold NaN .* the first at index 5",
+        ),
+        (
+            lambda c, o: (c | {3: c[3] * (np.arange(16) < 9)[:, None]}, o),
+            "Column 3: 7 of 16 frames .* have no power, the first at index 9",
+        ),
+    ],
+)
+def test_what_cannot_be_audited_is_refused(change, complaint):
+    columns, orders = change(file(), ORDERS)
+    with pytest.raises(InputError, match=complaint):
+        audit.class_order(columns, orders)
+
+
+# What is measured
+
+
+def test_a_tone_is_a_bare_carrier_whatever_its_frequency(rng):
+    tones = np.exp(2j * np.pi * rng.uniform(-0.5, 0.5, (20, 1)) * np.arange(1024))
+    found = physics.measure(tones)
+    assert_allclose(found["carrier"], 1, atol=0.03)  # between two bins
+    assert_allclose(found["variation"], 0, atol=1e-6)
+
+
+def test_a_real_signal_is_real_however_it_is_turned_and_shifted(rng):
+    turns = rng.uniform(size=(20, 1)) + rng.uniform(-0.01, 0.01, (20, 1)) * np.arange(1024)
+    signal = messages(rng, 20, 1024) * np.exp(2j * np.pi * turns)
+    assert_allclose(physics.measure(signal)["real"], 1, atol=0.03)
+    proper = messages(rng, 20, 1024) + 1j * messages(rng, 20, 1024)
+    assert physics.measure(proper)["real"].max() < 0.6
+
+
+def test_noise_does_not_make_a_constant_envelope_vary(rng):
+    frames = analog("FM", 200, 15, rng)
+    assert_allclose(np.median(physics.measure(frames)["variation"]), 0, atol=0.005)
+
+
+@pytest.mark.parametrize("name", ["QPSK", "16QAM", "64QAM", "4ASK", "32APSK"])
+def test_blind_symbols_have_the_moments_of_their_alphabet(name):
+    points = signals.alphabet(name).numpy()
+    found = physics.measure(column(name, 200, 30, 3).astype(complex))
+    assert_allclose(found["kurtosis"].mean(), (abs(points) ** 4).mean(), atol=0.015)
+    line = abs((points**4).mean()) / (abs(points) ** 4).mean()
+    assert np.median(found["line 4"]) == pytest.approx(line, abs=0.03) or line < 0.2
+
+
+def test_the_staggered_quadratures_of_oqpsk_hide_the_symbol_clock():
+    assert np.median(physics.measure(column("QPSK", 64, 30, 3).astype(complex))["clock"]) > 10
+    assert np.median(physics.measure(column("OQPSK", 64, 30, 3).astype(complex))["clock"]) < 0
+    # Half of the lines of white noise lie under ln 2 of their mean.
+    noise = white(np.random.default_rng(1), (2000, 512))
+    half = np.median(physics.measure(noise)["clock"])
+    assert half == pytest.approx(10 * np.log10(np.log(2)), abs=0.3)
+
+
+def test_the_snr_of_a_column_is_read_from_its_floor():
+    for snr_db in (15, 30):
+        assert physics.snr_db(column("QPSK", 64, snr_db, 3)) == pytest.approx(snr_db, abs=0.3)
+
+
+# What the SNR labels mean
+
+
+def labelled(snr_of_label, *, labels=range(-20, 32, 5), count=40, samples=1024, colour=()):
+    """Return label -> frames of the linear classes whose SNR per sample is snr_of_label(label)."""
+    result = {}
+    for label in labels:
+        generator = torch.Generator().manual_seed(1000 + label)
+        snr = torch.full((count,), float(snr_of_label(label)))
+        modulation = torch.arange(count) % 16
+        frames = signals.simulate(modulation, snr + 300, generator=generator, samples=samples)
+        noise = white(np.random.default_rng(1000 + label), (count, samples + 64))
+        noise = lfilter([1.0], [1.0, *colour], noise)[:, 64:]
+        noise /= np.sqrt(np.square(np.abs(noise)).mean())
+        result[float(label)] = frames.numpy() + noise * 10 ** (-snr.numpy()[:, None] / 20)
+    return result
+
+
+@pytest.mark.parametrize("samples", [1024, 128])
+@pytest.mark.parametrize(
+    ("offset", "verdict"), [(0, "per sample"), (-9.03, "Es/N0"), (3, "offset"), (-5, "offset")]
+)
+def test_the_meaning_of_snr_labels_is_found(offset, verdict, samples):
+    found = audit.snr_meaning(labelled(lambda label: label + offset, samples=samples))
+    assert found.verdict == verdict
+    assert found.offset_db == pytest.approx(offset, abs=0.15)
+    assert found.slope == pytest.approx(1, abs=0.02)
+    assert abs(found.tilt_db) < 0.2
+
+
+def test_the_symbol_rate_decides_what_es_n0_is():
+    found = audit.snr_meaning(labelled(lambda label: label - 6.02), 4, 0.0)
+    assert found.verdict == "Es/N0"
+    assert "6.02 dB more at 4 samples a symbol" in found.sentence
+
+
+def test_labels_used_as_amplitudes_are_not_calibrated():
+    # An amplitude of 10^(dB / 10) is a power of 10^(dB / 5): two decibels a decibel.
+    found = audit.snr_meaning(labelled(lambda label: 2 * label, labels=range(-20, 20, 4)))
+    assert found.verdict == "not calibrated"
+    assert found.slope == pytest.approx(2, abs=0.02)
+    assert "a step of 1 dB of the label is 2.00 dB of SNR" in found.sentence
+
+
+@pytest.mark.parametrize(("pole", "side"), [(-0.5, "lower"), (0.5, "higher")])
+def test_coloured_noise_is_not_taken_for_an_offset(pole, side):
+    found = audit.snr_meaning(labelled(lambda label: label, colour=(pole,)))
+    assert found.verdict == "coloured noise"
+    assert f"dB {side} further out" in found.sentence
+
+
+def test_labels_are_judged_only_where_theory_lets_the_estimate_speak():
+    found = audit.snr_meaning(labelled(lambda label: label, labels=range(-20, 80, 8)))
+    reasons = dict(zip(found.table["label_db"], found.table["reason"], strict=True))
+    assert {reasons[label] for label in (-20, -12)} == {"too little signal"}
+    assert {reasons[label] for label in (-4, 4, 12, 20, 28)} == {""}
+    assert {reasons[label] for label in (60, 68)} == {"too little noise"}
+    assert found.verdict == "per sample"
+    judged = found.table[found.table["judged"]]
+    assert judged["bias_db"].abs().max() < 0.3
+
+
+def test_the_spread_stays_close_to_the_bound_with_known_symbols():
+    found = audit.snr_meaning(labelled(lambda label: label, labels=(0, 10, 20, 30), count=300))
+    # sigma = 4.343 sqrt(2 / (rho n) + 1 / n) at n = 1024
+    assert_allclose(found.table["bound_db"], [0.235, 0.149, 0.137, 0.136], atol=0.003)
+    ratio = found.table["spread_db"] / found.table["bound_db"]
+    assert ratio.between(0.9, 1.6).all()
+
+
+def test_short_frames_spread_wider():
+    spread = [
+        audit.snr_meaning(
+            labelled(lambda label: label, labels=(10, 16, 22), samples=samples, count=150)
+        ).table["spread_db"]
+        for samples in (128, 1024)
+    ]
+    assert np.median(spread[0] / spread[1]) == pytest.approx(np.sqrt(8), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "complaint"),
+    [
+        (range(-20, -10, 2), r"of 5 given 0 can \(-20 dB: too little signal"),
+        ((10, 20), "of 2 given 2 can"),
+        ((10, 12, 14), "over at least 6 dB"),
+        ((), "of 0 given 0 can"),
+    ],
+)
+def test_labels_that_cannot_be_judged_are_refused(labels, complaint):
+    with pytest.raises(InputError, match=complaint):
+        audit.snr_meaning(labelled(lambda label: label, labels=labels, count=8))
+
+
+def test_frames_without_a_band_of_noise_are_refused():
+    with pytest.raises(InputError, match="No band is left for noise alone at 2 samples a symbol"):
+        audit.snr_meaning(labelled(lambda label: label, labels=(10, 20, 30), count=8), 2, 1.0)
+    with pytest.raises(InputError, match="Label 10 dB needs complex IQ"):
+        audit.snr_meaning({10.0: np.zeros((3, 1024), complex)})
+
+
+# Duplicates
+
+
+def groups_by_a_dictionary(digests):
+    rows = {}
+    for row, digest in enumerate(digests):
+        rows.setdefault(digest.tobytes(), []).append(row)
+    return [group for group in rows.values() if len(group) > 1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 500])
+def test_rows_of_equal_digest_are_grouped(count, rng):
+    digests = rng.integers(0, 256, (count, 16), dtype=np.uint8)
+    if count:
+        digests = digests[rng.integers(0, max(count // 2, 1), count)]
+    found = audit.duplicates(digests)
+    assert [group.tolist() for group in found] == groups_by_a_dictionary(digests)
+    assert all(group.dtype == np.int64 for group in found)
+
+
+def test_digests_that_share_a_half_are_different(rng):
+    digests = np.zeros((40, 16), np.uint8)
+    digests[:, 15] = np.arange(40) // 2
+    digests[20:, 0] = 1
+    for order in (np.arange(16), np.arange(16)[::-1]):
+        found = audit.duplicates(digests[:, order])
+        assert [group.tolist() for group in found] == [[k, k + 1] for k in range(0, 40, 2)]
+
+
+def test_different_digests_make_no_group(rng):
+    assert audit.duplicates(rng.permuted(np.arange(1600, dtype=np.uint8).reshape(100, 16))) == []
+
+
+def test_two_and_a_half_million_digests_take_about_a_second(rng):
+    digests = rng.integers(0, 256, (2_500_000, 16), dtype=np.uint8)
+    digests[[5, 2_000_000]] = digests[3]
+    start = time.process_time()
+    (group,) = audit.duplicates(digests)
+    assert time.process_time() - start < 3
+    assert_array_equal(group, [3, 5, 2_000_000])
+
+
+@pytest.mark.parametrize(
+    "digests", [np.zeros((3, 8), np.uint8), np.zeros((3, 16), np.int8), np.zeros(16, np.uint8)]
+)
+def test_what_is_no_digest_is_refused(digests):
+    with pytest.raises(InputError, match=r"Digests must be uint8 \[frame, 16\]; they are"):
+        audit.duplicates(digests)
