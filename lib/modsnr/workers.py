@@ -170,10 +170,10 @@ def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterato
 
     ``where`` is "here" (this process, without Dask), "local" (``count`` processes of one thread on
     this machine, as many as usable cores if 0), "slurm" or "pbs" (``count`` jobs), or a running
-    Dask scheduler: tcp://host:port, tls://host:port, or the path of its
-    scheduler file (.json). ``settings`` go to dask_jobqueue's cluster (queue, account, walltime, cores, memory,
+    Dask scheduler: tcp://host:port, tls://host:port, or the path of its scheduler file (.json).
+    ``settings`` go to dask_jobqueue's cluster (queue, account, walltime, cores, memory,
     log_directory, job_script_prologue, security, ...) and win over the user's Dask configuration
-    files; a job gets one worker of one thread a core, unless they say otherwise. A tls:// address
+    files. A job gets one worker of one thread a core, unless they say otherwise. A tls:// address
     takes its certificates from those files.
 
     Workers have no memory limit of Dask's: it counts file pages that a worker has mapped and would
@@ -201,7 +201,12 @@ def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterato
     if where == "here":
         yield Pool("one process")
         return
+    import dask.config
+    from distributed import Client
+
     with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="modsnr-workers-"))
+        stack.enter_context(dask.config.set({"temporary-directory": folder}))
         # What these tell of is raised in the caller; that a worker was restarted is still told.
         stack.enter_context(_quiet("distributed.scheduler", "distributed.client"))
         stack.enter_context(_quiet("distributed.protocol", "distributed.comm"))
@@ -210,11 +215,11 @@ def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterato
             yield Pool(f"Dask workers: {len(client.nthreads())}", client)
         elif where == "local":
             cluster = stack.enter_context(_local(count))
-            client = stack.enter_context(_client_of(cluster))
+            client = stack.enter_context(Client(cluster, set_as_default=False))
             yield Pool(f"processes of one machine: {len(cluster.workers)}", client)
         else:
             cluster = stack.enter_context(_queue(where, count, settings))
-            client = stack.enter_context(_client_of(cluster))
+            client = stack.enter_context(Client(cluster, set_as_default=False))
             yield Pool(f"{where.upper()} jobs: {count}", client)
 
 
@@ -237,12 +242,6 @@ def _quiet(*names: str) -> Iterator[None]:
             one.setLevel(level)
 
 
-def _client_of(cluster: Any) -> Any:
-    from distributed import Client
-
-    return Client(cluster, set_as_default=False)
-
-
 @contextmanager
 def _reach(where: str) -> Iterator[Any]:
     from distributed import Client, TimeoutError
@@ -256,9 +255,9 @@ def _reach(where: str) -> Iterator[Any]:
     # what another kind of server says, read as a length
     except (OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise InputError(
-            f"No Dask scheduler answers at {address} within {CONNECT_WITHIN_S:.0f} s "
-            f"({str(error) or type(error).__name__}): start one with `dask scheduler`, or see whether "
-            "this machine can reach that one."
+            f"No Dask scheduler answers at {address} within {CONNECT_WITHIN_S:.0f} s: start one "
+            "with `dask scheduler`, or see whether this machine can reach that one "
+            f"({str(error) or type(error).__name__})."
         ) from error
     with client:
         try:
@@ -301,22 +300,29 @@ def _local(count: int) -> Iterator[LocalCluster]:
     from distributed import LocalCluster
 
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="modsnr-workers-"))
-        restore = _environment_restorer()
-        stack.callback(restore)  # the restart of a worker writes it again
         name = "distributed.nanny.pre-spawn-environ"
         variables = {**dask.config.get(name), **ONE_THREAD, **QUIET}
+        # Dask writes its workers' variables into this process, and again when one is restarted;
+        # this process and its children, a training with its threads say, must not keep them.
+        restore = _environment(*variables, "PYTHONHASHSEED", "__DASK_PARENT_PID")
+        stack.callback(restore)
         os.environ.update({**ONE_THREAD, **QUIET})
         with dask.config.set({name: variables, "distributed.worker.profile.enabled": False}):
-            cluster = LocalCluster(
-                n_workers=count or cpu_count(),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                memory_limit=None,
-                local_directory=folder,
-                dashboard_address=":0",
-                scheduler_kwargs={"allowed_failures": DEATHS, "dashboard": False},
-            )
+            try:
+                cluster = LocalCluster(
+                    n_workers=count or cpu_count(),
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    memory_limit=None,
+                    dashboard_address=":0",
+                    scheduler_kwargs={"allowed_failures": DEATHS, "dashboard": False},
+                )
+            except RuntimeError as error:
+                raise InputError(
+                    "No worker process could start: each loads the calling script first, which "
+                    'must do its work under `if __name__ == "__main__":`. What they said stands '
+                    "above."
+                ) from error
         restore()
         stack.enter_context(cluster)
         stack.callback(cluster.sync, _end, cluster)
@@ -329,18 +335,16 @@ async def _end(cluster: LocalCluster) -> None:
         await asyncio.gather(*(nanny.close(timeout=1) for nanny in cluster.workers.values()))
 
 
-def _environment_restorer() -> Callable[[], None]:
-    """Return what gives the environment variables of this process their present values again.
-
-    Dask writes those of its workers into this process; it and its children, a training with its
-    threads say, must not keep them.
-    """
-    before = dict(os.environ)
+def _environment(*names: str) -> Callable[[], None]:
+    """Return what gives environment variables the values again that they have now."""
+    before = {name: os.environ.get(name) for name in names}
 
     def restore() -> None:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
     return restore
 
