@@ -72,7 +72,12 @@ def test_annotations_captures_and_facts_are_read(iq, tmp_path):
     meta = write_sigmf(
         tmp_path / "a",
         iq,
-        annotations=[(1010, 20, "QPSK"), (1100, None, "8PSK"), (1250, 50, None)],
+        annotations=[
+            (1010, 20, "QPSK"),
+            (1100, None, "8PSK"),
+            (1200, None, "BPSK"),
+            (1250, 50, None),
+        ],
         captures=[
             {"core:sample_start": 1000, "core:frequency": 433e6},
             {"core:sample_start": 1200},
@@ -82,7 +87,12 @@ def test_annotations_captures_and_facts_are_read(iq, tmp_path):
     )
     recording = open_recording(meta)
     # Indices count from core:offset; without a count an annotation reaches to its capture's end.
-    assert recording.annotations == ((10, 20, "QPSK"), (100, 100, "8PSK"), (250, 50, None))
+    assert recording.annotations == (
+        (10, 20, "QPSK"),
+        (100, 100, "8PSK"),
+        (200, 100, "BPSK"),
+        (250, 50, None),
+    )
     assert recording.facts["centre frequency, Hz"] == 433e6
     assert recording.facts["hardware"] == "a dongle"
     assert recording.facts["SHA-512 checked"]
