@@ -319,6 +319,16 @@ def test_frames_too_short_for_a_view_are_refused(view, samples, complaint, noisy
         diagrams.render(noisy_16qam[:, :samples], views=[view])
 
 
+@pytest.mark.parametrize("samples", [1, 56, 64, 100, 128, 256, 257, 1000, 1021, 1024])
+def test_frames_are_long_enough_for_the_views_that_draw_them(samples, noisy_16qam):
+    for view in diagrams.VIEWS:
+        if view in diagrams.views_of(samples):
+            diagrams.render(noisy_16qam[:, :samples], views=[view], bins=8)
+        else:
+            with pytest.raises(InputError, match=f"The {view} view needs"):
+                diagrams.render(noisy_16qam[:, :samples], views=[view], bins=8)
+
+
 def test_the_shortest_frames_a_view_takes_are_drawn(noisy_16qam):
     assert diagrams.points(noisy_16qam[:, :64], "synchronised").shape == (12, 2)
     assert diagrams.points(noisy_16qam[:, :257], "residual").shape == (12, 129)

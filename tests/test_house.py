@@ -16,6 +16,7 @@ from modsnr import model, runs, training
 ROOT = Path(__file__).parents[1]
 LIB = ROOT / "lib" / "modsnr"
 MAY_IMPORT = {
+    "recordings": {"signals"},
     "training": {"model", "metrics"},
     "explain": {"metrics"},
     "paper": {"runs"},

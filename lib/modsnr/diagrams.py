@@ -189,6 +189,16 @@ def points(iq: Tensor, view: str) -> Tensor:
     return _POINTS[view](iq.to(torch.complex64))
 
 
+def views_of(samples: int) -> tuple[str, ...]:
+    """Return the views that frames of so many samples are long enough for."""
+    fit = {
+        "constellation": samples >= 1,
+        "synchronised": _long_enough_to_synchronise(samples),
+        "residual": samples >= 2 * RESIDUAL_TAPS - 1,
+    }
+    return tuple(view for view in VIEWS if fit[view])
+
+
 def unit_power(iq: Tensor) -> Tensor:
     """Return frames scaled to unit mean power, complex64 [frame, sample].
 
@@ -207,7 +217,7 @@ def synchronise(iq: Tensor) -> Tensor:
     rate, delay by that fraction of a symbol, decimation by folding. Edge symbols are dropped.
     """
     samples = iq.shape[1]
-    if samples % SAMPLES_PER_SYMBOL or samples < (2 * EDGE_SYMBOLS + 2) * SAMPLES_PER_SYMBOL:
+    if not _long_enough_to_synchronise(samples):
         raise InputError(
             f"The synchronised view needs frames of a multiple of {SAMPLES_PER_SYMBOL} samples and "
             f"{2 * EDGE_SYMBOLS + 2} symbols or more; these have {samples} samples."
@@ -221,6 +231,11 @@ def synchronise(iq: Tensor) -> Tensor:
     delayed = spectrum * torch.exp(2j * pi * frequency * timing.unsqueeze(1))
     folded = delayed.view(len(iq), SAMPLES_PER_SYMBOL, symbols).sum(1)
     return unit_power(torch.fft.ifft(folded)[:, EDGE_SYMBOLS:-EDGE_SYMBOLS])
+
+
+def _long_enough_to_synchronise(samples: int) -> bool:
+    shortest = (2 * EDGE_SYMBOLS + 2) * SAMPLES_PER_SYMBOL
+    return samples % SAMPLES_PER_SYMBOL == 0 and samples >= shortest
 
 
 def out_of_band(iq: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from modsnr.signals.alphabets import (
     cumulants,
 )
 from modsnr.signals.channels import CHANNELS, Channel, channel
+from modsnr.signals.comparing import densities, moments, simulated_like
 from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
 from modsnr.signals.theory import oversampled_kurtosis, power_density
 
@@ -32,8 +33,11 @@ __all__ = [
     "alphabet",
     "channel",
     "cumulants",
+    "densities",
+    "moments",
     "oversampled_kurtosis",
     "power_density",
     "root_raised_cosine",
     "simulate",
+    "simulated_like",
 ]

@@ -1,0 +1,170 @@
+"""One call for every foreign file, and the audits that its kind of labels can stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from modsnr import InputError
+from modsnr.recordings.audit import (
+    ClassOrder,
+    SnrMeaning,
+    decide_order,
+    order_evidence,
+    order_table,
+    snr_meaning,
+)
+from modsnr.recordings.conditioning import open_as_source
+from modsnr.recordings.files import RAW_EXTENSIONS, SIGMF_EXTENSIONS
+from modsnr.recordings.pickles import open_2016
+from modsnr.recordings.radioml import (
+    CLASSES_2018,
+    SHIPPED_CLASSES_2018,
+    open_2018,
+    open_split,
+)
+from modsnr.recordings.source import Source
+from modsnr.signals import DIGITAL_CLASSES
+
+Order = Literal["audit", "fixed", "shipped"]
+AUDITED_FRAMES = 64  # of each column and of each SNR label
+# What a folder or column is called in the shipped order is, in truth, what stands there in the
+# right one: so a file whose names follow the shipped list is read by this order instead.
+ORDERS = {"fixed": CLASSES_2018, "shipped": SHIPPED_CLASSES_2018}
+
+
+@dataclass(frozen=True)
+class Audits:
+    """What the audits of a source's labels found; None where its kind cannot be asked."""
+
+    order: ClassOrder | None = None
+    snr: SnrMeaning | None = None
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The findings as tables for people, by title."""
+        found = {}
+        if self.order is not None:
+            table = order_table(self.order.evidence).reset_index()
+            found[f"Class order: {self.order.order}"] = table
+        if self.snr is not None:
+            found[f"SNR labels: {self.snr.verdict}"] = self.snr.table
+        return found
+
+
+def open_source(
+    path: Path | str,
+    *,
+    class_order: Order = "audit",
+    samples: int = 1024,
+    iq_format: str = "",
+    sample_rate: float = 0.0,
+    label: str = "unknown",
+) -> tuple[Source, Audits]:
+    """Return the labelled frames of any file that can be read, and the audits of its labels.
+
+    Known are RadioML 2018.01A (HDF5, or the study's folder of one file a cell), RadioML 2016.10
+    pickles, and recordings: SigMF, WAV and raw IQ, for which alone ``samples`` a frame, and the
+    last three arguments are (see ``open_as_source``).
+
+    ``class_order`` names the columns of RadioML 2018.01A: ``audit`` lets the strongest frames of
+    each decide between the right order (``fixed``) and that of the shipped classes.txt.
+
+    Raises InputError for anything that cannot be read, and if the audit cannot tell the order.
+    """
+    path = Path(path)
+    meta = path.with_name(f"{path.name}.sigmf-meta")  # of a SigMF recording named by its stem
+    if not path.exists() and not meta.exists():
+        raise InputError(f"There is no file or folder {path}.")
+    if path.is_dir() or _is_hdf5(path):
+        source, order = _radioml_2018(path, class_order)
+        return source, Audits(order, _snr(source))
+    of_recordings = (*RAW_EXTENSIONS, *SIGMF_EXTENSIONS, ".wav", ".wave")
+    if iq_format or meta.exists() or path.suffix.lower() in of_recordings:
+        source = open_as_source(
+            path, iq_format=iq_format, sample_rate=sample_rate, label=label, samples=samples
+        )
+        return source, Audits(None, None)
+    if path.suffix.lower() not in (".pkl", ".pickle", ".dat", ".bz2"):
+        raise InputError(
+            f"{path}: the extension {path.suffix!r} does not tell what it holds. Known are .hdf5 "
+            f".h5 (RadioML 2018.01A), .pkl .dat (RadioML 2016.10), {' '.join(of_recordings)}; for "
+            "other raw IQ pass iq_format, for a SigMF recording its stem."
+        )
+    source = open_2016(path)
+    return source, Audits(None, _snr(source))
+
+
+def _is_hdf5(path: Path) -> bool:
+    return path.suffix.lower() in (".h5", ".hdf5", ".hdf") or bool(h5py.is_hdf5(path))
+
+
+def _radioml_2018(path: Path, class_order: Order) -> tuple[Source, ClassOrder | None]:
+    """Return the source under its class names, and the audit if it was asked for them."""
+    split = path.is_dir()
+    source = open_split(path) if split else open_2018(path)
+    candidates = {name: _names(name, split) for name in ORDERS}
+    order = None
+    if class_order == "audit":
+        columns = source.facts["columns"]
+        strongest = {
+            columns[index]: _read(source, _strongest(source, index))
+            for index in range(len(columns))
+        }
+        try:
+            order = decide_order(order_evidence(strongest, candidates))
+        except InputError as error:
+            raise InputError(
+                f"{path}: {error} If you know the order, say so: -p class_order fixed, or shipped."
+            ) from error
+        class_order = "fixed" if order.order == "fixed" else "shipped"
+    names = tuple(candidates[class_order][column] for column in source.facts["columns"])
+    facts = source.facts | {"class order": class_order}
+    return replace(source, classes=names, facts=facts), order
+
+
+def _names(order: str, split: bool) -> tuple[str, ...]:
+    """Return the class of every column under an order.
+
+    In a folder of one file a cell, a column is a name, in the place it has in ``CLASSES_2018``. If
+    the shipped order gave the names, what is called its k-th name is the k-th class of the right
+    one.
+    """
+    if not split or order == "fixed":
+        return ORDERS[order]
+    return tuple(CLASSES_2018[SHIPPED_CLASSES_2018.index(name)] for name in CLASSES_2018)
+
+
+def _strongest(source: Source, modulation: int) -> np.ndarray:
+    """Return places in the source of frames of one class at its highest SNR, evenly spread."""
+    mine = np.flatnonzero(source.modulation == modulation)
+    return _spread(mine[source.snr_db[mine] == source.snr_db[mine].max()])
+
+
+def _spread(places: np.ndarray) -> np.ndarray:
+    count = min(AUDITED_FRAMES, len(places))
+    return places[np.linspace(0, len(places) - 1, count).astype(np.int64)]
+
+
+def _read(source: Source, places: np.ndarray) -> np.ndarray:
+    return source.read(source.rows[places], source.modulation[places], source.snr_db[places])
+
+
+def _snr(source: Source) -> SnrMeaning | None:
+    """Return what the SNR labels mean; None if too few linear digital frames can tell."""
+    linear = [k for k, name in enumerate(source.classes) if name in set(DIGITAL_CLASSES) - {"GMSK"}]
+    places = np.flatnonzero(np.isin(source.modulation, linear))
+    of_label: dict[float, Iterable[int]] = {
+        float(snr): _spread(places[source.snr_db[places] == snr])
+        for snr in np.unique(source.snr_db[places])
+    }
+    try:
+        return snr_meaning({snr: _read(source, np.asarray(at)) for snr, at in of_label.items()})
+    except InputError:
+        return None

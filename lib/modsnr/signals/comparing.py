@@ -1,0 +1,103 @@
+"""Frames beside theory: power densities and moments, in the shape that a figure takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modsnr.signals.alphabets import DIGITAL_CLASSES, alphabet, cumulants
+from modsnr.signals.channels import Channel
+from modsnr.signals.simulator import simulate
+from modsnr.signals.theory import oversampled_kurtosis, power_density
+
+Frames = Mapping[str, Tensor]  # modulation -> complex64 [frame, sample]
+THEORY = "theory"
+
+
+def simulated_like(frames: Frames, snr_db: float, *, channel: Channel, seed: int) -> Frames:
+    """Return as many simulated frames of each modulation, as long, at one SNR; analog ones lack."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: simulate(
+            torch.zeros(len(iq), dtype=torch.int64),
+            torch.full((len(iq),), float(snr_db)),
+            generator=generator,
+            classes=(name,),
+            channel=channel,
+            samples=iq.shape[1],
+        )
+        for name, iq in frames.items()
+        if name in DIGITAL_CLASSES
+    }
+
+
+def densities(
+    series: Mapping[str, Frames], channel: Channel, snr_db: float
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return frequencies in cycles/sample, ascending, and each series' power density there, in dB.
+
+    A density is the mean over all frames of a series, each of unit power. The series "theory" is
+    that of linear modulations through the channel.
+    """
+    samples = next(iq.shape[1] for frames in series.values() for iq in frames.values())
+    frequency = torch.fft.fftshift(torch.fft.fftfreq(samples, dtype=torch.float64))
+    expected = power_density(frequency, channel, snr_db)
+    found = {THEORY: expected / expected.mean()}
+    # Without it the ends of a frame would lift the floor by more than the noise of 20 dB does.
+    window = torch.hann_window(samples)
+    window = window / window.square().mean().sqrt()
+    for name, frames in series.items():
+        if frames:
+            unit = [iq / iq.abs().square().mean(1, keepdim=True).sqrt() for iq in frames.values()]
+            spectrum = torch.fft.fft(torch.cat(unit) * window).abs().square().mean(0) / samples
+            found[name] = torch.fft.fftshift(spectrum)
+    return frequency.numpy(), {name: 10 * np.log10(power) for name, power in found.items()}
+
+
+def moments(
+    series: Mapping[str, Frames], symbols: Callable[[Tensor], Tensor], channel: Channel
+) -> dict[str, dict[str, dict[str, float | dict[str, float]]]]:
+    """Return quantity -> series -> modulation -> value: moments that tell modulations apart.
+
+    C42 and the magnitude of C40 are of ``symbols(iq)``, one sample a symbol; the kurtosis is of
+    all samples, over the noise-free one in theory. Measured ones are medians over frames with the
+    tenth and the ninetieth percentile as ``low`` and ``high``. Only linear modulations have them,
+    OQPSK, whose symbols no one timing shows, the kurtosis alone.
+    """
+    linear = [
+        name
+        for name in dict.fromkeys(name for frames in series.values() for name in frames)
+        if name in DIGITAL_CLASSES and name not in ("GMSK", "OOK")
+    ]
+    of_alphabet = {
+        name: cumulants(alphabet(name, channel.rings)) for name in linear if name != "OQPSK"
+    }
+    found: dict[str, dict[str, dict[str, float | dict[str, float]]]] = {
+        "C42": {THEORY: {name: c["C42"].real.item() for name, c in of_alphabet.items()}},
+        "|C40|": {THEORY: {name: c["C40"].abs().item() for name, c in of_alphabet.items()}},
+        "kurtosis": {
+            THEORY: {
+                name: oversampled_kurtosis(name, channel.rolloff, channel.rings) for name in linear
+            }
+        },
+    }
+    for label, frames in series.items():
+        measured = {
+            name: cumulants(symbols(frames[name])) for name in of_alphabet if name in frames
+        }
+        found["C42"][label] = {name: _spread(c["C42"].real) for name, c in measured.items()}
+        found["|C40|"][label] = {name: _spread(c["C40"].abs()) for name, c in measured.items()}
+        powers = {name: frames[name].abs().square() for name in linear if name in frames}
+        found["kurtosis"][label] = {
+            name: _spread(power.square().mean(1) / power.mean(1).square())
+            for name, power in powers.items()
+        }
+    return found
+
+
+def _spread(values: Tensor) -> dict[str, float]:
+    low, middle, high = np.quantile(values.numpy(), [0.1, 0.5, 0.9]).tolist()
+    return {"value": middle, "low": low, "high": high}
