@@ -137,7 +137,7 @@ def write_2018(
             hot[:, number] = 1
             for snr in snrs_db:
                 y[start : start + frames_per_cell] = hot
-                z[start : start + frames_per_cell] = snr
+                z[start : start + frames_per_cell] = np.full((frames_per_cell, 1), snr)
                 pieces = cell(
                     column_order[number],
                     snr,

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import struct
 import tracemalloc
 from functools import partial
 
@@ -175,7 +176,7 @@ def test_an_order_that_does_not_name_the_24_classes_is_refused(order, written):
 
 @pytest.mark.parametrize(
     "rows",
-    [[0, 1, 2, 3], [5], [0, 35], [3, 4, 5, 20, 21, 30], list(range(0, 36, 2)), []],
+    [[0, 1, 2, 3], [5], [0, 35], [*range(3, 25), 27, 30], [*range(0, 36, 2)], [*range(36)], []],
 )
 def test_any_ascending_rows_are_read(rows, written):
     source = radioml.open_2018(written)
@@ -387,6 +388,25 @@ def test_a_file_that_declares_more_than_it_holds_is_refused(chunks, path):
         del file["X"]
         file.create_dataset("X", (10**9, 64, 2), "f4", chunks=chunks)  # nothing written
     with pytest.raises(InputError, match=r"X is declared as \[1000000000, 64, 2\], 512000000000 b"):
+        radioml.open_2018(path)
+
+
+def test_a_file_cut_short_that_hides_it_is_refused(path):
+    whole = path.read_bytes()
+    end = struct.pack("<Q", len(whole))
+    assert whole.count(end, 0, 96) == 1  # the superblock's word for where the file ends
+    with h5py.File(path) as file:
+        half = file["X"].id.get_offset() + 36 * 64 * 4
+    path.write_bytes(whole.replace(end, struct.pack("<Q", half))[:half])
+    with pytest.raises(InputError, match=r"declared as .* not all in this file|damaged"):
+        radioml.open_2018(path)
+
+
+def test_chunks_that_were_never_written_are_not_taken_for_zeros(path):
+    with h5py.File(path, "a") as file:
+        del file["X"]
+        file.create_dataset("X", (36, 64, 2), "f4", chunks=(12, 64, 2))[:24] = 1
+    with pytest.raises(InputError, match=r"X is declared as \[36, 64, 2\], .* not all in this"):
         radioml.open_2018(path)
 
 

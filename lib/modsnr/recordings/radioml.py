@@ -41,6 +41,7 @@ SNR_DEFINITION = (
 
 BLOCK = 65_536  # frames whose labels are read at once: 13 MB of Y
 HIGHEST_DB = 1000  # beyond it no number is an SNR
+FEW = 16  # neighbouring frames that h5py is quicker to copy than to read into place
 DEFLATE_RATIO = 1032  # the most that deflate can shrink anything
 
 
@@ -328,16 +329,20 @@ def _fill(iq: np.ndarray, path: Path, state: _State, rows: np.ndarray) -> None:
     """Read rows of X into complex64 [frame, sample], each run of neighbours at one go."""
     _refuse_change(path, state)
     with _opened(path) as file:
-        x = _frames_of(path, file)
+        with _refused(path):
+            x = file["X"]  # found right when the source was made
         if not 0 <= rows.min() <= rows.max() < len(x):
             raise InputError(
                 f"{path} has {len(x)} frames; rows {rows.min()} to {rows.max()} were asked for."
             )
         parts = iq.view(np.float32).reshape(*iq.shape, 2)
         for start, stop in _runs(np.diff(rows) != 1):
-            row = int(rows[start])
+            run = slice(int(rows[start]), int(rows[start]) + stop - start)
             with _refused(path):
-                x.read_direct(parts[start:stop], np.s_[row : row + stop - start])
+                if stop - start < FEW:
+                    parts[start:stop] = x[run]
+                else:
+                    x.read_direct(parts[start:stop], run)
     # What a file loses while it is open, HDF5 reads as zeros.
     _refuse_change(path, state)
 
