@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from modsnr.frames.labelled import PARTS
 from modsnr.frames.store import describe, labels
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KEYS = ("modulation", "snr_db")
 
 
 def counts(path: Path | str) -> pd.DataFrame:
     """Return the frames of every cell: a row a modulation and SNR, a column a part."""
+    import pandas as pd  # here: processes that only write frames do not need it
+
     classes = describe(path)["classes"]
     of_part = {
         part: pd.DataFrame(dict(zip(KEYS, labels(path, part), strict=True))) for part in PARTS

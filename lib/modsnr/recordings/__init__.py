@@ -1,12 +1,37 @@
-"""Foreign files in: RadioML 2018.01A and 2016.10, SigMF, raw IQ, WAV; audits of their labels."""
+"""Foreign files in: RadioML 2018.01A and 2016.10, SigMF, raw IQ, WAV; audits of their labels.
 
-from modsnr.recordings.audit import class_order, duplicates, order_evidence, snr_meaning
-from modsnr.recordings.conditioning import condition, open_as_source
-from modsnr.recordings.files import Recording, open_recording
-from modsnr.recordings.opening import Audits, open_source
-from modsnr.recordings.pickles import open_2016
-from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018, open_split
-from modsnr.recordings.source import Read, Source, fingerprint, simulated
+Names are imported when they are asked for: a worker process that only reads frames of an HDF5 file
+then holds neither torch nor SciPy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modsnr.recordings.audit import (
+        class_order,
+        duplicates,
+        order_evidence,
+        order_table,
+        snr_meaning,
+    )
+    from modsnr.recordings.conditioning import condition, open_as_source
+    from modsnr.recordings.files import Recording, open_recording
+    from modsnr.recordings.opening import Audits, open_source
+    from modsnr.recordings.pickles import open_2016
+    from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018, open_split
+    from modsnr.recordings.source import Read, Source, fingerprint, simulated
+
+_HOMES = {
+    "audit": ("class_order", "duplicates", "order_evidence", "order_table", "snr_meaning"),
+    "conditioning": ("condition", "open_as_source"),
+    "files": ("Recording", "open_recording"),
+    "opening": ("Audits", "open_source"),
+    "pickles": ("open_2016",),
+    "radioml": ("CLASSES_2018", "SHIPPED_CLASSES_2018", "open_2018", "open_split"),
+    "source": ("Read", "Source", "fingerprint", "simulated"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CLASSES_2018",
@@ -26,6 +51,13 @@ __all__ = [
     "open_source",
     "open_split",
     "order_evidence",
+    "order_table",
     "simulated",
     "snr_meaning",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
