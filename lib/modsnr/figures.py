@@ -415,3 +415,85 @@ def fidelity(
         handles.insert(0, dashes)
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
+
+
+@_styled
+def class_order_audit(evidence: pd.DataFrame) -> Figure:
+    """Draw what each label column shows beside what the candidate orders expect of its class.
+
+    ``evidence`` has a row a (column, candidate, feature), with ``measured``, ``margin``, ``low``,
+    ``high``, ``class`` and ``agrees`` (True, False, or None where nothing is expected). A strip a
+    feature: dots are measured, bars the intervals expected. At the right a tick, a cross or a dash
+    before the class says what the column agrees with.
+    """
+    records = evidence.to_dict("records")
+    features, candidates = list(evidence["feature"].unique()), list(evidence["candidate"].unique())
+    columns = sorted(evidence["column"].unique())
+    judged = {row["column"] for row in records if row["agrees"] is not None} or set(columns)
+    colours = dict(zip(candidates, (PALETTE[0], PALETTE[4], *PALETTE[5:]), strict=False))
+    figure = Picture(figsize=(PAGE, 0.8 + 0.17 * len(columns)))
+    ratios = [1.0] * len(features) + [1.5] * len(candidates)
+    axes = figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios)
+    for ax, feature in zip(axes, features, strict=False):
+        rows = [row for row in records if row["feature"] == feature]
+        # A column too noisy to be judged may lie anywhere: it does not stretch the axis.
+        shown = [row for row in rows if row["column"] in judged]
+        ends = np.array([row[key] for row in shown for key in ("measured", "low", "high")])
+        low, high = (pick(ends[np.isfinite(ends)]) for pick in (np.min, np.max))
+        reach = 0.12 * (high - low) + 1e-9
+        ax.set(title=feature, xlim=(low - reach, high + reach))
+        ax.locator_params(axis="x", nbins=2)
+        ax.tick_params(axis="x", labelsize=6)
+        ax.tick_params(axis="y", length=0)
+        bar: Any = {"linewidth": 2, "alpha": 0.7, "capstyle": "projecting"}  # seen if narrow, too
+        dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
+        for index, name in enumerate(candidates):
+            step = 0.5 * ((index + 0.5) / len(candidates) - 0.5)
+            of_order = [row for row in rows if row["candidate"] == name and row["low"] < np.inf]
+            place = [columns.index(row["column"]) + step for row in of_order]
+            left = [max(row["low"], low - reach) for row in of_order]
+            right = [min(row["high"], high + reach) for row in of_order]
+            ax.hlines(place, left, right, color=colours[name], **bar)
+        given = {row["column"]: (row["measured"], row["margin"]) for row in rows}
+        value, margin = np.transpose([given[column] for column in columns])
+        ax.errorbar(value, range(len(columns)), xerr=margin, **dot)
+    verdicts = {True: ("✓", PALETTE[2]), False: ("✗", PALETTE[1]), None: ("–", PALETTE[6])}
+    for ax, name in zip(axes[len(features) :], candidates, strict=True):
+        ax.set_title(name, color=colours[name], fontweight="bold")
+        ax.axis("off")
+        for place, column in enumerate(columns):
+            rows = [row for row in records if (row["candidate"], row["column"]) == (name, column)]
+            known = [row["agrees"] for row in rows if row["agrees"] is not None]
+            mark, colour = verdicts[all(known) if known else None]
+            ax.text(0, place, f"{mark} {rows[0]['class']}", color=colour, fontsize=6.5, va="center")
+    axes[0].set_yticks(range(len(columns)), columns)
+    axes[0].set(ylabel="label column", ylim=(len(columns) - 0.5, -0.5))
+    handles = [Line2D([], [], color="black", marker="o", linestyle="none", label="measured")]
+    for name, colour in colours.items():
+        handles.append(Line2D([], [], color=colour, linewidth=2.2, label=f"expected if {name}"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+@_styled
+def snr_audit(table: pd.DataFrame, *, verdict: str, samples_per_symbol: int = 8) -> Figure:
+    """Draw the bias of SNR labels over the label, its spread a frame, and what labels could mean.
+
+    ``table`` has ``label_db``, ``bias_db``, ``spread_db`` and ``judged``; the others are hollow.
+    """
+    figure = Picture(figsize=(COLUMN, 2.4))
+    ax = figure.subplots()
+    symbol_db = -10 * np.log10(samples_per_symbol)
+    ax.axhline(0, color=PALETTE[2], label="per sample")
+    ax.axhline(symbol_db, color=PALETTE[1], linestyle="--", label="Es/N0")
+    looks = {"judged": {"color": PALETTE[0]}, "not judged": {"color": PALETTE[6], "mfc": "white"}}
+    for label, look in looks.items():
+        rows = table[table["judged"] == (label == "judged")]
+        style: Any = {**look, "fmt": "o", "elinewidth": 0.8, "capsize": 1.5, "label": label}
+        ax.errorbar(rows["label_db"], rows["bias_db"], yerr=rows["spread_db"], **style)
+    judged = table[table["judged"]]
+    ends = [*(judged["bias_db"] - judged["spread_db"]), *(judged["bias_db"] + judged["spread_db"])]
+    ax.set_ylim(min(symbol_db, *ends) - 1.5, max(0, *ends) + 1.5)
+    ax.set(title=verdict, xlabel="SNR label (dB)", ylabel="measured SNR − label (dB)")
+    figure.legend(loc="outside lower center", ncols=4, columnspacing=1, handlelength=1.5)
+    return figure
