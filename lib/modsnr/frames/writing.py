@@ -38,7 +38,7 @@ from modsnr.frames.store import (
     quantise,
 )
 
-SHARD_FRAMES = 4096  # 32 MB of samples at a time: what a process holds
+SHARD_FRAMES = 1024  # 8 MB of samples at a time: what a process holds
 
 # Of rows int64, modulation int64, snr_db float32, each [frame]; complex64 [frame, sample].
 Read = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]

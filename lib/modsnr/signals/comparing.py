@@ -15,6 +15,7 @@ from modsnr.signals.theory import oversampled_kurtosis, power_density
 
 Frames = Mapping[str, Tensor]  # modulation -> complex64 [frame, sample]
 THEORY = "theory"
+LINEAR = tuple(name for name in DIGITAL_CLASSES if name not in ("GMSK", "OOK"))  # without a mean
 
 
 def simulated_like(frames: Frames, snr_db: float, *, channel: Channel, seed: int) -> Frames:
@@ -39,8 +40,9 @@ def densities(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return frequencies in cycles/sample, ascending, and each series' power density there, in dB.
 
-    A density is the mean over all frames of a series, each of unit power. The series "theory" is
-    that of linear modulations through the channel.
+    A density is the mean over the frames of a series that theory speaks of, linear modulations
+    without a mean, each of unit power; over all of them if none is. The series "theory" is that of
+    such modulations through the channel.
     """
     samples = next(iq.shape[1] for frames in series.values() for iq in frames.values())
     frequency = torch.fft.fftshift(torch.fft.fftfreq(samples, dtype=torch.float64))
@@ -50,11 +52,12 @@ def densities(
     window = torch.hann_window(samples)
     window = window / window.square().mean().sqrt()
     for name, frames in series.items():
-        if frames:
-            unit = [iq / iq.abs().square().mean(1, keepdim=True).sqrt() for iq in frames.values()]
+        chosen = [iq for name, iq in frames.items() if name in LINEAR] or list(frames.values())
+        if chosen:
+            unit = [iq / iq.abs().square().mean(1, keepdim=True).sqrt() for iq in chosen]
             spectrum = torch.fft.fft(torch.cat(unit) * window).abs().square().mean(0) / samples
             found[name] = torch.fft.fftshift(spectrum)
-    return frequency.numpy(), {name: 10 * np.log10(power) for name, power in found.items()}
+    return frequency.numpy(), {name: (10 * power.log10()).numpy() for name, power in found.items()}
 
 
 def moments(
@@ -70,7 +73,7 @@ def moments(
     linear = [
         name
         for name in dict.fromkeys(name for frames in series.values() for name in frames)
-        if name in DIGITAL_CLASSES and name not in ("GMSK", "OOK")
+        if name in LINEAR
     ]
     of_alphabet = {
         name: cumulants(alphabet(name, channel.rings)) for name in linear if name != "OQPSK"

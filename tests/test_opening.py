@@ -1,0 +1,228 @@
+"""One call opens every kind of file, and says what its labels are worth."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from radioml_files import write_2016, write_2018, write_split
+from recording_files import received, write_sigmf, write_wav
+
+from modsnr import InputError, recordings, signals
+from modsnr.recordings import CLASSES_2018, SHIPPED_CLASSES_2018
+
+SNRS = (-10, 0, 10, 20, 30)
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory):
+    path = tmp_path_factory.mktemp("right") / "gold.hdf5"
+    write_2018(path, frames_per_cell=16, snrs_db=SNRS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory):
+    """A file whose columns follow the shipped classes.txt."""
+    path = tmp_path_factory.mktemp("wrong") / "gold.hdf5"
+    write_2018(path, frames_per_cell=16, snrs_db=SNRS, column_order=SHIPPED_CLASSES_2018)
+    return path
+
+
+def realness(source, modulation):
+    """Return how near a class's strong frames come to real ones, up to phase and carrier: 0..1."""
+    some = source.select([modulation]).between(30, 30)
+    iq = some.read(some.rows, some.modulation, some.snr_db)
+    return np.median(np.abs(np.fft.fft(iq**2)).max(1) / np.square(np.abs(iq)).sum(1))
+
+
+def test_the_audit_tells_the_right_order_of_classes_and_what_the_snr_means(right):
+    source, audits = recordings.open_source(right)
+    assert audits.order.order == source.facts["class order"] == "fixed"
+    assert source.classes == CLASSES_2018
+    assert audits.snr.verdict == "per sample"
+    assert list(audits.tables) == ["Class order: fixed", "SNR labels: per sample"]
+
+
+def test_the_audit_catches_a_file_written_with_the_wrong_order_and_names_its_frames_rightly(
+    right, wrong
+):
+    source, audits = recordings.open_source(wrong)
+    assert audits.order.order == "shipped"
+    assert source.classes == SHIPPED_CLASSES_2018
+    assert realness(source, "BPSK") > 0.9
+    assert realness(source, "QPSK") < 0.4
+
+
+def test_an_order_that_is_given_is_taken_without_an_audit(wrong):
+    source, audits = recordings.open_source(wrong, class_order="fixed")
+    assert source.classes == CLASSES_2018
+    assert audits.order is None
+
+
+def test_columns_in_no_known_order_are_refused_with_advice(tmp_path):
+    path = tmp_path / "gold.hdf5"
+    write_2018(path, frames_per_cell=16, snrs_db=(20, 30), column_order=CLASSES_2018[::-1])
+    with pytest.raises(InputError, match=r"gold\.hdf5: .*say so: -p class_order fixed, or shipped"):
+        recordings.open_source(path)
+
+
+def test_the_studys_folder_is_audited_by_its_names(tmp_path):
+    write_split(tmp_path / "split", frames_per_cell=16, snrs_db=(20, 30))
+    source, audits = recordings.open_source(tmp_path / "split")
+    assert audits.order.order == "fixed"
+    assert source.kind == "RadioML 2018.01A, one file a cell"
+
+
+def test_a_folder_named_by_the_shipped_order_is_read_by_what_its_frames_are(tmp_path):
+    folder = tmp_path / "split"
+    write_split(folder, frames_per_cell=16, snrs_db=(20, 30), labels=False)
+    rename = dict(zip(CLASSES_2018, SHIPPED_CLASSES_2018, strict=True))
+    for cell in sorted(folder.glob("*/*/*.h5")):
+        new = rename[cell.parts[-3]]
+        place = tmp_path / "named" / new / cell.parts[-2]
+        place.mkdir(parents=True)
+        cell.rename(place / f"{new}_{cell.parts[-2]}.h5")
+    source, audits = recordings.open_source(tmp_path / "named")
+    assert audits.order.order == "shipped"
+    assert realness(source, "BPSK") > 0.9
+    assert realness(source, "QPSK") < 0.4
+
+
+def test_pickles_of_2016_have_their_snr_labels_audited(tmp_path):
+    write_2016(tmp_path / "RML2016.10a_dict.pkl", 2, frames_per_cell=40)
+    source, audits = recordings.open_source(tmp_path / "RML2016.10a_dict.pkl")
+    assert source.samples == 128
+    assert audits.order is None
+    assert audits.snr is not None
+
+
+@pytest.fixture(scope="module")
+def qpsk():
+    return received("QPSK", symbols=4000, samples_per_symbol=9.7, carrier=0.03, snr_db=20)
+
+
+def test_recordings_are_opened_by_name_by_stem_and_by_format(qpsk, tmp_path):
+    write_sigmf(tmp_path / "sig", qpsk)
+    write_wav(tmp_path / "sig.wav", 0.2 * qpsk)
+    (tmp_path / "sig.bin").write_bytes(qpsk.tobytes())
+    kinds = {
+        recordings.open_source(tmp_path / name, iq_format=given, label="QPSK")[0].kind
+        for name, given in [
+            ("sig", ""), ("sig.sigmf-meta", ""), ("sig.sigmf-data", ""), ("sig.wav", ""),
+            ("sig.bin", "cf32"),
+        ]
+    }  # fmt: skip
+    assert kinds == {"SigMF", "WAV", "raw IQ"}
+
+
+def test_an_unlabelled_recordings_frames_get_the_given_label_and_an_estimated_snr(qpsk, tmp_path):
+    write_sigmf(tmp_path / "sig", qpsk)
+    source, audits = recordings.open_source(tmp_path / "sig", label="QPSK")
+    assert source.classes == ("QPSK",)
+    assert set(source.snr_db.tolist()) == {20.0}
+    assert (audits.order, audits.snr, audits.tables) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("gone.hdf5", None, r"There is no file or folder .*gone\.hdf5"),
+        ("gone", None, "There is no file or folder"),
+        ("notes.txt", b"hello", r"the extension '.txt' does not tell .*\.hdf5 .*\.pkl .*iq_format"),
+        ("x.hdf5", b"hello", r"x\.hdf5"),
+        ("x.pkl", b"cos\nsystem\n(S'true'\ntR.", "x.pkl"),
+        ("x.wav", b"RIFF", "x.wav"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(name, content, complaint, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=complaint):
+        recordings.open_source(tmp_path / name)
+
+
+# Sources
+
+
+def test_a_source_is_restricted_to_classes_and_snrs_in_the_order_asked_for(right):
+    source = recordings.open_2018(right)
+    some = source.select(["QPSK", "BPSK"]).between(0, 15)
+    assert some.classes == ("QPSK", "BPSK")
+    assert len(some) == 2 * 2 * 16
+    assert set(some.snr_db.tolist()) == {0.0, 10.0}
+    names = np.array(some.classes)[some.modulation]
+    assert_array_equal(names, np.array(source.classes)[source.modulation[some.rows]])
+    assert_array_equal(source.select(snrs_db=[30, 0]).snr_db % 30, 0)
+
+
+@pytest.mark.parametrize(
+    ("restrict", "complaint"),
+    [
+        (lambda s: s.select(["QPKS"]), "has no class 'QPKS'; it has OOK, 4ASK"),
+        (lambda s: s.select(snrs_db=[5]), "has no frame at 5 dB; it has frames at -10, 0, 10"),
+        (lambda s: s.between(1, 9), "no frame from 1 to 9 dB; its frames are at -10, 0, 10"),
+    ],
+)
+def test_restrictions_that_leave_nothing_are_refused(restrict, complaint, right):
+    with pytest.raises(InputError, match=complaint):
+        restrict(recordings.open_2018(right))
+
+
+def test_a_simulator_is_a_source_too():
+    make = signals.Simulator(1, ("BPSK", "QPSK"), signals.channel("minor"), 256)
+    modulation, snr_db = np.arange(8) % 2, np.full(8, 10, np.float32)
+    source = recordings.simulated(make, modulation, snr_db, "per sample")
+    assert (source.classes, source.samples, len(source)) == (("BPSK", "QPSK"), 256, 8)
+    iq = source.read(source.rows, source.modulation, source.snr_db)
+    assert_array_equal(iq, make(np.arange(8), modulation, snr_db))
+    assert recordings.fingerprint(source.path) == ""
+
+
+# Fingerprints
+
+
+def test_a_small_file_is_hashed_whole(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert recordings.fingerprint(path) == f"sha256:{hashlib.sha256(b'abc').hexdigest()}"
+    assert recordings.fingerprint(path, whole=True) == recordings.fingerprint(path)
+
+
+def test_a_large_file_is_known_by_samples_of_it_and_says_so(tmp_path):
+    path = tmp_path / "a"
+    with open(path, "wb") as file:
+        file.truncate(200 * 2**20)
+    hashes = [recordings.fingerprint(path), recordings.fingerprint(path, whole=True)]
+    assert hashes[0].startswith("sampled sha256:")
+    assert hashes[1].startswith("sha256:")
+    for place in (0, 200 * 2**20 - 1):
+        with open(path, "r+b") as file:
+            file.seek(place)
+            file.write(b"x")
+        hashes.append(recordings.fingerprint(path))
+    with open(path, "ab") as file:
+        file.write(b"\0")
+    hashes.append(recordings.fingerprint(path))
+    assert len(set(hashes)) == 5
+
+
+def test_a_folder_is_known_by_names_and_contents(tmp_path):
+    hashes = set()
+    for name, content in [("a", b"1"), ("b", b"1"), ("b", b"2")]:
+        folder = tmp_path / f"{name}{content}"
+        folder.mkdir()
+        (folder / name).write_bytes(content)
+        hashes.add(recordings.fingerprint(folder))
+    assert len(hashes) == 3
+
+
+def test_a_reader_of_hdf5_needs_neither_torch_nor_pandas():
+    code = (
+        "import sys, modsnr.frames.writing, modsnr.recordings.radioml;"
+        "print([name for name in ('torch', 'pandas', 'scipy') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
