@@ -246,7 +246,7 @@ def start(tmp_path):
                 stdout=log,
                 stderr=log,
                 cwd=tmp_path,
-                env=os.environ | {"PYTHONPATH": modules},
+                env=os.environ | {"PYTHONPATH": modules, "TMPDIR": str(tmp_path)},
             )
         processes.append(process)
         return process
@@ -374,6 +374,7 @@ def queue(tmp_path, monkeypatch):
     commands.mkdir()
     monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the jobs' own
 
     def play(name, script):
         path = commands / name
