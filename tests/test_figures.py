@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
+from test_audit_figures import evidence, labels
 
 from modsnr import figures
 
@@ -99,6 +100,13 @@ def spectrum():
 
 
 EVERY_FIGURE = {
+    "fidelity": lambda: figures.fidelity(
+        np.linspace(-0.5, 0.5, 9),
+        {"theory": np.zeros(9), "simulated": np.ones(9)},
+        {"C42": {"theory": {"BPSK": -2.0, "QPSK": -1.0}, "simulated": {"BPSK": -1.9}}},
+    ),
+    "class_order_audit": lambda: figures.class_order_audit(evidence()),
+    "snr_audit": lambda: figures.snr_audit(labels(), verdict="per sample"),
     "view_gallery": view_gallery,
     "accuracy_over_snr": lambda: figures.accuracy_over_snr(accuracies(), titles=TASKS),
     "confusion_pair": confusion_pair,

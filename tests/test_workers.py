@@ -584,3 +584,19 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
     )
     assert done.returncode == 1
     assert "under `if __name__ ==" in done.stderr.splitlines()[-1]
+
+
+def test_settings_are_read_from_texts():
+    pairs = ["queue=long", "cores=4", "memory=16GB", "job_extra_directives=-l a=b"]
+    assert workers.settings_of(pairs) == {
+        "queue": "long",
+        "cores": 4,
+        "memory": "16GB",
+        "job_extra_directives": "-l a=b",
+    }
+
+
+@pytest.mark.parametrize("pair", ["queue", "=long", "queue=", ""])
+def test_a_text_that_is_no_setting_is_refused(pair):
+    with pytest.raises(InputError, match="A setting is NAME=VALUE"):
+        workers.settings_of([pair])

@@ -164,6 +164,20 @@ class _Crew:
         return self.count
 
 
+def settings_of(pairs: Iterable[str]) -> dict[str, Any]:
+    """Return settings from NAME=VALUE texts: whole numbers as such, all else as text.
+
+    Raises InputError for a text without a name or a value.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if not name or not value:
+            raise InputError(f"A setting is NAME=VALUE, queue=long say; {pair!r} is not.")
+        settings[name] = int(value) if value.isdigit() else value
+    return settings
+
+
 @contextmanager
 def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterator[Pool]:
     """Yield a pool of workers; with the block they end.

@@ -1,0 +1,36 @@
+"""Every plot: arrays in, Figure out. One style sheet, the widths of a two-column paper.
+
+Diagrams are drawn with their first row at the bottom. The palette is Okabe and Ito's, told apart
+by colour-blind readers; series also differ in marker or hatch.
+"""
+
+from modsnr.figures.of_explanations import attribution_grid, impact_bars, impact_panels
+from modsnr.figures.of_frames import (
+    class_order_audit,
+    fidelity,
+    snr_audit,
+    spectrum,
+    view_gallery,
+)
+from modsnr.figures.of_models import accuracy_over_snr, confusion_pair, learning_curve
+from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
+
+__all__ = [
+    "COLUMN",
+    "MARKERS",
+    "PAGE",
+    "PALETTE",
+    "STYLE",
+    "Picture",
+    "accuracy_over_snr",
+    "attribution_grid",
+    "class_order_audit",
+    "confusion_pair",
+    "fidelity",
+    "impact_bars",
+    "impact_panels",
+    "learning_curve",
+    "snr_audit",
+    "spectrum",
+    "view_gallery",
+]

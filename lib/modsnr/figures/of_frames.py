@@ -1,0 +1,230 @@
+"""Plots of frames and of what is known of them: views, spectra, theory, audits of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from modsnr.figures.style import (
+    COLUMN,
+    DIAGRAM_MAP,
+    MARKERS,
+    PAGE,
+    PALETTE,
+    Interval,
+    Picture,
+    styled,
+)
+
+
+@styled
+def view_gallery(
+    diagrams: np.ndarray, *, rows: Sequence[str], columns: Sequence[str], groups: Sequence[str]
+) -> Figure:
+    """Draw diagrams [group, row, column, bins, bins] side by side: a block of rows for each group.
+
+    ``groups`` are views, ``rows`` SNRs, ``columns`` modulations, say. Each image has its own scale.
+    """
+    margin = 0.25  # at the right, for the last of the slanting titles
+    cell = min(0.6, (PAGE - 0.75 - margin) / len(columns))
+    block = max(cell * len(rows) + 0.08, 0.95)  # the name of a view needs its inches too
+    width, height = cell * len(columns) + 0.75 + margin, block * len(groups) + 0.5
+    figure = Picture(figsize=(width, height))
+    figure.set_layout_engine("none")  # every image has its place
+    for group, view in enumerate(groups):
+        for row, name in enumerate(rows):
+            bottom = 1 - (0.48 + group * block + (row + 1) * cell) / height
+            for column, title in enumerate(columns):
+                place = (
+                    (0.73 + column * cell) / width,
+                    bottom,
+                    cell * 0.94 / width,
+                    cell * 0.94 / height,
+                )
+                ax = figure.add_axes(place)
+                ax.imshow(diagrams[group, row, column], origin="lower", cmap=DIAGRAM_MAP)
+                ax.set(xticks=[], yticks=[])
+                ax.grid(visible=False)
+                ax.spines[:].set_visible(False)
+                if group == row == 0:
+                    ax.set_title(title, fontsize=6.5, rotation=40, ha="left", x=0.2, pad=2)
+            figure.text(
+                0.7 / width, bottom + cell / 2 / height, name, fontsize=6.5, ha="right", va="center"
+            )
+        middle = 1 - (0.48 + group * block + len(rows) * cell / 2) / height
+        figure.text(
+            0.12 / width, middle, view, rotation=90, ha="center", va="center", fontweight="bold"
+        )
+    return figure
+
+
+@styled
+def spectrum(frequency: np.ndarray, density_db: Mapping[str, np.ndarray]) -> Figure:
+    """Draw power spectral densities in dB over frequency in cycles/sample, a line a signal."""
+    figure = Picture(figsize=(COLUMN, 2.2))
+    ax = figure.subplots()
+    for index, (name, density) in enumerate(density_db.items()):
+        ax.plot(frequency, density, color=PALETTE[index % len(PALETTE)], label=name)
+    ax.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
+    ax.legend()
+    return figure
+
+
+THEORY = "theory"  # the series that is drawn black, as dashes and ticks
+_ENDS = ("value", "low", "high")
+
+
+@styled
+def fidelity(
+    frequency: np.ndarray,
+    density_db: Mapping[str, np.ndarray],
+    moments: Mapping[str, Mapping[str, Mapping[str, float | Interval]]],
+) -> Figure:
+    """Draw frames beside theory: their power density, and a panel of moments for each quantity.
+
+    ``density_db`` is series -> dB at the ascending ``frequency`` in cycles/sample. ``moments`` is
+    quantity -> series -> modulation -> value, or Interval where it has a spread. The series
+    "theory" is a dashed line and a tick for each modulation; every other one has a line and a
+    marker of its own. A series may lack modulations. Those drawn are in the order of their arrival.
+    """
+    series = dict.fromkeys([*density_db, *(name for given in moments.values() for name in given)])
+    measured = [name for name in series if name != THEORY]
+    styles: dict[str, Any] = {
+        name: {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
+        for index, name in enumerate(measured)
+    }
+    names = list(
+        dict.fromkeys(m for given in moments.values() for values in given.values() for m in values)
+    )
+    figure = Picture(figsize=(PAGE, max(2.6, 0.85 + 0.14 * len(names))))
+    row = min(1, len(names) / 12)  # of the space for one: few modulations do not fill it
+    left, *panels = figure.subplots(
+        1, 1 + len(moments), width_ratios=[1.6, *[1] * len(moments)], squeeze=False
+    )[0]
+
+    for name, density in density_db.items():
+        if name == THEORY:
+            left.plot(frequency, density, color="black", linestyle=(0, (4, 2)), zorder=3)
+        else:
+            left.plot(frequency, density, color=styles[name]["color"])
+    left.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
+    left.set_xlim(frequency[0], frequency[-1])
+
+    for ax, (quantity, given) in zip(panels, moments.items(), strict=True):
+        for name, values in given.items():
+            place = np.array([names.index(modulation) for modulation in values], float)
+            points = [
+                v if isinstance(v, Mapping) else dict.fromkeys(_ENDS, v) for v in values.values()
+            ]
+            value, low, high = (np.array([point[end] for point in points]) for end in _ENDS)
+            if name == THEORY:
+                tick = {"color": "black", "linewidth": 1.1, "zorder": 3}  # seen upon the markers
+                ax.vlines(value, place - 0.45 * row, place + 0.45 * row, **tick)
+                continue
+            step = 0.7 * row / max(len(measured), 2)
+            ax.errorbar(
+                value,
+                place + (measured.index(name) - (len(measured) - 1) / 2) * step,
+                xerr=np.abs([value - low, high - value]).tolist(),
+                **styles[name],
+                linestyle="none",
+                elinewidth=0.8,
+            )
+        ax.set(xlabel=quantity, ylim=(len(names) - 0.5, -0.5))
+        ax.set_yticks(range(len(names)), names if ax is panels[0] else [""] * len(names))
+        ax.tick_params(axis="y", length=0)
+
+    handles = [Line2D([], [], **style, label=name) for name, style in styles.items()]
+    if THEORY in series:
+        dashes = Line2D([], [], color="black", linestyle=(0, (4, 2)), label=THEORY)
+        handles.insert(0, dashes)
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+@styled
+def class_order_audit(evidence: pd.DataFrame) -> Figure:
+    """Draw what each label column shows beside what the candidate orders expect of its class.
+
+    ``evidence`` has a row a (column, candidate, feature), with ``measured``, ``margin``, ``low``,
+    ``high``, ``class`` and ``agrees`` (True, False, or None where nothing is expected). A strip a
+    feature: dots are measured, bars the intervals expected. At the right a tick, a cross or a dash
+    before the class says what the column agrees with.
+    """
+    records = evidence.to_dict("records")
+    features, candidates = list(evidence["feature"].unique()), list(evidence["candidate"].unique())
+    columns = sorted(evidence["column"].unique())
+    judged = {row["column"] for row in records if row["agrees"] is not None} or set(columns)
+    colours = dict(zip(candidates, (PALETTE[0], PALETTE[4], *PALETTE[5:]), strict=False))
+    figure = Picture(figsize=(PAGE, 0.8 + 0.17 * len(columns)))
+    ratios = [1.0] * len(features) + [1.5] * len(candidates)
+    axes = figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios)
+    for ax, feature in zip(axes, features, strict=False):
+        rows = [row for row in records if row["feature"] == feature]
+        # A column too noisy to be judged may lie anywhere: it does not stretch the axis.
+        shown = [row for row in rows if row["column"] in judged]
+        ends = np.array([row[key] for row in shown for key in ("measured", "low", "high")])
+        low, high = (pick(ends[np.isfinite(ends)]) for pick in (np.min, np.max))
+        reach = 0.12 * (high - low) + 1e-9
+        ax.set(title=feature, xlim=(low - reach, high + reach))
+        ax.locator_params(axis="x", nbins=2)
+        ax.tick_params(axis="x", labelsize=6)
+        ax.tick_params(axis="y", length=0)
+        bar: Any = {"linewidth": 2, "alpha": 0.7, "capstyle": "projecting"}  # seen if narrow, too
+        dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
+        for index, name in enumerate(candidates):
+            step = 0.5 * ((index + 0.5) / len(candidates) - 0.5)
+            of_order = [row for row in rows if row["candidate"] == name and row["low"] < np.inf]
+            place = [columns.index(row["column"]) + step for row in of_order]
+            left = [max(row["low"], low - reach) for row in of_order]
+            right = [min(row["high"], high + reach) for row in of_order]
+            ax.hlines(place, left, right, color=colours[name], **bar)
+        given = {row["column"]: (row["measured"], row["margin"]) for row in rows}
+        value, margin = np.transpose([given[column] for column in columns])
+        ax.errorbar(value, range(len(columns)), xerr=margin, **dot)
+    verdicts = {True: ("✓", PALETTE[2]), False: ("✗", PALETTE[1]), None: ("–", PALETTE[6])}
+    for ax, name in zip(axes[len(features) :], candidates, strict=True):
+        ax.set_title(name, color=colours[name], fontweight="bold")
+        ax.set_xticks([])
+        ax.axis("off")
+        for place, column in enumerate(columns):
+            rows = [row for row in records if (row["candidate"], row["column"]) == (name, column)]
+            known = [row["agrees"] for row in rows if row["agrees"] is not None]
+            mark, colour = verdicts[all(known) if known else None]
+            ax.text(0, place, f"{mark} {rows[0]['class']}", color=colour, fontsize=6.5, va="center")
+    axes[0].set_yticks(range(len(columns)), columns)
+    axes[0].set(ylabel="label column", ylim=(len(columns) - 0.5, -0.5))
+    handles = [Line2D([], [], color="black", marker="o", linestyle="none", label="measured")]
+    for name, colour in colours.items():
+        handles.append(Line2D([], [], color=colour, linewidth=2.2, label=f"expected if {name}"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+@styled
+def snr_audit(table: pd.DataFrame, *, verdict: str, samples_per_symbol: int = 8) -> Figure:
+    """Draw the bias of SNR labels over the label, its spread a frame, and what labels could mean.
+
+    ``table`` has ``label_db``, ``bias_db``, ``spread_db`` and ``judged``; the others are hollow.
+    """
+    figure = Picture(figsize=(COLUMN, 2.6))
+    ax = figure.subplots()
+    symbol_db = -10 * np.log10(samples_per_symbol)
+    ax.axhline(0, color=PALETTE[2], label="per sample")
+    ax.axhline(symbol_db, color=PALETTE[1], linestyle="--", label="Es/N0")
+    looks = {"judged": {"color": PALETTE[0]}, "not judged": {"color": PALETTE[6], "mfc": "white"}}
+    for label, look in looks.items():
+        rows = table[table["judged"] == (label == "judged")]
+        style: Any = {**look, "fmt": "o", "elinewidth": 0.8, "capsize": 1.5, "label": label}
+        ax.errorbar(rows["label_db"], rows["bias_db"], yerr=rows["spread_db"], **style)
+    judged = table[table["judged"]]
+    ends = [*(judged["bias_db"] - judged["spread_db"]), *(judged["bias_db"] + judged["spread_db"])]
+    ax.set_ylim(min(symbol_db, *ends) - 1.5, max(0, *ends) + 1.5)
+    ax.set(title=verdict, xlabel="SNR label (dB)", ylabel="measured SNR − label (dB)")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
