@@ -315,6 +315,14 @@ def test_blind_symbols_have_the_moments_of_their_alphabet(name):
     assert np.median(found["line 4"]) == pytest.approx(line, abs=0.03) or line < 0.2
 
 
+def test_a_carrier_offset_does_not_weaken_the_lines_of_the_symbols():
+    still, moving = (
+        np.median(physics.measure(column("QPSK", 64, 30, 3, offset).astype(complex))["line 16"])
+        for offset in (0.0, 0.01)
+    )
+    assert moving == pytest.approx(still, abs=0.025)
+
+
 def test_the_staggered_quadratures_of_oqpsk_hide_the_symbol_clock():
     assert np.median(physics.measure(column("QPSK", 64, 30, 3).astype(complex))["clock"]) > 10
     assert np.median(physics.measure(column("OQPSK", 64, 30, 3).astype(complex))["clock"]) < 0

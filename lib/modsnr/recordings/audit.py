@@ -41,9 +41,10 @@ def order_evidence(
 
     ``frames_of_column`` is column -> complex [frame, sample], the column's strongest frames at 8
     samples a symbol; ``candidates`` is the name of an order -> class names in column order. A row
-    a (column, candidate, feature): ``measured`` (median), ``margin`` (four standard errors of it),
-    ``low``, ``high`` (NaN where the class leaves the feature open), ``agrees`` (True, False, or
-    None where it is open or the column is too noisy), ``class``, ``frames`` and ``snr_db``.
+    a (column, candidate, feature): ``measured`` (median), ``margin`` (four standard errors of it,
+    more for few frames), ``low``, ``high`` (NaN where the class leaves the feature open),
+    ``agrees`` (True, False, or None where it is open or the column is too noisy), ``class``,
+    ``frames`` and ``snr_db``.
 
     Raises InputError for frames or candidates that cannot be used.
     """
@@ -65,7 +66,7 @@ def order_evidence(
             wanted = expectations(classes[column], symbols)
             for feature in FEATURES:
                 value, _, error = features[feature]
-                margin = MARGIN * error
+                margin = MARGIN * (1 + 4 / len(iq)) * error  # of few frames it is itself unsure
                 low, high = wanted.get(feature, (np.nan, np.nan))
                 agrees = low - margin <= value <= high + margin
                 rows.append({

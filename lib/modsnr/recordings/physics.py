@@ -151,10 +151,10 @@ def _noise_floor(iq: np.ndarray) -> float:
 def _symbols(iq: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Return blindly synchronised symbols [frame, symbol], and the bandwidth [frame].
 
-    The carrier is put in the middle of the band. Of a bank of root-raised cosines and of timings
-    half a sample apart each frame takes the pair whose symbols have the least kurtosis, as
-    intersymbol interference makes any of the alphabets more Gaussian (Shalvi and Weinstein, IEEE
-    Trans. Inf. Theory 36(2), 1990).
+    The carrier is put in the middle of the band, and the frame filtered by a root-raised cosine of
+    the mean roll-off. Of the timings half a sample apart each frame takes the one whose symbols
+    have the least kurtosis, as intersymbol interference makes any of the alphabets more Gaussian
+    (Shalvi and Weinstein, IEEE Trans. Inf. Theory 36(2), 1990).
     """
     samples = iq.shape[1]
     frequency = np.fft.fftfreq(samples)
@@ -166,18 +166,16 @@ def _symbols(iq: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
     low, high = (frequency[ascending][(share > part).argmax(1)] for part in (0.01, 0.99))
     centred = iq * np.exp(-1j * np.pi * (low + high)[:, None] * np.arange(samples))
 
-    spectrum = np.fft.fft(centred, axis=1)
-    periods = torch.from_numpy(np.abs(frequency) * PERIOD)
+    response = root_raised_cosine(torch.from_numpy(np.abs(frequency) * PERIOD), 0.25).numpy()
+    matched = np.fft.fft(centred, axis=1) * response
     count = samples // PERIOD - 2 * EDGE_SYMBOLS
     best = np.full(len(iq), np.inf)
     symbols = np.zeros((len(iq), count), complex)
-    for rolloff in (0.1, 0.2, 0.3, 0.4):
-        matched = spectrum * root_raised_cosine(periods, rolloff).numpy()
-        for half in (0, 0.5):
-            shifted = np.fft.ifft(matched * np.exp(2j * np.pi * half * frequency), axis=1)
-            for timing in range(PERIOD):
-                drawn = shifted[:, EDGE_SYMBOLS * PERIOD + timing :: PERIOD][:, :count]
-                kurtosis = _kurtosis(drawn)
-                better = kurtosis < best
-                best[better], symbols[better] = kurtosis[better], drawn[better]
+    for half in (0, 0.5):
+        shifted = np.fft.ifft(matched * np.exp(2j * np.pi * half * frequency), axis=1)
+        for timing in range(PERIOD):
+            drawn = shifted[:, EDGE_SYMBOLS * PERIOD + timing :: PERIOD][:, :count]
+            kurtosis = _kurtosis(drawn)
+            better = kurtosis < best
+            best[better], symbols[better] = kurtosis[better], drawn[better]
     return symbols, high - low
