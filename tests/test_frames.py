@@ -624,6 +624,7 @@ def test_the_card_tells_counts_hashes_facts_and_audits(noise, path):
     content = store(path, noise[noise.modulation != 1], source_hash="abc")
     audit = pd.DataFrame({"label": [0.0, 10.0], "bias": [0.123456, -9.03]})
     text = frames.card(path, {"receiver": "none"}, {"SNR audit": audit})
+    assert (path.parent / "data_card.md").read_text() == text
     assert "80 frames, 3 classes." in text
     for line in (
         f"- content_hash: {content}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,11 @@ def counts(path: Path | str) -> pd.DataFrame:
 
 
 def card(path: Path | str, facts: Mapping[str, Any], audits: Mapping[str, pd.DataFrame]) -> str:
-    """Return a store's data card: what it says of itself, ``facts`` of its source, its counts, and
-    the ``audits`` of its labels, a title to a table each."""
+    """Write a store's data card beside it, ``data_card.md``, and return its text.
+
+    It has what the store says of itself, ``facts`` of its source, its counts, and the ``audits`` of
+    its labels, a title to a table each.
+    """
     of_store = describe(path)
     sizes, classes = of_store.pop("counts"), of_store.pop("classes")
     cells = counts(path)
@@ -47,7 +51,11 @@ def card(path: Path | str, facts: Mapping[str, Any], audits: Mapping[str, pd.Dat
     lines += ["", "## Frames of each modulation and SNR", "", *_markdown(table.reset_index())]
     for title, audit in audits.items():
         lines += ["", f"## {title}", "", *_markdown(audit)]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    partial = Path(path).with_name(f".data_card.md.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, Path(path).with_name("data_card.md"))
+    return text
 
 
 def _markdown(table: pd.DataFrame) -> list[str]:
