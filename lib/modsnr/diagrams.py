@@ -18,9 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import log10, pi
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -173,10 +172,10 @@ def _draw(
         table = _log_table(shown.shape[1]) if logarithmic else _count_table(shown.shape[1])
         touched = touched or _Touched.none(*shown.shape, number=-1)
         parts = torch.view_as_real(shown.resolve_conj().contiguous()).numpy()
-        threads = numba.get_num_threads()
+        loop, threads = _histogram_loop()
         flat = images.flatten(2).numpy()
         per_unit = np.float32(per_unit)
-        _histogram_loop(parts, unscaled, per_unit, bins, table, threads, flat, channel, *touched)
+        loop(parts, unscaled, per_unit, bins, table, threads, flat, channel, *touched)
     else:
         counts = _histogram_scatter(shown, per_unit, bins)
         images[:, channel] = counts.log1p() if logarithmic else counts
@@ -309,8 +308,23 @@ def _count_table(largest: int) -> np.ndarray:
     return np.arange(largest + 1, dtype=np.float32)
 
 
-@numba.njit(parallel=True, cache=True)
-def _histogram_loop(
+def _histogram_loop() -> tuple[Callable[..., None], int]:
+    """Return the compiled loop and the number of threads that it may use."""
+    import numba  # here: it takes 50 MB, and half a second, of what does not draw
+
+    return _compiled(numba.njit), numba.get_num_threads()
+
+
+@lru_cache(maxsize=1)
+def _compiled(njit: Any) -> Callable[..., None]:
+    # prange is looked up when it is compiled: numba knows its own by identity.
+    global prange
+    from numba import prange
+
+    return njit(parallel=True, cache=True)(_count)
+
+
+def _count(
     parts, unscaled, per_unit, bins, table, threads, images, channel, places, number
 ):  # pragma: no cover - compiled
     samples = parts.shape[1]
@@ -318,7 +332,7 @@ def _histogram_loop(
     shift = np.float32(bins // 2)
     top = np.float32(bins)
     outside = np.int32(bins * bins)  # a place after the last, for points that no bin holds
-    for worker in numba.prange(threads):
+    for worker in prange(threads):
         counts = np.zeros(bins * bins + 1, dtype=np.uint32)
         for frame in range(worker, parts.shape[0], threads):
             image, place, part = images[frame, channel], places[frame], parts[frame]

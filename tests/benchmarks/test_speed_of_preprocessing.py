@@ -7,7 +7,6 @@ system's cache of the file is dropped before every turn: a file of 20 GB would n
 
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path

@@ -123,9 +123,11 @@ def split(
     if min(fractions.values()) < 0:
         raise InputError(f"fractions must not be negative; they are {dict(fractions)}.")
     part_of = np.zeros(len(modulation), dtype=np.int8)
-    cells = np.stack([np.asarray(modulation, np.float64), np.asarray(snr_db, np.float64)])
-    _, cell_of = np.unique(cells, axis=1, return_inverse=True)
-    cell_of = cell_of.reshape(-1)  # NumPy 2.0 gave it another shape
+    # By their ranks, in small integers: millions of labels take little memory so.
+    _, class_of = np.unique(modulation, return_inverse=True)
+    snrs, snr_of = np.unique(np.asarray(snr_db, np.float32), return_inverse=True)
+    cell_of = class_of.reshape(-1).astype(np.int32) * len(snrs) + snr_of.reshape(-1)
+    cell_of = cell_of.astype(np.int32)
     order = np.argsort(cell_of, kind="stable")
     borders = np.flatnonzero(np.diff(cell_of[order])) + 1
     generator = np.random.default_rng(seed)

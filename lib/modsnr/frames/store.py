@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +93,22 @@ def read(path: Path | str, part: str, rows: np.ndarray | Sequence[int] | None = 
         if len(rows) and (place is None or place + size * whole > os.path.getsize(path)):
             raise InputError(f"{path} is a damaged frame store: samples are missing.")
 
-        def fill(chunk: slice) -> None:
-            wanted = rows[chunk]
-            parts = np.empty((len(wanted), samples, 2), np.int16)
-            borders = np.flatnonzero(np.diff(wanted) != 1) + 1
-            for run in np.split(np.arange(len(wanted)), borders):
-                at = place + int(wanted[run[0]]) * whole
-                _read_into(handle, parts[run[0] : run[-1] + 1], at)
-            dequantise(parts, step[wanted], iq[chunk])
+        crew = len(os.sched_getaffinity(0))
+
+        def fill(worker: int) -> None:
+            buffer = np.empty((CHUNK_FRAMES, samples, 2), np.int16)  # one: new pages cost time
+            for start in range(worker * CHUNK_FRAMES, len(rows), crew * CHUNK_FRAMES):
+                wanted = rows[start : start + CHUNK_FRAMES]
+                parts = buffer[: len(wanted)]
+                borders = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(wanted)]
+                for first, after in pairwise(borders):
+                    _read_into(handle, parts[first:after], place + int(wanted[first]) * whole)
+                dequantise(parts, step[wanted], iq[start : start + len(wanted)])
 
         handle = os.open(path, os.O_RDONLY)
         try:
-            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-                chunks = range(0, len(rows), CHUNK_FRAMES)
-                list(pool.map(fill, (slice(start, start + CHUNK_FRAMES) for start in chunks)))
+            with ThreadPoolExecutor(crew) as pool:
+                list(pool.map(fill, range(crew)))
         finally:
             os.close(handle)
         return Frames(iq, modulation[rows], snr_db[rows], tuple(file.attrs["classes"]))
@@ -121,16 +124,12 @@ def labels(path: Path | str, part: str) -> tuple[np.ndarray, np.ndarray]:
 def stored_digests(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return digest uint8 [frame, 16], source index and part int8 [frame] of all frames stored."""
     with _opened(path) as file:
-        return _digests_in(file)
-
-
-def _digests_in(file: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    sizes = [len(file[part]["digest"]) for part in PARTS]
-    return (
-        np.concatenate([file[part]["digest"][:] for part in PARTS]),
-        np.concatenate([file[part]["source_index"][:] for part in PARTS]),
-        np.repeat(np.arange(len(PARTS), dtype=np.int8), sizes),
-    )
+        sizes = [len(file[part]["digest"]) for part in PARTS]
+        return (
+            np.concatenate([file[part]["digest"][:] for part in PARTS]),
+            np.concatenate([file[part]["source_index"][:] for part in PARTS]),
+            np.repeat(np.arange(len(PARTS), dtype=np.int8), sizes),
+        )
 
 
 def describe(path: Path | str) -> dict[str, Any]:
@@ -166,7 +165,8 @@ def _content_hash(file: Any) -> str:
     for part in PARTS:
         for name in ("step", "modulation", "snr_db", "source_index", "digest"):
             content.update(f"{part}/{name} {file[part][name].shape}".encode())
-            content.update(np.ascontiguousarray(file[part][name][:]).tobytes())
+            array: Any = np.ascontiguousarray(file[part][name][:])
+            content.update(memoryview(array).cast("B") if array.size else b"")
     return content.hexdigest()
 
 

@@ -31,7 +31,6 @@ from modsnr.frames.store import (
     SEAL_BYTES,
     SNR_DEFINITION,
     _content_hash,
-    _digests_in,
     _read_into,
     arrays,
     digests,
@@ -100,7 +99,8 @@ def write(
     }
     plan = hashlib.sha256(json.dumps([attributes, samples, list(grid_db or ())]).encode())
     for array in (modulation, snr_db, part_of, rows):
-        plan.update(str(array.dtype).encode() + np.ascontiguousarray(array).tobytes())
+        plan.update(str(array.dtype).encode())
+        plan.update(_bytes_of(array))
     path.parent.mkdir(parents=True, exist_ok=True)
     with _Journal.locked(path, plan.hexdigest()) as journal:
         sizes = np.bincount(part_of, minlength=len(PARTS)).tolist()
@@ -111,7 +111,7 @@ def write(
             if progress is not None:
                 progress(count)
         with h5py.File(journal.partial, "r") as file:
-            _refuse_twins(*_digests_in(file))
+            _refuse_twins(file)
             content = _content_hash(file)
         seal = json.dumps({"content_hash": content, "run": run}).encode()
         _put(journal.partial, [(places["seal"], seal)])
@@ -260,8 +260,14 @@ def _digest(of_part: dict[str, dict[str, np.ndarray]]) -> str:
     for named in of_part.values():
         for name, array in named.items():
             if name != "iq":
-                total.update(np.ascontiguousarray(array).tobytes())
+                total.update(_bytes_of(array))
     return total.hexdigest()
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    """Return an array's bytes without another copy of them."""
+    whole: Any = np.ascontiguousarray(array)
+    return memoryview(whole).cast("B") if array.size else memoryview(b"")
 
 
 def _put(path: Path, places: Sequence[tuple[int, Any]]) -> None:
@@ -269,8 +275,7 @@ def _put(path: Path, places: Sequence[tuple[int, Any]]) -> None:
     handle = os.open(path, os.O_WRONLY)
     try:
         for at, array in places:
-            data: Any = array if isinstance(array, bytes) else np.ascontiguousarray(array)
-            view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+            view = memoryview(array) if isinstance(array, bytes) else _bytes_of(array)
             while view:
                 count = os.pwrite(handle, view, at)
                 view, at = view[count:], at + count
@@ -398,16 +403,34 @@ class _Journal:
             os.close(folder)
 
 
-def _refuse_twins(digest: np.ndarray, source_index: np.ndarray, part_of: np.ndarray) -> None:
+def _refuse_twins(file: Any) -> None:
     """Raise InputError if frames of equal samples stand in two parts."""
-    high, low = np.ascontiguousarray(digest).view("<u8").T
-    order = np.lexsort((source_index, low, high))
-    same = (digest[order][1:] == digest[order][:-1]).all(1)
-    apart = np.flatnonzero(same & (part_of[order][1:] != part_of[order][:-1]))
-    if len(apart):
-        one, other = order[apart[0]], order[apart[0] + 1]
+    sizes = [len(file[part]["digest"]) for part in PARTS]
+    starts = np.cumsum([0, *sizes])
+    # Half of a digest leaves few pairs to look at; all of millions would take much memory.
+    half = np.empty(starts[-1], "<u8")
+    for part, start, size in zip(PARTS, starts, sizes, strict=False):
+        half[start : start + size] = file[part]["digest"][:].view("<u8")[:, 0]
+    order = np.argsort(half, kind="stable")
+    half = half[order]
+    alike = np.flatnonzero(half[1:] == half[:-1])
+    home = np.repeat(np.arange(len(PARTS), dtype=np.int8), sizes)[order]
+
+    def stored(place: int, name: str) -> Any:
+        return file[PARTS[home[place]]][name][order[place] - starts[home[place]]]
+
+    apart = [
+        place
+        for place in alike[home[alike] != home[alike + 1]].tolist()
+        if (stored(place, "digest") == stored(place + 1, "digest")).all()
+    ]
+    if apart:
+        one, other = sorted(
+            [apart[0], apart[0] + 1], key=lambda place: stored(place, "source_index")
+        )
         raise InputError(
-            f"Frames {source_index[one]} and {source_index[other]} are the same, and the split "
-            f"puts them into {PARTS[part_of[one]]} and {PARTS[part_of[other]]} ({len(apart)} such "
-            "pairs): remove one of them from the source, or say -p drop_duplicates true."
+            f"Frames {stored(one, 'source_index')} and {stored(other, 'source_index')} are the "
+            f"same, and the split puts them into {PARTS[home[one]]} and {PARTS[home[other]]} "
+            f"({len(apart)} such pairs): remove one of them from the source, or say "
+            "-p drop_duplicates true."
         )

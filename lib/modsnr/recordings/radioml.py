@@ -79,11 +79,13 @@ def open_2018(path: Path | str, *, class_order: Sequence[str] | None = None) -> 
         column, snr_db = _labels_of(path, file, frames)
     layout = _layout(path, column, snr_db, order)
     present = np.unique(column)
+    rank = np.zeros(len(order), np.int16)
+    rank[present] = np.arange(len(present))
     return Source(
         path=path,
         kind="RadioML 2018.01A",
         classes=tuple(order[k] for k in present),
-        modulation=np.searchsorted(present, column),
+        modulation=rank[column],
         snr_db=snr_db,
         rows=np.arange(frames),
         samples=samples,
@@ -254,7 +256,7 @@ def _labels_of(path: Path, file: Any, frames: int) -> tuple[np.ndarray, np.ndarr
             f"{path} has {frames} frames in X, {len(y)} rows in Y and {len(z)} in Z; there must be "
             "equally many."
         )
-    column, snr_db = np.empty(frames, np.int64), np.empty(frames, np.float32)
+    column, snr_db = np.empty(frames, np.int16), np.empty(frames, np.float32)
     not_hot, not_whole = np.empty(frames, bool), np.empty(frames, bool)
     for start in range(0, frames, BLOCK):
         block = slice(start, min(start + BLOCK, frames))
@@ -288,7 +290,7 @@ def _layout(
     size = np.diff(np.append(start, len(column)))
     level = snr_db[start].astype(np.int64)
     # Ascends by class and, within a class, by SNR: the documented order of the cells.
-    key = column[start] * (4 * HIGHEST_DB) + level
+    key = column[start].astype(np.int64) * (4 * HIGHEST_DB) + level
 
     def named(block: int) -> str:
         return f"{order[int(column[start[block]])]} at {level[block]} dB"

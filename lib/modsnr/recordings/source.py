@@ -12,7 +12,7 @@ import numpy as np
 
 from modsnr import InputError
 
-# Of rows int64, modulation int64, snr_db float32, each [frame]; complex64 [frame, sample].
+# Of rows int64, modulation (integers), snr_db float32, each [frame]; complex64 [frame, sample].
 Read = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -28,7 +28,7 @@ class Source:
     path: Path
     kind: str  # "RadioML 2018.01A", say: what people call such a file
     classes: tuple[str, ...]
-    modulation: np.ndarray  # int64 [frame], index into classes
+    modulation: np.ndarray  # signed integers [frame], index into classes
     snr_db: np.ndarray  # float32 [frame], as the file labels it
     rows: np.ndarray  # int64 [frame], ascending: where each frame stands in the file
     samples: int  # a frame
@@ -45,12 +45,14 @@ class Source:
         Raises InputError for a class or an SNR of which the file has no frame.
         """
         classes, snrs_db = tuple(classes) or self.classes, tuple(snrs_db)
+        if classes == self.classes and not snrs_db:
+            return self
         for name in classes:
             if name not in self.classes:
                 raise InputError(
                     f"{self.path} has no class {name!r}; it has {', '.join(self.classes)}."
                 )
-        number = np.full(len(self.classes), -1, np.int64)
+        number = np.full(len(self.classes), -1, self.modulation.dtype)
         number[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
         kept = number[self.modulation] >= 0
         if snrs_db:
@@ -80,6 +82,8 @@ class Source:
 
     def keep(self, kept: np.ndarray) -> Source:
         """Return the source restricted to frames by a mask, bool [frame], or their places."""
+        if kept.dtype == bool and kept.all():
+            return self
         return replace(
             self,
             modulation=self.modulation[kept],
