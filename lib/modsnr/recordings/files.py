@@ -21,9 +21,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from jsonschema.exceptions import best_match
-from jsonschema.validators import validator_for
-from sigmf.schema import get_schema
 
 from modsnr import InputError
 
@@ -236,11 +233,16 @@ def _sigmf_archive(path: Path) -> Recording:
 
 @lru_cache(1)
 def _validator() -> Any:
+    from jsonschema.validators import validator_for  # here: only SigMF needs them
+    from sigmf.schema import get_schema
+
     schema = get_schema()
     return validator_for(schema)(schema)
 
 
 def _metadata(text: bytes, path: Path) -> dict[str, Any]:
+    from jsonschema.exceptions import best_match
+
     try:
         metadata = json.loads(text.decode("utf-8"))
         complaint = best_match(_validator().iter_errors(metadata))

@@ -20,7 +20,6 @@ from modsnr.recordings.audit import (
     order_table,
     snr_meaning,
 )
-from modsnr.recordings.conditioning import open_as_source
 from modsnr.recordings.files import RAW_EXTENSIONS, SIGMF_EXTENSIONS
 from modsnr.recordings.pickles import open_2016
 from modsnr.recordings.radioml import (
@@ -87,6 +86,8 @@ def open_source(
         return source, Audits(order, _snr(source))
     of_recordings = (*RAW_EXTENSIONS, *SIGMF_EXTENSIONS, ".wav", ".wave")
     if iq_format or meta.exists() or path.suffix.lower() in of_recordings:
+        from modsnr.recordings.conditioning import open_as_source  # SigMF's packages come with it
+
         source = open_as_source(
             path, iq_format=iq_format, sample_rate=sample_rate, label=label, samples=samples
         )
