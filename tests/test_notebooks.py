@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 from click.testing import CliRunner
+from radioml_files import write_2018
 
 from modsnr import cli, frames, runs
 
@@ -139,21 +138,26 @@ def test_profiles_name_only_what_the_notebooks_declare(house):
         assert runs.load_profile(path.stem).pipeline
 
 
-def test_the_readme_lines_turn_a_radioml_file_into_a_store(house, monkeypatch):
-    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    generator = np.random.default_rng(0)
-    with h5py.File(house / "GOLD_XYZ_OSC.0001_1024.hdf5", "w") as file:
-        labels = np.repeat(np.arange(24), 2 * 20)
-        file["X"] = generator.normal(size=(len(labels), 1024, 2)).astype(np.float32)
-        file["Y"] = np.eye(24, dtype=np.int64)[labels]
-        file["Z"] = np.tile(np.repeat([-20, 10], 20), 24)[:, None]
-    monkeypatch.chdir(house)
-    exec(compile(snippet, "README.md", "exec"), {})
-    assert frames.describe(runs.store("radioml"))["counts"] == {
-        "train": 17 * 16,
-        "validation": 17 * 2,
-        "test": 17 * 2,
-    }
+def test_the_readmes_command_takes_a_radioml_file_to_a_trained_network(
+    house, tmp_path, monkeypatch
+):
+    block = re.search(
+        r"## Your own files.*?```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S
+    )
+    commands = [line.split()[1:] for line in block[1].splitlines()]
+    assert [command[:2] for command in commands] == [
+        ["run", "01_preprocessing"],
+        ["run", "02_training"],
+    ]
+    monkeypatch.chdir(tmp_path)  # a relative path is the caller's
+    write_2018(tmp_path / "GOLD_XYZ_OSC.0001_1024.hdf5", frames_per_cell=10, snrs_db=(-20, 10, 30))
+    for command, quick in zip(
+        commands, (["-p", "cluster", "here"], ["-p", "bins", "16"]), strict=True
+    ):
+        result = CliRunner().invoke(cli.main, [*command, *quick])
+        assert result.exit_code == 0, result.output
+    counts = frames.describe(runs.store("radioml"))["counts"]
+    assert counts == {"train": 24 * 16, "validation": 24 * 2, "test": 24 * 2}
 
 
 def test_frames_written_anew_are_not_explained_by_models_of_the_old_ones(smoke):

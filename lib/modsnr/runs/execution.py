@@ -149,6 +149,7 @@ def _kernel_class(record: Record, lock: int, kernels: list[Any]) -> type:
     from jupyter_client.manager import AsyncKernelManager
 
     environment = {
+        "MODSNR_CALLED_FROM": os.getcwd(),
         "MODSNR_ROOT": str(root()),
         "MODSNR_RUN_FOLDER": str(record.folder),
         "MODSNR_PROFILE": record.profile or "",

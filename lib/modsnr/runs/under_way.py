@@ -115,6 +115,10 @@ class Run:
         bar = tqdm if self.interactive else _lines_of_progress()
         return bar(total=total, desc=what, unit=f" {unit}", unit_scale=True)
 
+    def path(self, given: str) -> Path:
+        """Return a path given as a parameter; a relative one begins where the caller stood."""
+        return Path(os.environ.get("MODSNR_CALLED_FROM", "."), given).absolute()
+
     @property
     def interactive(self) -> bool:
         """Whether a person watches, in JupyterLab, and progress bars are seen to move."""
