@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -130,6 +130,31 @@ class JointNet(nn.Module):
     def estimate(self, diagrams: Tensor) -> Prediction:
         """Return the decisions for diagrams float32 [frame, view, bins, bins]."""
         return self.decide(self(diagrams))
+
+    @torch.no_grad()
+    def outputs(
+        self,
+        draw: Callable[[Tensor], Tensor],
+        iq: Tensor,
+        *,
+        batch_size: int = 512,
+        progress: Callable[[int], object] | None = None,
+    ) -> Output:
+        """Return what is said of frames complex64 [frame, sample], undecided, on the CPU.
+
+        ``draw`` makes diagrams of a batch of frames; ``progress`` is called with the number of
+        frames of each batch.
+        """
+        device, was_training = self.snrs_db.device, self.training
+        self.eval()
+        pieces: list[Output] = []
+        for batch in iq.split(batch_size):
+            diagrams = draw(batch.to(device)).contiguous(memory_format=torch.channels_last)
+            pieces.append(Output(*(part.cpu() for part in self(diagrams))))
+            if progress:
+                progress(len(batch))
+        self.train(was_training)
+        return Output(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
 
     @torch.no_grad()
     def decide(self, output: Output) -> Prediction:

@@ -13,6 +13,7 @@ from modsnr.figures.of_frames import (
     view_gallery,
 )
 from modsnr.figures.of_models import accuracy_over_snr, confusion_pair, learning_curve
+from modsnr.figures.of_recordings import timeline
 from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "learning_curve",
     "snr_audit",
     "spectrum",
+    "timeline",
     "view_gallery",
 ]

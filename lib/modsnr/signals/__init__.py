@@ -3,6 +3,7 @@
 Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``Simulator`` the frames
 of any part of a data set, in any process; ``Channel`` says what befalls them, ``CHANNELS`` names
 the usual sets of that. ``power_density`` and ``oversampled_kurtosis`` say what to expect of them.
+``unknown`` makes signals of other kinds, and ``traits`` are what tells these apart.
 """
 
 from modsnr.signals.alphabets import (
@@ -19,6 +20,7 @@ from modsnr.signals.channels import CHANNELS, Channel, channel
 from modsnr.signals.comparing import densities, moments, simulated_like
 from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
 from modsnr.signals.theory import oversampled_kurtosis, power_density
+from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, traits, unknown
 
 __all__ = [
     "APSK_GEOMETRIES",
@@ -27,10 +29,13 @@ __all__ = [
     "DVB_RINGS",
     "LIQUID_RINGS",
     "STUDY_CLASSES",
+    "UNKNOWN_KINDS",
     "Channel",
     "Rings",
     "Simulator",
     "alphabet",
+    "at_random_phases",
+    "calibration",
     "channel",
     "cumulants",
     "densities",
@@ -40,4 +45,6 @@ __all__ = [
     "root_raised_cosine",
     "simulate",
     "simulated_like",
+    "traits",
+    "unknown",
 ]

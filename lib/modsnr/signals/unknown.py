@@ -1,0 +1,287 @@
+"""Signals that no network here is trained on, as a receiver would hand them over.
+
+They measure whether a detector of the unknown detects it. Each stands where ``recordings`` would
+put it: carrier at 0, about an eighth of the sampled band wide, as the known modulations are at 8
+samples a symbol, so that the width alone gives none of them away. QPSK at another symbol rate is
+what a wrong estimate of the rate makes of a known modulation. ``traits`` are what shows of a frame
+without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import pi
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modsnr import InputError
+from modsnr.signals.alphabets import alphabet
+from modsnr.signals.channels import channel
+from modsnr.signals.simulator import root_raised_cosine, simulate
+
+WIDTH = 1 / 8  # cycles/sample
+CARRIERS, USED_CARRIERS = 64, 52  # of OFDM, and a cyclic prefix of a quarter: IEEE 802.11a
+VOICE_RATE = 100e3  # Hz; narrow-band FM then fills the width
+VOICE_BAND = (300.0, 3400.0)  # Hz
+VOICE_DEVIATION = 2500.0  # Hz, RMS: a peak of 5 kHz
+
+STOP = 0.0875  # cycles/sample: the known modulations end there, at a roll-off of 0.4
+# Cycles/sample, on both sides. What lies from 1/16 to 3/32 is left out: there the roll-off shows,
+# and a known modulation may have any.
+BANDS = ((0, 1 / 64), (1 / 64, 1 / 32), (1 / 32, 3 / 64), (3 / 64, 1 / 16), (3 / 32, 0.15))
+LAGS = (2, 4, 6, 8)  # samples
+TICK = 1 / 8  # cycles/sample: the symbol rate of the known modulations
+TINY = 1e-12  # of unit power
+TRAITS = (  # the logarithms, but for the last
+    *(f"share of the signal's power from {low:g} to {high:g} cycles/sample" for low, high in BANDS),
+    "signal over noise power, from the floor",
+    "strongest line of x over the mean density",
+    "power of one side band over the other's, without sign",
+    "E|x|^4 / (E|x|^2)^2",
+    "line of |x|^2 at the symbol rate over what lies beside it",
+    "two lines of x^2 half a symbol rate away, as OQPSK has, over the mean density",
+    "strongest line of x^2 over the mean density",
+    "|E x^2|",
+    *(f"autocorrelation at {lag} samples" for lag in LAGS),
+)
+
+Make = Callable[[int, int, torch.Generator], Tensor]
+
+
+def unknown(
+    kind: str, snr_db: Tensor, *, generator: torch.Generator, samples: int = 1024
+) -> Tensor:
+    """Return one frame an SNR of a signal in ``UNKNOWN_KINDS``: complex64 [frame, sample].
+
+    ``snr_db`` is float [frame], signal power over noise power per sample, the noise white. "noise"
+    has no signal and so no SNR, but the power of the other frames.
+
+    Raises InputError for a kind that is not there.
+    """
+    if kind not in UNKNOWN_KINDS:
+        raise InputError(f"There is no unknown signal {kind!r}, only {', '.join(UNKNOWN_KINDS)}.")
+    signal = UNKNOWN_KINDS[kind](len(snr_db), samples, generator)
+    signal = signal / signal.abs().square().mean(1, keepdim=True).sqrt()
+    sigma = torch.pow(10.0, -snr_db.to(generator.device) / 20).unsqueeze(1)
+    noise = _normal((len(snr_db), samples), generator, torch.complex64)
+    return at_random_phases(signal, generator) + sigma * noise
+
+
+def calibration(
+    classes: Sequence[str],
+    snrs_db: Sequence[float] | np.ndarray,
+    frames: int,
+    *,
+    generator: torch.Generator,
+    samples: int = 1024,
+    each: int = 1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return known frames, complex64 [frame, sample], their modulation and their SNR, [frame].
+
+    Modulations and SNRs take turns. ``each`` frames in a row are cut from one short recording: they
+    share modulation, SNR, pulse, clock and carrier offset, as the frames of a recording do.
+
+    Raises InputError if the frames do not suffice for two recordings.
+    """
+    count = torch.arange(frames // each)
+    if len(count) < 2:
+        raise InputError(f"{frames} frames are not two recordings of {each}: ask for more.")
+    modulation = count % len(classes)
+    snr_db = torch.as_tensor(snrs_db, dtype=torch.float32)[count // len(classes) % len(snrs_db)]
+    iq = simulate(
+        modulation, snr_db, generator=generator, classes=classes, samples=each * samples
+    ).reshape(-1, samples)
+    labels = modulation.repeat_interleave(each), snr_db.repeat_interleave(each)
+    return at_random_phases(iq, generator), *labels
+
+
+def at_random_phases(iq: Tensor, generator: torch.Generator) -> Tensor:
+    """Return frames [frame, sample], each turned as a whole; so no one phase speaks for all."""
+    turn = 2 * pi * _uniform((len(iq), 1), generator)
+    return iq * torch.polar(torch.ones_like(turn), turn)
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _normal(
+    shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+
+
+def _turning(frequency: Tensor) -> Tensor:
+    """Return what turns at ``frequency``, cycles/sample [frame, sample]: complex64, size 1."""
+    phase = 2 * pi * frequency.double().cumsum(1)
+    return torch.polar(torch.ones_like(phase), phase).to(torch.complex64)
+
+
+def _noise(frames: int, samples: int, generator: torch.Generator) -> Tensor:
+    return _normal((frames, samples), generator, torch.complex64)
+
+
+def _carrier(frames: int, samples: int, generator: torch.Generator) -> Tensor:
+    """Return a carrier and nothing else, tuned in to within a thousandth of the sample rate."""
+    return _turning(1e-3 * _normal((frames, 1), generator).expand(-1, samples))
+
+
+def _fm_voice(frames: int, samples: int, generator: torch.Generator) -> Tensor:
+    """Return narrow-band FM by noise of the spectrum of speech, which falls by 6 dB an octave."""
+    length = 4 * samples  # the message is periodic: only a part of it is used
+    frequency = torch.fft.rfftfreq(length, device=generator.device) * VOICE_RATE
+    low, high = VOICE_BAND
+    shape = ((frequency >= low) & (frequency <= high)) * low / frequency.clamp(min=low)
+    message = torch.fft.irfft(torch.fft.rfft(_normal((frames, length), generator)) * shape)
+    message = message / message.square().mean(1, keepdim=True).sqrt()
+    return _turning(VOICE_DEVIATION / VOICE_RATE * message[:, :samples])
+
+
+def _ofdm(frames: int, samples: int, generator: torch.Generator) -> Tensor:
+    """Return OFDM with QPSK on its carriers and a cyclic prefix, from a random moment on."""
+    useful = round(USED_CARRIERS / WIDTH)  # samples; the carriers are spaced by its inverse
+    symbol = useful * 5 // 4
+    count = -(-samples // symbol) + 1
+    carrier = torch.arange(-USED_CARRIERS // 2, USED_CARRIERS // 2 + 1, device=generator.device)
+    carrier = carrier[carrier != 0]
+    points = torch.polar(
+        torch.ones(frames, count, USED_CARRIERS, device=generator.device),
+        pi / 2 * (4 * _uniform((frames, count, USED_CARRIERS), generator)).floor(),
+    )
+    spectrum = torch.zeros(frames, count, useful, dtype=torch.complex64, device=generator.device)
+    spectrum[:, :, carrier % useful] = points
+    block = torch.fft.ifft(spectrum)
+    block = torch.cat([block[:, :, useful - symbol :], block], dim=2).flatten(1)
+    start = (symbol * _uniform((frames, 1), generator)).long()
+    return block.gather(1, start + torch.arange(samples, device=generator.device))
+
+
+def _fsk(frames: int, samples: int, generator: torch.Generator) -> Tensor:
+    """Return binary frequency-shift keying of index 1, its phase continuous, 8 samples a symbol."""
+    period = round(1 / WIDTH)
+    bits = (2 * _uniform((frames, samples // period + 2), generator)).floor()
+    start = (period * _uniform((frames, 1), generator)).long()
+    place = (start + torch.arange(samples, device=generator.device)) // period
+    return _turning((bits - 0.5).gather(1, place) * WIDTH)
+
+
+def _chirps(frames: int, samples: int, generator: torch.Generator) -> Tensor:
+    """Return chirps that begin at random frequencies, as LoRa's at a spreading factor of 7."""
+    period = round(2**7 / WIDTH)
+    start = (period * _uniform((frames, 1), generator)).long()
+    place = start + torch.arange(samples, device=generator.device)
+    first = _uniform((frames, samples // period + 2), generator).gather(1, place // period)
+    return _turning((((first + place % period / period) % 1) - 0.5) * WIDTH)
+
+
+def _linear(
+    frames: int, samples: int, generator: torch.Generator, *, points: Tensor, turn: float = 0.0
+) -> Tensor:
+    """Return symbols of ``points``, each turned by ``turn`` more, 8 samples apart.
+
+    Pulse and timing are random, as those of the known modulations.
+    """
+    period, symbols = 8, samples // 8 + 32
+    drawn = (len(points) * _uniform((frames, symbols), generator)).long().cpu()
+    turned = torch.exp(1j * turn * torch.arange(symbols)) * points.to(torch.complex64)[drawn]
+    grid = torch.zeros(frames, symbols * period, dtype=torch.complex64, device=generator.device)
+    grid[:, ::period] = turned.to(generator.device)
+    frequency = torch.fft.fftfreq(grid.shape[1], device=generator.device)
+    rolloff = 0.1 + 0.3 * _uniform((frames, 1), generator)
+    late = torch.exp(-2j * pi * frequency * period * _uniform((frames, 1), generator))
+    response = root_raised_cosine(frequency.abs() * period, rolloff) * late
+    return torch.fft.ifft(torch.fft.fft(grid) * response)[:, 16 * period :][:, :samples]
+
+
+def _square(side: int) -> Tensor:
+    level = torch.arange(side) - (side - 1) / 2
+    return (level[:, None] + 1j * level).flatten()
+
+
+def _simulated(
+    frames: int, samples: int, generator: torch.Generator, *, modulation: str, period: int = 8
+) -> Tensor:
+    return simulate(
+        torch.zeros(frames, dtype=torch.int64),
+        torch.full((frames,), torch.inf),
+        generator=generator,
+        classes=(modulation,),
+        channel=channel("minor", samples_per_symbol=period),
+        samples=samples,
+    )
+
+
+# The last two differ from known modulations in their symbols only.
+UNKNOWN_KINDS: Mapping[str, Make] = MappingProxyType({
+    "noise": _noise,
+    "carrier": _carrier,
+    "FM voice": _fm_voice,
+    "OFDM": _ofdm,
+    "GMSK": partial(_simulated, modulation="GMSK"),
+    "OOK": partial(_simulated, modulation="OOK"),
+    "2FSK": _fsk,
+    "chirps": _chirps,
+    "QPSK, 16 samples/symbol": partial(_simulated, modulation="QPSK", period=16),
+    "QPSK, 4 samples/symbol": partial(_simulated, modulation="QPSK", period=4),
+    "pi/4-DQPSK": partial(_linear, points=alphabet("QPSK"), turn=pi / 4),
+    "1024QAM": partial(_linear, points=_square(32)),
+})  # fmt: skip
+
+
+def traits(iq: np.ndarray) -> np.ndarray:
+    """Return what frames, complex [frame, sample], show without a network: float64 [frame, trait].
+
+    The columns are ``TRAITS``; none depends on scale or phase, and all are finite. Frames have at
+    least 512 samples.
+
+    Raises InputError for other frames, and for those that hold no power or no finite numbers.
+    """
+    if iq.ndim != 2 or iq.shape[1] < 512 or not np.iscomplexobj(iq):
+        raise InputError(f"Frames are complex [frame, 512 samples or more]; they are {iq.shape}.")
+    samples = iq.shape[1]
+    power = np.square(np.abs(iq), dtype=np.float64).mean(1, keepdims=True)
+    if len(bad := np.flatnonzero(~((power > 0) & np.isfinite(power)))):
+        raise InputError(f"{len(bad)} frames have no finite power, the first at index {bad[0]}.")
+    iq = iq / np.sqrt(power)
+    frequency = np.fft.fftfreq(samples)
+    away = np.abs(frequency)
+    inside = away < STOP
+    window = np.hanning(samples + 1)[:-1]
+    density = np.square(np.abs(np.fft.fft(iq * window))) / np.square(window).sum()
+    # The median of exponential numbers is ln 2 of their mean, and no line in the floor moves it.
+    floor = np.median(density[:, away > BANDS[-1][1]], axis=1) / np.log(2)
+    signal = np.maximum(1 - floor, 0.01)
+    excess = (density - floor[:, None]) / samples / signal[:, None]
+    shares = [excess[:, (away >= low) & (away < high)].sum(1) for low, high in BANDS]
+    upper, lower = (density[:, inside & (side * frequency > 0)].sum(1) for side in (1, -1))
+
+    x = np.fft.ifft(np.fft.fft(iq) * inside)
+    x = x / np.sqrt(np.square(np.abs(x)).mean(1, keepdims=True) + TINY)
+    envelope = np.square(np.abs(x))
+    ticks = np.square(np.abs(np.fft.fft(envelope)))
+    tick, near = (np.abs(away - TICK) * samples <= reach for reach in (1.5, 16.5))
+    squared = np.square(np.abs(np.fft.fft(x**2)))
+    halves = [np.abs(frequency - side * TICK / 2) * samples <= 2.5 for side in (1, -1)]
+    pair = squared[:, halves[0]].max(1) + squared[:, halves[1]].max(1)
+    found = [
+        *(np.log(np.maximum(share, 0.003)) for share in shares),
+        np.log(signal / np.maximum(floor, 1e-9)),
+        _over(density[:, inside].max(1), density[:, inside].mean(1)),
+        np.abs(_over(upper, lower)),
+        np.log(np.square(envelope).mean(1) + TINY),
+        _over(ticks[:, tick].max(1), ticks[:, near & ~tick].mean(1)),
+        _over(pair, squared[:, inside].mean(1)),
+        _over(squared[:, inside].max(1), squared[:, inside].mean(1)),
+        np.log(np.abs((x**2).mean(1)) + 0.03),
+        *(np.abs((x[:, lag:] * x[:, :-lag].conj()).mean(1)) for lag in LAGS),
+    ]
+    return np.stack(found, axis=1)
+
+
+def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Return the logarithm of a ratio, 0 for nothing over nothing."""
+    return np.log((above + TINY) / (below + TINY))

@@ -1,0 +1,87 @@
+"""The recording notebook on recordings whose content is known, with the committed network."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.signal import resample_poly
+
+from modsnr import runs, signals
+
+ROOT = Path(__file__).parents[1]
+SNR_DB, FRAMES = 18.0, 40
+QUICK = {"calibration_frames": 1088, "max_frames": FRAMES}  # 64 frames for each of two times 17
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A copy of the notebooks and of the committed run of all views, with its weights."""
+    root = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    (trained,) = (ROOT / "runs").glob("*-02_training-all-views")
+    shutil.copytree(trained, root / "runs" / trained.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield root
+
+
+def record(iq, path, *, carrier=-0.03, seed=5):
+    """Write what a receiver takes of a signal at 8 samples a symbol: 13.7, off carrier, noisy."""
+    iq = resample_poly(iq, 137, 80)
+    iq = (
+        iq
+        / np.sqrt(np.square(np.abs(iq)).mean())
+        * np.exp(2j * np.pi * carrier * np.arange(len(iq)))
+    )
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(len(iq), 2)).view(complex)[:, 0] / np.sqrt(2)
+    # At 13.7 samples a symbol the same noise density has more power than at 8.
+    iq = iq + noise * 10 ** (-SNR_DB / 20) * np.sqrt(13.7 / 8)
+    iq.astype(np.complex64).tofile(path)
+    return str(path)
+
+
+def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(house, generator):
+    qpsk = signals.simulate(
+        torch.zeros(1, dtype=torch.int64),
+        torch.full((1,), torch.inf),
+        generator=generator,
+        classes=("QPSK",),
+        channel=signals.channel("minor", carrier_offset_std=0.0),
+        samples=(FRAMES + 4) * 1024,
+    )
+    file = record(qpsk[0].numpy(), house / "qpsk.cf32")
+    run = runs.execute("recording", parameters={"file": file, **QUICK}, name="qpsk")
+    assert run.status == "completed", run.error
+    found = run.metrics
+    assert found["verdict"] == found["vote"] == "QPSK"
+    assert found["snr_db"] == pytest.approx(SNR_DB, abs=2)
+    assert found["noise_floor_snr_db"] == pytest.approx(SNR_DB, abs=0.5)
+    assert 1 / found["symbol_rate"] == pytest.approx(13.7, rel=1e-3)
+    assert found["carrier"] == pytest.approx(-0.03, abs=1e-4)
+    assert found["caveats"] == []
+    # What was measured: the false alarms asked for, and unknown signals found out.
+    alarm = found["false_alarm_rate"]["all"]
+    assert alarm["low"] <= alarm["value"] <= alarm["high"] < 0.12
+    rates = {kind: parts["from 10 dB on"]["value"] for kind, parts in found["detection"].items()}
+    assert min(rates[kind] for kind in ("noise", "carrier", "OFDM", "GMSK", "chirps")) > 0.9
+    table = pd.read_csv(run.folder / "tables" / "frames.csv")
+    assert len(table) == FRAMES
+    assert (table.modulation == "QPSK").mean() > 0.8
+    assert np.diff(table.first_sample) == pytest.approx(1024 * 13.7 / 8, abs=2)
+    assert (run.folder / "figures" / "timeline.png").exists()
+
+
+def test_a_recording_of_ofdm_is_none_of_the_known_modulations(house, generator):
+    ofdm = signals.unknown(
+        "OFDM", torch.full((1,), 200.0), generator=generator, samples=(FRAMES + 4) * 1024
+    )
+    file = record(ofdm[0].numpy(), house / "ofdm.cf32")
+    run = runs.execute("recording", parameters={"file": file, **QUICK}, name="ofdm")
+    assert run.status == "completed", run.error
+    assert run.metrics["verdict"] == "not one of the known modulations"
+    assert run.metrics["novel_share"] > 0.8
+    assert run.metrics["novel_by_chance"] < 1e-3
