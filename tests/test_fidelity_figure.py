@@ -166,3 +166,10 @@ def test_theory_alone_makes_a_figure():
     assert len(left.lines) == 1
     assert len(right.collections) == 1
     assert not right.containers
+
+
+def test_a_quantity_without_modulations_has_no_panel():
+    frequency = np.linspace(-0.5, 0.5, 9)
+    density = {"theory": np.zeros(9), "stored": np.ones(9)}
+    empty = {"C42": {"theory": {}, "stored": {}}}
+    assert len(figures.fidelity(frequency, density, empty).axes) == 1

@@ -90,8 +90,10 @@ def fidelity(
     ``density_db`` is series -> dB at the ascending ``frequency`` in cycles/sample. ``moments`` is
     quantity -> series -> modulation -> value, or Interval where it has a spread. The series
     "theory" is a dashed line and a tick for each modulation; every other one has a line and a
-    marker of its own. A series may lack modulations. Those drawn are in the order of their arrival.
+    marker of its own. A series may lack modulations; a quantity without any has no panel. Those
+    drawn are in the order of their arrival.
     """
+    moments = {quantity: given for quantity, given in moments.items() if any(given.values())}
     series = dict.fromkeys([*density_db, *(name for given in moments.values() for name in given)])
     measured = [name for name in series if name != THEORY]
     styles: dict[str, Any] = {
