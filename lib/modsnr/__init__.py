@@ -1,7 +1,8 @@
 """Joint modulation and SNR estimation from constellation diagrams.
 
-The way of the data, one module a step: signals -> frames -> diagrams -> model, training ->
-metrics, explain -> figures -> runs -> paper. Modules do not call one another, but for the few
+The way of the data, one module a step: signals or recordings -> frames -> diagrams -> model,
+training -> metrics, explain -> figures -> runs -> paper; workers is where large steps run, export
+draws for people. Modules do not call one another, but for the few
 edges that ``tests/test_house.py`` names; they meet in the notebooks.
 """
 
