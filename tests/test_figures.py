@@ -100,6 +100,16 @@ def spectrum():
 
 
 EVERY_FIGURE = {
+    "timeline": lambda: figures.timeline(
+        np.arange(6.0),
+        np.array([0, 1, 1, 0, 2, 1]),
+        np.linspace(0.2, 1, 6),
+        {"SNR by the network": np.full(6, 20.0), "by the noise floor": np.full(6, 19.5)},
+        np.linspace(0, 3, 6),
+        np.full(6, 2.0),
+        classes=["BPSK", "QPSK", "16QAM"],
+        xlabel="time (s)",
+    ),
     "fidelity": lambda: figures.fidelity(
         np.linspace(-0.5, 0.5, 9),
         {"theory": np.zeros(9), "simulated": np.ones(9)},
