@@ -16,12 +16,13 @@ def batches(rng):
     """Two batches, of three frames and of one."""
     diagrams = rng.integers(0, 5, (4, 2, 8, 8)).astype(np.float32)
     modulation, snr_db = np.array([0, 1, 1, 0]), np.array([-2, 10, 10, 30], np.float32)
-    arrays = diagrams, modulation, snr_db, np.array([7, 8, 90, 91])
+    arrays = diagrams, modulation, snr_db
     return [tuple(array[rows] for array in arrays) for rows in (slice(3), slice(3, 4))]
 
 
 def exported(folder, batches, kind):
-    return export.export(folder, batches, kind=kind, classes=CLASSES, views=VIEWS)
+    names = {"classes": CLASSES, "views": VIEWS}
+    return export.export(folder, batches, np.array([7, 8, 90, 91]), kind=kind, **names)
 
 
 def test_the_tree_has_an_image_a_frame_and_view_under_modulation_and_snr(batches, tmp_path):
@@ -50,9 +51,10 @@ def test_one_file_holds_the_values_as_they_are(batches, tmp_path):
     path = exported(tmp_path, batches, "hdf5")
     with h5py.File(path) as file:
         for name, parts in zip(
-            ("diagrams", "modulation", "snr_db", "index"), zip(*batches, strict=True), strict=True
+            ("diagrams", "modulation", "snr_db"), zip(*batches, strict=True), strict=True
         ):
             assert_array_equal(file[name], np.concatenate(parts))
+        assert_array_equal(file["index"], [7, 8, 90, 91])
         assert tuple(file.attrs["classes"]) == CLASSES
         assert tuple(file.attrs["views"]) == VIEWS
 
@@ -63,7 +65,7 @@ def test_a_second_export_takes_the_place_of_the_first(kind, batches, tmp_path):
     exported(tmp_path, batches[1:], kind)
     if kind == "hdf5":
         with h5py.File(tmp_path / "diagrams.h5") as file:
-            assert_array_equal(file["index"], [91])
+            assert_array_equal(file["index"], [7])
     else:
         assert len(list(tmp_path.rglob("*.png"))) == 2
 

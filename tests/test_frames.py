@@ -568,6 +568,27 @@ def test_rows_of_a_part_are_read_alone_in_any_order(noise, path):
     assert len(frames.read(path, "train", [])) == 0
 
 
+@pytest.mark.parametrize("size", [7, 32, 96, 200])
+def test_batches_are_the_part_in_pieces(size, noise, path):
+    store(path, noise)
+    whole, start = frames.read(path, "train"), 0
+    for batch in frames.batches(path, "train", size=size):
+        assert_array_equal(batch.iq, whole.iq[start : start + size])
+        assert_array_equal(batch.modulation, whole.modulation[start : start + size])
+        assert_array_equal(batch.snr_db, whole.snr_db[start : start + size])
+        start += len(batch)
+    assert start == len(whole)
+
+
+def test_batches_of_rows_come_in_the_order_asked_for(noise, path):
+    store(path, noise)
+    rows = np.array([90, 3, 4, 5, 0])
+    found = [batch.iq.copy() for batch in frames.batches(path, "train", rows, size=2)]
+    assert [len(iq) for iq in found] == [2, 2, 1]
+    assert_array_equal(np.concatenate(found), frames.read(path, "train").iq[rows])
+    assert list(frames.batches(path, "train", [])) == []
+
+
 @pytest.mark.parametrize("row", [96, -1])
 def test_rows_that_a_part_lacks_are_refused(row, noise, path):
     store(path, noise)

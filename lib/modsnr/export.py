@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +14,14 @@ from PIL import Image
 
 from modsnr import InputError
 
-# Diagrams float32 [frame, view, bins, bins], modulation int64, snr_db float32, index int64 [frame].
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+# Diagrams float32 [frame, view, bins, bins], modulation int64 and snr_db float32 [frame].
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def export(
     folder: Path | str,
     batches: Iterable[Batch],
+    index: np.ndarray,
     *,
     kind: Literal["png", "hdf5"],
     classes: Sequence[str],
@@ -31,22 +32,24 @@ def export(
     ``png``: folder/diagrams/MODULATION/SNR_x/VIEW_INDEX.png, 8-bit grey, each image stretched to
     its own maximum and with quadrature upwards: what it weighs against others is lost, as eyes
     need. ``hdf5``: folder/diagrams.h5 with the values as they are, ``diagrams`` [frame, view, row,
-    column], ``modulation``, ``snr_db``, ``index``, and the names of classes and views. An index is
-    the frame's place in its source. Either gets its name when it is whole, in place of an older.
+    column], ``modulation``, ``snr_db``, ``index``, and the names of classes and views. ``index``,
+    int64 [frame] through all batches, is what a frame is called. Either gets its name when it is
+    whole, in place of an older.
     """
     if kind not in ("png", "hdf5"):
         raise InputError(f"Diagrams are exported as png or hdf5, not {kind!r}.")
+    numbered = _numbered(batches, index)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     whole = folder / ("diagrams" if kind == "png" else "diagrams.h5")
     partial = whole.with_name(f".{whole.name}.{os.getpid()}.partial")
     try:
         if kind == "png":
-            _write_png(partial, batches, classes, views)
+            _write_png(partial, numbered, classes, views)
             if whole.exists():
                 shutil.rmtree(whole)
         else:
-            _write_hdf5(partial, batches, classes, views)
+            _write_hdf5(partial, numbered, classes, views)
         os.replace(partial, whole)
     finally:
         if partial.is_dir():
@@ -55,8 +58,18 @@ def export(
     return whole
 
 
+def _numbered(batches: Iterable[Batch], index: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    start = 0
+    for batch in batches:
+        yield *batch, index[start : start + len(batch[0])]
+        start += len(batch[0])
+
+
 def _write_png(
-    root: Path, batches: Iterable[Batch], classes: Sequence[str], views: Sequence[str]
+    root: Path,
+    batches: Iterable[tuple[np.ndarray, ...]],
+    classes: Sequence[str],
+    views: Sequence[str],
 ) -> None:
     for diagrams, modulation, snr_db, index in batches:
         tops = diagrams.max((2, 3), keepdims=True)
@@ -69,7 +82,10 @@ def _write_png(
 
 
 def _write_hdf5(
-    path: Path, batches: Iterable[Batch], classes: Sequence[str], views: Sequence[str]
+    path: Path,
+    batches: Iterable[tuple[np.ndarray, ...]],
+    classes: Sequence[str],
+    views: Sequence[str],
 ) -> None:
     names = ("diagrams", "modulation", "snr_db", "index")
     with h5py.File(path, "w") as file:

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import h5py
-import numpy as np
 import psutil
 import pytest
 
@@ -111,14 +110,19 @@ def test_a_store_is_read_back_nearly_as_fast_as_its_bytes(benchmark, place):
 
     def read_frames():
         for part in frames.PARTS:
-            assert np.isfinite(frames.read(store, part).iq[-1]).all()
+            for batch in frames.batches(store, part):
+                assert batch.iq[-1, -1] == batch.iq[-1, -1]
+
+    # Else the system would have to clear its cache of the large files to make room for the frames.
+    (place / "bytes").unlink(missing_ok=True)
+    forget(place / "gold.hdf5")
 
     def a_turn():
         for way, action in [("bytes", lambda: read_plainly(store)), ("frames", read_frames)]:
             forget(store)
             took[way].append(seconds(action))
 
-    benchmark.pedantic(a_turn, rounds=TURNS)
+    benchmark.pedantic(a_turn, rounds=2 * TURNS + 1)
     ratio = statistics.median(took["bytes"]) / statistics.median(took["frames"])
     benchmark.extra_info["ratio"] = round(ratio, 2)
     print(f"{size / GB:.1f} GB of samples: {took}, ratio of the medians {ratio:.2f}")

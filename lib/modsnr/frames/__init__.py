@@ -12,6 +12,7 @@ from modsnr.frames.labelled import (
 from modsnr.frames.store import (
     FORMAT_VERSION,
     SNR_DEFINITION,
+    batches,
     dequantise,
     describe,
     digests,
@@ -28,6 +29,7 @@ __all__ = [
     "PARTS",
     "SNR_DEFINITION",
     "Frames",
+    "batches",
     "card",
     "check",
     "counts",

@@ -14,7 +14,8 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,36 +83,95 @@ def read(path: Path | str, part: str, rows: np.ndarray | Sequence[int] | None = 
     Raises InputError if the file is no store, of another format version, or has no such part.
     """
     with _opened(path) as file:
+        stored = _Stored.of(path, file, part, rows)
+        iq = np.empty((len(stored.rows), stored.samples), np.complex64)
+        # Twice as many as cores: while some wait for the disk, the others compute. Each reads on in
+        # a stretch of its own, through a file of its own, as the system reads ahead for such.
+        crew = 2 * len(os.sched_getaffinity(0))
+        borders = np.linspace(0, len(iq), crew + 1).astype(np.int64).tolist()
+
+        def fill(stretch: tuple[int, int]) -> None:
+            buffer = np.empty((CHUNK_FRAMES, stored.samples, 2), np.int16)  # new pages cost time
+            with open(path, "rb", buffering=0) as opened:
+                for start in range(*stretch, CHUNK_FRAMES):
+                    chunk = slice(start, min(start + CHUNK_FRAMES, stretch[1]))
+                    dequantise(stored.load(opened, chunk, buffer), stored.step[chunk], iq[chunk])
+
+        with ThreadPoolExecutor(crew) as pool:
+            list(pool.map(fill, pairwise(borders)))
+        return Frames(iq, stored.modulation, stored.snr_db, stored.classes)
+
+
+def batches(
+    path: Path | str,
+    part: str,
+    rows: np.ndarray | Sequence[int] | None = None,
+    *,
+    size: int = CHUNK_FRAMES,
+) -> Iterator[Frames]:
+    """Yield one part of a store, or only its ``rows``, ``size`` frames at a time.
+
+    The memory it takes does not depend on the store's size: the samples of a batch are overwritten
+    by those of the next. Raises InputError as ``read`` does.
+    """
+    with (
+        _opened(path) as file,
+        open(path, "rb", buffering=0) as opened,
+        ThreadPoolExecutor(1) as ahead,
+    ):
+        stored = _Stored.of(path, file, part, rows)
+        iq = np.empty((size, stored.samples), np.complex64)
+        buffers = cycle(np.empty((2, size, stored.samples, 2), np.int16))
+        chunks = [
+            slice(at, min(at + size, len(stored.rows))) for at in range(0, len(stored.rows), size)
+        ]
+        loads = (ahead.submit(stored.load, opened, chunk, next(buffers)) for chunk in chunks)
+        coming = next(loads, None)
+        for chunk in chunks:
+            assert coming is not None
+            parts, coming = coming.result(), next(loads, None)  # the next is read meanwhile
+            found = dequantise(parts, stored.step[chunk], iq[: len(parts)])
+            yield Frames(found, stored.modulation[chunk], stored.snr_db[chunk], stored.classes)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Rows of a part: their labels and steps, and where their samples lie in the file."""
+
+    rows: np.ndarray
+    modulation: np.ndarray
+    snr_db: np.ndarray
+    step: np.ndarray
+    classes: tuple[str, ...]
+    samples: int
+    place: int  # byte at which the part's samples begin
+
+    @staticmethod
+    def of(path: Path | str, file: Any, part: str, rows: Any) -> _Stored:
         group = _group(file, part)
         modulation, snr_db, step = (group[name][:] for name in ("modulation", "snr_db", "step"))
         size, samples, _ = group["iq"].shape
-        rows = np.arange(size) if rows is None else np.asarray(rows, np.int64)
-        if len(rows) and not 0 <= rows.min() <= rows.max() < size:
-            raise InputError(f"{path} has {size} {part} frames; rows {rows} were asked for.")
-        iq = np.empty((len(rows), samples), np.complex64)
-        place, whole = group["iq"].id.get_offset(), 4 * samples
-        if len(rows) and (place is None or place + size * whole > os.path.getsize(path)):
+        if rows is None:
+            rows = np.arange(size)
+        else:
+            rows = np.asarray(rows, np.int64)
+            if len(rows) and not 0 <= rows.min() <= rows.max() < size:
+                raise InputError(f"{path} has {size} {part} frames; rows {rows} were asked for.")
+            modulation, snr_db, step = modulation[rows], snr_db[rows], step[rows]
+        place = group["iq"].id.get_offset() or 0
+        if len(rows) and not 0 < place <= os.path.getsize(path) - 4 * size * samples:
             raise InputError(f"{path} is a damaged frame store: samples are missing.")
+        return _Stored(rows, modulation, snr_db, step, tuple(file.attrs["classes"]), samples, place)
 
-        crew = len(os.sched_getaffinity(0))
-
-        def fill(worker: int) -> None:
-            buffer = np.empty((CHUNK_FRAMES, samples, 2), np.int16)  # one: new pages cost time
-            for start in range(worker * CHUNK_FRAMES, len(rows), crew * CHUNK_FRAMES):
-                wanted = rows[start : start + CHUNK_FRAMES]
-                parts = buffer[: len(wanted)]
-                borders = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(wanted)]
-                for first, after in pairwise(borders):
-                    _read_into(handle, parts[first:after], place + int(wanted[first]) * whole)
-                dequantise(parts, step[wanted], iq[start : start + len(wanted)])
-
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            with ThreadPoolExecutor(crew) as pool:
-                list(pool.map(fill, range(crew)))
-        finally:
-            os.close(handle)
-        return Frames(iq, modulation[rows], snr_db[rows], tuple(file.attrs["classes"]))
+    def load(self, opened: Any, chunk: slice, buffer: np.ndarray) -> np.ndarray:
+        """Return the int16 samples of a chunk of the rows, in the buffer."""
+        wanted = self.rows[chunk]
+        parts = buffer[: len(wanted)]
+        borders = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(wanted)]
+        for first, after in pairwise(borders):
+            at = self.place + int(wanted[first]) * 4 * self.samples if after > first else 0
+            _read_into(opened.fileno(), parts[first:after], at)
+        return parts
 
 
 def labels(path: Path | str, part: str) -> tuple[np.ndarray, np.ndarray]:
