@@ -13,3 +13,15 @@ def generator():
 @pytest.fixture
 def rng():
     return np.random.default_rng(2018)
+
+
+@pytest.fixture
+def one_thread():
+    """Two threads only wait for one another on toys, and badly so on a busy machine."""
+    import numba
+
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)  # drawing with more would set torch's to as many again
+    yield
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    torch.set_num_threads(numba.config.NUMBA_NUM_THREADS)

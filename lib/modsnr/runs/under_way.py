@@ -33,10 +33,7 @@ from modsnr.runs.parameters import (
     parameters,
     root,
 )
-from modsnr.runs.records import (
-    Record,
-    Status,
-)
+from modsnr.runs.records import Record, Status, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +100,45 @@ class Run:
         """Record runs that this one rests on, by id or as read back."""
         ids = [parent.id if isinstance(parent, Record) else parent for parent in parents]
         self._update(parents=list(dict.fromkeys([*self.record.parents, *ids])))
+
+    def resumes(self, reference: str, checkpoint: str = "checkpoint.safetensors") -> Path | None:
+        """Return the folder of the run that this one goes on with, its parent; None for "".
+
+        ``reference`` is an id, a folder or a name (then the latest of that name that left a
+        checkpoint). Raises InputError for a run that is running still or completed, that has no
+        checkpoint or other data, or whose parameters differ: which, then and now. Those that
+        change no result may: name, note, resume, and frames, whose content the data's hash tells.
+        """
+        if not reference:
+            return None
+        notebook = self.record.notebook
+        known = [run for run in records() if run.notebook == notebook and run.id != self.id]
+        name = Path(reference).name
+        _known("run", name, [n for run in known for n in (run.id, run.name)], f" of {notebook}")
+        named = [run for run in known if name in (run.id, run.name)]
+        left = [run for run in named if (run.folder / checkpoint).exists()]
+        earlier = left[0] if left else named[0]
+        if earlier.status in ("completed", "running"):
+            so = "completed: nothing is left to do" if earlier.status == "completed" else "running"
+            raise InputError(f"run {earlier.id} is {so}; only a run that was cut off is resumed")
+        if not left:
+            raise InputError(f"run {earlier.id} left no {checkpoint} to go on from: start anew")
+        before = check(notebook, earlier.parameters)
+        differ = [
+            f"{name} was {before[name]!r} and is {value!r}"
+            for name, value in self.parameters.items()
+            if value != before[name] and name not in ("name", "note", "resume", "frames")
+        ]
+        if differ:
+            raise InputError(
+                f"run {earlier.id} cannot be resumed with other parameters: {'; '.join(differ)}. "
+                f"It was started by: {earlier.command}"
+            )
+        if earlier.data is None or earlier.data["sha256"] != (self.record.data or {}).get("sha256"):
+            raise InputError(f"run {earlier.id} cannot be resumed: its data were {earlier.data}, "
+                f"and are {self.record.data}")
+        self.add_parents(earlier)
+        return earlier.folder
 
     def save_text(self, name: str, text: str) -> None:
         """Write NAME, a file of text such as a data card."""

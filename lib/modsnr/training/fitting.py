@@ -1,11 +1,4 @@
-"""Fit a joint network to frames, go on with a fit that was cut off, predict.
-
-Lightning's Trainer carries devices, precision and the loop. What it is told here makes a run
-repeatable: the frame order is a pure function of (seed, epoch), what chance does inside a step a
-pure function of (seed, step). Diagrams are drawn inside the step, on its device. A step whose loss
-or gradient is not finite is skipped and counted; a run of them rolls back to the last good
-checkpoint at half the rate; out-of-memory halves the micro-batch and accumulates gradients.
-"""
+"""The fit itself: what Lightning's Trainer is told to do in each step and each epoch."""
 
 from __future__ import annotations
 
@@ -15,25 +8,31 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
+from typing import Any, NamedTuple, cast
 
 import lightning
-import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from modsnr import InputError
 from modsnr.metrics import accuracies
-from modsnr.model import JointLoss, JointNet, Prediction, write_tensors
-
-Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams float32
+from modsnr.model import JointLoss, JointNet, write_tensors
+from modsnr.training.checkpoint import (
+    CHECKPOINT,
+    WEIGHTS,
+    Progress,
+    read_checkpoint,
+    taken_over,
+    under,
+    write_checkpoint,
+)
+from modsnr.training.prediction import Draw, is_out_of_memory, predict
+from modsnr.training.recipe import Recipe, frame_order, precision_of, rate_factor
 
 PATIENCE_STEPS = 20  # steps skipped in a row that count as divergence
 ROLLBACKS = 5
@@ -52,34 +51,6 @@ class Diverged(RuntimeError):
     """Training went on producing non-finite steps after every rollback it was allowed."""
 
     run_status = "diverged"  # what the run that meets it is recorded as
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. ``precision`` auto is bf16 where the device multiplies it in hardware."""
-
-    epochs: int = 8
-    batch_size: int = 128
-    learning_rate: float = 4e-3
-    weight_decay: float = 1e-4
-    optimizer: Literal["adamw", "adam"] = "adamw"
-    schedule: Literal["one_cycle", "cosine", "triangular2", "constant"] = "one_cycle"
-    rotate: bool = True  # a random carrier phase for each frame of each step
-    early_stopping: int = 0  # epochs without a better validation joint accuracy; 0: never
-    precision: Literal["auto", "32", "bf16"] = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be positive; it is {getattr(self, name)}.")
-        for name in ("weight_decay", "early_stopping", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} must not be negative; it is {getattr(self, name)}.")
-        for name in ("optimizer", "schedule", "precision"):
-            known, value = get_args(get_type_hints(Recipe)[name]), getattr(self, name)
-            if value not in known:
-                raise InputError(f"{name} is one of {', '.join(known)}; it is {value!r}.")
 
 
 class Fit(NamedTuple):
@@ -101,6 +72,7 @@ def fit(
     recipe: Recipe,
     *,
     folder: Path,
+    resume: Path | None = None,
     report: Callable[[dict[str, float]], None] | None = None,
     progress: bool = False,
 ) -> Fit:
@@ -108,27 +80,22 @@ def fit(
 
     ``folder`` receives ``weights.safetensors`` and ``checkpoint.safetensors``; where it holds a
     checkpoint of the same recipe, the fit goes on from there and on a CPU ends in the same weights
-    as an undisturbed one, bit for bit. ``report`` is called with each epoch's history row;
-    ``progress`` shows a bar over its steps.
+    as an undisturbed one, bit for bit. ``resume`` is the folder of an earlier fit whose checkpoint
+    is taken over; only one process at a time may do so. ``report`` is called with each epoch's
+    history row; ``progress`` shows a bar over its steps.
 
-    Raises InputError for data that the recipe cannot use, Diverged when rollbacks do not help.
+    Raises InputError for data that the recipe cannot use and for a checkpoint of another recipe or
+    network, Diverged when rollbacks do not help.
     """
     if len(train.iq) < recipe.batch_size:
         few = f"there are only {len(train.iq)} training frames"
         raise InputError(f"batch_size is {recipe.batch_size}, but {few}.")
     if not len(validation.iq):
         raise InputError("There are no validation frames to choose the best epoch by.")
-    task = _Task(net, draw, train, validation, recipe, folder, report)
-    if task.progress.epoch < recipe.epochs and not task.stops_early():
-        # Lightning advertises at every start, and torch deprecates what Lightning uses of it.
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*(does not have many workers|LeafSpec).*")
-            trainer = _trainer(recipe, recipe.epochs - task.progress.epoch, bar=progress)
-            try:
-                trainer.fit(task)
-            except SystemExit as error:  # Lightning turns Ctrl-C into an exit
-                raise KeyboardInterrupt from error
+    with taken_over(resume, folder, _identity(recipe, net)):
+        task = _Task(net, draw, train, validation, recipe, folder, report)
+        if task.progress.epoch < recipe.epochs and not task.stops_early():
+            _train(task, bar=progress)
     net.load_state_dict(load_file(task.weights))
     net.to(task.used).eval()  # Lightning leaves it on the CPU
     return Fit(
@@ -141,6 +108,22 @@ def fit(
     )
 
 
+def _identity(recipe: Recipe, net: JointNet) -> dict[str, Any]:
+    return asdict(recipe) | net.settings
+
+
+def _train(task: _Task, *, bar: bool) -> None:
+    # Lightning advertises at every start, and torch deprecates what Lightning uses of it.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(does not have many workers|LeafSpec).*")
+        trainer = _trainer(task.recipe, task.recipe.epochs - task.progress.epoch, bar=bar)
+        try:
+            trainer.fit(task)
+        except SystemExit as error:  # Lightning turns Ctrl-C into an exit
+            raise KeyboardInterrupt from error
+
+
 def print_epoch(row: dict[str, float]) -> None:
     """Print one history row as a line: what a person watches a fit by."""
     print(
@@ -150,66 +133,6 @@ def print_epoch(row: dict[str, float]) -> None:
         f"{row['seconds']:.0f} s",
         flush=True,
     )
-
-
-def precision_of(precision: str) -> str:
-    """Return Lightning's name for a recipe's precision on this machine."""
-    if precision == "auto":
-        if torch.cuda.is_available():
-            fast = torch.cuda.is_bf16_supported()
-        else:
-            # Without tile registers a CPU multiplies bf16 more slowly than single precision.
-            supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-            fast = bool(supported and supported())
-        precision = "bf16" if fast else "32"
-    return {"bf16": "bf16-mixed", "32": "32-true"}[precision]
-
-
-def frame_order(frames: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Return the order in which an epoch visits its frames: a permutation, int64 [frame]."""
-    return np.random.default_rng([seed, epoch]).permutation(frames)
-
-
-def rate_factor(schedule: str, step: int, steps: int) -> float:
-    """Return the learning rate of ``step`` of ``steps``, as a share of the recipe's rate.
-
-    one_cycle: linear up over 15 %, cosine down to nothing. cosine: down only. constant: 1.
-    triangular2: linear between 1 % and 100 %, four cycles, each half as high (Smith 2017).
-    """
-    done = step / max(steps, 1)
-    if schedule == "one_cycle":
-        warm = 0.15
-        return 0.04 + 0.96 * done / warm if done < warm else _cosine((done - warm) / (1 - warm))
-    if schedule == "cosine":
-        return _cosine(done)
-    if schedule == "triangular2":
-        cycle = int(done * 4)
-        height = 1 - abs(2 * (done * 4 - cycle) - 1)
-        return 0.01 + 0.99 * height * 0.5**cycle
-    return 1.0
-
-
-def _cosine(done: float) -> float:
-    return max(0.5 * (1 + math.cos(math.pi * min(done, 1.0))), 1e-4)
-
-
-@dataclass
-class _Progress:
-    """What a checkpoint knows besides tensors; ``batch`` counts the batches done of ``epoch``."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    rollbacks: int = 0
-    rate_scale: float = 1.0
-    best_joint: float = -1.0
-    best_epoch: int = -1
-    seconds: float = 0.0
-    loss_sums: tuple[float, ...] = (0.0, 0.0, 0.0)  # over the epoch's steps that were taken
-    taken: int = 0
-    history: tuple[dict[str, float], ...] = ()
 
 
 class _Task(lightning.LightningModule):
@@ -230,13 +153,13 @@ class _Task(lightning.LightningModule):
         # Plain attributes: frames are neither weights nor to be moved by the Trainer.
         self.draw, self.recipe, self.report = draw, recipe, report
         self.train_frames, self.validation_frames = train, validation
-        self.weights = folder / "weights.safetensors"
-        self.checkpoint = folder / "checkpoint.safetensors"
+        self.weights = folder / WEIGHTS
+        self.checkpoint = folder / CHECKPOINT
         self.micro_batch = recipe.batch_size
         self.batches = len(train.iq) // recipe.batch_size
-        self.identity = json.dumps(asdict(recipe) | net.settings, sort_keys=True)
+        self.identity = _identity(recipe, net)
         self.restored: dict[str, Tensor] = {}
-        self.progress, self.used = _Progress(), torch.device("cpu")
+        self.progress, self.used = Progress(), torch.device("cpu")
         self.rolled_back = False
         if self.checkpoint.exists():
             self._read_checkpoint()
@@ -366,7 +289,7 @@ class _Task(lightning.LightningModule):
                     sums += torch.stack([loss.detach() for loss in losses]) * share
                 return sums
             except RuntimeError as error:
-                if not _is_out_of_memory(error) or self.micro_batch == 1:
+                if not is_out_of_memory(error) or self.micro_batch == 1:
                     raise
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -394,7 +317,7 @@ class _Task(lightning.LightningModule):
         )
         self.rolled_back = True
 
-    # Checkpoints: one safetensors file, its JSON header the progress; never a pickle
+    # Checkpoints
 
     def _spend_time(self) -> None:
         now = time.monotonic()
@@ -410,29 +333,20 @@ class _Task(lightning.LightningModule):
         for index, parameter in enumerate(self.parameters()):
             for name, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-        header = {"progress": json.dumps(asdict(self.progress)), "recipe": self.identity}
         if self.trainer.is_global_zero:
-            write_tensors(tensors, self.checkpoint, header)
+            write_checkpoint(self.checkpoint, tensors, self.progress, self.identity)
         self.saved_at = time.monotonic()
 
     def _read_checkpoint(self) -> None:
+        tensors, self.progress = read_checkpoint(self.checkpoint, self.identity)
         try:
-            with safe_open(self.checkpoint, framework="pt") as file:
-                header = file.metadata() or {}
-            tensors = load_file(self.checkpoint)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{self.checkpoint.name} is damaged: {error}") from error
-        if header.get("recipe") != self.identity:
+            self.net.load_state_dict(under(tensors, "net."))
+            self.loss.load_state_dict(under(tensors, "loss."))
+        except RuntimeError as error:
             raise InputError(
-                f"The checkpoint in {self.checkpoint.parent.name} was made by another recipe or "
-                f"network: {header.get('recipe')}; this one is {self.identity}."
-            )
-        fields = json.loads(header["progress"])
-        fields |= {name: tuple(fields[name]) for name in ("loss_sums", "history")}
-        self.progress = _Progress(**fields)
-        self.net.load_state_dict(_under(tensors, "net."))
-        self.loss.load_state_dict(_under(tensors, "loss."))
-        self.restored = _under(tensors, "optimizer.")
+                f"{self.checkpoint.name} does not hold the network that its header names: {error}"
+            ) from error
+        self.restored = under(tensors, "optimizer.")
 
 
 def _all_finite(tensors: list[Tensor]) -> bool:
@@ -440,24 +354,16 @@ def _all_finite(tensors: list[Tensor]) -> bool:
     return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)}
-
-
 def _restore_optimizer(
     optimizer: torch.optim.Optimizer, parameters: list[Tensor], saved: dict[str, Tensor]
 ) -> None:
     for index, parameter in enumerate(parameters):
-        state = _under(saved, f"{index}.")
+        state = under(saved, f"{index}.")
         for name in ("exp_avg", "exp_avg_sq"):
             if name in state:
                 # The memory format is part of the sum's order, hence of the bits.
                 state[name] = torch.empty_like(parameter).copy_(state[name])
         optimizer.state[parameter] = state
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _trainer(recipe: Recipe, epochs: int, *, bar: bool) -> lightning.Trainer:
@@ -474,27 +380,3 @@ def _trainer(recipe: Recipe, epochs: int, *, bar: bool) -> lightning.Trainer:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-
-
-@torch.no_grad()
-def predict(
-    net: JointNet,
-    draw: Draw,
-    iq: Tensor,
-    *,
-    batch_size: int = 512,
-    device: torch.device | str | None = None,
-    progress: bool = False,
-) -> Prediction:
-    """Return the decisions for frames complex64 [frame, sample], computed in single precision."""
-    device = torch.device(device) if device is not None else next(net.parameters()).device
-    was_training = net.training
-    net.eval()
-    pieces: list[Prediction] = []
-    for batch in tqdm(iq.split(batch_size), desc="predict", disable=not progress, unit="batch"):
-        diagrams = draw(batch.to(device)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, enabled=False):
-            pieces.append(net.decide(net(diagrams)))
-    net.train(was_training)
-    columns: Any = zip(*pieces, strict=True)
-    return Prediction(*(torch.cat(column).cpu() for column in columns))

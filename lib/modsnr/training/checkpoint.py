@@ -1,0 +1,138 @@
+"""Checkpoints: one safetensors file, its header of text the progress; never a pickle.
+
+A fit goes on from the checkpoint in its own folder, or takes over that of an earlier one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from modsnr import InputError
+from modsnr.model import write_tensors
+from modsnr.training.recipe import Recipe
+
+CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
+
+
+@dataclass
+class Progress:
+    """What a checkpoint knows besides tensors; ``batch`` counts the batches done of ``epoch``."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    rollbacks: int = 0
+    rate_scale: float = 1.0
+    best_joint: float = -1.0
+    best_epoch: int = -1
+    seconds: float = 0.0
+    loss_sums: tuple[float, ...] = (0.0, 0.0, 0.0)  # over the epoch's steps that were taken
+    taken: int = 0
+    history: tuple[dict[str, float], ...] = ()
+
+
+def write_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], progress: Progress, identity: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint, whole or not at all; ``identity`` is the recipe's and net's settings."""
+    header = {
+        "progress": json.dumps(asdict(progress)),
+        "recipe": json.dumps(identity, sort_keys=True),
+    }
+    write_tensors(tensors, path, header)
+
+
+def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], Progress]:
+    """Return a checkpoint's tensors and progress.
+
+    Raises InputError for a file that is cut or no checkpoint at all, and, naming what differs, for
+    one of another recipe or network than ``identity``.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path.name} is damaged or no checkpoint: {error}") from error
+    try:
+        held = asdict(Recipe()) | json.loads(header["recipe"])  # it may be older than an option
+        told = json.loads(header["progress"])
+        told |= {name: tuple(told[name]) for name in ("loss_sums", "history")}
+        progress = Progress(**told)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path.name} is no checkpoint of a fit: {error!r}") from error
+    wanted = json.loads(json.dumps(dict(identity)))  # a tuple and a list are alike
+    missing = "nothing"
+    differ = [
+        f"{name} is {held.get(name, missing)!r} there and {wanted.get(name, missing)!r} here"
+        for name in sorted(held | wanted)
+        if held.get(name, missing) != wanted.get(name, missing)
+    ]
+    if differ:
+        raise InputError(
+            f"The checkpoint in {path.parent.name} was made by another recipe or network: "
+            f"{'; '.join(differ)}."
+        )
+    return tensors, progress
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix``, by what follows it."""
+    return {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)}
+
+
+@contextmanager
+def taken_over(earlier: Path | None, folder: Path, identity: Mapping[str, Any]) -> Iterator[None]:
+    """Copy the checkpoint and best weights of the fit in folder ``earlier`` to ``folder``.
+
+    Within, the earlier checkpoint is locked: the system drops the lock on any death. A ``folder``
+    that has a checkpoint has come further, and keeps it. Raises InputError where there is nothing
+    to take over that fits, or another process is doing so.
+    """
+    if earlier is None:
+        yield
+        return
+    source = earlier / CHECKPOINT
+    try:
+        lock = os.open(source, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise InputError(f"{earlier.name} has no {CHECKPOINT} to go on from.") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another process is going on from {earlier.name} already: wait for its end."
+            ) from error
+        if not (folder / CHECKPOINT).exists():
+            _, progress = read_checkpoint(source, identity)
+            folder.mkdir(parents=True, exist_ok=True)
+            if progress.best_epoch >= 0:
+                _copy(earlier / WEIGHTS, folder / WEIGHTS)
+            _copy(source, folder / CHECKPOINT)  # last: with it the folder is whole
+        yield
+    finally:
+        os.close(lock)
+
+
+def _copy(source: Path, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.copyfile(source, partial)
+    except FileNotFoundError as error:
+        raise InputError(f"{source.parent.name} lacks its {source.name}: start anew.") from error
+    os.replace(partial, target)

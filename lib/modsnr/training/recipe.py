@@ -1,0 +1,81 @@
+"""How to train: the one set of defaults, and what follows from it for each epoch and step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+import numpy as np
+import torch
+
+from modsnr import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. ``precision`` auto is bf16 where the device multiplies it in hardware."""
+
+    epochs: int = 8
+    batch_size: int = 128
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-4
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["one_cycle", "cosine", "triangular2", "constant"] = "one_cycle"
+    rotate: bool = True  # a random carrier phase for each frame of each step
+    early_stopping: int = 0  # epochs without a better validation joint accuracy; 0: never
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be positive; it is {getattr(self, name)}.")
+        for name in ("weight_decay", "early_stopping", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must not be negative; it is {getattr(self, name)}.")
+        for name in ("optimizer", "schedule", "precision"):
+            known, value = get_args(get_type_hints(Recipe)[name]), getattr(self, name)
+            if value not in known:
+                raise InputError(f"{name} is one of {', '.join(known)}; it is {value!r}.")
+
+
+def precision_of(precision: str) -> str:
+    """Return Lightning's name for a recipe's precision on this machine."""
+    if precision == "auto":
+        if torch.cuda.is_available():
+            fast = torch.cuda.is_bf16_supported()
+        else:
+            # Without tile registers a CPU multiplies bf16 more slowly than single precision.
+            supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+            fast = bool(supported and supported())
+        precision = "bf16" if fast else "32"
+    return {"bf16": "bf16-mixed", "32": "32-true"}[precision]
+
+
+def frame_order(frames: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Return the order in which an epoch visits its frames: a permutation, int64 [frame]."""
+    return np.random.default_rng([seed, epoch]).permutation(frames)
+
+
+def rate_factor(schedule: str, step: int, steps: int) -> float:
+    """Return the learning rate of ``step`` of ``steps``, as a share of the recipe's rate.
+
+    one_cycle: linear up over 15 %, cosine down to nothing. cosine: down only. constant: 1.
+    triangular2: linear between 1 % and 100 %, four cycles, each half as high (Smith 2017).
+    """
+    done = step / max(steps, 1)
+    if schedule == "one_cycle":
+        warm = 0.15
+        return 0.04 + 0.96 * done / warm if done < warm else _cosine((done - warm) / (1 - warm))
+    if schedule == "cosine":
+        return _cosine(done)
+    if schedule == "triangular2":
+        cycle = int(done * 4)
+        height = 1 - abs(2 * (done * 4 - cycle) - 1)
+        return 0.01 + 0.99 * height * 0.5**cycle
+    return 1.0
+
+
+def _cosine(done: float) -> float:
+    return max(0.5 * (1 + math.cos(math.pi * min(done, 1.0))), 1e-4)

@@ -1,0 +1,100 @@
+"""A toy problem that a tiny network learns in a second, and fits of it."""
+
+import hashlib
+import json
+from dataclasses import replace
+from math import nan
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from modsnr import training
+from modsnr.model import JointNet
+from modsnr.training import Labelled, Recipe
+
+GRID = (0.0, 10.0)
+
+# A toy in the shape of the real thing: 256 samples, drawn as their real parts on 16 x 16 bins. The
+# modulation is which half of the picture is lit, the SNR how brightly; imag numbers the frames.
+
+
+def picture(iq):
+    return iq.real.reshape(-1, 1, 16, 16)
+
+
+def frames(count=64, seed=0, first=0):
+    generator = torch.Generator().manual_seed(seed)
+    modulation = torch.randint(2, (count,), generator=generator)
+    snr_db = 10.0 * torch.randint(2, (count,), generator=generator)
+    lit = torch.zeros(count, 2, 128)
+    lit[torch.arange(count), modulation] = (1 + snr_db / 10).unsqueeze(1)
+    real = lit.view(count, 256) + 0.3 * torch.randn(count, 256, generator=generator)
+    number = torch.arange(first, first + count, dtype=torch.float32).view(-1, 1).expand(-1, 256)
+    return Labelled(torch.complex(real, number), modulation, snr_db)
+
+
+TRAIN, VALIDATION = frames(64), frames(32, seed=1, first=1000)
+SMALL = Recipe(
+    epochs=3, batch_size=16, learning_rate=3e-3, rotate=False, precision="32", schedule="constant"
+)  # fmt: skip
+
+
+def network(*, plain=False, dropout=0.2):
+    """Return a small network, the same each time; ``plain`` has no batch normalisation."""
+    torch.manual_seed(0)
+    net = JointNet(
+        "compact", views=["toy"], bins=16, classes=["left", "right"], snrs_db=GRID,
+        dropout=dropout, pretrained=False,
+    )  # fmt: skip
+    if plain:
+        net.backbone = nn.Sequential(nn.Flatten(), nn.Linear(256, 128), nn.Tanh())
+    return net
+
+
+def fit(folder, draw=picture, *, net=None, train=TRAIN, validation=VALIDATION, **options):
+    of_fit = {name: options.pop(name, None) for name in ("report", "resume")}
+    recipe = replace(SMALL, **options)
+    net = network() if net is None else net
+    return training.fit(net, draw, train, validation, recipe, folder=folder, **of_fit)
+
+
+def weights(folder):
+    return load_file(folder / "weights.safetensors")
+
+
+def same_bits(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def header(folder):
+    with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
+        return json.loads(file.metadata()["progress"])
+
+
+class Counting:
+    """A draw that does something else at chosen calls of training, which are counted from one."""
+
+    def __init__(self, draw=picture, at=(), act=None):
+        self.draw, self.at, self.act, self.calls = draw, at, act, 0
+
+    def __call__(self, iq):
+        if not torch.is_grad_enabled():  # validation
+            return self.draw(iq)
+        self.calls += 1
+        return self.act(iq) if self.calls in self.at else self.draw(iq)
+
+
+def not_a_number(iq):
+    return picture(iq) * nan
+
+
+def die(iq):
+    raise ConnectionError("the machine went away")
+
+
+def digest(folder):
+    """Return a hash of a fit's weights."""
+    parts = (name.encode() + value.numpy().tobytes() for name, value in weights(folder).items())
+    return hashlib.sha256(b"".join(sorted(parts))).hexdigest()
