@@ -149,7 +149,9 @@ class _Task(lightning.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.net = cast(Any, net).to(memory_format=torch.channels_last)
-        self.loss = JointLoss(net.snrs_db.tolist())
+        self.loss = JointLoss(
+            net.snrs_db.tolist(), snr_head=net.settings["snr_head"], snr_loss=recipe.snr_loss
+        )
         # Plain attributes: frames are neither weights nor to be moved by the Trainer.
         self.draw, self.recipe, self.report = draw, recipe, report
         self.train_frames, self.validation_frames = train, validation

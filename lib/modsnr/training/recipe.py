@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ class Recipe:
     weight_decay: float = 1e-4
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["one_cycle", "cosine", "triangular2", "constant"] = "one_cycle"
+    snr_loss: Literal["", "smooth_l1", "l1", "cross_entropy", "distance_weighted", "ordinal"] = (
+        ""  # the SNR head's default
+    )
     rotate: bool = True  # a random carrier phase for each frame of each step
     early_stopping: int = 0  # epochs without a better validation joint accuracy; 0: never
     precision: Literal["auto", "32", "bf16"] = "auto"
@@ -34,10 +38,18 @@ class Recipe:
         for name in ("weight_decay", "early_stopping", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must not be negative; it is {getattr(self, name)}.")
-        for name in ("optimizer", "schedule", "precision"):
-            known, value = get_args(get_type_hints(Recipe)[name]), getattr(self, name)
-            if value not in known:
-                raise InputError(f"{name} is one of {', '.join(known)}; it is {value!r}.")
+        for name, hint in get_type_hints(Recipe).items():
+            known, value = get_args(hint), getattr(self, name)
+            if known and value not in known:
+                raise InputError(
+                    f"{name} is one of {', '.join(filter(None, known))}; it is {value!r}."
+                )
+
+    @classmethod
+    def among(cls, parameters: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that a notebook's parameters hold beside others."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in parameters.items() if name in names})
 
 
 def precision_of(precision: str) -> str:
