@@ -1,13 +1,16 @@
 """Every option of a recipe changes something, and does what its formula says."""
 
-from math import log
+from math import exp, log
 
 import pytest
 import torch
-from toy_fits import fit, network, same_bits, weights
+from torch.testing import assert_close
+from toy_fits import Counting, die, fit, network, same_bits, weights
 
 from modsnr import InputError
-from modsnr.model.losses import distance_weighted, l1, ordinal
+from modsnr.model import JointLoss, Output, dwa_weights
+from modsnr.model.losses import distance_weighted, gradnorm_gradient, l1, ordinal
+from modsnr.training import Recipe, fitting
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRID = torch.tensor([0.0, 10.0, 20.0])
@@ -64,3 +67,61 @@ def test_every_snr_loss_trains_other_weights_and_the_first_is_the_heads_own(
     assert same_bits(own, weights(tmp_path / f"_{named}"))
     different = [weights(tmp_path / f"_{name}") for name in others]
     assert not any(same_bits(own, other) for other in different)
+
+
+# Weighing the tasks
+
+
+def test_a_fixed_share_weighs_the_two_losses_by_hand():
+    output = Output(torch.tensor([[log(3.0), 0.0]]), torch.tensor([24.0]))
+    loss = JointLoss(GRID.tolist(), weighting="fixed", modulation_share=0.8)
+    total, *_ = loss(output, torch.tensor([0]), torch.tensor([20.0]))
+    assert total.item() == pytest.approx(0.8 * log(4 / 3) + 0.2 * 0.08, rel=1e-5)
+
+
+def test_dwa_weighs_most_the_task_that_falls_least():
+    # The first task's loss halves, the second's stays: softmax of 1/2 / 2 and 1 / 2, times 2.
+    found = dwa_weights([[9.0, 9.0], [4.0, 3.0], [2.0, 3.0]])
+    share = exp(0.25) / (exp(0.25) + exp(0.5))
+    assert_close(found, torch.tensor([2 * share, 2 * (1 - share)]))
+    assert dwa_weights([[4.0, 3.0]]).tolist() == [1.0, 1.0]
+
+
+def test_the_gradient_of_gradnorm_is_that_of_its_loss():
+    norms, losses = torch.tensor([3.0, 0.5]), torch.tensor([0.2, 0.9])
+    weights, first = torch.tensor([0.7, 1.3], requires_grad=True), torch.tensor([1.0, 1.5])
+    of_task = weights * norms
+    share = losses / first  # 0.2, 0.6: the rates are 0.5, 1.5
+    target = (of_task.mean() * torch.tensor([0.5, 1.5]) ** 1.5).detach()
+    (of_task - target).abs().sum().backward()
+    assert_close(share / share.mean(), torch.tensor([0.5, 1.5]))
+    assert_close(gradnorm_gradient(weights.detach(), norms, losses, first), weights.grad)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task_weighting": "fixed"},
+        {"task_weighting": "fixed", "modulation_share": 0.9},
+        {"task_weighting": "dwa"},
+        {"task_weighting": "gradnorm"},
+    ],
+)
+def test_every_weighting_trains_other_weights_and_is_resumed_exactly(tmp_path, monkeypatch, change):
+    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", -1.0)
+    fit(tmp_path / "uncertainty")
+    fit(tmp_path / "even", task_weighting="fixed", modulation_share=0.4)
+    fit(tmp_path / "whole", **change)
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "cut", Counting(at=[11], act=die), **change)
+    fit(tmp_path / "new", resume=tmp_path / "cut", **change)
+    whole = weights(tmp_path / "whole")
+    assert same_bits(whole, weights(tmp_path / "new"))
+    assert not same_bits(whole, weights(tmp_path / "uncertainty"))
+    assert not same_bits(whole, weights(tmp_path / "even"))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_outside_one_is_refused(share):
+    with pytest.raises(InputError, match=f"modulation_share must lie in 0..1; it is {share}"):
+        Recipe(modulation_share=share)

@@ -144,7 +144,7 @@ class JointLoss(nn.Module):
         The first step's losses are those that training is measured from.
         """
         weights: Any = self.weights
-        if not self.first_losses.any():
+        if not self.first_losses.any() and losses.isfinite().all():
             self.first_losses.copy_(losses)
         weights.grad = gradnorm_gradient(weights, norms, losses, self.first_losses)
 

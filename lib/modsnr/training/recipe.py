@@ -26,6 +26,8 @@ class Recipe:
     snr_loss: Literal["", "smooth_l1", "l1", "cross_entropy", "distance_weighted", "ordinal"] = (
         ""  # the SNR head's default
     )
+    task_weighting: Literal["uncertainty", "fixed", "dwa", "gradnorm"] = "uncertainty"
+    modulation_share: float = 0.5  # of the modulation's loss where the weighting is fixed
     rotate: bool = True  # a random carrier phase for each frame of each step
     early_stopping: int = 0  # epochs without a better validation joint accuracy; 0: never
     precision: Literal["auto", "32", "bf16"] = "auto"
@@ -38,6 +40,8 @@ class Recipe:
         for name in ("weight_decay", "early_stopping", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must not be negative; it is {getattr(self, name)}.")
+        if not 0 <= self.modulation_share <= 1:
+            raise InputError(f"modulation_share must lie in 0..1; it is {self.modulation_share}.")
         for name, hint in get_type_hints(Recipe).items():
             known, value = get_args(hint), getattr(self, name)
             if known and value not in known:
