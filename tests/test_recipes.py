@@ -10,7 +10,7 @@ from toy_fits import Counting, die, fit, network, same_bits, weights
 from modsnr import InputError
 from modsnr.model import JointLoss, Output, dwa_weights
 from modsnr.model.losses import distance_weighted, gradnorm_gradient, l1, ordinal
-from modsnr.training import Recipe, fitting
+from modsnr.training import Recipe, fitting, rate_factor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRID = torch.tensor([0.0, 10.0, 20.0])
@@ -125,3 +125,38 @@ def test_every_weighting_trains_other_weights_and_is_resumed_exactly(tmp_path, m
 def test_a_share_outside_one_is_refused(share):
     with pytest.raises(InputError, match=f"modulation_share must lie in 0..1; it is {share}"):
         Recipe(modulation_share=share)
+
+
+# Schedules
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "triangular2", "constant"])
+@pytest.mark.parametrize("warmup", [20, 0.2])
+def test_warmup_rises_linearly_and_the_schedule_fills_the_steps_left(schedule, warmup):
+    warm = [rate_factor(schedule, step, 100, warmup=warmup) for step in range(100)]
+    first = rate_factor(schedule, 0, 80)
+    assert warm[:20] == pytest.approx([first * (step + 1) / 21 for step in range(20)])
+    assert warm[20:] == [rate_factor(schedule, step, 80) for step in range(80)]
+
+
+def test_the_lowest_rate_bounds_every_cycle():
+    # As the study's: 1e-6 to 1e-3. A cycle is a quarter, its height halves each time.
+    rates = [rate_factor("triangular2", step, 800, lowest=1e-3) for step in range(800)]
+    assert min(rates) == pytest.approx(1e-3)
+    assert [rates[step] for step in (0, 200, 400, 600)] == pytest.approx([1e-3] * 4)
+    assert [rates[step] for step in (100, 300)] == pytest.approx([1.0, 0.001 + 0.999 / 2])
+
+
+@pytest.mark.parametrize("change", [{"warmup": 3}, {"warmup": 0.5}, {"lowest_rate": 0.1}])
+def test_warmup_and_the_lowest_rate_train_other_weights(tmp_path, change):
+    fit(tmp_path / "one", schedule="triangular2")
+    fit(tmp_path / "other", schedule="triangular2", **change)
+    assert not same_bits(weights(tmp_path / "one"), weights(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("warmup", -1.0), ("lowest_rate", 0.0), ("lowest_rate", 2.0)]
+)
+def test_an_impossible_schedule_is_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} must .*{value}"):
+        Recipe(**{name: value})

@@ -221,7 +221,13 @@ class _Task(lightning.LightningModule):
         total = self.batches * self.recipe.epochs
         rate = self.recipe.learning_rate * progress.rate_scale
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * rate_factor(self.recipe.schedule, progress.step, total)
+            group["lr"] = rate * rate_factor(
+                self.recipe.schedule,
+                progress.step,
+                total,
+                warmup=self.recipe.warmup,
+                lowest=self.recipe.lowest_rate,
+            )
         gradients = (parameter.grad for parameter in self.parameters())
         finite = _all_finite([losses, *(part for part in gradients if part is not None)])
         if finite:
