@@ -87,6 +87,7 @@ def test_the_training_notebook_and_the_library_have_one_set_of_defaults():
             assert default == of_net[name].default, name
         if name in vars(training.Recipe()):
             assert default == getattr(training.Recipe(), name), name
+    assert set(vars(training.Recipe())) <= set(declared)  # no option is wired to nothing
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -284,7 +284,7 @@ def test_the_regression_loss_is_smooth_l1_in_steps_of_the_grid(error_db, steps):
 
 def test_the_classification_loss_is_cross_entropy_at_the_nearest_snr():
     logits = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
-    _, _, of_snr = JointLoss(GRID)(
+    _, _, of_snr = JointLoss(GRID, snr_head="classification")(
         Output(torch.zeros(1, 2), logits), torch.tensor([0]), torch.tensor([19.0])
     )
     assert_close(of_snr.item(), log1p(3 / exp(1)))
@@ -334,7 +334,7 @@ def test_without_a_network_pretrained_weights_are_refused_saying_what_to_pass(
     def offline(*arguments):
         raise LocalEntryNotFoundError("cannot find the file on the Hub and no local copy")
 
-    monkeypatch.setattr(model, "hf_hub_download", offline)
+    monkeypatch.setattr(model.network, "hf_hub_download", offline)
     with pytest.raises(InputError, match=r"resnet18 \(timm/.*Pass pretrained=False .*safetensors"):
         network("resnet18", pretrained=pretrained)
 
@@ -346,7 +346,7 @@ def test_a_backbone_without_published_weights_says_so():
 
 def test_weights_come_from_the_hub_as_safetensors(monkeypatch, published):
     path, asked = published("resnet18"), []
-    monkeypatch.setattr(model, "hf_hub_download", lambda *a: (asked.append(a), path)[1])
+    monkeypatch.setattr(model.network, "hf_hub_download", lambda *a: (asked.append(a), path)[1])
     net = network("resnet18", pretrained=None)
     assert [file for _, file in asked] == ["model.safetensors"]
     assert_close(net.backbone.layer1[0].conv1.weight, load_file(path)["layer1.0.conv1.weight"])
@@ -440,7 +440,7 @@ def test_a_network_comes_back_from_its_file_bit_for_bit(tmp_path, generator, opt
 
 
 def test_a_timm_network_comes_back_without_asking_the_hub(tmp_path, generator, monkeypatch):
-    monkeypatch.setattr(model, "hf_hub_download", None)
+    monkeypatch.setattr(model.network, "hf_hub_download", None)
     net = network("resnet18").eval()
     back = model.load(save(net, tmp_path / "weights.safetensors"))
     assert torch.equal(

@@ -41,12 +41,12 @@ SMALL = Recipe(
 )  # fmt: skip
 
 
-def network(*, plain=False, dropout=0.2):
+def network(*, plain=False, dropout=0.2, snr_head="regression"):
     """Return a small network, the same each time; ``plain`` has no batch normalisation."""
     torch.manual_seed(0)
     net = JointNet(
         "compact", views=["toy"], bins=16, classes=["left", "right"], snrs_db=GRID,
-        dropout=dropout, pretrained=False,
+        dropout=dropout, snr_head=snr_head, pretrained=False,
     )  # fmt: skip
     if plain:
         net.backbone = nn.Sequential(nn.Flatten(), nn.Linear(256, 128), nn.Tanh())

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from modsnr import InputError
 from modsnr.metrics import accuracies
-from modsnr.model import JointLoss, JointNet, write_tensors
+from modsnr.model import JointLoss, JointNet, dwa_weights, write_tensors
 from modsnr.training.checkpoint import (
     CHECKPOINT,
     WEIGHTS,
@@ -149,12 +149,20 @@ class _Task(lightning.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.net = cast(Any, net).to(memory_format=torch.channels_last)
-        self.loss = JointLoss(net.snrs_db.tolist())
+        self.loss = JointLoss(
+            net.snrs_db.tolist(),
+            snr_head=net.settings["snr_head"],
+            snr_loss=recipe.snr_loss,
+            weighting=recipe.task_weighting,
+            modulation_share=recipe.modulation_share,
+        )
         # Plain attributes: frames are neither weights nor to be moved by the Trainer.
         self.draw, self.recipe, self.report = draw, recipe, report
         self.train_frames, self.validation_frames = train, validation
         self.weights = folder / WEIGHTS
         self.checkpoint = folder / CHECKPOINT
+        shared = [weight for weight in net.backbone.parameters() if weight.ndim > 1]
+        self.shared = shared[-1] if recipe.task_weighting == "gradnorm" else None
         self.micro_batch = recipe.batch_size
         self.batches = len(train.iq) // recipe.batch_size
         self.identity = _identity(recipe, net)
@@ -191,6 +199,11 @@ class _Task(lightning.LightningModule):
         if not self.checkpoint.exists():
             self._write_checkpoint()  # a rollback needs somewhere to go from the first step on
 
+    def on_train_epoch_start(self) -> None:
+        if self.recipe.task_weighting == "dwa":
+            past = [(row["modulation_loss"], row["snr_loss"]) for row in self.progress.history]
+            self.loss.weights.copy_(dwa_weights(past))
+
     def on_train_batch_start(self, *_: Any) -> int | None:
         return -1 if self.rolled_back else None  # the rest of the epoch is not to be trained on
 
@@ -208,11 +221,19 @@ class _Task(lightning.LightningModule):
         total = self.batches * self.recipe.epochs
         rate = self.recipe.learning_rate * progress.rate_scale
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * rate_factor(self.recipe.schedule, progress.step, total)
+            group["lr"] = rate * rate_factor(
+                self.recipe.schedule,
+                progress.step,
+                total,
+                warmup=self.recipe.warmup,
+                lowest=self.recipe.lowest_rate,
+            )
         gradients = (parameter.grad for parameter in self.parameters())
         finite = _all_finite([losses, *(part for part in gradients if part is not None)])
         if finite:
             cast(Any, self.optimizers()).step()
+            if self.recipe.task_weighting == "gradnorm":
+                self.loss.renormalise()
             sums = zip(progress.loss_sums, losses.tolist(), strict=True)
             progress.loss_sums = tuple(before + loss for before, loss in sums)
             progress.taken += 1
@@ -280,13 +301,23 @@ class _Task(lightning.LightningModule):
             self.optimizer.zero_grad()
             try:
                 sums = torch.zeros(3, device=self.device)
+                of_tasks: Any = 0  # by the last shared weights, where GradNorm asks for it
                 for start in range(0, len(batch.iq), self.micro_batch):
                     piece = Labelled(*(part[start : start + self.micro_batch] for part in batch))
                     share = len(piece.iq) / len(batch.iq)
                     diagrams = self.draw(piece.iq).contiguous(memory_format=torch.channels_last)
                     losses = self.loss(self.net(diagrams), piece.modulation, piece.snr_db)
+                    if self.shared is not None:
+                        of_tasks = of_tasks + share * torch.stack(
+                            [
+                                torch.autograd.grad(loss, self.shared, retain_graph=True)[0]
+                                for loss in losses[1:]
+                            ]
+                        )
                     self.manual_backward(losses[0] * share)
                     sums += torch.stack([loss.detach() for loss in losses]) * share
+                if self.shared is not None:
+                    self.loss.balance(sums[1:], of_tasks.flatten(1).norm(dim=1))
                 return sums
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.micro_batch == 1:

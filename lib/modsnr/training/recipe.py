@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 import torch
@@ -22,6 +23,13 @@ class Recipe:
     weight_decay: float = 1e-4
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["one_cycle", "cosine", "triangular2", "constant"] = "one_cycle"
+    warmup: float = 0.0  # steps; below 1 a share of all steps
+    lowest_rate: float = 0.01  # of triangular2, as a share of learning_rate
+    snr_loss: Literal["", "smooth_l1", "l1", "cross_entropy", "distance_weighted", "ordinal"] = (
+        ""  # the SNR head's default
+    )
+    task_weighting: Literal["uncertainty", "fixed", "dwa", "gradnorm"] = "uncertainty"
+    modulation_share: float = 0.5  # of the modulation's loss where the weighting is fixed
     rotate: bool = True  # a random carrier phase for each frame of each step
     early_stopping: int = 0  # epochs without a better validation joint accuracy; 0: never
     precision: Literal["auto", "32", "bf16"] = "auto"
@@ -31,13 +39,25 @@ class Recipe:
         for name in ("epochs", "batch_size", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be positive; it is {getattr(self, name)}.")
-        for name in ("weight_decay", "early_stopping", "seed"):
+        for name in ("weight_decay", "early_stopping", "seed", "warmup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must not be negative; it is {getattr(self, name)}.")
-        for name in ("optimizer", "schedule", "precision"):
-            known, value = get_args(get_type_hints(Recipe)[name]), getattr(self, name)
-            if value not in known:
-                raise InputError(f"{name} is one of {', '.join(known)}; it is {value!r}.")
+        if not 0 < self.lowest_rate <= 1:
+            raise InputError(f"lowest_rate must lie in 0..1 without 0; it is {self.lowest_rate}.")
+        if not 0 <= self.modulation_share <= 1:
+            raise InputError(f"modulation_share must lie in 0..1; it is {self.modulation_share}.")
+        for name, hint in get_type_hints(Recipe).items():
+            known, value = get_args(hint), getattr(self, name)
+            if known and value not in known:
+                raise InputError(
+                    f"{name} is one of {', '.join(filter(None, known))}; it is {value!r}."
+                )
+
+    @classmethod
+    def among(cls, parameters: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that a notebook's parameters hold beside others."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in parameters.items() if name in names})
 
 
 def precision_of(precision: str) -> str:
@@ -58,12 +78,20 @@ def frame_order(frames: int, *, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(frames)
 
 
-def rate_factor(schedule: str, step: int, steps: int) -> float:
+def rate_factor(
+    schedule: str, step: int, steps: int, *, warmup: float = 0.0, lowest: float = 0.01
+) -> float:
     """Return the learning rate of ``step`` of ``steps``, as a share of the recipe's rate.
 
     one_cycle: linear up over 15 %, cosine down to nothing. cosine: down only. constant: 1.
-    triangular2: linear between 1 % and 100 %, four cycles, each half as high (Smith 2017).
+    triangular2: linear between ``lowest`` and 1, four cycles, each half as high (Smith 2017).
+    ``warmup`` steps, or below 1 a share of all, lead linearly from nothing to the schedule's first
+    rate; the schedule then fills the steps that are left.
     """
+    warm_steps = min(round(warmup * steps) if warmup < 1 else round(warmup), steps)
+    if step < warm_steps:
+        return (step + 1) / (warm_steps + 1) * rate_factor(schedule, 0, steps, lowest=lowest)
+    step, steps = step - warm_steps, steps - warm_steps
     done = step / max(steps, 1)
     if schedule == "one_cycle":
         warm = 0.15
@@ -73,7 +101,7 @@ def rate_factor(schedule: str, step: int, steps: int) -> float:
     if schedule == "triangular2":
         cycle = int(done * 4)
         height = 1 - abs(2 * (done * 4 - cycle) - 1)
-        return 0.01 + 0.99 * height * 0.5**cycle
+        return lowest + (1 - lowest) * height * 0.5**cycle
     return 1.0
 
 

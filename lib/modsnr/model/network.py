@@ -1,4 +1,4 @@
-"""The joint network: one backbone, a modulation head, an SNR head; and the loss that weighs them.
+"""The joint network: one backbone, a modulation head, an SNR head.
 
 ``backbone`` is any name that timm knows, one of the study's short names, or ``compact``: a network
 of a third of a million weights for two CPU cores.
@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple, cast
 
 import timm
 import torch
-import torch.nn.functional as F
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -338,34 +337,3 @@ class Compact(nn.Module):
 
     def forward(self, diagrams: Tensor) -> Tensor:
         return self.layers(diagrams).mean((2, 3))
-
-
-class JointLoss(nn.Module):
-    """The two tasks' losses and their sum, each task weighted by its learned uncertainty.
-
-    L = Lm / (2 sm^2) + Ls / (2 ss^2) + log(sm ss), with log s^2 as the parameters (Kendall, Gal
-    and Cipolla, CVPR 2018). The modulation's loss is cross-entropy; the SNR's is SmoothL1 in
-    steps of the grid for a regression head, cross-entropy for a classification head.
-    """
-
-    snrs_db: Tensor
-
-    def __init__(self, snrs_db: Sequence[float]) -> None:
-        super().__init__()
-        self.log_variance = nn.Parameter(torch.zeros(2))
-        self.register_buffer("snrs_db", torch.tensor(snrs_db, dtype=torch.float32))
-
-    def forward(
-        self, output: Output, modulation: Tensor, snr_db: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weighted sum and the two tasks' own losses, each a mean over the frames."""
-        of_modulation = F.cross_entropy(output.modulation.float(), modulation)
-        if output.snr.ndim == 1:
-            step = (self.snrs_db[1] - self.snrs_db[0]) if len(self.snrs_db) > 1 else 1.0
-            of_snr = F.smooth_l1_loss(output.snr.float() / step, snr_db / step)
-        else:
-            nearest = (snr_db.unsqueeze(1) - self.snrs_db).abs().argmin(1)
-            of_snr = F.cross_entropy(output.snr.float(), nearest)
-        losses = torch.stack([of_modulation, of_snr])
-        total = (losses * torch.exp(-self.log_variance) / 2 + self.log_variance / 2).sum()
-        return total, of_modulation, of_snr

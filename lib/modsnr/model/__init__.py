@@ -1,0 +1,36 @@
+"""The joint network, the losses of its two heads, and the weighing of the one against the other."""
+
+from modsnr.model.losses import SNR_LOSSES, TASK_WEIGHTINGS, JointLoss, dwa_weights
+from modsnr.model.network import (
+    SNR_LAYERS,
+    STUDY_BACKBONES,
+    Compact,
+    JointNet,
+    Output,
+    Prediction,
+    build_backbone,
+    fastest_device,
+    fetch_weights,
+    head,
+    load,
+    write_tensors,
+)
+
+__all__ = [
+    "SNR_LAYERS",
+    "SNR_LOSSES",
+    "STUDY_BACKBONES",
+    "TASK_WEIGHTINGS",
+    "Compact",
+    "JointLoss",
+    "JointNet",
+    "Output",
+    "Prediction",
+    "build_backbone",
+    "dwa_weights",
+    "fastest_device",
+    "fetch_weights",
+    "head",
+    "load",
+    "write_tensors",
+]
