@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "training": {"model", "metrics"},
     "explain": {"metrics"},
     "paper": {"runs"},
-    "cli": {"runs", "paper"},
+    "sweeps": {"runs", "workers"},
+    "cli": {"runs", "paper", "sweeps", "workers"},
 }
 MODULES = sorted(path for path in LIB.rglob("*.py") if path.name != "__init__.py")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -1,15 +1,20 @@
-"""The ``modsnr`` command, thin over runs and paper.
+"""The ``modsnr`` command, thin over runs, sweeps and paper.
 
 Exit codes: 0 done, 1 a run did not complete, 2 the input cannot be used, 130 interrupted.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from modsnr import InputError, __version__, runs
+
+if TYPE_CHECKING:
+    from modsnr.sweeps import Outcome
 
 PROFILE = click.option("--profile", metavar="P", help="a file in notebooks/profiles, less .yaml")
 
@@ -68,6 +73,53 @@ def run(
     click.echo(f"{record.id} {record.status}{': ' + record.error if record.error else ''}")
     if record.status != "completed":
         ctx.exit(130 if record.status == "interrupted" else 1)
+
+
+@main.command()
+@click.argument("space")
+@click.option("--trials", type=click.IntRange(1), metavar="N", help="how many there are in all")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, metavar="K")
+@click.option("--storage", metavar="URL", help="postgresql://user@host/name, for many machines")
+@click.option("--cluster", metavar="WHERE", help="slurm, pbs, or a Dask scheduler's address")
+@click.option("-s", "settings", multiple=True, metavar="NAME=VALUE", help="queue=long, say")
+def sweep(
+    space: str,
+    trials: int | None,
+    workers: int,
+    storage: str | None,
+    cluster: str | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Search SPACE, a file or its name in notebooks/sweeps; the same command goes on with it."""
+    from modsnr import sweeps
+    from modsnr.workers import connect, settings_of
+
+    wanted = sweeps.load_space(space)
+    told = settings_of(settings)
+    if told and not cluster:
+        raise InputError("-s is for --cluster")
+    # A running scheduler has the workers that it has.
+    count = workers if cluster in ("local", "slurm", "pbs") else 0
+    with connect(cluster, count=count, **told) if cluster else nullcontext() as pool:
+        found = sweeps.sweep(
+            wanted, trials=trials, storage=storage, workers=workers, pool=pool, echo=_tell
+        )
+    click.echo(", ".join(f"{n} {status}" for status, n in found.counts.items()) or "no trials")
+    if found.repeated or found.under_way:
+        click.echo(f"{found.repeated} begun again after a kill, {found.under_way} under way")
+    if found.best:
+        click.echo(f"best: {_shown(found.best)}")
+
+
+def _tell(outcome: Outcome) -> None:
+    click.echo(f"trial {_shown(outcome)}")
+
+
+def _shown(outcome: Outcome) -> str:
+    value = "" if outcome.value is None else f" {outcome.value:.4f}"
+    why = f": {outcome.error}" if outcome.error else ""
+    values = ", ".join(f"{name} {value}" for name, value in outcome.parameters.items())
+    return f"{outcome.number} {outcome.status}{value} ({values}){why}"
 
 
 @main.command()

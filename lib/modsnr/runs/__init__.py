@@ -10,7 +10,7 @@ A run is alive exactly while a process holds the lock on its ``.lock``: the syst
 on any death, so a run that says "running" and whose lock is free is shown as crashed.
 """
 
-from modsnr.runs.execution import NotCompletedError, execute, reproduce
+from modsnr.runs.execution import NotCompletedError, execute, prune, reproduce
 from modsnr.runs.log import OVERVIEW, overview, write_runlog
 from modsnr.runs.parameters import (
     Parameter,
@@ -20,6 +20,7 @@ from modsnr.runs.parameters import (
     load_profile,
     parameters,
     parse_text,
+    read_yaml,
     root,
     store,
 )
@@ -43,6 +44,8 @@ __all__ = [
     "overview",
     "parameters",
     "parse_text",
+    "prune",
+    "read_yaml",
     "records",
     "reproduce",
     "root",

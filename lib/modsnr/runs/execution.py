@@ -41,18 +41,19 @@ def execute(
     profile: str | None = None,
     parameters: dict[str, Any] | None = None,
     name: str | None = None,
+    sweep: dict[str, Any] | None = None,
     echo: Callable[[str], object] | None = None,
 ) -> Record:
     """Run a notebook with papermill and return its run, whatever its status.
 
     Everything is checked before anything starts (InputError). ``echo`` is called with what the
-    notebook prints. SIGINT or SIGTERM interrupts the cell, ends the run as interrupted, and is
-    raised as KeyboardInterrupt.
+    notebook prints; ``sweep`` is kept in the record and tells whose trial this is. SIGINT or
+    SIGTERM interrupts the cell, ends the run as interrupted, and is raised as KeyboardInterrupt.
     """
     notebook = _notebook(notebook).stem
     preset = _of(load_profile(profile) if profile else None, notebook)
     values = check(notebook, preset | (parameters or {}) | ({} if name is None else {"name": name}))
-    record, lock = _make(notebook, values, profile)
+    record, lock = _make(notebook, values, profile, sweep)
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
     try:
@@ -69,6 +70,13 @@ def execute(
     if interrupted:
         raise KeyboardInterrupt
     return record
+
+
+def prune(record: Record, why: str) -> Record:
+    """Call an interrupted run pruned, with the reason, and return it read back."""
+    if record.status != "interrupted":
+        raise InputError(f"run {record.id} is {record.status}: only an interrupted one is pruned")
+    return _end(record, "pruned", why)
 
 
 def reproduce(profile: str, *, echo: Callable[[str], object] | None = None) -> list[Record]:

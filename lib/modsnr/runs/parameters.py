@@ -244,8 +244,7 @@ def load_profile(name: str) -> Profile:
     folder = root() / "notebooks" / "profiles"
     _known("profile", name, sorted(path.stem for path in folder.glob("*.yaml")))
     try:
-        text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
-        profile = Profile.model_validate(yaml.load(text, _Yaml))
+        profile = Profile.model_validate(read_yaml(folder / f"{name}.yaml"))
         for notebook, values in profile.notebooks.items():
             check(notebook, values)
         for step in profile.pipeline:
@@ -254,9 +253,17 @@ def load_profile(name: str) -> Profile:
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"profile {name}: {'; '.join(wrong)}") from error
-    except (yaml.YAMLError, InputError) as error:
+    except InputError as error:
         raise InputError(f"profile {name}: {' '.join(str(error).split())}") from error
     return profile
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds, 1e-3 as a number; InputError where it is no YAML."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Yaml)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(" ".join(str(error).split())) from error
 
 
 def _of(profile: Profile | None, notebook: str) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     parents: list[str] = []
     data: dict[str, str] | None = None
     note: str = ""
+    sweep: dict[str, Any] | None = None
     error: str | None = None
 
     @classmethod

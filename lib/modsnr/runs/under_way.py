@@ -258,7 +258,12 @@ def start(notebook: str, scope: dict[str, Any], parents: Sequence[str | Record] 
     return run
 
 
-def _make(notebook: str, values: dict[str, Any], profile: str | None) -> tuple[Record, int]:
+def _make(
+    notebook: str,
+    values: dict[str, Any],
+    profile: str | None,
+    sweep: dict[str, Any] | None = None,
+) -> tuple[Record, int]:
     """Make a run's folder; return its record and the open lock, which lives as the process does."""
     notebook = _notebook(notebook).stem
     now = datetime.now(UTC)
@@ -277,6 +282,7 @@ def _make(notebook: str, values: dict[str, Any], profile: str | None) -> tuple[R
         "hardware": _hardware(),
         "name": values.get("name", "run"),
         "note": values.get("note", ""),
+        "sweep": sweep,
     }
     folder = _reserve(f"{now:%Y%m%dT%H%M%SZ}-{notebook}-{told['name']}")
     lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)

@@ -1,0 +1,13 @@
+"""Sweeps: one notebook run over a space of its parameters, each trial a run with its own folder.
+
+``load_space`` reads what is searched; ``sweep`` does it, or goes on with it: the trials stand in
+an Optuna study, in a journal file under ``runs/.sweeps`` or in PostgreSQL, which any number of
+processes and machines may share. A trial whose sweep was killed is done again, every other one is
+done once, however it ends.
+"""
+
+from modsnr.sweeps.space import Range, Space, load_space
+from modsnr.sweeps.study import Outcome
+from modsnr.sweeps.trials import Summary, sweep
+
+__all__ = ["Outcome", "Range", "Space", "Summary", "load_space", "sweep"]

@@ -1,0 +1,409 @@
+"""A sweep does each of its trials once, whatever becomes of its processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from modsnr import InputError, runs, sweeps, workers
+from modsnr.sweeps import study as studies
+
+PARAMETERS = """\
+from typing import Literal
+name: str = "run"
+note: str = ""
+x: float = 0.0
+k: int = 1
+views: list[str] = ["constellation"]
+epochs: int = 9
+seconds: float = 0.0  # an epoch
+ending: Literal["well", "error", "death", "mute", "nan"] = "well"
+"""
+# A parabola that is learned: an epoch comes closer to it.
+WORK = """\
+import os, time
+import pandas as pd
+from modsnr import runs
+run = runs.start("02_training", globals())
+rows = []
+for epoch in range(1, epochs + 1):
+    time.sleep(seconds)
+    rows.append({"epoch": epoch, "validation_joint_accuracy": (1 - x * x) * epoch / epochs})
+    run.save_history(pd.DataFrame(rows))
+if ending == "error":
+    raise ValueError("too much noise")
+if ending == "death":
+    os.kill(os.getpid(), 9)
+if ending != "mute":
+    last = float("nan") if ending == "nan" else rows[-1]["validation_joint_accuracy"]
+    run.save_metrics({"validation": {"joint_accuracy": last}})
+run.finish()
+"""
+SPACE = {"space": {"x": [0.0, 0.25, 0.5, 0.75]}, "sampler": "grid", "seed": 3}
+COMMAND = [sys.executable, "-c", "from modsnr.cli import main; main()", "sweep"]
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A repository whose training is a stand-in of no second."""
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    cells = [
+        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(WORK),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    (tmp_path / "notebooks" / "sweeps").mkdir(parents=True)
+    nbformat.write(notebook, tmp_path / "notebooks" / "02_training.ipynb")
+    return tmp_path
+
+
+def space(house, told=SPACE, name="toy", **changes):
+    """Write a space file, JSON being YAML, and return what is read of it."""
+    path = house / "notebooks" / "sweeps" / f"{name}.yaml"
+    path.write_text(json.dumps(told | changes))
+    return sweeps.load_space(name)
+
+
+def start(*words):
+    return subprocess.Popen(
+        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return out
+
+
+def values(name="x", status="completed"):
+    """Return what the runs of that status were told, in order."""
+    return sorted(r.parameters[name] for r in runs.records() if r.status == status)
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_sweep_killed_amid_a_trial_goes_on_and_does_each_trial_once(house):
+    space(house, fixed={"seconds": 0.1})
+    killed = start("toy")
+    wait_for(lambda: len(values()) == 1 and len(values(status="running")) == 1)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    said = finish(start("toy", "--workers", "2"))
+    assert values() == [0.0, 0.25, 0.5, 0.75]
+    assert len(values(status="crashed")) == 1
+    assert len(runs.records()) == 5
+    assert "4 completed" in said
+    assert "1 begun again after a kill, 0 under way" in said
+    assert "best: " in said
+    assert "(x 0.0)" in said.splitlines()[-1]
+    before = len(runs.records())
+    assert "4 completed" in finish(start("toy"))  # and there is nothing left to do
+    assert len(runs.records()) == before
+
+
+def test_two_processes_share_the_trials_of_one_journal(house):
+    space(house)
+    both = [start("toy"), start("toy")]
+    said = [finish(process) for process in both]
+    assert values() == [0.0, 0.25, 0.5, 0.75]
+    assert all("trial" in out for out in said)
+
+
+def test_an_interrupted_sweep_interrupts_its_trial_and_does_it_again(house):
+    space(house, fixed={"seconds": 0.3}, trials=1)
+    process = start("toy")
+    wait_for(lambda: any((r.folder / "history.csv").exists() for r in runs.records()))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert [r.status for r in runs.records()] == ["interrupted"]
+    assert "1 completed" in finish(start("toy"))
+    assert Counter(r.status for r in runs.records()) == {"interrupted": 1, "completed": 1}
+    assert len({r.parameters["x"] for r in runs.records()}) == 1
+
+
+def test_trials_that_end_badly_are_counted_and_the_sweep_goes_on(house):
+    endings = ["well", "error", "death", "mute", "nan"]
+    summary = sweeps.sweep(space(house, space={"ending": endings}), workers=2)
+    assert summary.counts == {"completed": 1, "failed": 3, "crashed": 1}
+    assert summary.best.parameters == {"ending": "well"}
+    assert runs.find(summary.best.run).sweep["name"] == "toy"
+
+
+class Killed(BaseException):
+    """As good as a kill: locks are dropped and nothing is told."""
+
+
+@contextmanager
+def sweep_that_dies(toy):
+    """Yield the trial that a sweep asked for, and its owner's name; then the sweep is gone."""
+    with suppress(Killed), studies.owner() as owner:
+        trial, _ = studies.ask(studies.open_study(toy, None), toy, 1, owner)
+        yield trial, owner
+        raise Killed
+
+
+def test_a_trial_whose_run_ended_before_its_sweep_could_say_so_is_not_done_again(house):
+    toy = space(house, trials=1)
+    with sweep_that_dies(toy) as (trial, owner):
+        sweep = {"name": "toy", "trial": 0, "owner": owner}
+        runs.execute("02_training", parameters=trial.params, name="toy-0000", sweep=sweep)
+    summary = sweeps.sweep(toy)
+    assert summary.counts == {"completed": 1}
+    assert summary.repeated == 0
+    assert len(runs.records()) == 1
+
+
+def test_a_trial_under_which_every_sweep_dies_is_given_up(house):
+    toy = space(house, trials=1)
+    for _ in range(studies.DEATHS):
+        with sweep_that_dies(toy) as (trial, _):
+            assert trial is not None
+    summary = sweeps.sweep(toy)
+    assert summary.counts == {"crashed": 1}
+    assert not runs.records()
+
+
+def asked(toy, count):
+    """Return the parameters of the next trials."""
+    study = studies.open_study(toy, None)
+    points = []
+    for _ in range(count):
+        with studies.owner() as owner:
+            trial, _ = studies.ask(study, toy, 99, owner)
+            points.append(studies.values_of(toy, trial.params))
+            study.tell(trial, 1 - trial.params["x"] ** 2)
+    return points
+
+
+SEARCH = {
+    "space": {
+        "x": {"low": -1.0, "high": 1.0},
+        "k": {"low": 1, "high": 64, "log": True},
+        "views": [["constellation"], ["constellation", "residual"]],
+    }
+}
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_seed_gives_the_same_trials_and_a_pause_does_not_change_them(house, sampler):
+    def points(name, seed, *pieces):
+        toy = space(house, SEARCH, name, sampler=sampler, seed=seed)
+        return [point for piece in pieces for point in asked(toy, piece)]
+
+    whole = points("whole", 5, 14)
+    assert points("pieces", 5, 3, 9, 2) == whole
+    assert points("other", 6, 14) != whole
+    assert len({point["x"] for point in whole}) == 14
+    assert {type(point["k"]) for point in whole} == {int}
+    assert {tuple(point["views"]) for point in whole} == {
+        ("constellation",),
+        ("constellation", "residual"),
+    }
+
+
+def test_tpe_comes_closer_to_the_best_than_chance_does(house):
+    distance = {
+        sampler: np.mean(
+            [abs(p["x"]) for p in asked(space(house, SEARCH, sampler, sampler=sampler), 40)[20:]]
+        )
+        for sampler in ("random", "tpe")
+    }
+    assert distance["tpe"] < 0.7 * distance["random"]
+
+
+def test_a_grid_visits_every_point_of_choices_and_steps_in_the_order_of_its_seed(house):
+    told = {
+        "space": {"x": {"low": 0.0, "high": 0.3, "step": 0.1}, "k": {"low": 1, "high": 3}},
+        "sampler": "grid",
+    }
+    toy = space(house, told)
+    points = [tuple(toy.point(index).values()) for index in range(toy.size)]
+    assert sorted(points) == pytest.approx(
+        np.array([(x / 10, k) for x in range(4) for k in (1, 2, 3)])
+    )
+    assert points != sorted(points)
+    other = space(house, told, seed=1)
+    assert points != [tuple(other.point(index).values()) for index in range(12)]
+
+
+def test_hyperband_ends_bad_trials_early_and_the_best_one_never(house):
+    xs = [0.0, 0.9, 0.9, 0.95, 0.95, 0.99, 0.99, 0.97]
+    told = {"space": {"x": {"low": 0.0, "high": 1.0}}, "pruner": "hyperband", "trials": 8}
+    toy = space(house, told, fixed={"seconds": 0.25, "epochs": 9})
+    study = studies.open_study(toy, None)
+    for x in xs:
+        study.enqueue_trial({"x": x})
+    summary = sweeps.sweep(toy, workers=2)
+    assert summary.counts["pruned"] >= 1
+    assert sum(summary.counts.values()) == 8
+    pruned = [record for record in runs.records() if record.status == "pruned"]
+    assert len(pruned) == summary.counts["pruned"]
+    for record in pruned:
+        assert record.parameters["x"] > 0
+        assert len(record.history) < 9
+        assert "Hyperband after epoch" in record.error
+
+
+def test_before_the_history_is_written_the_checkpoint_tells_of_each_epoch(house):
+    from safetensors.numpy import save_file
+
+    from modsnr.sweeps import trials
+
+    toy = space(house, trials=1)
+    with studies.owner() as owner:
+        trial, _ = studies.ask(studies.open_study(toy, None), toy, 1, owner)
+        assert trials._course(toy, trial) == []
+        sweep = {"name": "toy", "trial": 0, "owner": owner}
+        run = runs.execute("02_training", parameters=trial.params, name="toy-0000", sweep=sweep)
+        (run.folder / "history.csv").unlink()
+        history = [{"epoch": 1, "validation_joint_accuracy": 0.25}]
+        header = {"progress": json.dumps({"history": history})}
+        save_file({"weight": np.zeros(1)}, run.folder / "checkpoint.safetensors", header)
+        assert trials._course(toy, trial) == [(1, 0.25)]
+        pd.DataFrame({"epoch": [1], "loss": [2.0]}).to_csv(run.folder / "history.csv")
+        with pytest.raises(InputError, match="needs validation_joint_accuracy after each epoch"):
+            trials._course(toy, trial)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"samplr": "grid"}, "no key is called 'samplr'; did you mean 'sampler'"),
+        ({"sampler": "grit"}, "sampler: Input should be 'grid', 'random' or 'tpe'"),
+        ({"notebook": "02_trainin"}, "did you mean '02_training'"),
+        ({"profile": "quick"}, "no profile is called 'quick'"),
+        ({"space": {"epoch": [1]}}, "no parameter of 02_training is called 'epoch'; did you"),
+        ({"fixed": {"epoch": 1}}, "no parameter of 02_training is called 'epoch'; did you"),
+        ({"space": {"k": [1, 2.5]}}, "parameter k of 02_training: given 2.5"),
+        ({"space": {"k": {"low": 1.5, "high": 2}}}, "parameter k of 02_training: given 1.5"),
+        ({"space": {"x": {"low": 1, "high": 1}}}, "low 1 is not below high 1"),
+        ({"space": {"x": {"low": 0, "high": 1, "log": True}}}, "log needs low above 0"),
+        ({"space": {"x": {"low": 0, "high": 1, "stp": 1}}}, "Extra inputs are not permitted"),
+        ({"space": {"x": {"low": 0, "high": 1}}}, "a grid needs choices or a step for x"),
+        ({"space": {"x": []}}, "x has no choices"),
+        ({"space": {"x": [0.1, 0.1]}}, "x: 0.1 stands there twice"),
+        ({"space": {}}, "names no parameter"),
+        ({"fixed": {"x": 0.5}}, "x: both fixed and searched"),
+        ({"fixed": {"name": "mine"}}, "name: a trial's run is named by its sweep"),
+        ({"trials": 0}, "trials must be 1 or more"),
+        ({"space": {"epochs": [1, 2]}, "pruner": "hyperband"}, "a fixed number of epochs"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_refused_in_one_sentence(house, changes, complaint):
+    with pytest.raises(InputError, match=r"^sweep toy: ") as error:
+        space(house, **changes)
+    assert complaint in str(error.value)
+
+
+def test_what_is_no_space_at_all_is_refused(house):
+    space(house)
+    with pytest.raises(InputError, match=r"there is no sweep 'tyo'; did you mean 'toy'"):
+        sweeps.load_space("tyo")
+    (house / "bad.yaml").write_text("space: [")
+    with pytest.raises(InputError, match=r"sweep bad: .*expected the node content"):
+        sweeps.load_space(str(house / "bad.yaml"))
+    (house / "bad.yaml").write_text("- 1")
+    with pytest.raises(InputError, match="not a mapping"):
+        sweeps.load_space(str(house / "bad.yaml"))
+
+
+def test_a_sweep_does_not_go_on_with_another_space_and_does_with_more_trials(house):
+    told = {"space": {"x": {"low": 0, "high": 1}}}
+    assert sweeps.sweep(space(house, told), trials=1).counts == {"completed": 1}
+    assert sweeps.sweep(space(house, told, trials=2)).counts == {"completed": 2}
+    with pytest.raises(InputError, match="was begun with another space, seed"):
+        sweeps.sweep(space(house, SEARCH, seed=1), trials=3)
+    with pytest.raises(InputError, match="needs --trials"):
+        sweeps.sweep(space(house, told))
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("postgresql://me:secret@host/db", "PGPASSFILE"),
+        ("postgresql://me@host/db?password=secret", "PGPASSFILE"),
+        ("sqlite:///sweep.db", "takes postgresql://, not sqlite://"),
+        ("nonsense", "no address such as"),
+        ("postgresql://me@127.0.0.1:1/db", "cannot be reached: .*refused"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused_without_repeating_a_secret(house, url, complaint):
+    with pytest.raises(InputError, match=complaint) as error:
+        sweeps.sweep(space(house), storage=url)
+    assert "secret" not in str(error.value)
+
+
+def test_half_a_line_that_a_kill_left_in_the_journal_is_cut_off(house):
+    toy = space(house)
+    asked(toy, 1)
+    journal = house / "runs" / ".sweeps" / "toy.journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 4, "wor')
+    assert len(asked(toy, 1)) == 1
+    assert journal.read_bytes().startswith(whole)
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+def test_the_workers_of_a_cluster_do_each_trial_once(house):
+    with workers.connect("local", count=2) as pool:
+        summary = sweeps.sweep(space(house), pool=pool)
+    assert summary.counts == {"completed": 4}
+    assert values() == [0.0, 0.25, 0.5, 0.75]
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory):
+    """The address of a server of the distribution's, which trusts who reaches its socket."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no initdb under /usr/lib/postgresql/*/bin: apt-get install postgresql")
+    pytest.importorskip("psycopg2")
+    folder = tmp_path_factory.mktemp("postgresql")
+    # It refuses to run as root.
+    unprivileged = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
+    if unprivileged:
+        for parent in (folder, folder.parent, folder.parent.parent):
+            parent.chmod(0o755)
+        shutil.chown(folder, "nobody", "nogroup")
+    words = {"cwd": folder, "check": True, "stdout": subprocess.DEVNULL, **unprivileged}
+    initdb = [found[-1], "-D", folder / "data", "-A", "trust", "-U", "sweeper", "-N"]
+    subprocess.run(initdb, **words)
+    control = [found[-1].with_name("pg_ctl"), "-D", folder / "data", "-w"]
+    options = f"-k {folder} -c listen_addresses="
+    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], **words)
+    yield f"postgresql://sweeper@/postgres?host={folder}"
+    subprocess.run([*control, "-m", "immediate", "stop"], **words)
+
+
+def test_two_processes_share_the_trials_of_one_postgresql_and_a_killed_one_is_made_up_for(
+    house, postgresql
+):
+    space(house, fixed={"seconds": 0.1})
+    both = [start("toy", "--storage", postgresql) for _ in range(2)]
+    wait_for(lambda: len(values(status="running")) == 2)
+    both[0].send_signal(signal.SIGKILL)
+    both[0].communicate()
+    finish(both[1])
+    finish(start("toy", "--storage", postgresql))
+    assert values() == [0.0, 0.25, 0.5, 0.75]
+    assert len(values(status="crashed")) == 1
+    assert not list((house / "runs" / ".sweeps").glob("*.journal"))
