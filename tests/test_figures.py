@@ -99,6 +99,36 @@ def spectrum():
     )
 
 
+def choices(runs=24):
+    rng = np.random.default_rng(2)
+    return pd.DataFrame({
+        "backbone": rng.choice(["resnet18", "resnet50", "swin_tiny", "vit_b_16"], runs),
+        "snr_layer": rng.choice(["standard", "bottleneck_64", "dual_layer"], runs),
+        "learning_rate": rng.choice([1e-5, 1e-4, 1e-3], runs),
+        "batch_size": rng.choice([64, 128, 256], runs),
+        "pretrained": rng.choice([True, False], runs),
+        "dropout": rng.uniform(0.1, 0.5, runs).round(4),
+    })  # fmt: skip
+
+
+def ranked():
+    table = choices()
+    value = np.random.default_rng(3).uniform(0.1, 0.6, len(table))
+    return figures.ranked(
+        {
+            name: {str(c): value[table[name] == c] for c in table[name].unique()}
+            for name in list(table)[:5]
+        },
+        xlabel="joint accuracy",
+    )
+
+
+def parallel_coordinates():
+    table = choices()
+    value = np.random.default_rng(3).uniform(0.1, 0.6, len(table))
+    return figures.parallel_coordinates(table, value, label="joint accuracy")
+
+
 EVERY_FIGURE = {
     "timeline": lambda: figures.timeline(
         np.arange(6.0),
@@ -125,6 +155,28 @@ EVERY_FIGURE = {
     "attribution_grid": attribution_grid,
     "learning_curve": lambda: figures.learning_curve(history()),
     "spectrum": spectrum,
+    "ranked": ranked,
+    "outcome_bars": lambda: figures.outcome_bars(
+        {
+            "these runs": {
+                "completed": 150,
+                "pruned": 12,
+                "failed": 3,
+                "diverged": 2,
+                "crashed": 1,
+            },
+            "the study": {"completed": 35, "crashed": 133},
+        }
+    ),
+    "importance_bars": lambda: figures.importance_bars(
+        {"learning_rate": 0.4, "backbone": 0.2, "dropout": 0.0}, runs=168
+    ),
+    "learning_curves": lambda: figures.learning_curves(
+        {f"run {n}": [0.1 * n, 0.15 * n, 0.16 * n] for n in range(1, 5)},
+        {f"run {n}": f"backbone_{n % 3}" for n in range(1, 5)},
+        ylabel="validation_joint_accuracy",
+    ),
+    "parallel_coordinates": parallel_coordinates,
 }
 
 

@@ -14,6 +14,13 @@ from modsnr.figures.of_frames import (
 )
 from modsnr.figures.of_models import accuracy_over_snr, confusion_pair, learning_curve
 from modsnr.figures.of_recordings import timeline
+from modsnr.figures.of_sweeps import (
+    importance_bars,
+    learning_curves,
+    outcome_bars,
+    parallel_coordinates,
+    ranked,
+)
 from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
 
 __all__ = [
@@ -30,7 +37,12 @@ __all__ = [
     "fidelity",
     "impact_bars",
     "impact_panels",
+    "importance_bars",
     "learning_curve",
+    "learning_curves",
+    "outcome_bars",
+    "parallel_coordinates",
+    "ranked",
     "snr_audit",
     "spectrum",
     "timeline",

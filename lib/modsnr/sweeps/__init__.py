@@ -3,11 +3,40 @@
 ``load_space`` reads what is searched; ``sweep`` does it, or goes on with it: the trials stand in
 an Optuna study, in a journal file under ``runs/.sweeps`` or in PostgreSQL, which any number of
 processes and machines may share. A trial whose sweep was killed is done again, every other one is
-done once, however it ends.
+done once, however it ends. ``table`` and what follows it tell of any set of runs.
 """
 
+from modsnr.sweeps.analysis import (
+    STUDY_LOST,
+    STUDY_RANKING,
+    STUDY_RUNS,
+    histories,
+    importance,
+    lost,
+    outcomes,
+    ranking,
+    table,
+    varied,
+)
 from modsnr.sweeps.space import Range, Space, load_space
 from modsnr.sweeps.study import Outcome
 from modsnr.sweeps.trials import Summary, sweep
 
-__all__ = ["Outcome", "Range", "Space", "Summary", "load_space", "sweep"]
+__all__ = [
+    "STUDY_LOST",
+    "STUDY_RANKING",
+    "STUDY_RUNS",
+    "Outcome",
+    "Range",
+    "Space",
+    "Summary",
+    "histories",
+    "importance",
+    "load_space",
+    "lost",
+    "outcomes",
+    "ranking",
+    "sweep",
+    "table",
+    "varied",
+]

@@ -1,0 +1,188 @@
+"""What a set of runs tells: which choices did best, how many runs were lost, what mattered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from modsnr import InputError, runs
+from modsnr.sweeps.study import measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What the study reports of its own sweep: joint accuracy (mean, max, n) of each network, and how
+# many of its runs crashed.
+STUDY_RANKING = {
+    "resnet50": (0.2724, 0.4865, 48),
+    "vit_b_16": (0.2593, 0.3884, 11),
+    "resnet34": (0.2577, 0.4549, 44),
+    "swin_tiny": (0.1889, 0.3877, 31),
+    "resnet18": (0.1876, 0.3471, 4),
+    "swin_small": (0.1796, 0.3171, 13),
+}
+STUDY_RUNS, STUDY_LOST = 168, 133
+LOST = ("failed", "diverged", "crashed")
+QUARTERS_FROM = 7  # different numbers of a parameter: so many are grouped by their quartiles
+NOT_SEARCHED = ("name", "note", "resume")
+
+
+def table(
+    sweep: str = "",
+    *,
+    notebook: str = "02_training",
+    profile: str = "",
+    metric: str = "joint_accuracy",
+) -> pd.DataFrame:
+    """Return a row a run that has ended, oldest first: run, status, cause, value, seconds, ....
+
+    Further columns are the notebook's parameters. ``sweep`` and ``profile``, where given, select.
+    ``value`` is ``metric``, a dotted path of metrics.json, of completed runs. A run that was killed
+    with its sweep, and whose trial was done again, is called repeated.
+    """
+    import pandas as pd
+
+    chosen = [
+        run
+        for run in reversed(runs.records())
+        if run.notebook == notebook
+        and run.status != "running"
+        and sweep in ("", (run.sweep or {}).get("name"))
+        and profile in ("", run.profile)
+    ]
+    again = {(r.sweep["name"], r.sweep["again"]) for r in chosen if r.sweep}
+    searched = [name for name in runs.parameters(notebook) if name not in NOT_SEARCHED]
+    rows = []
+    for run in chosen:
+        trial = (run.sweep["name"], run.sweep["trial"]) if run.sweep else None
+        row = {
+            "run": run.id,
+            "status": "repeated" if trial in again else run.status,
+            "cause": (run.error or "").split("\n")[0][:80],
+            "value": measure(run, metric) if run.status == "completed" else None,
+            "seconds": run.wall_seconds,
+        }
+        rows.append(row | {name: _group(run.parameters.get(name)) for name in searched})
+    columns = ["run", "status", "cause", "value", "seconds", *searched]
+    return pd.DataFrame(rows, columns=columns).astype({"value": float, "seconds": float})
+
+
+def varied(trials: pd.DataFrame) -> list[str]:
+    """Return the parameters that more than one value was taken of."""
+    parameters = trials.columns[5:]
+    return [name for name in parameters if len({json.dumps(v) for v in trials[name]}) > 1]
+
+
+def ranking(trials: pd.DataFrame, parameters: Sequence[str]) -> pd.DataFrame:
+    """Return a row a value of each parameter, the best mean first: mean, max, n, runs, lost.
+
+    Mean and max are over the ``n`` runs that have a value; ``lost`` is the share of runs that
+    failed, diverged or crashed.
+    """
+    import pandas as pd
+
+    none = pd.DataFrame(columns=["parameter", "choice", "mean", "max", "n", "runs", "lost"])
+    found = [_ranking(trials, parameter) for parameter in parameters]
+    found = [part for part in found if len(part)]
+    return pd.concat(found, ignore_index=True) if found else none
+
+
+def _ranking(trials: pd.DataFrame, parameter: str) -> pd.DataFrame:
+    import pandas as pd
+
+    _known(trials, parameter)
+    counted = trials[trials.status != "repeated"]
+    groups = counted.assign(lost=counted.status.isin(LOST)).groupby(
+        counted[parameter].map(str), sort=False
+    )
+    found = pd.DataFrame(
+        {
+            "mean": groups.value.mean(),
+            "max": groups.value.max(),
+            "n": groups.value.count(),
+            "runs": groups.size(),
+            "lost": groups.lost.mean(),
+        }
+    )
+    found = found.rename_axis("choice").reset_index()
+    found.insert(0, "parameter", parameter)
+    return found.sort_values(["mean", "choice"], ascending=[False, True], ignore_index=True)
+
+
+def outcomes(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return how runs ended, a row a status and cause, the most frequent first: runs, share."""
+    counts = trials.groupby(["status", "cause"]).size().rename("runs").reset_index()
+    counts["share"] = counts.runs / max(len(trials), 1)
+    return counts.sort_values(["runs", "status"], ascending=[False, True], ignore_index=True)
+
+
+def lost(trials: pd.DataFrame) -> dict[str, float] | None:
+    """Return the share of runs that failed, diverged or crashed, with its 95 % Wilson interval.
+
+    Runs that were interrupted, or killed with their sweep and done again, are not counted; None if
+    that leaves none.
+    """
+    from scipy.stats import binomtest
+
+    counted = trials[~trials.status.isin(["repeated", "interrupted"])]
+    if not len(counted):
+        return None
+    test = binomtest(int(counted.status.isin(LOST).sum()), len(counted))
+    interval = test.proportion_ci(method="wilson")
+    return {"value": test.statistic, "low": interval.low, "high": interval.high}
+
+
+def importance(trials: pd.DataFrame, parameters: Sequence[str]) -> dict[str, float]:
+    """Return the share of the metric's variance that each parameter explains, largest first.
+
+    It is epsilon squared (Kelley 1935) of a one-way analysis of variance, negative values as zero:
+    ``(SSB - (k - 1) MSW) / SST`` for k groups. Unlike a forest's importance, and unlike eta
+    squared, it does not grow with the number of choices and is near zero for a parameter that does
+    nothing, even if runs are few. What two parameters do only together it does not see. A parameter
+    of many different numbers is grouped by their quartiles. No parameter has an importance unless
+    there are more runs with a value than groups.
+    """
+    import pandas as pd
+
+    known = trials.dropna(subset=["value"])
+    total = ((known.value - known.value.mean()) ** 2).sum()
+    found = {}
+    for name in parameters:
+        _known(trials, name)
+        groups = known[name].map(str)
+        numbers = [v for v in known[name] if isinstance(v, int | float)]
+        if len(numbers) == len(known) and len(set(numbers)) >= QUARTERS_FROM:
+            groups = pd.qcut(pd.Series(numbers, known.index, dtype=float), 4, duplicates="drop")
+        k = groups.nunique()
+        if not 1 < k < len(known) or total == 0:
+            continue
+        means = known.value.groupby(groups, observed=True).transform("mean")
+        within = ((known.value - means) ** 2).sum()
+        share = (total - within - (k - 1) * within / (len(known) - k)) / total
+        found[name] = max(0.0, float(share))
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def histories(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the history of each run that has one, by the run's id."""
+    found = {}
+    for id in trials.run:
+        record = runs.find(id, status=None)
+        if (record.folder / "history.csv").exists():
+            found[id] = record.history
+    return found
+
+
+def _group(value: Any) -> Any:
+    """Return a parameter's value as a table can group it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "none" if value is None else value
+
+
+def _known(trials: pd.DataFrame, parameter: str) -> None:
+    if parameter not in trials.columns[5:]:
+        raise InputError(
+            f"the runs have no parameter {parameter!r}: {', '.join(trials.columns[5:])}"
+        )

@@ -1,0 +1,134 @@
+"""06 tells of no run, of one and of many; its figures' numbers are checked by hand."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from modsnr import InputError, runs, sweeps
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A copy of the notebooks, without a run."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def add(house, number, *, value=None, status="completed", error=None, again=None, **parameters):
+    """Write the folder of a trial as a sweep leaves it."""
+    id = f"20260101T0000{number:02d}Z-02_training-toy-{number:04d}"
+    folder = house / "runs" / id
+    folder.mkdir(parents=True)
+    told = {
+        "notebook": "02_training",
+        "name": f"toy-{number:04d}",
+        "status": status,
+        "started": f"2026-01-01T00:00:{number:02d}.000Z",
+        "parameters": runs.check("02_training", parameters),
+        "sweep": {"name": "toy", "trial": number, "owner": str(number), "again": again},
+        "wall_seconds": 10.0,
+        "error": error,
+    }
+    (folder / "run.json").write_text(json.dumps(told))
+    if value is not None:
+        (folder / "metrics.json").write_text(json.dumps({"joint_accuracy": value}))
+        rows = {"epoch": [1, 2], "validation_joint_accuracy": [value / 2, value]}
+        pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
+    return id
+
+
+@pytest.fixture
+def many(house):
+    """Eight completed trials, whose value hangs on the rate alone, and some that were lost."""
+    for number in range(8):
+        rate, backbone = [1e-4, 1e-3][number % 2], ["resnet18", "resnet50"][number // 2 % 2]
+        value = 0.2 + 0.4 * (rate == 1e-3) + 0.01 * [1, -1][number // 4]
+        add(house, number, value=value, learning_rate=rate, backbone=backbone)
+    add(house, 8, status="diverged", error="Diverged: 20 steps", learning_rate=1e-3)
+    add(house, 9, status="failed", error="MemoryError: full", learning_rate=1e-3)
+    add(house, 10, status="crashed", error="the process ended without a word")
+    add(house, 11, value=0.3, learning_rate=1e-4, again=10, backbone="resnet18")
+    return house
+
+
+def test_the_ranking_is_over_completed_runs_and_the_lost_are_counted_beside(many):
+    found = sweeps.ranking(sweeps.table("toy"), ["learning_rate"])
+    assert found.choice.tolist() == ["0.001", "0.0001"]
+    assert found["mean"].tolist() == pytest.approx([0.6, (4 * 0.2 + 0.3) / 5])
+    assert found["max"].tolist() == pytest.approx([0.61, 0.3])
+    assert found.n.tolist() == [4, 5]
+    assert found.lost.tolist() == pytest.approx([2 / 6, 0])
+    with pytest.raises(InputError, match="no parameter 'rate'"):
+        sweeps.ranking(sweeps.table("toy"), ["rate"])
+
+
+def test_a_trial_that_was_done_again_is_neither_lost_nor_counted_twice(many):
+    trials = sweeps.table("toy")
+    assert trials.status.tolist().count("repeated") == 1
+    lost = sweeps.lost(trials)
+    assert lost["value"] == pytest.approx(2 / 11)
+    assert lost["low"] < 2 / 11 < lost["high"]
+    assert sweeps.outcomes(trials).runs.sum() == 12
+
+
+def test_importance_is_that_of_what_the_value_hangs_on(many):
+    found = sweeps.importance(sweeps.table("toy"), ["learning_rate", "backbone"])
+    assert list(found) == ["learning_rate", "backbone"]
+    assert found["learning_rate"] > 0.95
+    assert found["backbone"] < 0.1
+
+
+def test_importance_of_two_groups_is_epsilon_squared_by_hand():
+    columns = ["run", "status", "cause", "value", "seconds", "a"]
+    rows = [
+        ("", "completed", "", value, 1.0, a) for a, value in zip("xxyy", [1, 3, 5, 7], strict=True)
+    ]
+    # SST = 20, SSW = 4, k = 2, n = 4: (20 - 4 - 1 * 4 / 2) / 20
+    found = sweeps.importance(pd.DataFrame(rows, columns=columns), ["a"])
+    assert found == {"a": pytest.approx(0.7)}
+
+
+def test_importance_of_chance_is_near_zero_however_many_the_choices(rng):
+    columns = ["run", "status", "cause", "value", "seconds", "few", "many"]
+    shares = []
+    for _ in range(200):
+        rows = [
+            ("", "completed", "", rng.normal(), 1.0, f"{rng.integers(2)}", f"{rng.integers(6)}")
+            for _ in range(24)
+        ]
+        table = pd.DataFrame(rows, columns=columns)
+        shares.append([sweeps.importance(table, [name])[name] for name in ("few", "many")])
+    assert np.mean(shares, 0) == pytest.approx([0, 0], abs=0.08)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_06_runs_on_no_run_and_on_one(house, count):
+    for number in range(count):
+        add(house, number, value=0.5)
+    run = runs.execute("06_runlog")
+    assert run.status == "completed", run.error
+    assert run.metrics["runs"] == count
+    assert (run.metrics["joint_accuracy"] == 0.5) if count else (run.joint_accuracy is None)
+
+
+def test_06_tells_of_many_runs_which_was_best_and_how_many_were_lost(many):
+    add(many, 12, status="running")  # crashed: nobody holds it
+    run = runs.execute("06_runlog", parameters={"sweep": "toy"})
+    assert run.status == "completed", run.error
+    told = run.metrics
+    assert told["joint_accuracy"] == pytest.approx(0.61)
+    assert told["best_run"].endswith("toy-0001")
+    assert told["outcomes"] == {"completed": 9, "diverged": 1, "failed": 1, "crashed": 1}
+    assert told["lost"]["value"] == pytest.approx(3 / 12)
+    assert next(iter(told["importance"])) == "learning_rate"
+    assert len(run.parents) == 13
+    for name in ("outcomes", "ranking", "importance", "learning_curves", "parallel_coordinates"):
+        assert run.figure(name).stat().st_size > 5000
+    assert len(run.table("runs")) == 13
