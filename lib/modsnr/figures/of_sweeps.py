@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from modsnr.figures.style import HATCHES, PAGE, PALETTE, Picture, styled
 
@@ -124,7 +126,7 @@ def learning_curves(
         )  # fmt: skip
         labelled.add(group)
     ax.set(xlabel="epoch", ylabel=ylabel)
-    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     figure.legend(loc="outside upper center", ncols=min(len(labelled), 7))
     return figure
 
@@ -140,7 +142,7 @@ def parallel_coordinates(choices: pd.DataFrame, values: Sequence[float], *, labe
     ax = figure.subplots()
     if choices.empty or not len(choices.columns):
         return _nothing(figure, ax, "no parameter varies among the runs with a value")
-    places, values = np.empty(choices.shape), np.asarray(values, float)
+    places, reached = np.empty(choices.shape), np.asarray(values, float)
     for index, name in enumerate(choices.columns):
         column = choices[name].tolist()
         numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in column)
@@ -148,7 +150,7 @@ def parallel_coordinates(choices: pd.DataFrame, values: Sequence[float], *, labe
         heights = np.linspace(0, 1, len(levels)) if len(levels) > 1 else np.array([0.5])
         places[:, index] = [heights[levels.index(value)] for value in column]
         if len(levels) <= 8:  # runs of one choice fan out, the best on top
-            places[:, index] += 0.06 * (np.argsort(np.argsort(values)) / len(values) - 0.5)
+            places[:, index] += 0.06 * (np.argsort(np.argsort(reached)) / len(reached) - 0.5)
         shown = range(len(levels)) if len(levels) <= 8 else [0, len(levels) - 1]
         for level in shown:
             text = f"{levels[level]:.3g}" if numeric else str(levels[level])
@@ -158,10 +160,10 @@ def parallel_coordinates(choices: pd.DataFrame, values: Sequence[float], *, labe
                 zorder=5,
             )  # fmt: skip
         ax.axvline(index, color="black", linewidth=0.6)
-    scale = mpl.colors.Normalize(values.min(), max(values.max(), values.min() + 1e-9))
-    colour = mpl.cm.ScalarMappable(scale, "viridis")
-    for run in np.argsort(values):
-        ax.plot(places[run], color=colour.to_rgba(values[run]), linewidth=1, alpha=0.8)
+    scale = Normalize(reached.min(), max(reached.max(), reached.min() + 1e-9))
+    colour = ScalarMappable(scale, "viridis")
+    for run in np.argsort(reached):
+        ax.plot(places[run], color=colour.to_rgba(reached[run]), linewidth=1, alpha=0.8)
     ax.set_xticks(range(len(choices.columns)), list(choices.columns))
     ax.set(yticks=[], ylim=(-0.06, 1.1), xlim=(-0.1, len(choices.columns) - 1 + 0.6))
     ax.grid(visible=False)

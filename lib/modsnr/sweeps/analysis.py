@@ -92,7 +92,7 @@ def _ranking(trials: pd.DataFrame, parameter: str) -> pd.DataFrame:
     import pandas as pd
 
     _known(trials, parameter)
-    counted = trials[trials.status != "repeated"]
+    counted = trials.query("status != 'repeated'")
     groups = counted.assign(lost=counted.status.isin(LOST)).groupby(
         counted[parameter].map(str), sort=False
     )
@@ -112,7 +112,7 @@ def _ranking(trials: pd.DataFrame, parameter: str) -> pd.DataFrame:
 
 def outcomes(trials: pd.DataFrame) -> pd.DataFrame:
     """Return how runs ended, a row a status and cause, the most frequent first: runs, share."""
-    counts = trials.groupby(["status", "cause"]).size().rename("runs").reset_index()
+    counts = trials.groupby(["status", "cause"], as_index=False).agg(runs=("run", "size"))
     counts["share"] = counts.runs / max(len(trials), 1)
     return counts.sort_values(["runs", "status"], ascending=[False, True], ignore_index=True)
 
@@ -143,21 +143,23 @@ def importance(trials: pd.DataFrame, parameters: Sequence[str]) -> dict[str, flo
     of many different numbers is grouped by their quartiles. No parameter has an importance unless
     there are more runs with a value than groups.
     """
+    import numpy as np
     import pandas as pd
 
     known = trials.dropna(subset=["value"])
-    total = ((known.value - known.value.mean()) ** 2).sum()
+    total = float(((known.value - known.value.mean()) ** 2).sum())
     found = {}
     for name in parameters:
         _known(trials, name)
         groups = known[name].map(str)
         numbers = [v for v in known[name] if isinstance(v, int | float)]
         if len(numbers) == len(known) and len(set(numbers)) >= QUARTERS_FROM:
-            groups = pd.qcut(pd.Series(numbers, known.index, dtype=float), 4, duplicates="drop")
-        k = groups.nunique()
+            edges = np.quantile(numbers, [0.25, 0.5, 0.75])
+            groups = pd.Series(np.searchsorted(edges, numbers), known.index)
+        k = len(set(groups))
         if not 1 < k < len(known) or total == 0:
             continue
-        means = known.value.groupby(groups, observed=True).transform("mean")
+        means = known.value.groupby(groups).transform("mean")
         within = ((known.value - means) ** 2).sum()
         share = (total - within - (k - 1) * within / (len(known) - k)) / total
         found[name] = max(0.0, float(share))
