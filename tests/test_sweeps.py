@@ -93,7 +93,7 @@ def values(name="x", status="completed"):
     return sorted(r.parameters[name] for r in runs.records() if r.status == status)
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=90):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -128,11 +128,11 @@ def test_two_processes_share_the_trials_of_one_journal(house):
 
 
 def test_an_interrupted_sweep_interrupts_its_trial_and_does_it_again(house):
-    space(house, fixed={"seconds": 0.3}, trials=1)
+    space(house, fixed={"seconds": 1.0}, trials=1)
     process = start("toy")
     wait_for(lambda: any((r.folder / "history.csv").exists() for r in runs.records()))
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=90)
     assert process.returncode == 130
     assert [r.status for r in runs.records()] == ["interrupted"]
     assert "1 completed" in finish(start("toy"))
