@@ -225,8 +225,7 @@ def _content_hash(file: Any) -> str:
     for part in PARTS:
         for name in ("step", "modulation", "snr_db", "source_index", "digest"):
             content.update(f"{part}/{name} {file[part][name].shape}".encode())
-            array: Any = np.ascontiguousarray(file[part][name][:])
-            content.update(memoryview(array).cast("B") if array.size else b"")
+            content.update(_bytes_of(file[part][name][:]))
     return content.hexdigest()
 
 
@@ -247,10 +246,15 @@ def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _bytes_of(array: np.ndarray) -> memoryview:
+    """Return an array's bytes, those of a contiguous one without another copy of them."""
+    whole: Any = np.ascontiguousarray(array)
+    return memoryview(whole).cast("B") if array.size else memoryview(b"")
+
+
 def _read_into(handle: int, array: np.ndarray, place: int) -> None:
     """Fill a contiguous array from the bytes of a file from ``place`` on."""
-    whole: Any = array
-    view = memoryview(whole).cast("B") if array.size else memoryview(b"")
+    view = _bytes_of(array)
     while view:
         count = os.preadv(handle, [view], place)
         if not count:

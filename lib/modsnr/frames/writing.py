@@ -27,9 +27,11 @@ import numpy as np
 from modsnr import InputError
 from modsnr.frames.labelled import PARTS, Frames, check, split_hash
 from modsnr.frames.store import (
+    DIGEST_BYTES,
     FORMAT_VERSION,
     SEAL_BYTES,
     SNR_DEFINITION,
+    _bytes_of,
     _content_hash,
     _read_into,
     arrays,
@@ -129,7 +131,7 @@ def digests_of_source(
     progress: Callable[[int], object] | None = None,
 ) -> np.ndarray:
     """Return the digest of every frame of a source, uint8 [frame, 16], as a store would have it."""
-    found = np.zeros((len(rows), digests(np.zeros((0, 2), np.int16)).shape[1]), np.uint8)
+    found = np.zeros((len(rows), DIGEST_BYTES), np.uint8)
     starts = range(0, len(rows), SHARD_FRAMES)
     stretches = (
         (
@@ -262,12 +264,6 @@ def _digest(of_part: dict[str, dict[str, np.ndarray]]) -> str:
             if name != "iq":
                 total.update(_bytes_of(array))
     return total.hexdigest()
-
-
-def _bytes_of(array: np.ndarray) -> memoryview:
-    """Return an array's bytes without another copy of them."""
-    whole: Any = np.ascontiguousarray(array)
-    return memoryview(whole).cast("B") if array.size else memoryview(b"")
 
 
 def _put(path: Path, places: Sequence[tuple[int, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -161,11 +160,12 @@ def _snr(source: Source) -> SnrMeaning | None:
     """Return what the SNR labels mean; None if too few linear digital frames can tell."""
     linear = [k for k, name in enumerate(source.classes) if name in set(DIGITAL_CLASSES) - {"GMSK"}]
     places = np.flatnonzero(np.isin(source.modulation, linear))
-    of_label: dict[float, Iterable[int]] = {
-        float(snr): _spread(places[source.snr_db[places] == snr])
+    # Read before the audit: a file that cannot be read is an error, not a question left open.
+    of_label = {
+        float(snr): _read(source, _spread(places[source.snr_db[places] == snr]))
         for snr in np.unique(source.snr_db[places])
     }
     try:
-        return snr_meaning({snr: _read(source, np.asarray(at)) for snr, at in of_label.items()})
+        return snr_meaning(of_label)
     except InputError:
         return None
