@@ -32,7 +32,7 @@ def executed(house, monkeypatch):
     """The list of what was asked of ``runs.execute``; each run ends as the list's first says."""
     asked = []
 
-    def execute(notebook, *, profile=None, parameters=None, name=None, echo=None):
+    def execute(notebook, *, profile=None, parameters=None, name=None, **_):
         asked.append((notebook, profile, parameters, name))
         run = runs.start(notebook, {"name": name or "run"})
         run.save_metrics({"joint_accuracy": 0.5})
@@ -40,7 +40,7 @@ def executed(house, monkeypatch):
 
     statuses = []
     monkeypatch.setattr(runs, "execute", execute)
-    monkeypatch.setattr("modsnr.runs.execution.execute", execute)
+    monkeypatch.setattr("modsnr.runs.pipeline.execute", execute)
     return types.SimpleNamespace(asked=asked, statuses=statuses)
 
 
