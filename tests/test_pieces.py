@@ -53,10 +53,9 @@ seed
 TRAINING = """\
 from modsnr import runs
 run = runs.start("02_training", globals())
-done = 0
-if resume:
-    run.add_parents(earlier := runs.find(resume, status=None))
-    done = int((earlier.folder / "checkpoint.safetensors").read_text())
+run.set_data("frames", "ab12")
+earlier = run.resumes(resume)
+done = int((earlier / "checkpoint.safetensors").read_text()) if earlier else 0
 class OutOfTime(RuntimeError):
     run_status = "interrupted"
 left = min(epochs - done, 10) if minutes else epochs - done
