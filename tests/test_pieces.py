@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from modsnr import InputError, cli, runs
 from modsnr.runs.pipeline import _enough
+from modsnr.workers import ONE_THREAD
 
 ROOT = Path(__file__).parents[1]
 ABSENT = """
@@ -211,11 +212,12 @@ def bare(tmp_path_factory):
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     profile = root / "notebooks" / "profiles" / "smoke.yaml"
     text = profile.read_text().replace("epochs: 2", "epochs: 1").replace("bins: 32", "bins: 16")
+    text = text.replace("frames_per_cell: 40", "frames_per_cell: 10")
     head, _, steps = text.partition("pipeline:\n")
     profile.write_text(f"{head}pipeline:\n" + "\n".join(steps.splitlines()[:2]))
     (root / "sitecustomize.py").write_text(ABSENT)
     paths = os.pathsep.join([str(root), str(ROOT / "lib")])
-    environment = os.environ | {"MODSNR_ROOT": str(root), "PYTHONPATH": paths}
+    environment = os.environ | ONE_THREAD | {"MODSNR_ROOT": str(root), "PYTHONPATH": paths}
 
     def modsnr(*words):
         return subprocess.run(
