@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 a run did not complete, 2 the input cannot be used, 130 in
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,6 +178,28 @@ def show(run: str) -> None:
 def log() -> None:
     """Write runs/RUNLOG.md anew from the run folders."""
     click.echo(runs.write_runlog())
+
+
+@runs_.command()
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.option("--light", is_flag=True, help="text only: no weights, predictions, figures, notebook")
+def keep(folders: tuple[str, ...], light: bool) -> None:
+    """Copy runs made elsewhere, each a FOLDER or all in it, into this repository's runs/.
+
+    The last line is the command that commits them: runs/ is not tracked but for what is added so.
+    """
+    kept = runs.keep(folders, light=light)
+    size = sum(one.size for one in kept)
+    here = sum(not one.new for one in kept)
+    click.echo(f"{len(kept)} runs kept, {size / 1e6:.1f} MB; {here} of them were here already")
+    parts = Counter(Path(name).parts[0] for one in kept for name in one.left_out)
+    if parts:
+        click.echo("left out: " + ", ".join(f"{n} {part}" for part, n in parts.most_common()))
+    for one in kept:
+        if one.mended:
+            click.echo(f"paths shortened in {one.record.id}: {', '.join(one.mended)}")
+    paths = ["runs/RUNLOG.md", *(f"runs/{one.record.id}" for one in kept)]
+    click.echo(shlex.join(["git", "add", "-f", *paths]))
 
 
 def _make_paper(profile: str | None) -> None:

@@ -4,13 +4,15 @@
 versions, hardware), ``metrics.json``, ``history.csv``, ``predictions.npz``, ``figures/``,
 ``tables/`` and ``notebook.ipynb`` as executed. A notebook writes it with ``run = start(...)``,
 ``run.save_*(...)``, ``run.finish()``; ``execute`` runs a notebook strictly with papermill;
-``find`` reads a run back; ``runs/RUNLOG.md`` is written anew from the folders at every end.
+``find`` reads a run back; ``keep`` takes in runs that were made elsewhere; ``runs/RUNLOG.md`` is
+written anew from the folders at every end.
 
 A run is alive exactly while a process holds the lock on its ``.lock``: the system drops the lock
 on any death, so a run that says "running" and whose lock is free is shown as crashed.
 """
 
 from modsnr.runs.execution import NotCompletedError, execute, prune, reproduce
+from modsnr.runs.keeping import Kept, keep
 from modsnr.runs.log import OVERVIEW, overview, write_runlog
 from modsnr.runs.parameters import (
     Parameter,
@@ -29,6 +31,7 @@ from modsnr.runs.under_way import Run, start
 
 __all__ = [
     "OVERVIEW",
+    "Kept",
     "NotCompletedError",
     "Parameter",
     "Profile",
@@ -39,6 +42,7 @@ __all__ = [
     "check",
     "execute",
     "find",
+    "keep",
     "load_profile",
     "measured",
     "overview",
