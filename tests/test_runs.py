@@ -483,6 +483,66 @@ def test_the_log_has_every_run_of_processes_that_end_at_once(house):
     assert not list((house / "runs").rglob(".*.json.*"))
 
 
+@pytest.fixture
+def swept(house):
+    """A run, a sweep of three trials, one of them killed and done again, and what rests on all."""
+    own = begin(house, name="own")
+    own.save_metrics({"joint_accuracy": 0.5})
+    runs_made = [own.finish()]
+    told = [  # trial, again, status, rate, accuracy
+        (0, None, "completed", 0.25, 0.3),
+        (1, None, "crashed", 0.5, None),
+        (2, None, "diverged", 0.75, 0.9),
+        (3, 1, "completed", 0.5, {"value": 0.7, "low": 0.6, "high": 0.8}),
+    ]
+    for trial, again, status, rate, accuracy in told:
+        sweep = {"name": "toy", "trial": trial, "owner": "x", "again": again}
+        run = begin(house, name=f"toy-{trial:04d}", rate=rate, epochs=9)
+        run.add_parents(runs_made[0])
+        run._update(sweep=sweep)
+        if accuracy is not None:
+            run.save_metrics({"joint_accuracy": accuracy})
+        run._end(status, "Diverged: step 7 | loss\nmore" if status == "diverged" else None)
+        run._closed = True
+        runs_made.append(run.record)
+    values = {name: p.default for name, p in runs.parameters("01_work").items()}
+    runs_made.append(runs.start("01_work", values | {"name": "all"}, parents=runs_made).finish())
+    return runs_made
+
+
+def test_the_trials_of_a_sweep_share_a_line_and_a_section_of_the_log(house, swept):
+    text = runs.write_runlog().read_text()
+    overview = [line for line in text.split("\n\n")[2].splitlines() if "01_work" in line]
+    assert len(overview) == 3
+    assert "3 trials |  | 2 completed, 1 diverged | 0.7 (0.6 to 0.8) at best" in overview[1]
+    assert text.count("\n## ") == 3
+    section = text[text.index("## sweep toy") : text.index(f"## {swept[0].id}")]
+    best = swept[4].id
+    assert f"Best: [{best}](#{best}), joint accuracy 0.7 (0.6 to 0.8)." in section
+    assert f"From [{swept[0].id}](#{swept[0].id})." in section
+    assert "| epochs | `9` |" in section
+    assert "|  | trial | status | rate | joint accuracy | wall time |" in section
+    rows = [line for line in section.splitlines() if "<a id=" in line and line.startswith("|")]
+    assert [row.split("](")[1].split(")")[0] for row in rows] == [run.id for run in swept[1:5]]
+    assert "| crashed, done again | 0.5 |" in rows[1]
+    assert "| diverged: Diverged: step 7 \\| loss | 0.75 | 0.9 |" in rows[2]
+
+
+def test_the_star_is_at_the_notebooks_best_be_it_a_trial_or_not(house, swept):
+    starred = [line for line in runs.write_runlog().read_text().splitlines() if "| ★" in line]
+    assert len(starred) == 2
+    assert "[sweep toy](#sweep-toy)" in starred[0]
+    assert f"[3]({swept[4].id})" in starred[1]
+    (swept[0].folder / "metrics.json").write_text('{"joint_accuracy": 0.8}')
+    (starred,) = [line for line in runs.write_runlog().read_text().splitlines() if "| ★" in line]
+    assert f"(#{swept[0].id})" in starred
+
+
+def test_a_run_that_rests_on_many_trials_names_their_sweep(house, swept):
+    text = runs.write_runlog().read_text()
+    assert f"From [{swept[0].id}](#{swept[0].id}), 4 runs of [sweep toy](#sweep-toy)." in text
+
+
 # --- Kernels ------------------------------------------------------------------------------------
 
 

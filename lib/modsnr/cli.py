@@ -148,13 +148,14 @@ def paper(profile: str | None) -> None:
 
 
 @main.group("runs", invoke_without_command=True)
+@click.option("--all", "every", is_flag=True, help="each trial of a sweep in a line of its own")
 @click.pass_context
-def runs_(ctx: click.Context) -> None:
+def runs_(ctx: click.Context, every: bool) -> None:
     """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself."""
     if ctx.invoked_subcommand:
         return
     runs.write_runlog()
-    lines = [("run", *runs.OVERVIEW)] + [(r.id, *runs.overview(r)) for r in runs.records()]
+    lines = [["run", *runs.OVERVIEW], *runs.overview(runs.records(), every=every)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))

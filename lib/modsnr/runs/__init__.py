@@ -26,7 +26,7 @@ from modsnr.runs.parameters import (
     root,
     store,
 )
-from modsnr.runs.records import Record, Status, find, measured, records
+from modsnr.runs.records import Record, Status, find, measured, records, repeated
 from modsnr.runs.under_way import Run, start
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "prune",
     "read_yaml",
     "records",
+    "repeated",
     "reproduce",
     "root",
     "start",

@@ -123,6 +123,13 @@ def records() -> list[Record]:
     return sorted(map(Record.load, folders), key=lambda r: (r.started, r.id), reverse=True)
 
 
+def repeated(trials: Sequence[Record]) -> set[str]:
+    """Return the ids of runs that were killed with their sweep and whose trial was done again."""
+    sweeps = [(run.id, run.sweep) for run in trials if run.sweep]
+    again = {(sweep["name"], sweep.get("again")) for _, sweep in sweeps}
+    return {id for id, sweep in sweeps if (sweep["name"], sweep["trial"]) in again}
+
+
 def find(
     reference: str,
     *,

@@ -51,14 +51,13 @@ def table(
         and sweep in ("", (run.sweep or {}).get("name"))
         and profile in ("", run.profile)
     ]
-    again = {(r.sweep["name"], r.sweep["again"]) for r in chosen if r.sweep}
+    again = runs.repeated(chosen)
     searched = [name for name in runs.parameters(notebook) if name not in NOT_SEARCHED]
     rows = []
     for run in chosen:
-        trial = (run.sweep["name"], run.sweep["trial"]) if run.sweep else None
         row = {
             "run": run.id,
-            "status": "repeated" if trial in again else run.status,
+            "status": "repeated" if run.id in again else run.status,
             "cause": (run.error or "").split("\n")[0][:80],
             "value": measure(run, metric) if run.status == "completed" else None,
             "seconds": run.wall_seconds,
