@@ -1,5 +1,6 @@
 """A run leaves a folder that tells the truth, whatever becomes of its process."""
 
+import fcntl
 import json
 import os
 import re
@@ -215,6 +216,65 @@ def test_text_of_a_command_line_becomes_the_declared_type(house, name, text, val
     assert runs.parse_text("01_work", name, text) == value
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("bool | str | None", "false", False),
+        ("bool | str | None", "True", True),
+        ("bool | str | None", "null", None),
+        ("bool | str | None", "none", None),
+        ("bool | str | None", "./false", "./false"),
+        ("bool | str | None", "data/w.safetensors", "data/w.safetensors"),
+        ("bool | str | None", "a: b, [c]", "a: b, [c]"),
+        ("bool | str | None", "12", "12"),
+        ("str | None", "None", None),
+        ("str | None", "false", "false"),
+        ("str | None", "1e-3", "1e-3"),
+        ("Optional[str]", "null", None),
+        ("int | str", "12", 12),
+        ("int | str", "1.5", "1.5"),
+        ("float | None", "1e-3", 1e-3),
+        ("float | None", "none", None),
+        ("list[str] | str", "[a, b]", ["a", "b"]),
+        ("list[str] | str", "a", "a"),
+        ("list[str] | None", "null", None),
+        ("list[str] | None", "a", ["a"]),
+        ("str", "none", "none"),
+        ("str", "12", "12"),
+        ("Literal['none', 'png']", "none", "none"),
+        ("Literal['auto', '32', 'bf16']", "32", "32"),
+        ("Literal[1, 2] | None", "2", 2),
+    ],
+)
+def test_text_of_a_command_line_is_in_a_union_what_yaml_would_say(
+    tmp_path, monkeypatch, kind, text, value
+):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    defaults = {"str": "''", "int | str": "1", "list[str] | str": "''"}
+    defaults |= {"Literal['none', 'png']": "'png'", "Literal['auto', '32', 'bf16']": "'auto'"}
+    line = f"x: {kind} = {defaults.get(kind)}"
+    build(tmp_path, parameters=f"from typing import Literal, Optional\n{line}")
+    read = runs.parse_text("01_work", "x", text)
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["[", "1:", "no"])
+def test_text_that_no_part_of_a_union_can_be_is_refused(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    build(tmp_path, parameters="x: float | None = None")
+    with pytest.raises(InputError, match=r"expected float \| None"):
+        runs.parse_text("01_work", "x", text)
+
+
+def test_every_union_of_the_notebooks_is_one_that_is_tested(monkeypatch):
+    monkeypatch.delenv("MODSNR_ROOT", raising=False)
+    stems = [path.stem for path in (runs.root() / "notebooks").glob("*.ipynb")]
+    declared = [p for stem in stems for p in runs.parameters(stem).values()]
+    unions = {p.annotation for p in declared if "|" in p.annotation or "Opt" in p.annotation}
+    assert unions <= {"bool | str | None"}
+    assert runs.parse_text("02_training", "pretrained", "false") is False
+
+
 @pytest.mark.parametrize(("name", "text"), [("pretrained", "1"), ("epochs", "2.0"), ("rate", "x")])
 def test_text_that_the_declared_type_cannot_be_is_refused(house, name, text):
     with pytest.raises(InputError, match=re.escape(f"given {text!r} (str)")):
@@ -406,6 +466,16 @@ def test_a_run_whose_process_is_gone_is_shown_as_crashed(house):
     assert lived.stdout == "running\n"
     assert sole_record().status == "crashed"
     assert "without a word" in sole_record().error
+
+
+def test_a_lock_is_held_free_or_not_there(tmp_path):
+    lock = tmp_path / "lock"
+    assert runs.is_held(lock) is None
+    with lock.open("w") as file:
+        assert runs.is_held(lock) is False
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert runs.is_held(lock) is True
+    assert runs.is_held(lock) is False
 
 
 def test_half_written_folders_are_crashed_runs_and_never_break_the_list(house):

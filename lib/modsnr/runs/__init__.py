@@ -26,7 +26,7 @@ from modsnr.runs.parameters import (
     root,
     store,
 )
-from modsnr.runs.records import Record, Status, find, measured, records, repeated
+from modsnr.runs.records import Record, Status, find, is_held, measured, records, repeated
 from modsnr.runs.under_way import Run, start
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "check",
     "execute",
     "find",
+    "is_held",
     "keep",
     "load_profile",
     "measured",
