@@ -6,6 +6,8 @@ the same command goes on, 130 interrupted.
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -167,13 +169,14 @@ def paper(profile: str | None) -> None:
 
 
 @main.group("runs", invoke_without_command=True)
+@click.option("--all", "every", is_flag=True, help="each trial of a sweep in a line of its own")
 @click.pass_context
-def runs_(ctx: click.Context) -> None:
+def runs_(ctx: click.Context, every: bool) -> None:
     """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself."""
     if ctx.invoked_subcommand:
         return
     runs.write_runlog()
-    lines = [("run", *runs.OVERVIEW)] + [(r.id, *runs.overview(r)) for r in runs.records()]
+    lines = [["run", *runs.OVERVIEW], *runs.overview(runs.records(), every=every)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -211,6 +214,28 @@ def pack(file: Path, since: str | None, megabytes: float) -> None:
     for name, why in packed.left_out.items():
         click.echo(f"without {name}: {why}")
     click.echo(f"{len(packed.runs)} runs, {file.stat().st_size / 2**20:.1f} MB: {file}")
+
+
+@runs_.command()
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.option("--light", is_flag=True, help="text only: no weights, predictions, figures, notebook")
+def keep(folders: tuple[str, ...], light: bool) -> None:
+    """Copy runs made elsewhere, each a FOLDER or all in it, into this repository's runs/.
+
+    The last line is the command that commits them: runs/ is not tracked but for what is added so.
+    """
+    kept = runs.keep(folders, light=light)
+    size = sum(one.size for one in kept)
+    here = sum(not one.new for one in kept)
+    click.echo(f"{len(kept)} runs kept, {size / 1e6:.1f} MB; {here} of them were here already")
+    parts = Counter(Path(name).parts[0] for one in kept for name in one.left_out)
+    if parts:
+        click.echo("left out: " + ", ".join(f"{n} {part}" for part, n in parts.most_common()))
+    for one in kept:
+        if one.mended:
+            click.echo(f"paths shortened in {one.record.id}: {', '.join(one.mended)}")
+    paths = ["runs/RUNLOG.md", *(f"runs/{one.record.id}" for one in kept)]
+    click.echo(shlex.join(["git", "add", "-f", *paths]))
 
 
 def _paper() -> ModuleType:

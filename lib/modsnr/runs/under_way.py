@@ -135,8 +135,10 @@ class Run:
                 f"It was started by: {earlier.command}"
             )
         if earlier.data is None or earlier.data["sha256"] != (self.record.data or {}).get("sha256"):
-            raise InputError(f"run {earlier.id} cannot be resumed: its data were {earlier.data}, "
-                f"and are {self.record.data}")
+            raise InputError(
+                f"run {earlier.id} cannot be resumed: its data were {earlier.data}, "
+                f"and are {self.record.data}"
+            )
         self.add_parents(earlier)
         return earlier.folder
 
