@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, TypedDict
 
 import numpy as np
-from scipy import stats
 
 from modsnr import InputError
 
@@ -281,7 +281,7 @@ def calibration(
 def _slope(x: np.ndarray, y: np.ndarray) -> Interval:
     x, y = x - x.mean(), y - y.mean()
     slope = float(x @ y / (x @ x))
-    reach = stats.norm.ppf((1 + LEVEL) / 2) * np.linalg.norm(x * (y - slope * x)) / (x @ x)
+    reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * np.linalg.norm(x * (y - slope * x)) / (x @ x)
     return Interval(value=slope, low=float(slope - reach), high=float(slope + reach))
 
 
@@ -430,6 +430,8 @@ def chance_of_alarms(alarms: int, frames: int, of_known: np.ndarray) -> float:
 
     Raises InputError for fewer than two known recordings, or two frames in each.
     """
+    from scipy import stats  # here: nothing else needs it, and it takes half a second
+
     of_known = np.asarray(of_known, bool)
     if of_known.ndim != 2 or min(of_known.shape) < 2:
         raise InputError(f"Alarms are [2+ recordings, 2+ frames]; they are {of_known.shape}.")
