@@ -10,7 +10,7 @@ from toy_fits import Counting, die, fit, network, same_bits, weights
 from modsnr import InputError
 from modsnr.model import JointLoss, Output, dwa_weights
 from modsnr.model.losses import distance_weighted, gradnorm_gradient, l1, ordinal
-from modsnr.training import Recipe, fitting, rate_factor
+from modsnr.training import Recipe, rate_factor, task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRID = torch.tensor([0.0, 10.0, 20.0])
@@ -108,7 +108,7 @@ def test_the_gradient_of_gradnorm_is_that_of_its_loss():
     ],
 )
 def test_every_weighting_trains_other_weights_and_is_resumed_exactly(tmp_path, monkeypatch, change):
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
     fit(tmp_path / "uncertainty")
     fit(tmp_path / "even", task_weighting="fixed", modulation_share=0.4)
     fit(tmp_path / "whole", **change)

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from toy_fits import Counting, die, digest, fit, header, network, picture, same_bits, weights
 
 from modsnr import InputError, frames, runs, signals
-from modsnr.training import fitting
+from modsnr.training import task
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = "checkpoint.safetensors"
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def cut(tmp_path, monkeypatch):
     """The folder of a fit that died at its sixth step of twelve, after a checkpoint of five."""
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(ConnectionError):
         fit(tmp_path / "cut", Counting(at=[6], act=die), rotate=True)
     return tmp_path / "cut"
@@ -54,7 +54,7 @@ def test_a_fit_taken_over_in_another_folder_ends_in_the_weights_of_an_undisturbe
 
 def test_what_was_the_best_epoch_before_the_cut_may_be_the_best_of_all(tmp_path, monkeypatch):
     reached = iter([0.9, 0.2, 0.1])
-    monkeypatch.setattr(fitting, "accuracies", lambda *_: {"joint_accuracy": next(reached)})
+    monkeypatch.setattr(task, "accuracies", lambda *_: {"joint_accuracy": next(reached)})
     with pytest.raises(ConnectionError):
         fit(tmp_path / "cut", Counting(at=[6], act=die))
     best = weights(tmp_path / "cut")
@@ -184,9 +184,9 @@ import torch
 
 torch.set_num_threads(1)
 from toy_fits import digest, fit
-from modsnr.training import fitting
+from modsnr.training import task
 
-fitting.CHECKPOINT_SECONDS = -1.0
+task.CHECKPOINT_SECONDS = -1.0
 folder, kills = Path(sys.argv[1]), int(sys.argv[2])
 options = {"rotate": True, "epochs": 4, "schedule": "one_cycle"}
 

@@ -24,6 +24,7 @@ from toy_fits import (
     header,
     network,
     not_a_number,
+    order,
     picture,
     same_bits,
     weights,
@@ -31,14 +32,14 @@ from toy_fits import (
 
 from modsnr import InputError, diagrams, signals, training
 from modsnr.model import JointNet
-from modsnr.training import Labelled, Recipe, fitting
+from modsnr.training import Labelled, Recipe, task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
 def at_every_step(monkeypatch):
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
 
 
 # Learning
@@ -47,8 +48,8 @@ def at_every_step(monkeypatch):
 def test_a_fit_learns_an_easy_problem(tmp_path):
     net = network()
     history = fit(tmp_path, net=net, epochs=12).history
-    for task in ("modulation_loss", "snr_loss"):
-        assert history[task].iloc[-1] < history[task].iloc[0] / 2
+    for loss in ("modulation_loss", "snr_loss"):
+        assert history[loss].iloc[-1] < history[loss].iloc[0] / 2
     assert history.validation_joint_accuracy.max() == 1.0
     prediction = training.predict(net, picture, VALIDATION.iq)
     assert torch.equal(prediction.modulation, VALIDATION.modulation)
@@ -86,7 +87,7 @@ def test_every_epoch_visits_every_frame_once_in_the_order_that_is_announced(tmp_
         return picture(iq)
 
     fit(tmp_path, noting, epochs=2, seed=5)
-    wanted = [training.frame_order(64, seed=5, epoch=epoch) for epoch in range(2)]
+    wanted = [order(TRAIN, seed=5, epoch=epoch) for epoch in range(2)]
     assert_array_equal(seen, np.concatenate(wanted))
 
 
@@ -122,7 +123,7 @@ def test_an_epochs_line_shows_what_a_person_watches(tmp_path, capsys):
 
 def test_the_weights_are_those_of_the_best_epoch_not_of_the_last(tmp_path, monkeypatch):
     reached, snapshots, net = iter([0.2, 0.9, 0.9, 0.5]), [], network()
-    monkeypatch.setattr(fitting, "accuracies", lambda *_: {"joint_accuracy": next(reached)})
+    monkeypatch.setattr(task, "accuracies", lambda *_: {"joint_accuracy": next(reached)})
 
     def report(row):
         snapshots.append({name: value.clone() for name, value in net.state_dict().items()})
@@ -138,11 +139,11 @@ def test_the_weights_are_those_of_the_best_epoch_not_of_the_last(tmp_path, monke
 
 
 def test_the_order_of_frames_is_a_permutation_pure_in_seed_and_epoch():
-    order = training.frame_order(1000, seed=3, epoch=7)
-    assert_array_equal(np.sort(order), np.arange(1000))
-    assert_array_equal(order, training.frame_order(1000, seed=3, epoch=7))
+    visited = order(TRAIN, seed=3, epoch=7)
+    assert_array_equal(np.sort(visited), np.arange(len(TRAIN.iq)))
+    assert_array_equal(visited, order(TRAIN, seed=3, epoch=7))
     for other in ({"seed": 4, "epoch": 7}, {"seed": 3, "epoch": 8}, {"seed": 7, "epoch": 3}):
-        assert (order != training.frame_order(1000, **other)).any()
+        assert (visited != order(TRAIN, **other)).any()
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def kill(iq):
 
 def fit_and_be_killed(folder, call):
     """What the process of the next test does: its draw kills it, with no chance to tidy up."""
-    fitting.CHECKPOINT_SECONDS = -1.0
+    task.CHECKPOINT_SECONDS = -1.0
     torch.set_num_threads(1)
     fit(Path(folder), Counting(at=[call], act=kill), rotate=True)
 
@@ -303,7 +304,7 @@ def test_checkpoints_within_an_epoch_come_by_the_clock(tmp_path, monkeypatch):
     with pytest.raises(ConnectionError):
         fit(tmp_path / "rare", Counting(at=[7], act=die))
     assert header(tmp_path / "rare")["step"] == 4
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(ConnectionError):
         fit(tmp_path / "often", Counting(at=[7], act=die))
     assert header(tmp_path / "often")["step"] == 6
@@ -375,7 +376,8 @@ def test_a_batch_whose_loss_is_no_number_is_skipped_counted_and_leaves_no_trace(
 def test_a_skipped_step_changes_neither_weights_nor_running_statistics(tmp_path):
     net = network()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    fit(tmp_path, Counting(at=range(1, 5), act=not_a_number), net=net, epochs=1)
+    with pytest.raises(training.Diverged, match=r"step 1: the loss is not finite \(loss nan"):
+        fit(tmp_path, Counting(at=range(1, 5), act=not_a_number), net=net, epochs=1)
     assert same_bits(before, net.state_dict())
 
 
@@ -384,14 +386,18 @@ def test_a_gradient_that_is_no_number_counts_though_the_loss_is_one(tmp_path):
     weight = net.modulation_head[0].weight
     weight.register_hook(lambda gradient: torch.full_like(gradient, inf))
     before = weight.detach().clone()
-    assert fit(tmp_path, net=net, epochs=1).skipped_steps == 4
+    with pytest.raises(
+        training.Diverged,
+        match=r"step 1: the gradient of net.*weight is not finite; .* every one of the 4 steps",
+    ):
+        fit(tmp_path, net=net, epochs=1)
     assert torch.equal(weight, before)
 
 
 def test_passing_trouble_rolls_back_at_half_the_rate_and_ends_with_every_epoch_done(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(fitting, "PATIENCE_STEPS", 3)
+    monkeypatch.setattr(task, "PATIENCE_STEPS", 3)
     found = fit(tmp_path, Counting(at=[6, 7, 8], act=not_a_number), epochs=4)
     assert (found.skipped_steps, found.rollbacks) == (3, 1)
     assert found.history.epoch.tolist() == [1, 2, 3, 4]
@@ -402,7 +408,7 @@ def test_passing_trouble_rolls_back_at_half_the_rate_and_ends_with_every_epoch_d
 
 
 def test_trouble_in_the_only_epoch_is_got_over_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "PATIENCE_STEPS", 2)
+    monkeypatch.setattr(task, "PATIENCE_STEPS", 2)
     draw = Counting(at=[2, 3], act=not_a_number)
     found = fit(tmp_path, draw, epochs=1)
     assert found.history.step.tolist() == [4]
@@ -410,7 +416,7 @@ def test_trouble_in_the_only_epoch_is_got_over_too(tmp_path, monkeypatch):
 
 
 def test_a_rollback_goes_to_the_last_checkpoint_before_the_trouble(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "PATIENCE_STEPS", 3)
+    monkeypatch.setattr(task, "PATIENCE_STEPS", 3)
     # The trouble begins in the first epoch's last step and crosses into the second.
     draw = Counting(at=[4, 5, 6], act=not_a_number)
     found = fit(tmp_path, draw, epochs=2)
@@ -419,14 +425,14 @@ def test_a_rollback_goes_to_the_last_checkpoint_before_the_trouble(tmp_path, mon
 
 
 def test_lasting_trouble_ends_in_divergence_after_every_rollback(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "PATIENCE_STEPS", 3)
+    monkeypatch.setattr(task, "PATIENCE_STEPS", 3)
     draw = Counting(at=range(3, 1000), act=not_a_number)
     with pytest.raises(
         training.Diverged, match=r"3 steps in a row.*after 5 rollbacks.*the last was 9\.38e-05"
     ) as caught:
         fit(tmp_path, draw)
     assert caught.value.run_status == "diverged"
-    assert draw.calls == 2 + 3 * (fitting.ROLLBACKS + 1)
+    assert draw.calls == 2 + 3 * (task.ROLLBACKS + 1)
     assert header(tmp_path)["step"] == 0
 
 

@@ -60,6 +60,12 @@ def fit(folder, draw=picture, *, net=None, train=TRAIN, validation=VALIDATION, *
     return training.fit(net, draw, train, validation, recipe, folder=folder, **of_fit)
 
 
+def order(frames, *, epoch, **options):
+    """Return the frames that an epoch visits, by the recipe but for ``options``."""
+    labels = frames.modulation.numpy(), frames.snr_db.numpy()
+    return training.frame_order(*labels, replace(SMALL, **options), epoch=epoch)
+
+
 def weights(folder):
     return load_file(folder / "weights.safetensors")
 

@@ -107,7 +107,7 @@ class Run:
         ``reference`` is an id, a folder or a name (then the latest of that name that left a
         checkpoint). Raises InputError for a run that is running still or completed, that has no
         checkpoint or other data, or whose parameters differ: which, then and now. Those that
-        change no result may: name, note, resume, and frames, whose content the data's hash tells.
+        change no result may: name, note, resume, minutes, and frames, whose hash tells of them.
         """
         if not reference:
             return None
@@ -127,7 +127,7 @@ class Run:
         differ = [
             f"{name} was {before[name]!r} and is {value!r}"
             for name, value in self.parameters.items()
-            if value != before[name] and name not in ("name", "note", "resume", "frames")
+            if value != before[name] and name not in ("name", "note", "resume", "frames", "minutes")
         ]
         if differ:
             raise InputError(

@@ -7,15 +7,18 @@ or gradient is not finite is skipped and counted; a run of them rolls back to th
 checkpoint at half the rate; out-of-memory halves the micro-batch and accumulates gradients.
 """
 
-from modsnr.training.fitting import Diverged, Fit, Labelled, fit, print_epoch
+from modsnr.training.fitting import Fit, fit, print_epoch
 from modsnr.training.prediction import Draw, predict
-from modsnr.training.recipe import Recipe, frame_order, precision_of, rate_factor
+from modsnr.training.recipe import Recipe, precision_of, rate_factor
+from modsnr.training.sampling import Labelled, frame_order
+from modsnr.training.task import Diverged, OutOfTime
 
 __all__ = [
     "Diverged",
     "Draw",
     "Fit",
     "Labelled",
+    "OutOfTime",
     "Recipe",
     "fit",
     "frame_order",

@@ -34,7 +34,9 @@ class Progress:
     batch: int = 0
     step: int = 0
     skipped: int = 0
-    skipped_in_a_row: int = 0
+    troubles_in_a_row: int = 0
+    first_trouble: str = ""
+    first_loss: float = 0.0  # of both tasks, unweighted
     rollbacks: int = 0
     rate_scale: float = 1.0
     best_joint: float = -1.0
@@ -42,6 +44,7 @@ class Progress:
     seconds: float = 0.0
     loss_sums: tuple[float, ...] = (0.0, 0.0, 0.0)  # over the epoch's steps that were taken
     taken: int = 0
+    ever_taken: int = 0  # by the weights as they are
     history: tuple[dict[str, float], ...] = ()
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
-import numpy as np
 import torch
 
 from modsnr import InputError
@@ -30,9 +29,14 @@ class Recipe:
     )
     task_weighting: Literal["uncertainty", "fixed", "dwa", "gradnorm"] = "uncertainty"
     modulation_share: float = 0.5  # of the modulation's loss where the weighting is fixed
+    ema: float = 0.0  # decay of averaged weights, which are then validated and kept; 0: none
+    sampling: Literal["shuffled", "balanced", "curriculum"] = "shuffled"  # of an epoch's frames
     rotate: bool = True  # a random carrier phase for each frame of each step
+    conjugate: bool = False  # mirror half of the spectra, where that leaves the modulation the same
     early_stopping: int = 0  # epochs without a better validation joint accuracy; 0: never
     precision: Literal["auto", "32", "bf16"] = "auto"
+    channels_last: bool = True  # memory format of diagrams and convolutions
+    compile: bool = False  # the network by torch.compile: pays on GPUs after some minutes
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -44,6 +48,8 @@ class Recipe:
                 raise InputError(f"{name} must not be negative; it is {getattr(self, name)}.")
         if not 0 < self.lowest_rate <= 1:
             raise InputError(f"lowest_rate must lie in 0..1 without 0; it is {self.lowest_rate}.")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema must lie in 0..1 without 1; it is {self.ema}.")
         if not 0 <= self.modulation_share <= 1:
             raise InputError(f"modulation_share must lie in 0..1; it is {self.modulation_share}.")
         for name, hint in get_type_hints(Recipe).items():
@@ -71,11 +77,6 @@ def precision_of(precision: str) -> str:
             fast = bool(supported and supported())
         precision = "bf16" if fast else "32"
     return {"bf16": "bf16-mixed", "32": "32-true"}[precision]
-
-
-def frame_order(frames: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Return the order in which an epoch visits its frames: a permutation, int64 [frame]."""
-    return np.random.default_rng([seed, epoch]).permutation(frames)
 
 
 def rate_factor(

@@ -1,0 +1,405 @@
+"""The fit as a LightningModule: each step, each epoch, and what is done when one goes wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from modsnr import InputError
+from modsnr.metrics import accuracies
+from modsnr.model import JointLoss, JointNet, dwa_weights, write_tensors
+from modsnr.training.checkpoint import (
+    CHECKPOINT,
+    WEIGHTS,
+    Progress,
+    read_checkpoint,
+    under,
+    write_checkpoint,
+)
+from modsnr.training.prediction import Draw, is_out_of_memory, predict
+from modsnr.training.recipe import Recipe, rate_factor
+from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
+
+PATIENCE_STEPS = 20  # steps in a row that go wrong until it counts as divergence
+ASTRAY = 100.0  # times the first step's loss, whence no loss has been seen to come back
+ROLLBACKS = 5
+CHECKPOINT_SECONDS = 60.0
+LOSSES: tuple[str, ...] = ("loss", "modulation_loss", "snr_loss")
+
+
+class Diverged(RuntimeError):
+    """Training went on going wrong after every rollback it was allowed, or never took a step."""
+
+    run_status = "diverged"  # what the run that meets it is recorded as
+
+
+class OutOfTime(RuntimeError):
+    """The fit's time is up; its checkpoint is written, and resuming goes on from there."""
+
+    run_status = "interrupted"
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a step; one that is ``finite`` is taken all the same."""
+
+    what: str
+    finite: bool = True
+
+
+def identity(recipe: Recipe, net: JointNet) -> dict[str, Any]:
+    """Return what a checkpoint must have been made by, to be gone on from."""
+    return asdict(recipe) | net.settings
+
+
+class Task(lightning.LightningModule):
+    """One fit, as Lightning's Trainer sees it; ``until`` is when its time is up, by the clock."""
+
+    def __init__(
+        self,
+        net: JointNet,
+        draw: Draw,
+        train: Labelled,
+        validation: Labelled,
+        recipe: Recipe,
+        folder: Path,
+        report: Callable[[dict[str, float]], None] | None,
+        until: float = math.inf,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.net = cast(Any, net).to(memory_format=self.format)
+        # Beside the network, not around it: its weights keep their names.
+        self.answer = torch.compile(net) if recipe.compile else net
+        self.loss = JointLoss(
+            net.snrs_db.tolist(),
+            snr_head=net.settings["snr_head"],
+            snr_loss=recipe.snr_loss,
+            weighting=recipe.task_weighting,
+            modulation_share=recipe.modulation_share,
+        )
+        # Plain attributes: frames are neither weights nor to be moved by the Trainer.
+        self.draw, self.recipe, self.report, self.until = draw, recipe, report, until
+        self.train_frames, self.validation_frames = train, validation
+        self.weights = folder / WEIGHTS
+        self.checkpoint = folder / CHECKPOINT
+        shared = [weight for weight in net.backbone.parameters() if weight.ndim > 1]
+        self.shared = shared[-1] if recipe.task_weighting == "gradnorm" else None
+        self.micro_batch = recipe.batch_size
+        self.batches = len(train.iq) // recipe.batch_size
+        self.identity = identity(recipe, net)
+        self.two_sided = torch.tensor([name not in ONE_SIDED for name in net.settings["classes"]])
+        self.averaged = {name: value.clone() for name, value in self._averagable()}
+        self.restored: dict[str, Tensor] = {}
+        self.progress, self.used = Progress(), torch.device("cpu")
+        self.rolled_back = False
+        if self.checkpoint.exists():
+            self._read_checkpoint()
+        self.saved_at = self.started = time.monotonic()
+
+    # What the Trainer asks for
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.recipe.optimizer]
+        rate, decay = self.recipe.learning_rate, self.recipe.weight_decay
+        self.optimizer = kind(self.parameters(), lr=rate, weight_decay=decay)
+        if self.restored:
+            _restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
+        return self.optimizer
+
+    def train_dataloader(self) -> DataLoader:
+        order = frame_order(
+            self.train_frames.modulation.cpu().numpy(),
+            self.train_frames.snr_db.cpu().numpy(),
+            self.recipe,
+            epoch=self.progress.epoch,
+        )
+        rows = torch.from_numpy(order[: self.batches * self.recipe.batch_size])
+        batches = rows.view(self.batches, -1)[self.progress.batch :]
+        return DataLoader(cast(Any, batches), batch_size=None)
+
+    def on_train_start(self) -> None:
+        self.used = self.device
+        if self.device.type == "cuda":
+            needed = self.train_frames.iq.nbytes
+            if needed < 0.6 * torch.cuda.mem_get_info(self.device)[0]:
+                self.train_frames = Labelled(*(part.to(self.device) for part in self.train_frames))
+        if not self.checkpoint.exists():
+            self._write_checkpoint()  # a rollback needs somewhere to go from the first step on
+
+    def on_train_epoch_start(self) -> None:
+        if self.recipe.task_weighting == "dwa":
+            past = [(row["modulation_loss"], row["snr_loss"]) for row in self.progress.history]
+            self.loss.weights.copy_(dwa_weights(past))
+
+    def on_train_batch_start(self, *_: Any) -> int | None:
+        return -1 if self.rolled_back else None  # the rest of the epoch is not to be trained on
+
+    def training_step(self, rows: Tensor) -> None:
+        progress = self.progress
+        # Seeding each step makes dropout and rotation independent of where a run was cut.
+        torch.manual_seed((self.recipe.seed * 1_000_003 + progress.step) % 2**63)
+        rows = rows.to(self.train_frames.iq.device)
+        batch = Labelled(*(part[rows].to(self.device) for part in self.train_frames))
+        if self.recipe.rotate:
+            angle = 2 * math.pi * torch.rand(len(rows), 1, device=self.device)
+            batch = batch._replace(iq=batch.iq * torch.polar(torch.ones_like(angle), angle))
+        if self.recipe.conjugate:
+            chosen = torch.rand(len(rows), device=self.device) < 0.5
+            chosen &= self.two_sided.to(self.device)[batch.modulation]
+            batch = batch._replace(iq=torch.where(chosen.unsqueeze(1), batch.iq.conj(), batch.iq))
+        statistics = [buffer.clone() for buffer in self.net.buffers()]
+        losses = self._accumulate(batch, statistics)
+        total = self.batches * self.recipe.epochs
+        rate = self.recipe.learning_rate * progress.rate_scale
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * rate_factor(
+                self.recipe.schedule,
+                progress.step,
+                total,
+                warmup=self.recipe.warmup,
+                lowest=self.recipe.lowest_rate,
+            )
+        told = dict(zip(LOSSES, losses.tolist(), strict=True))
+        trouble = self._trouble(losses, told)
+        if trouble is None or trouble.finite:
+            cast(Any, self.optimizers()).step()
+            if self.recipe.task_weighting == "gradnorm":
+                self.loss.renormalise()
+            self._average()
+            progress.first_loss = progress.first_loss or _of_tasks(told)
+            sums = zip(progress.loss_sums, told.values(), strict=True)
+            progress.loss_sums = tuple(before + loss for before, loss in sums)
+            progress.taken += 1
+            progress.ever_taken += 1
+        else:
+            self._restore_statistics(statistics)
+            progress.skipped += 1
+        progress.step += 1
+        progress.batch += 1
+        progress.troubles_in_a_row = progress.troubles_in_a_row + 1 if trouble else 0
+        if trouble and not progress.first_trouble:
+            progress.first_trouble = f"step {progress.step}: {trouble.what}"
+        if progress.troubles_in_a_row >= PATIENCE_STEPS:
+            assert trouble is not None
+            self._roll_back(trouble.what)
+        elif trouble is None and progress.batch < self.batches:  # the epoch's end writes one itself
+            self._write_checkpoint(after=CHECKPOINT_SECONDS)
+            self._stop_when_time_is_up()
+
+    def on_train_epoch_end(self) -> None:
+        progress = self.progress
+        if self.rolled_back:  # what the checkpoint has not seen is done again
+            self.rolled_back = False
+            left = self.recipe.epochs - progress.epoch
+            self.trainer.fit_loop.max_epochs = self.trainer.current_epoch + 1 + left
+            return
+        trained = self._swap_in_averages()
+        prediction = predict(self.net, self.draw, self.validation_frames.iq, device=self.device)
+        reached = accuracies(
+            self.validation_frames.modulation.numpy(),
+            self.validation_frames.snr_db.numpy(),
+            prediction.modulation.numpy(),
+            prediction.snr_db.numpy(),
+            self.net.snrs_db.cpu().numpy(),
+        )
+        self._spend_time()
+        means = [total / max(progress.taken, 1) for total in progress.loss_sums]
+        row = {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            **dict(zip(LOSSES, means, strict=True)),
+            **{f"validation_{name}": value for name, value in reached.items()},
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "skipped_steps": progress.skipped,
+            "seconds": progress.seconds,
+        }
+        progress.history = (*progress.history, row)
+        # Amid skipped steps no checkpoint follows, and a rollback may undo this epoch.
+        safe = not progress.troubles_in_a_row or not self.weights.exists()
+        if safe and reached["joint_accuracy"] > progress.best_joint:
+            progress.best_joint, progress.best_epoch = reached["joint_accuracy"], progress.epoch
+            header = {"net": json.dumps(self.net.settings)}
+            write_tensors(self.net.state_dict(), self.weights, header)
+        if trained:
+            self.net.load_state_dict(trained)
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        progress.loss_sums, progress.taken = (0.0, 0.0, 0.0), 0
+        if not progress.troubles_in_a_row:  # else a rollback would come back to the trouble
+            self._write_checkpoint()
+        if self.report is not None and self.trainer.is_global_zero:
+            self.report(row)
+        self.trainer.should_stop = self.stops_early()
+        if progress.epoch < self.recipe.epochs and not self.stops_early():
+            self._stop_when_time_is_up()
+
+    def stops_early(self) -> bool:
+        patience = self.recipe.early_stopping
+        return bool(patience) and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+
+    # One step, in as many pieces as memory asks for
+
+    def _accumulate(self, batch: Labelled, statistics: list[Tensor]) -> Tensor:
+        """Return the losses [weighted sum, modulation, SNR] of a batch, its gradient in place."""
+        while True:
+            self.optimizer.zero_grad()
+            try:
+                sums = torch.zeros(3, device=self.device)
+                of_tasks: Any = 0  # by the last shared weights, where GradNorm asks for it
+                for start in range(0, len(batch.iq), self.micro_batch):
+                    piece = Labelled(*(part[start : start + self.micro_batch] for part in batch))
+                    share = len(piece.iq) / len(batch.iq)
+                    diagrams = self.draw(piece.iq).contiguous(memory_format=self.format)
+                    losses = self.loss(self.answer(diagrams), piece.modulation, piece.snr_db)
+                    if self.shared is not None:
+                        of_tasks = of_tasks + share * torch.stack(
+                            [
+                                torch.autograd.grad(loss, self.shared, retain_graph=True)[0]
+                                for loss in losses[1:]
+                            ]
+                        )
+                    self.manual_backward(losses[0] * share)
+                    sums += torch.stack([loss.detach() for loss in losses]) * share
+                if self.shared is not None:
+                    self.loss.balance(sums[1:], of_tasks.flatten(1).norm(dim=1))
+                return sums
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.micro_batch == 1:
+                    raise
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.micro_batch = max(self.micro_batch // 2, 1)
+            self._restore_statistics(statistics)
+
+    def _restore_statistics(self, statistics: list[Tensor]) -> None:
+        # A forward pass moves batch normalisation's running statistics, spoilt batch or not.
+        for buffer, before in zip(self.net.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+
+    def _trouble(self, losses: Tensor, told: dict[str, float]) -> Trouble | None:
+        """Return what is wrong with a step's losses, ``told`` by name, or with its gradients."""
+        named = self.named_parameters()
+        gradients = {name: weight.grad for name, weight in named if weight.grad is not None}
+        # One answer to wait for, not one a tensor: a device would stand still at each.
+        finite = torch.stack([part.isfinite().all() for part in (losses, *gradients.values())])
+        if not finite.all():
+            if finite[0]:
+                first = list(gradients)[int(finite[1:].logical_not().nonzero()[0])]
+                return Trouble(f"the gradient of {first} is not finite", finite=False)
+            values = ", ".join(f"{name} {value:.3g}" for name, value in told.items())
+            return Trouble(f"the loss is not finite ({values})", finite=False)
+        loss, at_first = _of_tasks(told), self.progress.first_loss
+        if at_first and loss > ASTRAY * at_first:
+            return Trouble(f"the loss is {loss:.3g}, at the first step it was {at_first:.3g}")
+        return None
+
+    def _roll_back(self, what: str) -> None:
+        failed_at, rollbacks = self.progress.step, self.progress.rollbacks + 1
+        before = self.progress
+        if rollbacks > ROLLBACKS:
+            rate = self.recipe.learning_rate * before.rate_scale
+            raise Diverged(
+                f"Diverged at step {failed_at}: {what}. {PATIENCE_STEPS} steps in a row went wrong "
+                f"after {ROLLBACKS} rollbacks, each at half the rate; the last was {rate:.3g}. It "
+                f"began at {before.first_trouble}. Lower learning_rate."
+            )
+        self._read_checkpoint()
+        _restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
+        self.progress = replace(
+            self.progress,
+            rollbacks=rollbacks,
+            rate_scale=before.rate_scale / 2,
+            skipped=before.skipped,
+            first_trouble=before.first_trouble,
+        )
+        self.rolled_back = True
+
+    # Averaged weights
+
+    def _averagable(self) -> Iterator[tuple[str, Tensor]]:
+        if self.recipe.ema:
+            yield from self.net.state_dict().items()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # The first steps' weights are soon forgotten: the average is as long as the fit is old.
+        steps = self.progress.ever_taken
+        kept = min(self.recipe.ema, (1 + steps) / (10 + steps))
+        for name, value in self._averagable():
+            average = self.averaged[name] = self.averaged[name].to(value.device)
+            if value.is_floating_point():
+                average.lerp_(value, 1 - kept)
+            else:  # batch normalisation's counts
+                average.copy_(value)
+
+    def _swap_in_averages(self) -> dict[str, Tensor]:
+        """Give the network its averaged weights, if it has, and return those it had."""
+        had = {name: value.clone() for name, value in self._averagable()}
+        if had:
+            self.net.load_state_dict(self.averaged)
+        return had
+
+    # Checkpoints
+
+    def _stop_when_time_is_up(self) -> None:
+        if time.monotonic() > self.until:
+            self._write_checkpoint()
+            steps = self.batches * self.recipe.epochs
+            raise OutOfTime(f"The time is up after step {self.progress.step} of {steps}.")
+
+    def _spend_time(self) -> None:
+        now = time.monotonic()
+        self.progress.seconds += now - self.started
+        self.started = now
+
+    def _write_checkpoint(self, *, after: float = -math.inf) -> None:
+        if time.monotonic() - self.saved_at <= after:
+            return
+        self._spend_time()
+        tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        tensors |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
+        tensors |= {f"averaged.{name}": value for name, value in self.averaged.items()}
+        for index, parameter in enumerate(self.parameters()):
+            for name, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+        if self.trainer.is_global_zero:
+            write_checkpoint(self.checkpoint, tensors, self.progress, self.identity)
+        self.saved_at = time.monotonic()
+
+    def _read_checkpoint(self) -> None:
+        tensors, self.progress = read_checkpoint(self.checkpoint, self.identity)
+        try:
+            self.net.load_state_dict(under(tensors, "net."))
+            self.loss.load_state_dict(under(tensors, "loss."))
+            self.averaged = under(tensors, "averaged.")
+        except RuntimeError as error:
+            raise InputError(
+                f"{self.checkpoint.name} does not hold the network that its header names: {error}"
+            ) from error
+        self.restored = under(tensors, "optimizer.")
+
+
+def _of_tasks(told: dict[str, float]) -> float:
+    return told["modulation_loss"] + told["snr_loss"]
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: list[Tensor], saved: dict[str, Tensor]
+) -> None:
+    for index, parameter in enumerate(parameters):
+        state = under(saved, f"{index}.")
+        for name in ("exp_avg", "exp_avg_sq"):
+            if name in state:
+                # The memory format is part of the sum's order, hence of the bits.
+                state[name] = torch.empty_like(parameter).copy_(state[name])
+        optimizer.state[parameter] = state
