@@ -411,6 +411,14 @@ def cell_that_raised(error):
     return types.SimpleNamespace(error_before_exec=None, error_in_exec=error)
 
 
+@pytest.mark.parametrize(("status", "kept"), [("completed", False), ("interrupted", True)])
+def test_only_what_may_be_gone_on_from_keeps_its_checkpoint(house, status, kept):
+    run = begin(house)
+    (run.folder / runs.CHECKPOINT).write_bytes(b"all that is needed to go on")
+    run.finish(status)
+    assert (run.folder / runs.CHECKPOINT).exists() == kept
+
+
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [

@@ -29,10 +29,11 @@ from modsnr.runs.parameters import (
     store,
 )
 from modsnr.runs.pipeline import NotCompletedError, OutOfTimeError, reproduce
-from modsnr.runs.records import Record, Status, find, is_held, measured, records, repeated
+from modsnr.runs.records import CHECKPOINT, Record, Status, find, is_held, measured, records, repeated
 from modsnr.runs.under_way import Run, start
 
 __all__ = [
+    "CHECKPOINT",
     "OVERVIEW",
     "Kept",
     "NotCompletedError",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from modsnr import InputError
 from modsnr.runs.log import _write
-from modsnr.runs.records import Record, find, records
+from modsnr.runs.records import CHECKPOINT, Record, find, records
 
 MEGABYTE = 2**20
 WEIGHTS_LIMIT = 12 * MEGABYTE  # heavier weights are not committed either
@@ -63,7 +63,7 @@ def _files(run: Record) -> Iterator[tuple[str, Path]]:
     """Yield what a run's folder holds for others, with its name in the tar."""
     for path in sorted(run.folder.rglob("*")):
         # Hidden files are locks and halves.
-        if path.is_file() and path.name[0] != "." and path.name != "checkpoint.safetensors":
+        if path.is_file() and path.name[0] != "." and path.name != CHECKPOINT:
             yield f"{run.id}/{path.relative_to(run.folder)}", path
 
 

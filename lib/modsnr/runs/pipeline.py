@@ -18,13 +18,12 @@ from modsnr import InputError
 from modsnr.runs.execution import execute
 from modsnr.runs.log import _portable
 from modsnr.runs.parameters import Step, _of, check, load_profile, parameters, root
-from modsnr.runs.records import Record, measured, records
+from modsnr.runs.records import CHECKPOINT, Record, measured, records
 from modsnr.runs.under_way import CODE, _git
 
 # These say how a run is cut or called, not what comes of it.
 FREE = ("note", "resume", "minutes")
 GOES_ON_BY_ITSELF = ("01_preprocessing",)  # from a journal beside the frame store
-CHECKPOINT = "checkpoint.safetensors"
 
 
 class NotCompletedError(RuntimeError):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned", "crashed"]
+CHECKPOINT = "checkpoint.safetensors"  # that a run which was cut off is resumed from
 FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
 
 
