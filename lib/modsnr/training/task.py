@@ -97,6 +97,8 @@ class Task(lightning.LightningModule):
         self.shared = shared[-1] if recipe.task_weighting == "gradnorm" else None
         self.micro_batch = recipe.batch_size
         self.batches = len(train.iq) // recipe.batch_size
+        # A short fit would else end amid its trouble, and count as sound.
+        self.patience = min(PATIENCE_STEPS, max(self.batches * recipe.epochs // 2, 1))
         self.identity = identity(recipe, net)
         self.two_sided = torch.tensor([name not in ONE_SIDED for name in net.settings["classes"]])
         self.averaged = {name: value.clone() for name, value in self._averagable()}
@@ -140,7 +142,7 @@ class Task(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         if self.recipe.task_weighting == "dwa":
             past = [(row["modulation_loss"], row["snr_loss"]) for row in self.progress.history]
-            self.loss.weights.copy_(dwa_weights(past))
+            self.loss.weights.copy_(dwa_weights([pair for pair in past if not math.isnan(pair[0])]))
 
     def on_train_batch_start(self, *_: Any) -> int | None:
         return -1 if self.rolled_back else None  # the rest of the epoch is not to be trained on
@@ -190,7 +192,7 @@ class Task(lightning.LightningModule):
         progress.troubles_in_a_row = progress.troubles_in_a_row + 1 if trouble else 0
         if trouble and not progress.first_trouble:
             progress.first_trouble = f"step {progress.step}: {trouble.what}"
-        if progress.troubles_in_a_row >= PATIENCE_STEPS:
+        if progress.troubles_in_a_row >= self.patience:
             assert trouble is not None
             self._roll_back(trouble.what)
         elif trouble is None and progress.batch < self.batches:  # the epoch's end writes one itself
@@ -205,7 +207,7 @@ class Task(lightning.LightningModule):
             self.trainer.fit_loop.max_epochs = self.trainer.current_epoch + 1 + left
             return
         trained = self._swap_in_averages()
-        prediction = predict(self.net, self.draw, self.validation_frames.iq, device=self.device)
+        prediction = predict(self.net, self.draw, self.validation_frames.iq)
         reached = accuracies(
             self.validation_frames.modulation.numpy(),
             self.validation_frames.snr_db.numpy(),
@@ -214,7 +216,9 @@ class Task(lightning.LightningModule):
             self.net.snrs_db.cpu().numpy(),
         )
         self._spend_time()
-        means = [total / max(progress.taken, 1) for total in progress.loss_sums]
+        means = [
+            total / progress.taken if progress.taken else math.nan for total in progress.loss_sums
+        ]
         row = {
             "epoch": progress.epoch + 1,
             "step": progress.step,
@@ -235,12 +239,13 @@ class Task(lightning.LightningModule):
             self.net.load_state_dict(trained)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sums, progress.taken = (0.0, 0.0, 0.0), 0
-        if not progress.troubles_in_a_row:  # else a rollback would come back to the trouble
+        sound = not progress.troubles_in_a_row
+        if sound:  # else a rollback would come back to the trouble
             self._write_checkpoint()
         if self.report is not None and self.trainer.is_global_zero:
             self.report(row)
         self.trainer.should_stop = self.stops_early()
-        if progress.epoch < self.recipe.epochs and not self.stops_early():
+        if sound and progress.epoch < self.recipe.epochs and not self.stops_early():
             self._stop_when_time_is_up()
 
     def stops_early(self) -> bool:
@@ -312,7 +317,7 @@ class Task(lightning.LightningModule):
         if rollbacks > ROLLBACKS:
             rate = self.recipe.learning_rate * before.rate_scale
             raise Diverged(
-                f"Diverged at step {failed_at}: {what}. {PATIENCE_STEPS} steps in a row went wrong "
+                f"Diverged at step {failed_at}: {what}. {self.patience} steps in a row went wrong "
                 f"after {ROLLBACKS} rollbacks, each at half the rate; the last was {rate:.3g}. It "
                 f"began at {before.first_trouble}. Lower learning_rate."
             )
