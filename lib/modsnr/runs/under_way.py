@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 CODE = ("lib", "notebooks", "pyproject.toml", "requirements.lock")
+FREE = ("name", "note", "resume", "frames", "minutes", "devices", "num_nodes", "strategy", "wandb")
 PACKAGES = (
     *("modsnr", "numpy", "scipy", "scikit-learn", "pandas", "h5py", "numba", "torch"),
     *("torchvision", "timm", "lightning", "captum", "matplotlib", "papermill", "ipykernel"),
@@ -107,7 +108,7 @@ class Run:
         ``reference`` is an id, a folder or a name (then the latest of that name that left a
         checkpoint). Raises InputError for a run that is running still or completed, that has no
         checkpoint or other data, or whose parameters differ: which, then and now. Those that
-        change no result may: name, note, resume, minutes, and frames, whose hash tells of them.
+        change no result (``FREE``) may; frames is one, since the data's hash is compared.
         """
         if not reference:
             return None
@@ -127,7 +128,7 @@ class Run:
         differ = [
             f"{name} was {before[name]!r} and is {value!r}"
             for name, value in self.parameters.items()
-            if value != before[name] and name not in ("name", "note", "resume", "frames", "minutes")
+            if value != before[name] and name not in FREE
         ]
         if differ:
             raise InputError(
