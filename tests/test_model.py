@@ -15,7 +15,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from modsnr import InputError, model
-from modsnr.model import JointLoss, JointNet, Output
+from modsnr.model import JointLoss, JointNet, Output, backbones
 
 VIEWS, CLASSES = ("constellation", "residual"), ("BPSK", "QPSK", "16QAM")
 GRID = (0.0, 10.0, 20.0, 30.0)
@@ -356,7 +356,7 @@ def test_without_a_network_pretrained_weights_are_refused_saying_what_to_pass(
     def offline(*arguments):
         raise LocalEntryNotFoundError("cannot find the file on the Hub and no local copy")
 
-    monkeypatch.setattr(model.network, "hf_hub_download", offline)
+    monkeypatch.setattr(backbones, "hf_hub_download", offline)
     with pytest.raises(InputError, match=r"resnet18 \(timm/.*Pass pretrained=False .*safetensors"):
         network("resnet18", pretrained=pretrained)
 
@@ -368,7 +368,7 @@ def test_a_backbone_without_published_weights_says_so():
 
 def test_weights_come_from_the_hub_as_safetensors(monkeypatch, published):
     path, asked = published("resnet18"), []
-    monkeypatch.setattr(model.network, "hf_hub_download", lambda *a: (asked.append(a), path)[1])
+    monkeypatch.setattr(backbones, "hf_hub_download", lambda *a: (asked.append(a), path)[1])
     net = network("resnet18", pretrained=None)
     assert [file for _, file in asked] == ["model.safetensors"]
     assert_close(net.backbone.layer1[0].conv1.weight, load_file(path)["layer1.0.conv1.weight"])
@@ -486,7 +486,7 @@ def test_a_network_comes_back_from_its_file_bit_for_bit(tmp_path, generator, opt
 
 
 def test_a_timm_network_comes_back_without_asking_the_hub(tmp_path, generator, monkeypatch):
-    monkeypatch.setattr(model.network, "hf_hub_download", None)
+    monkeypatch.setattr(backbones, "hf_hub_download", None)
     net = network("resnet18").eval()
     back = model.load(save(net, tmp_path / "weights.safetensors"))
     assert torch.equal(
