@@ -35,6 +35,7 @@ from modsnr.model import SNR_LOSSES, JointNet
 from modsnr.training import Labelled, Recipe, task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+FILES = ("weights.safetensors", "checkpoint.safetensors")
 
 
 @pytest.fixture
@@ -330,13 +331,13 @@ def test_a_cut_checkpoint_is_refused(tmp_path, left):
         fit(tmp_path, epochs=1)
 
 
-def test_a_fit_leaves_two_safetensors_files_and_nothing_else_anywhere(tmp_path, monkeypatch):
+def test_a_fit_leaves_weights_checkpoint_history_and_nothing_else_anywhere(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     fit(tmp_path / "run", epochs=1)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"run/weights.safetensors", "run/checkpoint.safetensors"}
-    assert all(load_file(tmp_path / name) for name in left)
+    assert left == {f"run/{name}" for name in (*FILES, "history.csv")}
+    assert all(load_file(tmp_path / "run" / name) for name in FILES)
 
 
 # Not a number
