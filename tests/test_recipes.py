@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.torch import save_file
 from torch.testing import assert_close
 from toy_fits import (
@@ -409,9 +409,14 @@ def test_every_choice_in_a_recipe_changes_the_weights(tmp_path, plain, change):
     assert not same_bits(one, other)
 
 
-def test_the_memory_format_changes_the_weights_by_rounding_only(tmp_path):
-    one, other = after(tmp_path / "one"), after(tmp_path / "other", channels_last=False)
-    assert_close(one, other, atol=2e-4, rtol=1e-3)
+def test_the_memory_format_changes_what_is_learned_by_rounding_only(tmp_path):
+    found = [
+        fit(tmp_path / str(last), epochs=1, channels_last=last).history.iloc[0]
+        for last in (True, False)
+    ]
+    # Not the weights: Adam makes a step of any gradient, however near to nothing.
+    for loss in ("loss", "modulation_loss", "snr_loss"):
+        assert_allclose(found[0][loss], found[1][loss], rtol=1e-3)
 
 
 def test_no_option_of_a_recipe_is_left_untried():

@@ -248,7 +248,7 @@ def small_disk(tmp_path):
     if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
         pytest.skip("only root may mount a disk")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_disk_that_fills_up_amid_a_fit_ends_it_with_the_checkpoint_before(

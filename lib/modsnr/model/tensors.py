@@ -22,7 +22,9 @@ def read_tensors(path: Path | str, *, problem: str) -> tuple[dict[str, Tensor], 
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            # A file that is mapped into memory keeps its place on the disk when it is replaced.
+            names = file.keys()
+            return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{problem}: {error}") from error
 
