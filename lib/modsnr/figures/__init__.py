@@ -12,6 +12,7 @@ from modsnr.figures.of_frames import (
     spectrum,
     view_gallery,
 )
+from modsnr.figures.of_limits import accuracy_limits, snr_limits
 from modsnr.figures.of_models import accuracy_over_snr, confusion_pair, learning_curve
 from modsnr.figures.of_recordings import timeline
 from modsnr.figures.of_sweeps import (
@@ -30,6 +31,7 @@ __all__ = [
     "PALETTE",
     "STYLE",
     "Picture",
+    "accuracy_limits",
     "accuracy_over_snr",
     "attribution_grid",
     "class_order_audit",
@@ -44,6 +46,7 @@ __all__ = [
     "parallel_coordinates",
     "ranked",
     "snr_audit",
+    "snr_limits",
     "spectrum",
     "timeline",
     "view_gallery",
