@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from modsnr.figures.style import MARKERS, PAGE, PALETTE, Interval, Picture, styled
 
@@ -29,7 +29,9 @@ def snr_limits(
     _series(ax, errors)
     _bounds(ax, bounds)
     ax.set(xlabel="SNR per sample (dB)", ylabel="RMSE of the SNR (dB)", yscale="log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.grid(visible=True, which="minor", alpha=0.2)
     figure.legend(loc="outside right upper")
     return figure

@@ -172,10 +172,10 @@ def bin_accuracy(
     snr_db: np.ndarray | Sequence[float],
     grid_db: Sequence[float],
 ) -> np.ndarray:
-    """Return the probability, float64 [snr], that an estimate is nearest to its own grid point.
+    """Return the probability, float64 [..., snr], that an estimate is nearest to its grid point.
 
     The estimate is Gaussian about ``snr_db`` [snr], a point of the ascending ``grid_db``, with
-    ``sigma_db`` [snr]. The outermost bins are open to one side.
+    standard deviation ``sigma_db`` [..., snr]. The outermost bins are open to one side.
 
     Raises InputError for an SNR off the grid.
     """
