@@ -13,7 +13,12 @@ from modsnr.figures.of_frames import (
     view_gallery,
 )
 from modsnr.figures.of_limits import accuracy_limits, snr_limits
-from modsnr.figures.of_models import accuracy_over_snr, confusion_pair, learning_curve
+from modsnr.figures.of_models import (
+    accuracy_over_snr,
+    confusion_pair,
+    learning_curve,
+    snr_calibration,
+)
 from modsnr.figures.of_recordings import timeline
 from modsnr.figures.of_sweeps import (
     importance_bars,
@@ -46,6 +51,7 @@ __all__ = [
     "parallel_coordinates",
     "ranked",
     "snr_audit",
+    "snr_calibration",
     "snr_limits",
     "spectrum",
     "timeline",
