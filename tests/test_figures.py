@@ -150,7 +150,26 @@ def parallel_coordinates():
     return figures.parallel_coordinates(table, value, label="joint accuracy")
 
 
+def errors(names=("constellation", "noise floor", "M2M4, PSK"), snrs=SNRS):
+    return {
+        name: {f"{snr:g}": interval(0.15 + 2 * n / (1 + snr), 0.02) for snr in snrs}
+        for n, name in enumerate(names)
+    }
+
+
+BOUNDS = {
+    name: {f"{snr:g}": (0.13 + 0.02 * n) * (1 + 10 ** (-snr / 10)) for snr in SNRS}
+    for n, name in enumerate(["waveform known", "alphabet known", "band known"])
+}
+CEILINGS = {
+    task: {"genie, unknown phase": {f"{snr:g}": 1 - 0.3 / (1 + snr) for snr in SNRS}}
+    for task in ("joint", "snr")
+}
+
+
 EVERY_FIGURE = {
+    "snr_limits": lambda: figures.snr_limits(errors(), BOUNDS),
+    "accuracy_limits": lambda: figures.accuracy_limits(accuracies(), CEILINGS, titles=TASKS),
     "timeline": lambda: figures.timeline(
         np.arange(6.0),
         np.array([0, 1, 1, 0, 2, 1]),
@@ -343,6 +362,43 @@ def test_an_snr_that_a_model_lacks_is_a_point_left_out():
     lines = figures.accuracy_over_snr(given).axes[0].lines
     assert 10.0 not in lines[1].get_xdata()
     assert len(lines[0].get_xdata()) == len(lines[1].get_xdata()) + 1
+
+
+# Limits
+
+
+def test_errors_stand_beside_their_bounds_on_a_logarithmic_axis():
+    given = errors()
+    ax = figures.snr_limits(given, BOUNDS).axes[0]
+    assert ax.get_yscale() == "log"
+    assert [line.get_label() for line in ax.lines] == [*given, *BOUNDS]
+    for line, points in zip(ax.lines, given.values(), strict=False):
+        assert_allclose(line.get_xdata(), SNRS)
+        assert_allclose(line.get_ydata(), [point["value"] for point in points.values()])
+    for line, points in zip(ax.lines[len(given) :], BOUNDS.values(), strict=True):
+        assert_allclose(line.get_ydata(), list(points.values()))
+        assert line.get_marker() == "None"
+        assert line.get_linestyle() != "-"
+    edge = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert edge.min() == pytest.approx(given["constellation"]["0"]["low"])
+    assert len(ax.collections) == len(given)
+
+
+def test_a_name_has_one_colour_in_all_panels_and_one_entry_in_the_legend():
+    given = accuracies()
+    given["joint"] = {"all views": given["joint"]["all views"]}
+    ceilings = CEILINGS | {"snr": {"waveform known": CEILINGS["snr"]["genie, unknown phase"]}}
+    figure = figures.accuracy_limits(given, ceilings, titles=TASKS)
+    joint, modulation, snr = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == list(TASKS.values())
+    assert [len(ax.lines) for ax in figure.axes] == [2, 2, 3]  # the modulation has no bound
+    assert joint.lines[0].get_color() == modulation.lines[1].get_color()
+    assert joint.lines[0].get_marker() == snr.lines[1].get_marker()
+    assert joint.lines[1].get_linestyle() != snr.lines[2].get_linestyle()
+    assert_allclose(joint.lines[1].get_ydata()[0], 0.7)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "all views", "constellation", "genie, unknown phase", "waveform known"
+    ]  # fmt: skip
 
 
 # Calibration

@@ -12,6 +12,7 @@ from modsnr.figures.of_frames import (
     spectrum,
     view_gallery,
 )
+from modsnr.figures.of_limits import accuracy_limits, snr_limits
 from modsnr.figures.of_models import (
     accuracy_over_snr,
     confusion_pair,
@@ -35,6 +36,7 @@ __all__ = [
     "PALETTE",
     "STYLE",
     "Picture",
+    "accuracy_limits",
     "accuracy_over_snr",
     "attribution_grid",
     "class_order_audit",
@@ -50,6 +52,7 @@ __all__ = [
     "ranked",
     "snr_audit",
     "snr_calibration",
+    "snr_limits",
     "spectrum",
     "timeline",
     "view_gallery",

@@ -1,0 +1,277 @@
+"""How well an SNR can be estimated: the least standard deviation in dB, per SNR.
+
+The model: a frame of n complex samples is a signal of mean power S in white circular Gaussian
+noise of power N a sample; the SNR is S / N. What is known of the signal makes the bounds differ:
+
+``data_aided``      the whole waveform but for its amplitude: nobody does better.
+``non_data_aided``  pulse, timing, phase and alphabet, but not the symbols: what demodulation gives.
+``spectrum_aware``  the power spectrum: Gaussian symbols on known pulses.
+``band_limited``    the band, nothing else: the rest of the sampled band tells the noise.
+
+A matched filter takes a frame of 1,024 samples at 8 a symbol to 128 symbols whose SNR is 8 times
+as high (9.03 dB), and leaves 896 dimensions that hold noise only. It keeps all that tells S; the
+noise is told by all 1,024, so a bound on 128 symbols alone is not one on the frame.
+
+S is either *realised*, the mean power of the frame's own signal, which is what a label says of a
+frame that was scaled to it, or *expected*, a parameter about which the realised power of random
+symbols fluctuates. To estimate the realised power is to predict a random variable, for which the
+Cramer-Rao inequality becomes E Var(g | x) + c' J^-1 c, with g the wanted quantity, J the Fisher
+information and c = E d E(g | x) / d theta (Yatracos, Ann. Inst. Statist. Math. 44(3), 1992).
+Fluctuations are taken to first order, as everywhere where a variance is taken to decibels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log, pi, sqrt
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from modsnr import InputError
+
+DB = 10 / log(10)  # decibels in a relative change
+STEP, REACH = 0.35, 4.4  # of the lattice over noise of unit power: beyond, 4e-9 of it
+RAMP_NODES = 64  # over the ramp of a raised cosine
+
+CONTRAST = np.array([1.0, -1.0])  # of ln S / N with (ln S, ln N)
+
+Power = Literal["realised", "expected"]
+
+
+def data_aided(snr_db: np.ndarray | Sequence[float], observations: int) -> np.ndarray:
+    """Return the bound in dB, float64 [snr], where the waveform is known but for its amplitude.
+
+    ``snr_db`` is that of each of the complex ``observations``: all samples of a frame, or symbols
+    after the matched filter with Es/N0. The relative variances of S and N are 2 / (rho n) and
+    1 / n, uncorrelated; an unknown phase costs nothing. Source: Alagha, IEEE Commun. Lett. 5(1),
+    2001.
+    """
+    _check_count("observations", observations)
+    rho = _ratio(snr_db)
+    return DB * np.sqrt(2 / (rho * observations) + 1 / observations)
+
+
+def band_limited(
+    snr_db: np.ndarray | Sequence[float], *, samples: int, occupied: float, noise_only: int = 0
+) -> np.ndarray:
+    """Return the bound in dB, float64 [snr], where only the signal's band is known.
+
+    The signal is any vector of a known subspace of ``occupied`` of the frame's n = ``samples``
+    dimensions, a number that need not be whole; all others hold noise only, or, if fewer are
+    looked at, m = ``noise_only`` of them. The waveform in the one and the power in the other are a
+    complete sufficient statistic, so the power outside over m, and with it the power inside less
+    its noise, are the best unbiased estimates of N and S. With rho = S / N and d occupied
+    dimensions, to first order,
+
+        Var(ln S/N) = (1 + d / (n rho))^2 / m + 2 / (n rho) + d / (n rho)^2.
+
+    With no dimension occupied this is ``data_aided``.
+
+    Raises InputError where no dimension is left to noise alone.
+    """
+    _check_count("samples", samples)
+    noise_only_dimensions = noise_only or samples - occupied
+    if not 0 <= occupied < samples or not 0 < noise_only_dimensions <= samples - occupied:
+        raise InputError(
+            f"Of {samples} samples, {occupied} dimensions cannot hold signal and "
+            f"{noise_only_dimensions} noise only: their sum must not exceed the samples."
+        )
+    per_frame = samples * _ratio(snr_db)
+    variance = (1 + occupied / per_frame) ** 2 / noise_only_dimensions
+    return DB * np.sqrt(variance + 2 / per_frame + occupied / per_frame**2)
+
+
+def spectrum_aware(
+    snr_db: np.ndarray | Sequence[float],
+    *,
+    rolloff: float,
+    samples: int = 1024,
+    samples_per_symbol: int = 8,
+    power: Power = "realised",
+) -> np.ndarray:
+    """Return the bound in dB, float64 [snr], for Gaussian symbols on known raised-cosine spectra.
+
+    Each bin of the frame's spectrum is circular Gaussian of power S P + N, P the raised cosine of
+    mean 1 over the sampled band. With w = S P / (S P + N) the Fisher information about (ln S, ln N)
+    is n times the band's mean of [w^2, w (1 - w); w (1 - w), (1 - w)^2] (Whittle 1953). Realised
+    power adds E Var = mean P^2 (1 - w^2) / n, and c = (mean P (1 - w^2), -1 - mean P w (1 - w)).
+    With a roll-off of 0 the realised bound is ``band_limited``.
+
+    Raises InputError for a roll-off outside 0..1 and a band wider than the sampled one.
+    """
+    _check_count("samples", samples)
+    _check_power(power)
+    if not 0 <= rolloff <= 1 or not samples_per_symbol >= 1 + rolloff:
+        raise InputError(
+            f"rolloff must lie in 0..1 and the band of 1 + rolloff symbol rates within the sampled "
+            f"one; they are {rolloff} and {samples_per_symbol} samples a symbol."
+        )
+    place, weight = np.polynomial.legendre.leggauss(RAMP_NODES)
+    ramp = np.cos(pi / 4 * (place + 1)) ** 2
+    density = samples_per_symbol * np.concatenate([[1.0], ramp, [0.0]])
+    share = np.concatenate([[1 - rolloff], rolloff * weight, [samples_per_symbol - 1 - rolloff]])
+    share /= samples_per_symbol
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return values @ share
+
+    signal = _ratio(snr_db)[:, None] * density
+    w = signal / (signal + 1)
+    cross = mean(w * (1 - w))
+    information = samples * _symmetric(mean(w**2), cross, mean((1 - w) ** 2))
+    if power == "expected":
+        return DB * np.sqrt(_variance(information, CONTRAST))
+    gradient = np.stack([mean(density * (1 - w**2)), -1 - mean(density * w * (1 - w))], 1)
+    hidden = mean(density**2 * (1 - w**2)) / samples
+    return DB * np.sqrt(hidden + _variance(information, gradient))
+
+
+def non_data_aided(
+    snr_db: np.ndarray | Sequence[float],
+    points: np.ndarray,
+    observations: int,
+    *,
+    noise_only: int = 0,
+    power: Power = "expected",
+) -> np.ndarray:
+    """Return the bound in dB, float64 [snr], where the alphabet is known and the symbols are not.
+
+    ``points`` is complex [point], equally likely, of unit mean power; ``snr_db`` is that of each
+    of the ``observations``, a symbol in noise: Es/N0. ``noise_only`` further complex observations
+    hold noise of the same power, as the rest of an oversampled frame does. Sources: Alagha 2001
+    for BPSK and QPSK; Gappmair, IEEE Trans. Commun. 56(5), 2008.
+
+    Raises InputError for an alphabet without unit mean power.
+    """
+    _check_count("observations", observations)
+    _check_power(power)
+    rho, found = _ratio(snr_db), []
+    for ratio in rho:
+        information, gradient, hidden = _mixture(ratio, _checked(points))
+        information = observations * information
+        information[1, 1] += noise_only
+        if power == "expected":
+            gradient, hidden = np.zeros(2), 0.0
+        variance = _variance(information[None], gradient + CONTRAST)[0]
+        found.append(hidden / observations + variance)
+    return DB * np.sqrt(np.array(found))
+
+
+def fisher_information(snr_db: np.ndarray | Sequence[float], points: np.ndarray) -> np.ndarray:
+    """Return the information of one noisy symbol about (ln S, ln N): float64 [snr, 2, 2].
+
+    The symbol is one of ``points``, complex [point], equally likely, of unit mean power.
+    """
+    return np.stack([_mixture(ratio, _checked(points))[0] for ratio in _ratio(snr_db)])
+
+
+def bin_accuracy(
+    sigma_db: np.ndarray | Sequence[float],
+    snr_db: np.ndarray | Sequence[float],
+    grid_db: Sequence[float],
+) -> np.ndarray:
+    """Return the probability, float64 [..., snr], that an estimate is nearest to its grid point.
+
+    The estimate is Gaussian about ``snr_db`` [snr], a point of the ascending ``grid_db``, with
+    standard deviation ``sigma_db`` [..., snr]. The outermost bins are open to one side.
+
+    Raises InputError for an SNR off the grid.
+    """
+    grid, snr = np.asarray(grid_db, np.float64), np.asarray(snr_db, np.float64)
+    if len(grid) < 2 or not (np.diff(grid) > 0).all() or not np.isin(snr, grid).all():
+        raise InputError(f"The grid must be ascending and hold the SNRs; it is {list(grid_db)}.")
+    middles = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
+    place = np.searchsorted(grid, snr)
+    sigma = np.asarray(sigma_db, np.float64)
+    low, high = (middles[place] - snr) / sigma, (middles[place + 1] - snr) / sigma
+    return special.ndtr(high) - special.ndtr(low)
+
+
+def _mixture(rho: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return what one symbol s in noise y = sqrt(rho) s + w, N = 1, tells of (ln S, ln N).
+
+    That is the information, float64 [2, 2]; the expected derivative of E(|s|^2 | y), float64 [2];
+    and the expected variance of |s|^2 given y. The score is the mean, over the posterior of s, of
+    that for a known symbol; the derivative of a posterior mean is the posterior covariance with it.
+    Integrals over the noise about each point are sums over an even lattice: for Gaussian weights
+    these converge as fast as Gauss-Hermite does, and waste no nodes far out.
+    """
+    place = STEP * np.arange(-int(REACH / STEP), int(REACH / STEP) + 1)
+    noise = (place[:, None] + 1j * place).ravel()
+    noise = noise[np.abs(noise) <= REACH]
+    of_noise = STEP**2 / pi * np.exp(-(np.abs(noise) ** 2))
+    sent, of_sent = _representatives(points)
+    amplitude, energy = sqrt(rho), np.abs(points) ** 2
+    # Posterior means of these are all that the scores need: s, |s|^2, s |s|^2, |s|^4.
+    moments = np.stack([points, energy, points * energy, energy**2], 1)
+    moments = np.concatenate([np.real(moments), np.imag(moments)], 1)
+    information, gradient, hidden = np.zeros((2, 2)), np.zeros(2), 0.0
+    for symbol, share in zip(sent, of_sent, strict=True):
+        y, away = amplitude * symbol + noise, amplitude * (symbol - points)
+        # The log of each point's likelihood over that of the one sent, never above |noise|^2.
+        pairs = -2 * np.stack([noise.real, noise.imag], 1) @ np.stack([away.real, away.imag])
+        posterior = np.exp(pairs - np.square(np.abs(away)))
+        means = posterior @ moments / posterior.sum(1, keepdims=True)
+        s1, s2, s3, s4 = (means[:, :4] + 1j * means[:, 4:]).T
+        along, along3 = (amplitude * (y * s.conj()).real for s in (s1, s3))
+        s2, s4, power = s2.real, s4.real, np.abs(y) ** 2
+        mean = np.stack([along - rho * s2, power - 2 * along + rho * s2 - 1])
+        with_energy = [along3 - rho * s4, (power - 1) * s2 - 2 * along3 + rho * s4]
+        weights = share * of_noise
+        information += (mean * weights) @ mean.T
+        gradient += (np.stack(with_energy) - mean * s2) @ weights
+        hidden += float((s4 - s2**2) @ weights)
+    return information, gradient, hidden
+
+
+def _representatives(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return points of one quadrant and their shares if the others mirror it, else all points.
+
+    Noise is as likely as its mirror image, so mirrored points contribute the same.
+    """
+
+    def closed(images: np.ndarray) -> bool:
+        return bool((np.abs(images[:, None] - points).min(1) < 1e-9).all())
+
+    if not (closed(points.conj()) and closed(-points.conj())):
+        return points, np.full(len(points), 1 / len(points))
+    kept = points[(np.real(points) > -1e-9) & (np.imag(points) > -1e-9)]
+    orbit = (1 + (np.real(kept) > 1e-9)) * (1 + (np.imag(kept) > 1e-9))
+    return kept, orbit / len(points)
+
+
+def _symmetric(first: np.ndarray, cross: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.stack([np.stack([first, cross], -1), np.stack([cross, second], -1)], -2)
+
+
+def _variance(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Return c' J^-1 c, float64 [snr], of J [snr, 2, 2] and c [snr, 2] or [2]."""
+    gradient = np.broadcast_to(gradient, information.shape[:-1])
+    return (gradient * np.linalg.solve(information, gradient[..., None])[..., 0]).sum(-1)
+
+
+def _ratio(snr_db: np.ndarray | Sequence[float]) -> np.ndarray:
+    snr = np.asarray(snr_db, np.float64)
+    if snr.ndim != 1 or not np.isfinite(snr).all():
+        raise InputError(f"snr_db must be finite numbers [snr]; it is {snr_db}.")
+    return 10 ** (snr / 10)
+
+
+def _checked(points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, np.complex128)
+    power = np.square(np.abs(points)).mean()
+    if points.ndim != 1 or abs(power - 1) > 1e-6:
+        raise InputError(f"points must be [point] of unit mean power; theirs is {power:.6g}.")
+    return points
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < 1:
+        raise InputError(f"{name} must be 1 or more; it is {count}.")
+
+
+def _check_power(power: str) -> None:
+    if power not in ("realised", "expected"):
+        raise InputError(f"power is 'realised' or 'expected'; it is {power!r}.")

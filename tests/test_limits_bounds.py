@@ -1,0 +1,222 @@
+"""Bounds against closed forms, against one another, and against estimators that reach them."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from modsnr import InputError, limits, metrics
+from modsnr.signals import STUDY_CLASSES, alphabet
+
+DB = 10 / np.log(10)
+SNRS = np.arange(-20.0, 31, 5)
+
+
+def points_of(modulation):
+    return alphabet(modulation).numpy()
+
+
+def complex_normal(rng, *shape):
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / np.sqrt(2)
+
+
+# Closed forms
+
+
+def test_a_known_waveform_of_a_whole_frame_and_of_its_symbols_alone():
+    snrs = [0, 10, 20, 30]
+    assert_allclose(limits.data_aided(snrs, 1024), [0.235, 0.149, 0.137, 0.136], atol=6e-4)
+    assert_allclose(limits.data_aided(snrs, 128), [0.665, 0.421, 0.388, 0.384], atol=6e-4)
+
+
+def test_the_matched_filter_loses_only_what_the_other_dimensions_tell_of_the_noise():
+    frame, symbols = limits.data_aided(SNRS, 1024), limits.data_aided(SNRS + DB * np.log(8), 128)
+    assert_allclose((symbols / DB) ** 2 - (frame / DB) ** 2, 1 / 128 - 1 / 1024)
+
+
+def test_a_signal_that_occupies_nothing_is_known():
+    assert_allclose(
+        limits.band_limited(SNRS, samples=1024, occupied=0), limits.data_aided(SNRS, 1024)
+    )
+
+
+def test_at_high_snr_only_the_dimensions_without_signal_count():
+    found = limits.band_limited([80], samples=1024, occupied=256)
+    assert_allclose(found, DB / np.sqrt(768), rtol=1e-4)
+    fewer = limits.band_limited([80], samples=1024, occupied=256, noise_only=100)
+    assert_allclose(fewer, DB / 10, rtol=1e-4)
+
+
+def test_gaussian_symbols_on_a_brick_wall_are_told_no_better_than_any_signal_in_the_band():
+    assert_allclose(
+        limits.spectrum_aware(SNRS, rolloff=0),
+        limits.band_limited(SNRS, samples=1024, occupied=128),
+    )
+
+
+def test_the_expected_power_of_gaussian_symbols_is_known_no_better_than_the_symbols_allow():
+    realised, expected = (
+        limits.spectrum_aware([80], rolloff=0, power=power) for power in ("realised", "expected")
+    )
+    assert_allclose(expected**2 - realised**2, DB**2 / 128, rtol=1e-4)  # 128 random symbols
+
+
+def test_more_is_told_the_more_is_known():
+    """Of a signal with 4 samples a symbol: waveform, alphabet, spectrum, band; then its symbols."""
+    symbols, snr = SNRS + DB * np.log(4), {"samples": 512, "samples_per_symbol": 4}
+    nested = [
+        limits.data_aided(SNRS, 512),
+        limits.non_data_aided(symbols, points_of("16QAM"), 128, noise_only=384, power="realised"),
+        limits.spectrum_aware(SNRS, rolloff=0.3, **snr),
+        limits.band_limited(SNRS, samples=512, occupied=1.3 * 128),
+    ]
+    assert (np.diff(nested, axis=0) > -1e-6).all()
+    alone = limits.non_data_aided(symbols, points_of("16QAM"), 128)
+    assert (alone > limits.data_aided(symbols, 128) - 1e-6).all()
+
+
+# Alphabets
+
+
+@pytest.mark.parametrize("modulation", STUDY_CLASSES)
+def test_clear_symbols_are_as_good_as_known_ones_and_others_worse(modulation):
+    high, low = limits.non_data_aided([45, 8], points_of(modulation), 128)
+    known_high, known_low = limits.data_aided([45, 8], 128)
+    assert high == pytest.approx(known_high, rel=1e-3)
+    assert low > known_low * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(("square", "axis"), [("QPSK", "BPSK"), ("16QAM", "4ASK")])
+def test_a_square_is_two_axes_of_half_the_power(square, axis):
+    snr = np.array([-5.0, 5, 15, 25])
+    noise_alone = np.array([[0, 0], [0, 0.5]])  # what the empty axis of the real symbols tells
+    one = limits.fisher_information(snr - DB * np.log(2), points_of(axis)) - noise_alone
+    assert_allclose(
+        limits.fisher_information(snr, points_of(square)), 2 * one, rtol=1e-4, atol=1e-9
+    )
+
+
+def test_the_alphabets_own_turn_does_not_matter():
+    for modulation in ("BPSK", "32QAM", "32APSK"):
+        upright = limits.fisher_information([3, 15], points_of(modulation))
+        turned = limits.fisher_information([3, 15], points_of(modulation) * np.exp(0.3j))
+        assert_allclose(turned, upright, rtol=2e-3, atol=2e-4)
+
+
+def log_likelihood(y, points, log_signal, log_noise):
+    distance = np.abs(y[:, None] - np.exp(log_signal / 2) * points) ** 2 * np.exp(-log_noise)
+    return np.log(np.exp(-distance).mean(1)) - log_noise
+
+
+@pytest.mark.parametrize(("modulation", "snr"), [("8PSK", 4), ("4ASK", 0), ("16QAM", 12)])
+def test_information_is_the_mean_square_of_the_likelihoods_slope(rng, modulation, snr):
+    points, draws, step = points_of(modulation), 40_000, 1e-4
+    log_signal = snr / DB
+    y = np.exp(log_signal / 2) * rng.choice(points, draws) + complex_normal(rng, draws)
+    scores = np.stack([
+        log_likelihood(y, points, log_signal + a, b) - log_likelihood(y, points, log_signal - a, -b)
+        for a, b in ((step, 0), (0, step))
+    ]) / (2 * step)  # fmt: skip
+    products = np.stack([[a * b for a in scores] for b in scores])
+    error = products.std(2) / np.sqrt(draws)
+    found = limits.fisher_information([snr], points)[0]
+    assert (np.abs(products.mean(2) - found) < 4 * error).all()
+
+
+@pytest.mark.parametrize(
+    ("modulation", "snr", "noise_only"), [("QPSK", 5, 0), ("4ASK", 8, 0), ("4ASK", 8, 2100)]
+)
+def test_the_most_likely_snr_is_as_spread_as_the_bound(rng, modulation, snr, noise_only):
+    """Expectation maximisation over amplitude and noise, for symbols that it does not know."""
+    points, frames, symbols = points_of(modulation), 400, 300
+    truth = 10 ** (snr / 10)
+    amplitude, noise = np.full((frames, 1), truth**0.5), np.ones((frames, 1))
+    sent = rng.choice(points, (frames, symbols))
+    y = amplitude * sent + complex_normal(rng, frames, symbols)
+    power, rest = np.abs(y) ** 2, rng.gamma(max(noise_only, 1e-9), size=frames)
+    cross = 2 * (y[..., None] * points.conj()).real
+    for _ in range(20):
+        energies = np.abs(amplitude * points) ** 2
+        weight = np.exp((amplitude[..., None] * cross - energies[:, None]) / noise[..., None])
+        weight /= weight.sum(2, keepdims=True)
+        along, energy = (weight * cross).sum(2) / 2, weight @ np.abs(points) ** 2
+        amplitude = (along.sum(1) / energy.sum(1))[:, None]
+        error = (power - 2 * amplitude * along + amplitude**2 * energy).sum(1)
+        noise = ((error + rest) / (symbols + noise_only))[:, None]
+    ratio = (amplitude**2 / noise)[:, 0] / truth
+    realised = energy.mean(1) / (np.abs(sent) ** 2).mean(1)
+    for kind, found in (("expected", ratio), ("realised", ratio * realised)):
+        bound = limits.non_data_aided([snr], points, symbols, noise_only=noise_only, power=kind)
+        assert np.std(DB * np.log(found)) == pytest.approx(bound[0], rel=4 / np.sqrt(2 * frames))
+
+
+# Spectra
+
+
+@pytest.mark.parametrize("snr", [-5, 5, 20])
+def test_the_most_likely_gaussian_spectrum_is_as_spread_as_the_bound(rng, snr):
+    """Fisher scoring on bins of known density, slow twin of the integrals over the band."""
+    frames, bins, sps, rolloff = 400, 1024, 8, 0.3
+    frequency = np.abs(np.fft.fftfreq(bins)) * sps
+    ramp = np.clip((frequency - (1 - rolloff) / 2) / rolloff, 0, 1)
+    density = sps * np.cos(np.pi / 2 * ramp) ** 2
+    signal_power = 10 ** (snr / 10)
+    s = np.sqrt(signal_power * density) * complex_normal(rng, frames, bins)
+    power = np.abs(s + complex_normal(rng, frames, bins)) ** 2
+    signal, noise = np.full((frames, 1), signal_power), np.ones((frames, 1))
+    for _ in range(8):
+        total = signal * density + noise
+        w = signal * density / total
+        jacobian = np.stack([w, 1 - w], 1)  # of ln total about (ln signal, ln noise)
+        score = (jacobian * (power / total - 1)[:, None]).sum(2)
+        step = np.linalg.solve(jacobian @ jacobian.transpose(0, 2, 1), score[..., None])[..., 0]
+        signal, noise = signal * np.exp(step[:, :1]), noise * np.exp(step[:, 1:])
+    w = signal * density / (signal * density + noise)
+    realised = (w**2 * power + w * noise).mean(1)
+    for target, estimate, kind in (
+        (np.full(frames, signal_power), signal[:, 0], "expected"),
+        ((np.abs(s) ** 2).mean(1), realised, "realised"),
+    ):
+        error = DB * np.log(estimate / noise[:, 0] / target)
+        bound = limits.spectrum_aware([snr], rolloff=rolloff, power=kind)
+        assert np.std(error) == pytest.approx(bound[0], rel=4 / np.sqrt(2 * frames))
+
+
+# Bins
+
+
+def test_an_estimate_lands_in_its_bin_as_often_as_drawn_ones_do(rng):
+    grid, draws = np.arange(0.0, 8, 2), 20_000
+    for sigma in (0.3, 1.0, 4.0):
+        found = limits.bin_accuracy(np.full(4, sigma), grid, grid)
+        for place, snr in enumerate(grid):
+            drawn = metrics.snap(snr + sigma * rng.standard_normal(draws), grid) == place
+            assert found[place] == pytest.approx(drawn.mean(), abs=4 * 0.5 / np.sqrt(draws))
+
+
+def test_the_outermost_bins_are_open():
+    assert_allclose(
+        limits.bin_accuracy([1e6, 1e6, 1e6], [0, 2, 4], [0, 2, 4]), [0.5, 0, 0.5], atol=1e-6
+    )
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda: limits.data_aided([0], 0), "observations must be 1 or more"),
+        (lambda: limits.data_aided([np.nan], 8), "finite"),
+        (lambda: limits.data_aided(3.0, 8), r"finite numbers \[snr\]"),
+        (lambda: limits.band_limited([0], samples=8, occupied=8), "cannot hold signal"),
+        (lambda: limits.band_limited([0], samples=8, occupied=5, noise_only=4), "cannot hold"),
+        (lambda: limits.spectrum_aware([0], rolloff=1.2), "rolloff must lie in 0..1"),
+        (lambda: limits.spectrum_aware([0], rolloff=0.5, samples_per_symbol=1), "sampled one"),
+        (lambda: limits.spectrum_aware([0], rolloff=0.5, power="mean"), "'realised' or"),
+        (lambda: limits.non_data_aided([0], np.array([2.0]), 8), "unit mean power; theirs is 4"),
+        (lambda: limits.bin_accuracy([1], [1], [0, 2]), "hold the SNRs"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call, complaint):
+    with pytest.raises(InputError, match=complaint):
+        call()

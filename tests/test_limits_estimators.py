@@ -1,0 +1,187 @@
+"""Estimators against their closed-form mean and spread, on frames of the simulator and on toys."""
+
+import numpy as np
+import pytest
+import torch
+
+from modsnr import InputError, diagrams, limits
+from modsnr.signals import STUDY_CLASSES, Channel, alphabet, simulate
+
+DB = 10 / np.log(10)
+SPS = 8
+OCCUPIED = 195  # of 1,024 dimensions: 1.4 symbol rates, and what the frame's ends need
+
+
+def frames(snr, count, generator, channel=None, modulations=STUDY_CLASSES):
+    labels = torch.arange(count) % len(modulations)
+    snrs = torch.full((count,), float(snr))
+    return simulate(labels, snrs, generator=generator, classes=modulations, channel=channel)
+
+
+def normal(generator, *shape):
+    return torch.randn(*shape, dtype=torch.complex64, generator=generator)
+
+
+def assert_spread(error, sigma, *, mean=0.0, slack=0.02):
+    """Compare mean and standard deviation, with four standard errors and a little second order."""
+    count = len(error)
+    assert float(error.mean()) == pytest.approx(
+        mean, abs=4 * sigma / np.sqrt(count) + slack * sigma
+    )
+    assert float(error.std()) == pytest.approx(sigma, rel=4 / np.sqrt(2 * count) + slack)
+
+
+# The floor
+
+
+@pytest.mark.parametrize("snr", [0, 15, 30])
+@pytest.mark.parametrize(
+    ("estimate", "noise_only"),
+    [(limits.noise_floor_snr, 0), (limits.split_symbol_snr, OCCUPIED)],
+)
+def test_the_floor_is_read_as_well_as_theory_allows(generator, snr, estimate, noise_only):
+    error = estimate(frames(snr, 680, generator), samples_per_symbol=SPS) - snr
+    (sigma,) = limits.band_limited([snr], samples=1024, occupied=OCCUPIED, noise_only=noise_only)
+    # The mean of ln(S/N) lies above by the half of N's relative variance.
+    shift = DB / 2 / (noise_only or 1024 - OCCUPIED)
+    assert_spread(error, sigma, mean=shift, slack=0.05)
+
+
+def test_the_span_of_the_band_is_that_of_its_correlation_matrix(generator):
+    """The slow twin: the largest eigenvectors of the correlation of white noise in the band."""
+    samples, sps = 128, 4
+    width = (1 + 0.2) / sps + 2 / samples  # with a bin on either side for offsets
+    occupied = int(width * samples) + 14  # and what the frame's ends need
+    time = np.arange(samples)
+    _, vectors = np.linalg.eigh(width * np.sinc(width * (time[:, None] - time)))
+    outside, inside = vectors[:, :-occupied], vectors[:, -occupied:]
+    iq = (
+        10 * normal(generator, 5, occupied).numpy() @ inside.T
+        + normal(generator, 5, samples).numpy()
+    )
+    noise = (np.abs(iq @ outside) ** 2).mean(1)
+    signal = (np.abs(iq @ inside) ** 2).sum(1) / samples - noise * occupied / samples
+    found = limits.noise_floor_snr(
+        torch.from_numpy(iq.astype(np.complex64)), samples_per_symbol=sps, rolloff_max=0.2
+    )
+    assert found.numpy() == pytest.approx(DB * np.log(signal / noise), abs=1e-3)
+
+
+@pytest.mark.parametrize("estimate", [limits.noise_floor_snr, limits.split_symbol_snr])
+def test_neither_scale_nor_phase_nor_batch_matters(generator, estimate):
+    iq = frames(10, 8, generator)
+    found = estimate(iq, samples_per_symbol=SPS)
+    assert found.dtype == torch.float32
+    assert found.shape == (8,)
+    turned = estimate(1e-4j * iq, samples_per_symbol=SPS)
+    torch.testing.assert_close(turned, found, atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        estimate(iq[2:3], samples_per_symbol=SPS), found[2:3], atol=1e-3, rtol=0
+    )
+
+
+@pytest.mark.parametrize("estimate", [limits.noise_floor_snr, limits.split_symbol_snr])
+def test_a_signal_wider_than_the_band_it_is_given_reads_as_noise(generator, estimate):
+    iq = frames(30, 17, generator, Channel(rolloff=0.6))
+    wide = estimate(iq, samples_per_symbol=SPS, rolloff_max=0.6)
+    narrow = estimate(iq, samples_per_symbol=SPS, rolloff_max=0.1)
+    assert float((wide - 30).abs().max()) < 1.5
+    if estimate is limits.noise_floor_snr:
+        assert float(narrow.max()) < 25
+    else:  # it takes its noise far from the band, but counts the rest as no signal
+        assert float(narrow.mean()) < float(wide.mean())
+
+
+@pytest.mark.parametrize("estimate", [limits.noise_floor_snr, limits.split_symbol_snr])
+def test_noise_alone_and_silence(generator, estimate):
+    noise = normal(generator, 50, 1024)
+    found = estimate(noise, samples_per_symbol=SPS)
+    assert float(found.max()) < -3
+    assert float(found.min()) == limits.SNR_RANGE_DB[0]
+    assert estimate(torch.zeros(1, 1024, dtype=torch.complex64), samples_per_symbol=SPS).isnan()
+
+
+def test_a_frame_without_noise_reads_high_and_no_higher_than_the_range():
+    steady = torch.ones(1, 1024, dtype=torch.complex64)
+    for estimate in (limits.noise_floor_snr, limits.split_symbol_snr):
+        assert estimate(steady, samples_per_symbol=SPS) == limits.SNR_RANGE_DB[1]
+    ring = torch.exp(1j * torch.arange(64.0)).unsqueeze(0)
+    assert limits.m2m4_snr(ring, 1.0) == limits.SNR_RANGE_DB[1]
+
+
+# Moments
+
+
+def test_two_moments_by_hand():
+    """Powers 1/2 and 3/2 have M2 = 1 and M4 = 5/4, so S = sqrt(3/4) where the kurtosis is 1."""
+    symbols = torch.tensor([[0.5**0.5, 1j * 1.5**0.5]], dtype=torch.complex64)
+    signal = 0.75**0.5
+    found = limits.m2m4_snr(symbols, 1.0)
+    assert float(found) == pytest.approx(DB * np.log(signal / (1 - signal)), abs=1e-4)
+    signal = (0.75 / 0.5) ** 0.5  # more than all the power: no noise is left
+    assert float(limits.m2m4_snr(symbols, 1.5)) == limits.SNR_RANGE_DB[1]
+
+
+def moments_spread(snr, points, symbols):
+    """Return the first-order standard deviation of the M2M4 estimate in dB, by the delta method."""
+    rho, energy = 10 ** (snr / 10), np.abs(points) ** 2
+    # E|s + w|^2p = sum over j of C(p, j)^2 j! N^j E|s|^2(p - j), for N = 1
+    binomial = {1: (1, 1), 2: (1, 4, 2), 3: (1, 9, 18, 6), 4: (1, 16, 72, 96, 24)}
+    m2, m4, m6, m8 = (
+        sum(c * np.mean((rho * energy) ** (p - j)) for j, c in enumerate(binomial[p]))
+        for p in (1, 2, 3, 4)
+    )
+    kurtosis = np.mean(energy**2)
+    covariance = np.array([[m4 - m2**2, m6 - m2 * m4], [m6 - m2 * m4, m8 - m4**2]]) / symbols
+    # S = sqrt((2 M2^2 - M4) / (2 - k)), so dS = (4 M2 dM2 - dM4) / (2 S (2 - k)); N = M2 - S = 1
+    of_signal = np.array([4 * m2, -1]) / (2 * rho * (2 - kurtosis))
+    gradient = of_signal / rho - (np.array([1, 0]) - of_signal)
+    return DB * np.sqrt(gradient @ covariance @ gradient)
+
+
+@pytest.mark.parametrize(
+    ("modulation", "snr", "symbols"),
+    [("BPSK", 10, 1000), ("QPSK", 3, 2000), ("16QAM", 8, 10_000)],
+)
+def test_moments_of_symbols_spread_as_theory_says(generator, modulation, snr, symbols):
+    points, count = alphabet(modulation), 300
+    place = torch.randint(len(points), (count, symbols), generator=generator)
+    sent = points.to(torch.complex64)[place]
+    y = 3 * (10 ** (snr / 20) * sent + normal(generator, count, symbols))
+    kurtosis = float(points.abs().pow(4).mean())
+    error = limits.m2m4_snr(y, kurtosis) - snr
+    assert_spread(error, moments_spread(snr, points.numpy(), symbols), slack=0.04)
+    per_frame = limits.m2m4_snr(y, torch.full((count,), kurtosis)) - snr
+    torch.testing.assert_close(per_frame, error)
+
+
+def test_the_synchronised_symbols_of_a_frame_have_the_snr_of_its_label_and_nine_decibels(generator):
+    iq = frames(5, 400, generator, Channel(rolloff=0.25), ("BPSK", "QPSK", "8PSK", "16PSK"))
+    found = limits.m2m4_snr(diagrams.synchronise(iq), 1.0) - DB * np.log(SPS)
+    # Timing noise and the pulses that a frame cuts cost a little.
+    assert float(found.median()) == pytest.approx(5, abs=0.2)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda iq: limits.noise_floor_snr(iq.real, samples_per_symbol=8), "iq must be complex"),
+        (lambda iq: limits.noise_floor_snr(iq[0], samples_per_symbol=8), "two-dimensional"),
+        (lambda iq: limits.noise_floor_snr(iq, samples_per_symbol=1), "none are left to noise"),
+        (lambda iq: limits.noise_floor_snr(iq[:, :16], samples_per_symbol=8), "longer frames"),
+        (
+            lambda iq: limits.noise_floor_snr(iq, samples_per_symbol=8, rolloff_max=-0.1),
+            "must lie in 0..1",
+        ),
+        (lambda iq: limits.split_symbol_snr(iq, samples_per_symbol=2), "every other sample"),
+        (lambda iq: limits.m2m4_snr(iq, 2.0), "from 1 to below 2"),
+        (lambda iq: limits.m2m4_snr(iq, torch.ones(3)), "one for each of 2 frames"),
+        (lambda iq: limits.m2m4_snr(iq.abs(), 1.0), "symbols must be complex"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused(call, complaint):
+    with pytest.raises(InputError, match=complaint):
+        call(torch.ones(2, 256, dtype=torch.complex64))
