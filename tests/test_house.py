@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 LIB = ROOT / "lib" / "modsnr"
 MAY_IMPORT = {
     "recordings": {"signals"},
+    "limits": {"signals"},
     "training": {"model", "metrics"},
     "explain": {"metrics"},
     "paper": {"runs"},

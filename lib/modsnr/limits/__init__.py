@@ -1,0 +1,25 @@
+"""What is possible: classifiers that know all but the symbols, and those that never learn.
+
+``average_log_likelihood`` and ``hybrid_log_likelihood`` score samples at the symbol rate;
+``genie_accuracy`` and ``joint_genie_accuracy`` count how often such scores are right, and
+``symbol_samples`` draws what they score.
+"""
+
+from modsnr.limits.classifiers import average_log_likelihood, hybrid_log_likelihood
+from modsnr.limits.genie import (
+    Accuracy,
+    JointAccuracy,
+    genie_accuracy,
+    joint_genie_accuracy,
+    symbol_samples,
+)
+
+__all__ = [
+    "Accuracy",
+    "JointAccuracy",
+    "average_log_likelihood",
+    "genie_accuracy",
+    "hybrid_log_likelihood",
+    "joint_genie_accuracy",
+    "symbol_samples",
+]
