@@ -305,6 +305,64 @@ def test_leaving_out_snrs_that_cannot_be_changes_no_decision(monkeypatch):
         assert (one.value == other.value).all()
 
 
+# Without learning
+
+# One of each set of classes whose cumulants differ (Swami and Sadler 2000, Table I).
+APART = ("BPSK", "4ASK", "QPSK", "8PSK", "16QAM")
+
+
+@pytest.mark.parametrize("name", [*APART, "OOK"])
+def test_many_symbols_have_the_cumulants_of_their_alphabet(name, generator):
+    samples, _ = send(name, 8.0, generator, symbols=8000)
+    for scale in (1.0, 7.0):
+        found = limits.cumulant_tree(turned(scale * samples, 0.3), 8.0, (*APART, "OOK"))
+        # OOK is BPSK beside a constant, which cumulants do not see.
+        assert (found == APART.index("BPSK" if name == "OOK" else name)).all()
+
+
+def test_the_tree_takes_noise_off_the_power(generator):
+    samples, _ = send("QPSK", 3.0, generator, symbols=4000)
+    classes = ("QPSK", "16QAM", "8PSK")
+    assert (limits.cumulant_tree(samples, 3.0, classes) == 0).all()
+    # Taken for free of noise, |C40| shrinks from 1 to (1 + 10^-0.3)^-2 = 0.44, C42 likewise.
+    assert (limits.cumulant_tree(samples, 40.0, classes) == 1).all()
+
+
+def test_a_line_is_never_taken_for_a_plane_unless_nothing_else_is_offered(generator):
+    samples, _ = send("8ASK", 15.0, generator, symbols=1000)
+    tree = partial(limits.cumulant_tree, samples, 15.0)
+    assert (tree(("QPSK", "BPSK", "16QAM")) == 1).all()  # though QPSK's |C40| is nearer
+    assert (tree(("QPSK", "16QAM")) == 0).all()
+
+
+def test_the_psks_are_one_to_the_tree(generator):
+    samples, _ = send("32PSK", 20.0, generator, symbols=1000)
+    assert (limits.cumulant_tree(samples, 20.0, ("QPSK", "8PSK", "16PSK", "32PSK")) == 1).all()
+
+
+def test_the_cascade_ignores_scale_and_phase(generator):
+    for place, name in enumerate(("8PSK", "16QAM", "OQPSK")):
+        samples, late = (turned(3 * part, 2.2) for part in send(name, 17.0, generator, symbols=126))
+        found = limits.cascade(samples, 17.0, ("8PSK", "16QAM", "OQPSK"), late=late)
+        assert (found == place).all()
+
+
+def test_the_cascade_stands_and_falls_with_the_snr_it_is_given(generator):
+    samples, _ = send("16QAM", 16.0, generator, frames=30, symbols=126)
+    classes = ("QPSK", "16QAM", "64QAM", "256QAM")
+    right, low, high = (limits.cascade(samples, given, classes) for given in (16.0, 2.0, 30.0))
+    assert (right == 1).all()
+    assert (low == 1).double().mean() < 0.5
+    assert (high == 3).all()  # the finest alphabet explains noise best
+
+
+@pytest.mark.parametrize("decide", [limits.cumulant_tree, limits.cascade])
+def test_a_frame_without_any_signal_is_judged_all_the_same(decide, generator):
+    samples, _ = send("QPSK", -60.0, generator)
+    found = decide(samples, -inf, ("QPSK", "8PSK"))
+    assert ((found == 0) | (found == 1)).all()
+
+
 # Inputs that cannot be
 
 
@@ -330,6 +388,9 @@ def test_samples_that_cannot_be_judged_are_refused(score, changes, complaint):
     }  # fmt: skip
     with pytest.raises(InputError, match=complaint):
         score(**(given | changes))
+    if "late" not in changes and "OQPSK" not in changes.get("classes", ()):
+        with pytest.raises(InputError, match=complaint):
+            limits.cumulant_tree(**(given | changes))
 
 
 @pytest.mark.parametrize("count", [limits.genie_accuracy, limits.joint_genie_accuracy])

@@ -2,7 +2,8 @@
 
 ``average_log_likelihood`` and ``hybrid_log_likelihood`` score samples at the symbol rate;
 ``genie_accuracy`` and ``joint_genie_accuracy`` count how often such scores are right, and
-``symbol_samples`` draws what they score.
+``symbol_samples`` draws what they score. ``cumulant_tree`` and ``cascade`` decide on blind
+samples and an estimate of their SNR.
 """
 
 from modsnr.limits.classifiers import average_log_likelihood, hybrid_log_likelihood
@@ -13,11 +14,14 @@ from modsnr.limits.genie import (
     joint_genie_accuracy,
     symbol_samples,
 )
+from modsnr.limits.trees import cascade, cumulant_tree
 
 __all__ = [
     "Accuracy",
     "JointAccuracy",
     "average_log_likelihood",
+    "cascade",
+    "cumulant_tree",
     "genie_accuracy",
     "hybrid_log_likelihood",
     "joint_genie_accuracy",

@@ -53,7 +53,8 @@ def average_log_likelihood(
     Raises InputError for samples that are not finite complex [frame, symbol], an SNR that is NaN or
     inf, other numbers of them than frames, and OQPSK without ``late``.
     """
-    samples, late, precision = _checked(samples, late, es_n0_db, classes)
+    samples, precision = checked(samples, es_n0_db, classes)
+    late = _checked_late(late, samples, classes)
     scores = torch.empty(len(samples), len(classes), device=samples.device)
     for column, name in enumerate(classes):
         mixture = Mixture.around(alphabet(name, rings), samples.device)
@@ -83,7 +84,8 @@ def hybrid_log_likelihood(
     With ``unknown_amplitude`` the symbols' mean power is maximised over as well, and ``es_n0_db``
     tells only the noise power, 10^(-Es/N0 / 10): the SNR is then unknown above a known floor.
     """
-    samples, late, precision = _checked(samples, late, es_n0_db, classes)
+    samples, precision = checked(samples, es_n0_db, classes)
+    late = _checked_late(late, samples, classes)
     scores = torch.empty(len(samples), len(classes), device=samples.device)
     for column, name in enumerate(classes):
         symbols = alphabet(name, rings)
@@ -182,33 +184,16 @@ class _Seen:
         return rows, excess
 
 
-def _checked(
-    samples: Tensor, late: Tensor | None, es_n0_db: Tensor | float, classes: Sequence[str]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return samples and late ones, complex64, and 1 / noise power, float32 [frame, 1]."""
-    for name, values in (("Samples", samples), ("Late samples", late)):
-        if values is None:
-            continue
-        if not values.is_complex() or values.ndim != 2 or not values.shape[1]:
-            raise InputError(
-                f"{name} must be complex [frame, symbol]; they are {values.dtype} "
-                f"{tuple(values.shape)}."
-            )
-        bad = (~torch.view_as_real(values).isfinite().all(2).all(1)).nonzero().flatten()
-        if len(bad):
-            raise InputError(f"{name} of {len(bad)} frames are not finite, first {int(bad[0])}.")
+def checked(
+    samples: Tensor, es_n0_db: Tensor | float, classes: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """Return samples, complex64 [frame, symbol], and 1 / noise power, float32 [frame, 1].
+
+    Raises InputError as ``average_log_likelihood`` does.
+    """
+    _check_samples("Samples", samples)
     if not len(classes):
         raise InputError("There is no class to choose from.")
-    if late is None and "OQPSK" in classes:
-        raise InputError(
-            "OQPSK is told by its quadrature half a symbol late: pass those samples as late, or "
-            "leave OQPSK out of the classes."
-        )
-    if late is not None and late.shape != samples.shape:
-        raise InputError(
-            f"Late samples are wanted for each sample; the shapes are {tuple(late.shape)} and "
-            f"{tuple(samples.shape)}."
-        )
     es_n0_db = torch.as_tensor(es_n0_db, dtype=torch.float32, device=samples.device)
     if es_n0_db.ndim > 1 or (es_n0_db.ndim == 1 and len(es_n0_db) != len(samples)):
         raise InputError(
@@ -218,5 +203,33 @@ def _checked(
     if not bool((es_n0_db < torch.inf).all()):
         raise InputError("An Es/N0 is NaN or inf: without noise no likelihood is defined.")
     precision = torch.pow(10.0, es_n0_db / 10).expand(len(samples)).unsqueeze(1)
-    samples = samples.to(torch.complex64)
-    return samples, samples if late is None else late.to(torch.complex64), precision
+    return samples.to(torch.complex64), precision
+
+
+def _checked_late(late: Tensor | None, samples: Tensor, classes: Sequence[str]) -> Tensor:
+    """Return the late samples, complex64; where no class asks for any, ``samples``."""
+    if late is None and "OQPSK" in classes:
+        raise InputError(
+            "OQPSK is told by its quadrature half a symbol late: pass those samples as late, or "
+            "leave OQPSK out of the classes."
+        )
+    if late is None:
+        return samples
+    _check_samples("Late samples", late)
+    if late.shape != samples.shape:
+        raise InputError(
+            f"Late samples are wanted for each sample; the shapes are {tuple(late.shape)} and "
+            f"{tuple(samples.shape)}."
+        )
+    return late.to(torch.complex64)
+
+
+def _check_samples(name: str, values: Tensor) -> None:
+    if not values.is_complex() or values.ndim != 2 or not values.shape[1]:
+        raise InputError(
+            f"{name} must be complex [frame, symbol]; they are {values.dtype} "
+            f"{tuple(values.shape)}."
+        )
+    bad = (~torch.view_as_real(values).isfinite().all(2).all(1)).nonzero().flatten()
+    if len(bad):
+        raise InputError(f"{name} of {len(bad)} frames are not finite, first {int(bad[0])}.")
