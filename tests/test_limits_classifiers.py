@@ -185,6 +185,60 @@ def test_a_turning_carrier_passes_phase_zero_in_the_middle(generator):
     assert (np.abs(np.diff(steps)).mean(1) > 1e-4).all()
 
 
+# From frames
+
+BENT = signals.Channel(carrier_offset_std=1e-3, clock_offset_std=1e-4, rolloff=(0.3, 0.4))
+
+
+@pytest.mark.parametrize("channel", [BENT, signals.CHANNELS["clean"]], ids=["bent", "clean"])
+@pytest.mark.parametrize("name", ["16QAM", "OQPSK"])
+def test_a_genie_reads_the_symbols_that_a_frame_was_made_of(name, channel, generator):
+    iq, told = signals.simulate_and_tell(
+        torch.zeros(4, dtype=torch.long),
+        torch.full((4,), inf),
+        generator=generator,
+        classes=[name],
+        channel=channel,
+    )
+    samples, late = limits.frame_samples(iq, told, symbols=100)
+    seen = samples if name == "16QAM" else samples.real + 1j * late.imag
+    for frame in range(4):
+        # The symbols sent hold those read, in their order.
+        runs = told.symbols[frame].unfold(0, 100, 1)
+        assert (runs - seen[frame]).abs().amax(1).min() < 0.05
+
+
+def test_telling_changes_no_frame():
+    labels, levels = torch.arange(17), torch.zeros(17)
+    frames, (told, _) = (
+        make(labels, levels, generator=torch.Generator().manual_seed(5))
+        for make in (signals.simulate, signals.simulate_and_tell)
+    )
+    assert torch.equal(frames, told)
+
+
+def test_the_phase_in_the_middle_is_all_that_is_known_of_an_unknown_carrier(generator):
+    iq, told = signals.simulate_and_tell(
+        torch.zeros(4, dtype=torch.long),
+        torch.full((4,), inf),
+        generator=generator,
+        classes=["BPSK"],
+        channel=BENT,
+    )
+    known, _ = limits.frame_samples(iq, told, symbols=101)
+    unknown, _ = limits.frame_samples(iq, told, symbols=101, carrier_known=False)
+    angle = np.unwrap(2 * (unknown / known).angle().numpy(), axis=1) / 2
+    turns = np.diff(angle).mean(1) / (2 * pi * told.period.numpy())  # cycles/sample
+    assert_close(turns, told.carrier_offset.numpy(), rtol=0.1, atol=2e-5)
+    assert np.abs(angle[:, 50]).max() < 0.15
+
+
+def test_more_symbols_than_a_frame_holds_are_refused(generator):
+    iq, told = signals.simulate_and_tell(torch.arange(2), torch.zeros(2), generator=generator)
+    with pytest.raises(InputError, match="symbols lie in each frame; 200 are wanted"):
+        limits.frame_samples(iq, told, symbols=200)
+
+
 # Hybrid likelihood
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from modsnr import InputError
 from modsnr.limits.classifiers import FRAMES_AT_A_TIME, average_log_likelihood
-from modsnr.signals import DVB_RINGS, Rings, alphabet, root_raised_cosine
+from modsnr.signals import DVB_RINGS, Rings, Told, alphabet, root_raised_cosine
 
 # (modulation int [frame], SNR in dB [frame], generator) -> samples and late ones, complex64
 # [frame, symbol], as ``average_log_likelihood`` takes them.
@@ -170,6 +170,53 @@ def symbol_samples(
         turn_std=turn_std, rings=rings,
     )  # fmt: skip
     return samples, late
+
+
+def frame_samples(
+    iq: Tensor, told: Told, *, symbols: int, carrier_known: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return the matched filter's output at the middle symbols of frames and half a symbol later.
+
+    Complex64 [frame, symbol] each, over the symbols' amplitude, from ``iq``, complex64 [frame,
+    sample], and what ``simulate_and_tell`` says of it: timing, clock, roll-off, phase, amplitude,
+    carrier. Without ``carrier_known`` only the phase in the frame's middle is known. The frame is
+    taken as periodic: near its ends the pulses are cut, and symbols disturb one another.
+
+    Raises InputError for more symbols than the frame holds.
+    """
+    samples = iq.shape[1]
+    earliest = (-told.first / told.period).ceil()
+    held = ((samples - 1 - told.first) / told.period).floor() - earliest + 1
+    if not 1 <= symbols <= held.min():
+        raise InputError(f"1 to {int(held.min())} symbols lie in each frame; {symbols} are wanted.")
+    earliest += ((held - symbols) / 2).floor()
+    time = torch.arange(samples, device=iq.device, dtype=torch.float32)
+    turned = (
+        2
+        * pi
+        * told.carrier_offset.unsqueeze(1)
+        * (time if carrier_known else torch.full_like(time, samples / 2))
+    )
+    angle = told.phase.unsqueeze(1) + turned
+    still = iq * torch.polar(1 / told.amplitude.unsqueeze(1).expand_as(angle), -angle)
+
+    # Only the bins of the signal's band are summed, at the exact times of the symbols.
+    edge = int(samples * ((1 + told.rolloff.max()) / 2 / told.period.min()).item()) + 1
+    bins = torch.arange(-edge, edge + 1, device=iq.device)
+    frequency = bins.float() / samples
+    response = root_raised_cosine(
+        frequency.abs() * told.period.unsqueeze(1), told.rolloff.unsqueeze(1)
+    )
+    spectrum = torch.fft.fft(still)[:, bins % samples] * response / samples
+    half = torch.arange(2 * symbols, device=iq.device) / 2
+    peaks = told.first.unsqueeze(1) + told.period.unsqueeze(1) * (earliest.unsqueeze(1) + half)
+    found = []
+    for part, times in zip(spectrum.split(64), peaks.split(64), strict=True):
+        turns = 2 * pi * (frequency.view(1, -1, 1) * times.unsqueeze(1))
+        waves = torch.polar(torch.ones_like(turns), turns)
+        found.append((part.unsqueeze(1) @ waves).squeeze(1))
+    at_symbols, late = torch.cat(found).unflatten(1, (symbols, 2)).unbind(2)
+    return at_symbols, late
 
 
 def _ring(
