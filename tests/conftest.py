@@ -20,8 +20,8 @@ def one_thread():
     """Two threads only wait for one another on toys, and badly so on a busy machine."""
     import numba
 
-    torch.set_num_threads(1)
     numba.set_num_threads(1)  # drawing with more would set torch's to as many again
+    torch.set_num_threads(1)  # after it, since numba's start sets torch's to all there are
     yield
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     torch.set_num_threads(numba.config.NUMBA_NUM_THREADS)

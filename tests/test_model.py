@@ -58,8 +58,8 @@ def save(net, path, header=None):
 @pytest.mark.parametrize(
     ("backbone", "bins"),
     [
-        ("compact", 16), ("resnet18", 32), ("resnet34", 32), ("resnet50", 32),
-        ("swin_tiny", 64), ("swin_small", 64), ("vit_b_16", 64), ("vit_b_32", 64),
+        ("compact", 16), ("resnet18", 33), ("resnet34", 20), ("resnet50", 32),
+        ("swin_tiny", 96), ("swin_small", 32), ("vit_b_16", 48), ("vit_b_32", 64),
     ],
 )  # fmt: skip
 def test_every_backbone_of_the_study_takes_a_training_step(backbone, bins, generator):
@@ -86,7 +86,7 @@ def test_the_studys_names_are_the_networks_it_used():
 # One of each kind: no img_size, a classifier wider than the features, a mixer, a plain network.
 @pytest.mark.parametrize(
     ("backbone", "bins"),
-    [("mobilenetv3_small_050", 32), ("efficientnet_b0", 32), ("convnext_atto", 32),
+    [("mobilenetv3_small_050", 32), ("efficientnet_lite0", 33), ("convnext_atto", 40),
      ("lcnet_035", 32), ("mixer_s32_224", 64), ("resnetv2_50", 32), ("vit_tiny_patch16_224", 48)],
 )  # fmt: skip
 def test_any_name_of_timms_makes_a_network(backbone, bins, generator):
@@ -99,6 +99,28 @@ def test_views_and_bins_are_what_the_network_takes(generator):
     assert one(pictures(generator, 2, views=1, bins=32)).snr.shape == (2,)
     with pytest.raises(AssertionError, match="Input height"):
         one(pictures(generator, 2, views=1, bins=64))
+
+
+# A patch that does not divide the bins would leave some of them out without a word.
+@pytest.mark.parametrize(
+    ("backbone", "bins", "fits"),
+    [("vit_tiny_patch16_224", 50, 48), ("vit_tiny_patch16_224", 5, 16), ("swin_tiny", 30, 32),
+     ("convnext_atto", 16, 32), ("maxvit_rmlp_pico_rw_256", 100, 96)],
+)  # fmt: skip
+def test_bins_that_a_backbone_cannot_take_are_refused_naming_some_that_it_can(
+    backbone, bins, fits, generator
+):
+    with pytest.raises(
+        InputError, match=f"{backbone} takes no diagrams of {bins} bins; {fits} would do"
+    ):
+        network(backbone, bins=bins)
+    assert network(backbone, bins=fits).eval()(pictures(generator, 1, bins=fits)).snr.shape == (1,)
+
+
+@pytest.mark.parametrize("backbone", ["compact", "resnet18"])
+def test_bins_must_be_positive(backbone):
+    with pytest.raises(InputError, match="bins must be positive; they are 0"):
+        network(backbone, bins=0)
 
 
 def test_the_order_of_the_views_matters(generator):
@@ -424,6 +446,30 @@ def test_compact_has_no_pretrained_weights_to_ask_for():
 
 
 # Saved weights
+
+
+def test_a_file_of_weights_that_is_older_than_some_settings_is_read(tmp_path):
+    net = network()
+    kept = {
+        name: net.settings[name] for name in ("backbone", "views", "bins", "classes", "snrs_db")
+    }
+    path = save(net, tmp_path / "weights.safetensors", header={"net": json.dumps(kept)})
+    assert model.load(path).settings == net.settings
+
+
+def test_what_is_written_is_read_again_with_its_header(tmp_path):
+    tensors = {"a": torch.arange(6).view(2, 3).T, "b": torch.tensor(0.5, requires_grad=True)}
+    model.write_tensors(tensors, tmp_path / "new" / "file.safetensors", {"what": "a toy"})
+    found, header = model.read_tensors(tmp_path / "new" / "file.safetensors", problem="none")
+    assert header == {"what": "a toy"}
+    assert found.keys() == {"a", "b"}
+    assert torch.equal(found["a"], tensors["a"])
+    assert found["b"].item() == 0.5
+
+
+def test_a_file_that_cannot_be_read_is_told_in_the_readers_words(tmp_path):
+    with pytest.raises(InputError, match=r"the moon is not made of cheese: .*[Nn]o such file"):
+        model.read_tensors(tmp_path / "none", problem="the moon is not made of cheese")
 
 
 @pytest.mark.parametrize("options", [{}, {"snr_head": "classification", "snr_layer": "dual_layer"}])

@@ -1,16 +1,36 @@
 """Every option of a recipe changes something, and does what its formula says."""
 
+from dataclasses import fields
+from functools import partial
+from inspect import signature
 from math import exp, log
+from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
+from safetensors.torch import save_file
 from torch.testing import assert_close
-from toy_fits import Counting, die, fit, network, same_bits, weights
+from toy_fits import (
+    TRAIN,
+    Counting,
+    die,
+    fit,
+    network,
+    on_the_way,
+    order,
+    picture,
+    same_bits,
+    weights,
+)
 
-from modsnr import InputError
-from modsnr.model import JointLoss, Output, dwa_weights
+from modsnr import InputError, signals
+from modsnr.model import JointLoss, JointNet, Output, build_backbone, dwa_weights
 from modsnr.model.losses import distance_weighted, gradnorm_gradient, l1, ordinal
-from modsnr.training import Recipe, rate_factor, task
+from modsnr.signals.alphabets import APSK_GEOMETRIES, STUDY_CLASSES, alphabet
+from modsnr.training import Labelled, Recipe, rate_factor, task
+from modsnr.training.sampling import ONE_SIDED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRID = torch.tensor([0.0, 10.0, 20.0])
@@ -101,24 +121,18 @@ def test_the_gradient_of_gradnorm_is_that_of_its_loss():
 @pytest.mark.parametrize(
     "change",
     [
-        {"task_weighting": "fixed"},
         {"task_weighting": "fixed", "modulation_share": 0.9},
         {"task_weighting": "dwa"},
         {"task_weighting": "gradnorm"},
     ],
 )
-def test_every_weighting_trains_other_weights_and_is_resumed_exactly(tmp_path, monkeypatch, change):
+def test_every_weighting_is_resumed_exactly(tmp_path, monkeypatch, change):
     monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
-    fit(tmp_path / "uncertainty")
-    fit(tmp_path / "even", task_weighting="fixed", modulation_share=0.4)
     fit(tmp_path / "whole", **change)
     with pytest.raises(ConnectionError):
         fit(tmp_path / "cut", Counting(at=[11], act=die), **change)
     fit(tmp_path / "new", resume=tmp_path / "cut", **change)
-    whole = weights(tmp_path / "whole")
-    assert same_bits(whole, weights(tmp_path / "new"))
-    assert not same_bits(whole, weights(tmp_path / "uncertainty"))
-    assert not same_bits(whole, weights(tmp_path / "even"))
+    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "new"))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
@@ -147,16 +161,299 @@ def test_the_lowest_rate_bounds_every_cycle():
     assert [rates[step] for step in (100, 300)] == pytest.approx([1.0, 0.001 + 0.999 / 2])
 
 
-@pytest.mark.parametrize("change", [{"warmup": 3}, {"warmup": 0.5}, {"lowest_rate": 0.1}])
-def test_warmup_and_the_lowest_rate_train_other_weights(tmp_path, change):
-    fit(tmp_path / "one", schedule="triangular2")
-    fit(tmp_path / "other", schedule="triangular2", **change)
-    assert not same_bits(weights(tmp_path / "one"), weights(tmp_path / "other"))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("warmup", -1.0), ("lowest_rate", 0.0), ("lowest_rate", 2.0), ("ema", 1.0), ("ema", -0.1)],
+)
+def test_an_impossible_share_is_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} must .*{value}"):
+        Recipe(**{name: value})
+
+
+# Averaged weights
+
+
+def snapshots(net):
+    """Return a draw that notes the network's state before each step and at each validation."""
+    before_steps, validated = [], []
+
+    def draw(iq):
+        state = {name: value.clone() for name, value in net.state_dict().items()}
+        (before_steps if torch.is_grad_enabled() else validated).append(state)
+        return picture(iq)
+
+    return draw, before_steps, validated
+
+
+def test_averaged_weights_are_the_recursion_over_those_after_each_step(tmp_path):
+    net = network()
+    draw, states, validated = snapshots(net)
+    history = fit(tmp_path, draw, net=net, epochs=2, ema=0.3).history
+    states.append(on_the_way(tmp_path))  # after the last step
+    average, at_epochs = states[0], []
+    for step, state in enumerate(states[1:]):
+        kept = min(0.3, (1 + step) / (10 + step))  # 0.1, 0.18, 0.25, then 0.3
+        average = {
+            name: kept * average[name] + (1 - kept) * value if value.is_floating_point() else value
+            for name, value in state.items()
+        }
+        if step in (3, 7):
+            at_epochs.append(average)
+    assert len(validated) == 2
+    for found, wanted in zip(validated, at_epochs, strict=True):
+        assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+    best = int(history.validation_joint_accuracy.argmax())
+    assert same_bits(weights(tmp_path), validated[best])
+    assert same_bits(net.state_dict(), validated[best])
+    counted = [state["backbone.layers.2.num_batches_tracked"].item() for state in validated]
+    assert counted == [4, 8]
+
+
+def test_averaging_leaves_the_training_itself_as_it_is(tmp_path):
+    fit(tmp_path / "plain", epochs=1)
+    fit(tmp_path / "averaged", epochs=1, ema=0.9)
+    assert same_bits(on_the_way(tmp_path / "plain"), on_the_way(tmp_path / "averaged"))
+    assert same_bits(on_the_way(tmp_path / "plain"), weights(tmp_path / "plain"))
+    assert not same_bits(weights(tmp_path / "averaged"), weights(tmp_path / "plain"))
+
+
+@pytest.mark.parametrize("killed_at", [1, 5, 7])
+def test_averaged_weights_survive_a_cut_bit_for_bit(tmp_path, monkeypatch, killed_at):
+    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
+    fit(tmp_path / "whole", ema=0.9, epochs=2)
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "cut", Counting(at=[killed_at], act=die), ema=0.9, epochs=2)
+    fit(tmp_path / "new", ema=0.9, epochs=2, resume=tmp_path / "cut")
+    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "new"))
+
+
+# Which frames
+
+
+def labelled(*counts):
+    """Return frames of the cells (0, 0 dB), (0, 10 dB), (1, 0 dB), (1, 10 dB), ``counts`` each."""
+    cells = np.repeat(np.arange(4), counts)
+    iq = torch.zeros(len(cells), 1, dtype=torch.complex64)
+    return cells, Labelled(iq, torch.from_numpy(cells // 2), torch.from_numpy(cells % 2 * 10.0))
+
+
+@pytest.mark.parametrize("epoch", range(3))
+def test_balanced_sampling_visits_every_cell_as_often_and_its_frames_alike(epoch):
+    cells, frames = labelled(40, 15, 7, 4)
+    visited = order(frames, epoch=epoch, sampling="balanced")
+    assert len(visited) == 66
+    assert sorted(np.bincount(cells[visited])) == [16, 16, 17, 17]
+    times = np.bincount(visited, minlength=66)
+    assert all(np.ptp(times[cells == cell]) <= 1 for cell in range(4))
+    assert (np.diff(cells[visited]) != 0).mean() > 0.5  # mixed: 3/4 by chance
+
+
+def test_balanced_sampling_of_balanced_frames_is_a_permutation():
+    _, frames = labelled(16, 16, 16, 16)
+    visited = order(frames, epoch=3, sampling="balanced")
+    assert_array_equal(np.sort(visited), np.arange(64))
+    assert (visited != np.arange(64)).any()
+    assert (visited != order(frames, epoch=4, sampling="balanced")).any()
+
+
+def test_a_curriculum_begins_with_the_highest_snrs_and_has_all_from_half_on():
+    snr_db = torch.arange(8.0).repeat_interleave(5)
+    frames = Labelled(torch.zeros(40, 1), torch.zeros(40, dtype=torch.int64), snr_db)
+    # A quarter of eight SNRs, then 7/16, 10/16, 13/16 of them, then all.
+    for epoch, levels in enumerate([2, 4, 5, 7, 8, 8, 8, 8]):
+        visited = order(frames, epoch=epoch, epochs=8, sampling="curriculum")
+        assert len(visited) == 40
+        times = np.bincount(visited, minlength=40)
+        seen = times > 0
+        assert_array_equal(np.unique(snr_db[seen]), np.arange(8 - levels, 8))
+        assert seen.sum() == 5 * levels
+        assert np.ptp(times[seen]) <= 1
+
+
+# Mirrored spectra
+
+
+@pytest.mark.parametrize("rings", APSK_GEOMETRIES)
+@pytest.mark.parametrize("modulation", [*STUDY_CLASSES, "OOK"])
+def test_the_mirror_image_of_an_alphabet_is_that_alphabet(modulation, rings):
+    points = alphabet(modulation, APSK_GEOMETRIES[rings])
+    distance = (points.conj().unsqueeze(1) - points).abs()
+    assert distance.min(1).values.max() < 1e-9
+
+
+def test_the_mirror_image_of_a_signal_has_the_mirrored_spectrum(generator):
+    iq = signals.simulate(
+        torch.tensor([0]), torch.tensor([30.0]), generator=generator, classes=["QPSK"]
+    )
+    spectrum = torch.fft.fft(iq).abs()
+    mirrored = torch.fft.fft(iq.conj()).abs()
+    assert_close(mirrored[:, 1:], spectrum[:, 1:].flip(1), atol=1e-3, rtol=1e-4)
+
+
+def drawn(folder, *, classes=("left", "right"), **options):
+    """Return the IQ that the steps of a fit draw, in their order."""
+    seen, net = [], network()
+    net.settings["classes"] = list(classes)
+
+    def draw(iq):
+        if torch.is_grad_enabled():
+            seen.append(iq)
+        return picture(iq)
+
+    fit(folder, draw, net=net, **options)
+    return torch.cat(seen)
+
+
+@pytest.mark.parametrize("one_sided", ONE_SIDED)
+def test_half_of_the_spectra_are_mirrored_but_none_of_a_single_sideband(tmp_path, one_sided):
+    seen = drawn(tmp_path, classes=("left", one_sided), epochs=8, conjugate=True)
+    number = seen.imag.abs()[:, 0].long()  # which frame it is; its own imaginary part is positive
+    assert_close(seen.real, TRAIN.iq.real[number])
+    assert_close(seen.imag.abs(), TRAIN.iq.imag[number])
+    mirrored = (seen.imag[:, 0] < 0)[number > 0]
+    of_one_sided = (TRAIN.modulation[number] == 1)[number > 0]
+    assert not mirrored[of_one_sided].any()
+    others = mirrored[~of_one_sided].float()
+    assert abs(others.mean() - 0.5) < 4 * 0.5 / len(others) ** 0.5
+
+
+def test_mirroring_leaves_the_random_phases_as_they_are(tmp_path):
+    turned = drawn(tmp_path / "off", rotate=True, epochs=1)
+    mirrored = drawn(tmp_path / "on", rotate=True, epochs=1, conjugate=True)
+    # Mirrored after they are turned: each frame is as without, or its mirror image.
+    same = (mirrored == turned).all(1)
+    image = (mirrored == turned.conj()).all(1)
+    assert (same | image).all()
+    assert 0 < same.sum() < len(same)
+
+
+# Speed
+
+
+def test_what_is_compiled_is_what_is_trained_and_its_weights_keep_their_names(
+    tmp_path, monkeypatch
+):
+    calls = []
+
+    def backend(graph, _):
+        def run(*arguments):
+            calls.append(arguments[0])
+            return graph(*arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    fit(tmp_path / "compiled", epochs=2, compile=True)
+    assert len(calls) == 8
+    fit(tmp_path / "plain", epochs=2)
+    assert len(calls) == 8
+    compiled, plain = weights(tmp_path / "compiled"), weights(tmp_path / "plain")
+    assert compiled.keys() == plain.keys()
+    assert_close(compiled, plain)
+
+
+# Every option
+
+
+def one_more(draw):
+    """Return a draw of a second view."""
+    return lambda iq: draw(iq).expand(-1, 2, -1, -1)
+
+
+def finer(iq):
+    return picture(iq).repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def lopsided(iq):  # the mirror image looks otherwise
+    return picture(iq * (1 - 1e-3j))
+
+
+# The recipe that an option is changed in, where that is not the plain one, and to what.
+CHANGES = [
+    ({}, {"epochs": 2}),
+    ({}, {"batch_size": 16}),
+    ({}, {"learning_rate": 1e-3}),
+    ({}, {"weight_decay": 0.3}),
+    *(({}, {"optimizer": name}) for name in ("adam",)),
+    *(({}, {"schedule": name}) for name in ("one_cycle", "cosine", "triangular2")),
+    ({}, {"warmup": 1}),
+    ({}, {"warmup": 0.5}),
+    ({"schedule": "triangular2"}, {"lowest_rate": 0.1}),
+    ({}, {"snr_loss": "l1"}),
+    *(({}, {"task_weighting": name}) for name in ("fixed", "gradnorm")),
+    ({"epochs": 3}, {"task_weighting": "dwa"}),
+    ({"task_weighting": "fixed"}, {"modulation_share": 0.9}),
+    ({}, {"ema": 0.9}),
+    *(({}, {"sampling": name}) for name in ("balanced", "curriculum")),
+    ({}, {"rotate": True}),
+    ({}, {"conjugate": True}),
+    ({"epochs": 4, "learning_rate": 1e-12}, {"early_stopping": 1}),
+    ({}, {"precision": "bf16"}),
+    ({}, {"seed": 1}),
+]
+SPEED = ("channels_last", "compile")  # change no weights but by rounding
+
+
+def after(folder, draw=lopsided, *, net=None, **options):
+    """Return the best and the last weights of a fit, of two steps unless it is told otherwise."""
+    fit(folder, draw, net=net, **({"epochs": 1, "batch_size": 32} | options))
+    best, last = weights(folder), on_the_way(folder)
+    return best | {f"last {name}": value for name, value in last.items()}
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("warmup", -1.0), ("lowest_rate", 0.0), ("lowest_rate", 2.0)]
+    ("plain", "change"), CHANGES, ids=lambda part: "-".join(map(str, part.values()))
 )
-def test_an_impossible_schedule_is_refused(name, value):
-    with pytest.raises(InputError, match=f"{name} must .*{value}"):
-        Recipe(**{name: value})
+def test_every_choice_in_a_recipe_changes_the_weights(tmp_path, plain, change):
+    one, other = after(tmp_path / "one", **plain), after(tmp_path / "other", **plain | change)
+    assert not same_bits(one, other)
+
+
+def test_the_memory_format_changes_the_weights_by_rounding_only(tmp_path):
+    one, other = after(tmp_path / "one"), after(tmp_path / "other", channels_last=False)
+    assert_close(one, other, atol=2e-4, rtol=1e-3)
+
+
+def test_no_option_of_a_recipe_is_left_untried():
+    tried = {name for _, change in CHANGES for name in change}
+    assert tried | set(SPEED) == {field.name for field in fields(Recipe)}
+    for name, hint in get_type_hints(Recipe).items():
+        values = {change[name] for _, change in CHANGES if name in change}
+        left = set(get_args(hint)) - values - {getattr(Recipe(), name), "constant", "auto", "32"}
+        assert name == "snr_loss" or not left  # each loss is tried with its head, above
+
+
+NETWORKS = {
+    "backbone": ("lcnet_035", lopsided),
+    "views": (["toy", "the same"], one_more(lopsided)),
+    "bins": (32, finer),
+    "classes": (["left", "right", "neither"], lopsided),
+    "snrs_db": ([0.0, 5.0, 10.0], lopsided),
+    "snr_head": ("classification", lopsided),
+    "snr_layer": ("standard", lopsided),
+    "dropout": (0.5, lopsided),
+    "pretrained": ("weights.safetensors", lopsided),
+}
+
+
+@pytest.mark.parametrize("option", NETWORKS)
+def test_every_choice_of_a_network_changes_the_weights(tmp_path, option):
+    settings = {
+        "backbone": "compact", "views": ["toy"], "bins": 16, "classes": ["left", "right"],
+        "snrs_db": [0.0, 10.0], "dropout": 0.2, "pretrained": False,
+    }  # fmt: skip
+    value, draw = NETWORKS[option]
+    if option == "pretrained":
+        settings["backbone"], value = "lcnet_035", tmp_path / value
+        torch.manual_seed(7)
+        save_file(build_backbone("lcnet_035", 3, 16, False)[0].state_dict(), value)
+    found = []
+    for name, made in (("one", settings), ("other", settings | {option: value})):
+        torch.manual_seed(0)
+        of_net = draw if name == "other" else lopsided
+        found.append(after(tmp_path / name, of_net, net=JointNet(**made)))
+    assert not same_bits(*found)
+
+
+def test_no_option_of_a_network_is_left_untried():
+    assert set(NETWORKS) == set(signature(JointNet.__init__).parameters) - {"self"}

@@ -1,5 +1,6 @@
 """A run that was cut off is gone on with in a run of its own, as if nothing had happened."""
 
+import json
 import os
 import pickle
 import resource
@@ -15,12 +16,23 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from toy_fits import Counting, die, digest, fit, header, network, picture, same_bits, weights
+from toy_fits import (
+    Counting,
+    die,
+    digest,
+    fit,
+    header,
+    network,
+    not_a_number,
+    picture,
+    same_bits,
+    weights,
+)
 
-from modsnr import InputError, frames, runs, signals
-from modsnr.training import task
+from modsnr import InputError, frames, runs, signals, training
+from modsnr.training import fitting, task
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = "checkpoint.safetensors"
@@ -153,6 +165,49 @@ def test_tensors_without_the_header_of_a_checkpoint_are_refused(cut, tmp_path, t
         fit(tmp_path / "new", rotate=True, resume=cut)
 
 
+def rewritten(folder, act):
+    """Have ``act`` change the recipe and the progress in a checkpoint's header."""
+    tensors = load_file(folder / CHECKPOINT)
+    with safe_open(folder / CHECKPOINT, framework="pt") as file:
+        told = {name: json.loads(text) for name, text in file.metadata().items()}
+    act(told["recipe"], told["progress"])
+    text = {name: json.dumps(value) for name, value in told.items()}
+    save_file(tensors, folder / CHECKPOINT, metadata=text)
+
+
+def made_old(recipe, progress):
+    """Tell a header as it was before weights were averaged and trouble was told."""
+    for name in ("ema", "sampling", "conjugate", "channels_last", "compile", "warmup"):
+        del recipe[name]
+    for name in ("first_trouble", "first_loss", "ever_taken"):
+        del progress[name]
+    progress["skipped_in_a_row"] = progress.pop("troubles_in_a_row")
+
+
+def test_a_checkpoint_older_than_some_options_is_gone_on_from(cut, tmp_path):
+    rewritten(cut, made_old)
+    fit(tmp_path / "new", rotate=True, resume=cut)
+    fit(tmp_path / "whole", rotate=True)
+    assert same_bits(weights(tmp_path / "new"), weights(tmp_path / "whole"))
+    rewritten(tmp_path / "whole", made_old)
+    assert len(fit(tmp_path / "whole", rotate=True).history) == 3  # and is done
+
+
+def test_a_checkpoint_of_another_choice_among_newer_options_is_refused(cut, tmp_path):
+    rewritten(cut, made_old)
+    with pytest.raises(InputError, match=r"ema is 0\.0 there and 0\.9 here\."):
+        fit(tmp_path / "new", rotate=True, ema=0.9, resume=cut)
+
+
+def test_a_checkpoint_that_knows_more_than_this_version_is_refused(cut, tmp_path):
+    rewritten(cut, lambda _, progress: progress.update(mood="good"))
+    with pytest.raises(InputError, match=r"no checkpoint of a fit.*'mood'"):
+        fit(tmp_path / "new", rotate=True, resume=cut)
+
+
+# No room
+
+
 @contextmanager
 def files_of_at_most(size):
     """A disk that takes no more bytes in one file, as a full one takes none."""
@@ -164,26 +219,138 @@ def files_of_at_most(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
+NO_ROOM = rf"{CHECKPOINT} could not be written to .*: it takes 4\.\d MB, and .* MB are free there"
+
+
 def test_a_checkpoint_that_the_disk_has_no_room_for_leaves_the_one_before_whole(cut, tmp_path):
     fit(tmp_path / "whole", rotate=True)
     before = header(cut)
-    with files_of_at_most(100_000), pytest.raises((OSError, SafetensorError)):
+    with files_of_at_most(100_000), pytest.raises(InputError, match=NO_ROOM):
         fit(cut, rotate=True)
     assert header(cut) == before
+    assert not list(cut.glob(".*"))
     fit(cut, rotate=True)
     assert same_bits(weights(cut), weights(tmp_path / "whole"))
 
 
+def test_a_checkpoint_that_finds_no_room_in_another_folder_is_not_taken_over(cut, tmp_path):
+    with files_of_at_most(100_000), pytest.raises(InputError, match="could not be written"):
+        fit(tmp_path / "new", rotate=True, resume=cut)
+    assert not list((tmp_path / "new").iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of twelve megabytes, room for two checkpoints and the weights."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("only root may mount a disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_fills_up_amid_a_fit_ends_it_with_the_checkpoint_before(
+    small_disk, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
+    folder = small_disk / "fit"
+
+    def fill(iq):
+        with pytest.raises(OSError, match="No space left"):
+            (small_disk / "other").write_bytes(bytes(12_000_000))
+        return picture(iq)
+
+    with pytest.raises(InputError, match=NO_ROOM + r" .*\(.*No space left.*make room and go on"):
+        fit(folder, Counting(at=[3], act=fill))
+    assert header(folder)["step"] == 2
+    assert not list(folder.glob(".*"))
+    (small_disk / "other").unlink()
+    fit(folder)
+    fit(tmp_path / "whole")
+    assert same_bits(weights(folder), weights(tmp_path / "whole"))
+
+
+# Out of time
+
+
+class Clock:
+    """Stands for the time module in a fit: it stands still until a draw puts it on."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def strikes(self, iq):
+        self.now += 3600.0
+        return picture(iq)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in (task, fitting):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+# Four steps an epoch: amid the first, at the end of it and of the second, amid the last.
+@pytest.mark.parametrize("at", [1, 4, 8, 11])
+def test_a_fit_whose_time_is_up_stops_and_is_gone_on_with_to_the_same_weights(tmp_path, clock, at):
+    options = {"rotate": True, "schedule": "one_cycle", "ema": 0.5}
+    fit(tmp_path / "whole", **options)
+    with pytest.raises(training.OutOfTime, match=f"The time is up after step {at} of 12") as ended:
+        fit(tmp_path / "cut", Counting(at=[at], act=clock.strikes), minutes=59, **options)
+    assert ended.value.run_status == "interrupted"
+    assert header(tmp_path / "cut")["step"] == at
+    draw = Counting()
+    fit(tmp_path / "new", draw, resume=tmp_path / "cut", minutes=59, **options)
+    assert draw.calls == 12 - at
+    assert same_bits(weights(tmp_path / "new"), weights(tmp_path / "whole"))
+
+
+def test_time_is_looked_at_in_epochs_of_a_single_step_too(tmp_path, clock):
+    draw = Counting(at=[2], act=clock.strikes)
+    with pytest.raises(training.OutOfTime, match="after step 2 of 3"):
+        fit(tmp_path, draw, batch_size=64, minutes=59)
+    assert header(tmp_path)["epoch"] == 2
+
+
+@pytest.mark.parametrize("options", [{"minutes": 61}, {"minutes": 0}, {}])
+def test_a_fit_that_has_time_enough_or_no_limit_ends_by_itself(tmp_path, clock, options):
+    draw = Counting(at=[6], act=clock.strikes)
+    assert len(fit(tmp_path, draw, **options).history) == 3
+
+
+def test_time_that_is_up_with_the_last_step_ends_nothing(tmp_path, clock):
+    draw = Counting(at=[12], act=clock.strikes)
+    assert len(fit(tmp_path, draw, minutes=59).history) == 3
+
+
+def test_a_fit_does_not_stop_amid_trouble(tmp_path, clock):
+    def late(iq):
+        clock.now = 3600.0
+        return not_a_number(iq)
+
+    # The second epoch ends in trouble; the third begins without.
+    with pytest.raises(training.OutOfTime, match="after step 9 of 12"):
+        fit(tmp_path, Counting(at=[7, 8], act=late), minutes=59)
+
+
 # Killed outright
 
-KILLS = """
+FORKS = """
 import os, random, signal, sys, time
 from pathlib import Path
 
 import torch
 
 torch.set_num_threads(1)
-from toy_fits import digest, fit
+from toy_fits import Counting, digest, fit, picture
+from modsnr import InputError
 from modsnr.training import task
 
 task.CHECKPOINT_SECONDS = -1.0
@@ -195,6 +362,18 @@ def forked(folder, **more):
     child = os.fork()
     if not child:
         fit(folder, **options, **more)
+        os._exit(0)
+    return child
+
+
+def resumed(folder, **more):
+    child = os.fork()
+    if not child:
+        try:
+            fit(folder, **options, **more)
+            print("ended", digest(folder), flush=True)
+        except InputError as error:
+            print("refused", error, flush=True)
         os._exit(0)
     return child
 
@@ -213,19 +392,55 @@ for number in range(kills):
     more = {"resume": cut} if (cut / "checkpoint.safetensors").exists() else {}
     os.waitpid(forked(new, **more), 0)
     print(digest(new), len(more))
+
+# The first of two holds the checkpoint, amid its first step, until the second has been refused.
+cut = folder / "cut twice"
+child = forked(cut)
+while not (cut / "checkpoint.safetensors").exists():
+    time.sleep(0.001)
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+holding, let_go = os.pipe(), os.pipe()
+
+
+def wait(iq):
+    os.write(holding[1], b".")
+    os.read(let_go[0], 1)
+    return picture(iq)
+
+
+first = resumed(folder / "first", resume=cut, draw=Counting(at=[1], act=wait))
+os.read(holding[0], 1)
+os.waitpid(resumed(folder / "second", resume=cut), 0)
+os.write(let_go[1], b".")
+os.waitpid(first, 0)
 """
 
 
-def test_twenty_kills_at_random_instants_end_in_twenty_times_the_same_weights(tmp_path):
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What real processes that kill, resume and wait for one another said."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLS, tmp_path, "20"],
+        [sys.executable, "-W", "ignore", "-c", FORKS, tmp_path_factory.mktemp("forks"), "20"],
         cwd=ROOT / "tests", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    whole, *ends = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_twenty_kills_at_random_instants_end_in_twenty_times_the_same_weights(told):
+    whole, *ends = told[:21]
     hashes = [line.split()[0] for line in ends]
     assert hashes == [whole] * 20
     assert sum(line.endswith("1") for line in ends) > 5  # the others died before the first step
+
+
+def test_of_two_processes_that_go_on_from_the_same_run_the_second_is_refused(told):
+    whole, *_, refused, ended = told
+    assert refused == (
+        "refused Another process is going on from cut twice already: wait for its end."
+    )
+    assert ended == f"ended {whole}"
 
 
 # Through the notebook

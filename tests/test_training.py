@@ -31,10 +31,11 @@ from toy_fits import (
 )
 
 from modsnr import InputError, diagrams, signals, training
-from modsnr.model import JointNet
+from modsnr.model import SNR_LOSSES, JointNet
 from modsnr.training import Labelled, Recipe, task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+FILES = ("weights.safetensors", "checkpoint.safetensors")
 
 
 @pytest.fixture
@@ -78,7 +79,8 @@ def test_a_fit_learns_from_constellations(tmp_path, generator, snr_head):
     assert history.loss.iloc[-1] < history.loss.iloc[0]
 
 
-def test_every_epoch_visits_every_frame_once_in_the_order_that_is_announced(tmp_path):
+@pytest.mark.parametrize("sampling", ["shuffled", "balanced", "curriculum"])
+def test_every_epoch_visits_frames_in_the_order_that_is_announced(tmp_path, sampling):
     seen = []
 
     def noting(iq):
@@ -86,8 +88,9 @@ def test_every_epoch_visits_every_frame_once_in_the_order_that_is_announced(tmp_
             seen.extend(iq.imag[:, 0].long().tolist())
         return picture(iq)
 
-    fit(tmp_path, noting, epochs=2, seed=5)
-    wanted = [order(TRAIN, seed=5, epoch=epoch) for epoch in range(2)]
+    options = {"epochs": 2, "seed": 5, "sampling": sampling}
+    fit(tmp_path, noting, **options)
+    wanted = [order(TRAIN, epoch=epoch, **options) for epoch in range(2)]
     assert_array_equal(seen, np.concatenate(wanted))
 
 
@@ -191,21 +194,6 @@ def test_what_chance_did_before_a_fit_does_not_matter(tmp_path):
     torch.manual_seed(99)
     fit(tmp_path / "two", net=net, rotate=True)
     assert same_bits(weights(tmp_path / "one"), weights(tmp_path / "two"))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"rotate": True}, {"optimizer": "adam"}, {"weight_decay": 0.3}, {"precision": "bf16"},
-        {"schedule": "one_cycle"}, {"schedule": "cosine"}, {"schedule": "triangular2"},
-        {"learning_rate": 1e-3}, {"batch_size": 32}, {"epochs": 2},
-    ],
-    ids=lambda change: "-".join(map(str, *change.items())),
-)  # fmt: skip
-def test_every_choice_in_a_recipe_changes_the_weights(tmp_path, change):
-    fit(tmp_path / "one", learning_rate=1e-4)
-    fit(tmp_path / "other", **{"learning_rate": 1e-4} | change)
-    assert not same_bits(weights(tmp_path / "one"), weights(tmp_path / "other"))
 
 
 def test_rotating_turns_each_frame_by_a_phase_of_its_own(tmp_path):
@@ -343,13 +331,13 @@ def test_a_cut_checkpoint_is_refused(tmp_path, left):
         fit(tmp_path, epochs=1)
 
 
-def test_a_fit_leaves_two_safetensors_files_and_nothing_else_anywhere(tmp_path, monkeypatch):
+def test_a_fit_leaves_weights_checkpoint_history_and_nothing_else_anywhere(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     fit(tmp_path / "run", epochs=1)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"run/weights.safetensors", "run/checkpoint.safetensors"}
-    assert all(load_file(tmp_path / name) for name in left)
+    assert left == {f"run/{name}" for name in (*FILES, "history.csv")}
+    assert all(load_file(tmp_path / "run" / name) for name in FILES)
 
 
 # Not a number
@@ -377,7 +365,7 @@ def test_a_skipped_step_changes_neither_weights_nor_running_statistics(tmp_path)
     net = network()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     with pytest.raises(training.Diverged, match=r"step 1: the loss is not finite \(loss nan"):
-        fit(tmp_path, Counting(at=range(1, 5), act=not_a_number), net=net, epochs=1)
+        fit(tmp_path, Counting(at=range(1, 99), act=not_a_number), net=net, epochs=1)
     assert same_bits(before, net.state_dict())
 
 
@@ -388,7 +376,7 @@ def test_a_gradient_that_is_no_number_counts_though_the_loss_is_one(tmp_path):
     before = weight.detach().clone()
     with pytest.raises(
         training.Diverged,
-        match=r"step 1: the gradient of net.*weight is not finite; .* every one of the 4 steps",
+        match=r"step 2: the gradient of net.*weight is not finite\. 2 steps in a row.* at step 1:",
     ):
         fit(tmp_path, net=net, epochs=1)
     assert torch.equal(weight, before)
@@ -436,9 +424,54 @@ def test_lasting_trouble_ends_in_divergence_after_every_rollback(tmp_path, monke
     assert header(tmp_path)["step"] == 0
 
 
-def test_trouble_longer_than_all_epochs_is_divergence_too(tmp_path):
-    with pytest.raises(training.Diverged):
-        fit(tmp_path, Counting(at=range(1, 1000), act=not_a_number), epochs=40)
+def test_a_rate_beyond_all_reason_diverges_saying_where_it_began_and_what_to_do(tmp_path):
+    with pytest.raises(
+        training.Diverged,
+        match=r"at step \d+: the loss is .* the last was 31\.2\. It began at step 2: the loss is "
+        r"not finite \(loss (inf|nan), .*\. Lower learning_rate\.",
+    ):
+        fit(tmp_path, learning_rate=1e3)
+
+
+def test_the_same_in_a_fit_of_a_single_step_an_epoch(tmp_path):
+    with pytest.raises(training.Diverged, match="1 steps in a row went wrong after 5 rollbacks"):
+        fit(tmp_path, Counting(at=range(2, 99), act=not_a_number), batch_size=64, epochs=3)
+
+
+def test_an_epoch_without_a_step_taken_has_no_loss(tmp_path):
+    draw = Counting(at=[2, 3], act=not_a_number)
+    found = fit(tmp_path, draw, batch_size=64, epochs=6, task_weighting="dwa")
+    assert found.history.loss.isna().tolist() == [False, True, True, False, False, False]
+    assert all_finite(weights(tmp_path))
+
+
+def explode(iq):
+    return 1e4 * picture(iq)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_loss_far_above_the_first_is_trouble_that_is_told_and_rolled_back(
+    tmp_path, monkeypatch, times
+):
+    monkeypatch.setattr(task, "PATIENCE_STEPS", 3)
+    net = network(plain=True)
+    net.backbone = net.backbone[:2]  # linear
+    found = fit(tmp_path, Counting(at=range(6, 6 + times), act=explode), net=net, epochs=4)
+    assert found.trouble.startswith("step 6: the loss is ")
+    assert "at the first step it was" in found.trouble
+    assert found.skipped_steps == 0  # a loss that is a number is learned from
+    assert found.rollbacks == (times == 3)
+
+
+def test_no_honest_fit_is_called_astray(tmp_path):
+    for rate in (1e-4, 3e-3, 3e-2):
+        for snr_head, losses in SNR_LOSSES.items():
+            for name in losses:
+                found = fit(
+                    tmp_path / f"{rate} {name}", net=network(snr_head=snr_head), snr_loss=name,
+                    learning_rate=rate, epochs=2,
+                )  # fmt: skip
+                assert (found.trouble, found.rollbacks) == ("", 0)
 
 
 # Memory
@@ -585,6 +618,44 @@ def test_predicting_in_batches_equals_deciding_at_once(generator):
         assert torch.equal(found.modulation, at_once.modulation)
         assert_close(found.snr_db, at_once.snr_db, atol=1e-4, rtol=1e-5)
         assert_close(found.confidence, at_once.confidence)
+
+
+@pytest.mark.parametrize("error", [ON_A_GPU, ON_A_CPU], ids=["gpu", "cpu"])
+@pytest.mark.parametrize(("limit", "sizes"), [(8, [20, 10, 5, 5, 5, 5, 5, 5, 2]), (1, [])])
+def test_predicting_halves_its_batch_where_memory_does_not_hold_it(error, limit, sizes):
+    net, tried, done = network().eval(), [], []
+
+    def draw(iq):
+        tried.append(len(iq))
+        if len(iq) > limit:
+            raise error
+        return picture(iq)
+
+    found = net.outputs(draw, VALIDATION.iq, batch_size=20, progress=done.append)
+    whole = net.outputs(picture, VALIDATION.iq)
+    assert tried == (sizes or [20, 10, 5, 2, *[1] * 32])
+    assert sum(done) == 32
+    for one, other in zip(found, whole, strict=True):
+        assert_close(one, other)
+    decided = training.predict(net, draw, VALIDATION.iq, batch_size=20)
+    assert torch.equal(decided.modulation, whole.modulation.argmax(1))
+
+
+def test_predicting_fails_without_memory_for_a_single_frame_or_for_another_reason():
+    for error, tried in ((ON_A_CPU, [16, 8, 4, 2, 1]), (RuntimeError("a kernel failed"), [16])):
+        sizes = []
+
+        def draw(iq, error=error, sizes=sizes):
+            sizes.append(len(iq))
+            raise error
+
+        with pytest.raises(RuntimeError, match=str(error)[-14:]):
+            training.predict(network(), draw, VALIDATION.iq, batch_size=16)
+        assert sizes == tried
+
+
+def test_predicting_nothing_gives_nothing():
+    assert len(training.predict(network(), picture, VALIDATION.iq[:0]).snr_db) == 0
 
 
 @pytest.mark.parametrize("mode", [True, False])

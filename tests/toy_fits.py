@@ -54,10 +54,18 @@ def network(*, plain=False, dropout=0.2, snr_head="regression"):
 
 
 def fit(folder, draw=picture, *, net=None, train=TRAIN, validation=VALIDATION, **options):
-    of_fit = {name: options.pop(name, None) for name in ("report", "resume")}
+    of_fit = {
+        name: options.pop(name) for name in ("report", "resume", "minutes") if name in options
+    }
     recipe = replace(SMALL, **options)
     net = network() if net is None else net
     return training.fit(net, draw, train, validation, recipe, folder=folder, **of_fit)
+
+
+def on_the_way(folder):
+    """Return the network's last weights in training, which need not be the best epoch's."""
+    tensors = load_file(folder / "checkpoint.safetensors")
+    return {name[4:]: value for name, value in tensors.items() if name.startswith("net.")}
 
 
 def order(frames, *, epoch, **options):

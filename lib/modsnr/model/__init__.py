@@ -12,9 +12,10 @@ from modsnr.model.network import (
     fastest_device,
     fetch_weights,
     head,
+    is_out_of_memory,
     load,
-    write_tensors,
 )
+from modsnr.model.tensors import read_tensors, replacing, write_tensors
 
 __all__ = [
     "SNR_LAYERS",
@@ -31,6 +32,9 @@ __all__ = [
     "fastest_device",
     "fetch_weights",
     "head",
+    "is_out_of_memory",
     "load",
+    "read_tensors",
+    "replacing",
     "write_tensors",
 ]

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import timm
 import torch
 from huggingface_hub import hf_hub_download
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from modsnr import InputError
+from modsnr.model.tensors import read_tensors
 
 STUDY_BACKBONES = {
     "swin_tiny": "swin_tiny_patch4_window7_224",
@@ -141,15 +139,26 @@ class JointNet(nn.Module):
     ) -> Output:
         """Return what is said of frames complex64 [frame, sample], undecided, on the CPU.
 
-        ``draw`` makes diagrams of a batch of frames; ``progress`` is called with the number of
-        frames of each batch.
+        It is computed in evaluation mode and single precision. ``draw`` makes diagrams of a batch
+        of frames; ``progress`` is called with the number of frames of each. Where memory does not
+        hold a batch, it is halved, down to one frame.
         """
         device, was_training = self.snrs_db.device, self.training
         self.eval()
         pieces: list[Output] = []
-        for batch in iq.split(batch_size):
-            diagrams = draw(batch.to(device)).contiguous(memory_format=torch.channels_last)
-            pieces.append(Output(*(part.cpu() for part in self(diagrams))))
+        done = 0
+        while done < len(iq) or not pieces:
+            batch = iq[done : done + batch_size]
+            try:
+                with torch.autocast(device.type, enabled=False):
+                    diagrams = draw(batch.to(device)).contiguous(memory_format=torch.channels_last)
+                    pieces.append(Output(*(part.cpu() for part in self(diagrams))))
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or len(batch) <= 1:
+                    raise
+                batch_size = len(batch) // 2
+                continue
+            done += len(batch)
             if progress:
                 progress(len(batch))
         self.train(was_training)
@@ -171,12 +180,7 @@ def load(path: Path | str) -> JointNet:
     The file is safetensors; its header holds what the network was built with. Raises InputError
     for a file that is none, is damaged, or does not say what it is.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} holds no weights that can be read: {error}") from error
+    tensors, header = read_tensors(path, problem=f"{path} holds no weights that can be read")
     if "net" not in header:
         raise InputError(f"{path} does not say what network it holds: it is no run's weights.")
     try:
@@ -189,18 +193,14 @@ def load(path: Path | str) -> JointNet:
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether a device, or the CPU's allocator, has no room for a tensor."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def fastest_device() -> torch.device:
     """Return the first CUDA GPU, or the CPU where there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str]) -> None:
-    """Write tensors and a header of text to a safetensors file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(kept, temporary, metadata=header)
-    os.replace(temporary, path)
 
 
 def head(width: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.Sequential:
@@ -216,7 +216,13 @@ def build_backbone(
     name: str, channels: int, bins: int, pretrained: bool | str | Path | None
 ) -> tuple[nn.Module, int]:
     """Return a backbone, diagrams [frame, channel, bins, bins] to features [frame, width], and the
-    width."""
+    width.
+
+    Raises InputError for a name that timm does not know, naming the nearest, for bins that the
+    backbone cannot take, naming some that it can, and for weights that cannot be had.
+    """
+    if bins < 1:
+        raise InputError(f"bins must be positive; they are {bins}.")
     if name == "compact":
         if pretrained:
             raise InputError("compact has no pretrained weights: pass pretrained=False.")
@@ -233,14 +239,56 @@ def build_backbone(
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or short
         raise InputError(f"timm knows no backbone {name!r}; near it are {', '.join(near)}.")
     options = {"in_chans": channels} | ({} if "resnet" in full else {"img_size": bins})
-    if isinstance(pretrained, (str, Path)):
-        network = _from_file(full, _weights_file(pretrained), name, **options)
-    else:
-        weights = None if pretrained is False else fetch_weights(full)
-        network = _timm_model(full, weights, **options)
-    # Some families put a wider layer between their last features and the classifier.
-    width = getattr(network, "head_hidden_size", None) or network.num_features
-    return network, int(cast(int, width))
+    try:
+        if isinstance(pretrained, (str, Path)):
+            network = _from_file(full, _weights_file(pretrained), name, **options)
+        else:
+            weights = None if pretrained is False else fetch_weights(full)
+            network = _timm_model(full, weights, **options)
+        return network, _width(network, channels, bins)
+    except _WrongSize as error:
+        fits = error.fits or _size_near(full, channels, bins)
+        raise InputError(
+            f"{name} takes no diagrams of {bins} bins; {fits} would do. ({error})"
+        ) from error
+
+
+class _WrongSize(Exception):
+    """A network takes no diagrams of so many bins; it does of ``fits``, where that is known."""
+
+    def __init__(self, why: str, fits: int = 0) -> None:
+        super().__init__(why)
+        self.fits = fits
+
+
+def _width(network: nn.Module, channels: int, bins: int) -> int:
+    """Return how many features a network gives a diagram, having tried one.
+
+    Raises _WrongSize where it can do nothing with the diagram, or would leave some of it out.
+    """
+    patch, *_ = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1,)
+    if bins % patch:
+        fits = patch * max(round(bins / patch), 1)
+        raise _WrongSize(f"it cuts them into patches of {patch} bins", fits)
+    network.eval()
+    try:
+        with torch.no_grad():
+            features = network(torch.zeros(1, channels, bins, bins))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise _WrongSize(str(error)) from error
+    network.train()
+    return features.shape[1]
+
+
+def _size_near(name: str, channels: int, bins: int) -> str:
+    """Return the multiple of 32 nearest ``bins`` of which a timm model takes diagrams."""
+    for size in sorted(range(32, bins + 256, 32), key=lambda size: abs(size - bins)):
+        try:
+            _width(_timm_model(name, None, in_chans=channels, img_size=size), channels, size)
+        except _WrongSize:
+            continue
+        return str(size)
+    return "no multiple of 32 near it"
 
 
 def _timm_model(name: str, weights: Path | None, **options: int) -> nn.Module:
@@ -249,10 +297,13 @@ def _timm_model(name: str, weights: Path | None, **options: int) -> nn.Module:
     if weights:
         source = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
     try:
-        return timm.create_model(name, num_classes=0, **options, **source)
-    except TypeError:  # this family takes images of any size and knows no img_size
-        options.pop("img_size", None)
-        return timm.create_model(name, num_classes=0, **options, **source)
+        try:
+            return timm.create_model(name, num_classes=0, **options, **source)
+        except TypeError:  # this family takes images of any size and knows no img_size
+            options.pop("img_size", None)
+            return timm.create_model(name, num_classes=0, **options, **source)
+    except (AssertionError, ZeroDivisionError) as error:
+        raise _WrongSize(str(error)) from error
 
 
 def fetch_weights(name: str) -> Path:
@@ -286,11 +337,9 @@ def _from_file(name: str, path: Path, asked: str, **options: int) -> nn.Module:
 
     timm takes what fits of a file and passes over the rest without an error.
     """
+    held: Any = read_tensors(path, problem=f"{path.name} holds no weights that can be read")[0]
     try:
-        held: Any = load_file(path)
         network = _timm_model(name, path, **options)
-    except SafetensorError as error:
-        raise InputError(f"{path.name} holds no weights that can be read: {error}") from error
     except (KeyError, RuntimeError) as error:
         raise InputError(
             f"{path.name} holds the weights of another backbone than {asked}: {error}"

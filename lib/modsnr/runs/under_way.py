@@ -33,7 +33,7 @@ from modsnr.runs.parameters import (
     parameters,
     root,
 )
-from modsnr.runs.records import Record, Status, records
+from modsnr.runs.records import CHECKPOINT, Record, Status, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 CODE = ("lib", "notebooks", "pyproject.toml", "requirements.lock")
+FREE = ("name", "note", "resume", "frames", "minutes", "devices", "num_nodes", "strategy", "wandb")
 PACKAGES = (
     *("modsnr", "numpy", "scipy", "scikit-learn", "pandas", "h5py", "numba", "torch"),
     *("torchvision", "timm", "lightning", "captum", "matplotlib", "papermill", "ipykernel"),
@@ -101,13 +102,13 @@ class Run:
         ids = [parent.id if isinstance(parent, Record) else parent for parent in parents]
         self._update(parents=list(dict.fromkeys([*self.record.parents, *ids])))
 
-    def resumes(self, reference: str, checkpoint: str = "checkpoint.safetensors") -> Path | None:
+    def resumes(self, reference: str) -> Path | None:
         """Return the folder of the run that this one goes on with, its parent; None for "".
 
         ``reference`` is an id, a folder or a name (then the latest of that name that left a
         checkpoint). Raises InputError for a run that is running still or completed, that has no
         checkpoint or other data, or whose parameters differ: which, then and now. Those that
-        change no result may: name, note, resume, minutes, and frames, whose hash tells of them.
+        change no result (``FREE``) may; frames is one, since the data's hash is compared.
         """
         if not reference:
             return None
@@ -116,18 +117,18 @@ class Run:
         name = Path(reference).name
         _known("run", name, [n for run in known for n in (run.id, run.name)], f" of {notebook}")
         named = [run for run in known if name in (run.id, run.name)]
-        left = [run for run in named if (run.folder / checkpoint).exists()]
+        left = [run for run in named if (run.folder / CHECKPOINT).exists()]
         earlier = left[0] if left else named[0]
         if earlier.status in ("completed", "running"):
             so = "completed: nothing is left to do" if earlier.status == "completed" else "running"
             raise InputError(f"run {earlier.id} is {so}; only a run that was cut off is resumed")
         if not left:
-            raise InputError(f"run {earlier.id} left no {checkpoint} to go on from: start anew")
+            raise InputError(f"run {earlier.id} left no {CHECKPOINT} to go on from: start anew")
         before = check(notebook, earlier.parameters)
         differ = [
             f"{name} was {before[name]!r} and is {value!r}"
             for name, value in self.parameters.items()
-            if value != before[name] and name not in ("name", "note", "resume", "frames", "minutes")
+            if value != before[name] and name not in FREE
         ]
         if differ:
             raise InputError(
@@ -135,8 +136,10 @@ class Run:
                 f"It was started by: {earlier.command}"
             )
         if earlier.data is None or earlier.data["sha256"] != (self.record.data or {}).get("sha256"):
-            raise InputError(f"run {earlier.id} cannot be resumed: its data were {earlier.data}, "
-                f"and are {self.record.data}")
+            raise InputError(
+                f"run {earlier.id} cannot be resumed: its data were {earlier.data}, "
+                f"and are {self.record.data}"
+            )
         self.add_parents(earlier)
         return earlier.folder
 
@@ -161,9 +164,15 @@ class Run:
         return "JPY_SESSION_NAME" in os.environ
 
     def finish(self, status: Status = "completed") -> Record:
-        """End the run with ``status``, renew RUNLOG.md and return the run read back."""
+        """End the run with ``status``, renew RUNLOG.md and return the run read back.
+
+        A completed run keeps no checkpoint: it is three times the weights, and nothing goes on
+        from there.
+        """
         _known("status of an ended run", status, [s for s in get_args(Status) if s != "running"])
         self._closed = True
+        if status == "completed":
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return self._end(status, None)
 
     def _update(self, **changes: Any) -> None:

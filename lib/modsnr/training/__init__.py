@@ -4,7 +4,8 @@ Lightning's Trainer carries devices, precision and the loop. What it is told her
 repeatable: the frame order is a pure function of (seed, epoch), what chance does inside a step a
 pure function of (seed, step). Diagrams are drawn inside the step, on its device. A step whose loss
 or gradient is not finite is skipped and counted; a run of them rolls back to the last good
-checkpoint at half the rate; out-of-memory halves the micro-batch and accumulates gradients.
+checkpoint at half the rate; out-of-memory halves the micro-batch and accumulates gradients. On
+several devices ``crew`` starts a process each, a ``rank``, which all do this together.
 """
 
 from modsnr.training.fitting import Fit, fit, print_epoch

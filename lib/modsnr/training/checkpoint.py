@@ -15,12 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from modsnr import InputError
-from modsnr.model import write_tensors
+from modsnr.model import read_tensors, replacing, write_tensors
 from modsnr.training.recipe import Recipe
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
@@ -65,15 +63,10 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, 
     Raises InputError for a file that is cut or no checkpoint at all, and, naming what differs, for
     one of another recipe or network than ``identity``.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path.name} is damaged or no checkpoint: {error}") from error
+    tensors, header = read_tensors(path, problem=f"{path.name} is damaged or no checkpoint")
     try:
         held = asdict(Recipe()) | json.loads(header["recipe"])  # it may be older than an option
-        told = json.loads(header["progress"])
+        told = _renewed(json.loads(header["progress"]))
         told |= {name: tuple(told[name]) for name in ("loss_sums", "history")}
         progress = Progress(**told)
     except (KeyError, TypeError, ValueError) as error:
@@ -91,6 +84,14 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, 
             f"{'; '.join(differ)}."
         )
     return tensors, progress
+
+
+def _renewed(told: dict[str, Any]) -> dict[str, Any]:
+    """Return progress as it is told today, of a checkpoint that may be older than that."""
+    if "skipped_in_a_row" in told:
+        told["troubles_in_a_row"] = told.pop("skipped_in_a_row")
+        told["ever_taken"] = told["step"] - told["skipped"]
+    return told
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -133,9 +134,9 @@ def taken_over(earlier: Path | None, folder: Path, identity: Mapping[str, Any]) 
 
 
 def _copy(source: Path, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        shutil.copyfile(source, partial)
+        size = source.stat().st_size
     except FileNotFoundError as error:
         raise InputError(f"{source.parent.name} lacks its {source.name}: start anew.") from error
-    os.replace(partial, target)
+    with replacing(target, size) as partial:
+        shutil.copyfile(source, partial)

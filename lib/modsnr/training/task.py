@@ -1,4 +1,8 @@
-"""The fit as a LightningModule: each step, each epoch, and what is done when one goes wrong."""
+"""The fit as a LightningModule: each step, each epoch, and what is done when one goes wrong.
+
+With several devices each has a process, a rank, which runs all of this on its part of every batch.
+What a decision rests on is averaged over them first, so that all decide alike.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Any, NamedTuple, cast
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader
 
 from modsnr import InputError
@@ -26,6 +30,7 @@ from modsnr.training.checkpoint import (
     under,
     write_checkpoint,
 )
+from modsnr.training.logs import write_history
 from modsnr.training.prediction import Draw, is_out_of_memory, predict
 from modsnr.training.recipe import Recipe, rate_factor
 from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
@@ -59,6 +64,12 @@ class Trouble(NamedTuple):
 def identity(recipe: Recipe, net: JointNet) -> dict[str, Any]:
     """Return what a checkpoint must have been made by, to be gone on from."""
     return asdict(recipe) | net.settings
+
+
+def is_done(progress: Progress, recipe: Recipe) -> bool:
+    """Return whether every epoch is done, or enough have passed without a better one."""
+    waited = progress.epoch - 1 - progress.best_epoch
+    return progress.epoch >= recipe.epochs or 0 < recipe.early_stopping <= waited
 
 
 class Task(lightning.LightningModule):
@@ -97,6 +108,8 @@ class Task(lightning.LightningModule):
         self.shared = shared[-1] if recipe.task_weighting == "gradnorm" else None
         self.micro_batch = recipe.batch_size
         self.batches = len(train.iq) // recipe.batch_size
+        # A short fit would else end amid its trouble, and count as sound.
+        self.patience = min(PATIENCE_STEPS, max(self.batches * recipe.epochs // 2, 1))
         self.identity = identity(recipe, net)
         self.two_sided = torch.tensor([name not in ONE_SIDED for name in net.settings["classes"]])
         self.averaged = {name: value.clone() for name, value in self._averagable()}
@@ -134,13 +147,15 @@ class Task(lightning.LightningModule):
             needed = self.train_frames.iq.nbytes
             if needed < 0.6 * torch.cuda.mem_get_info(self.device)[0]:
                 self.train_frames = Labelled(*(part.to(self.device) for part in self.train_frames))
+        self.micro_batch //= self.trainer.world_size
         if not self.checkpoint.exists():
             self._write_checkpoint()  # a rollback needs somewhere to go from the first step on
+        self._write_history()  # that of the fit which this one goes on with
 
     def on_train_epoch_start(self) -> None:
         if self.recipe.task_weighting == "dwa":
             past = [(row["modulation_loss"], row["snr_loss"]) for row in self.progress.history]
-            self.loss.weights.copy_(dwa_weights(past))
+            self.loss.weights.copy_(dwa_weights([pair for pair in past if not math.isnan(pair[0])]))
 
     def on_train_batch_start(self, *_: Any) -> int | None:
         return -1 if self.rolled_back else None  # the rest of the epoch is not to be trained on
@@ -148,16 +163,21 @@ class Task(lightning.LightningModule):
     def training_step(self, rows: Tensor) -> None:
         progress = self.progress
         # Seeding each step makes dropout and rotation independent of where a run was cut.
-        torch.manual_seed((self.recipe.seed * 1_000_003 + progress.step) % 2**63)
-        rows = rows.to(self.train_frames.iq.device)
-        batch = Labelled(*(part[rows].to(self.device) for part in self.train_frames))
+        seed = self.recipe.seed * 1_000_003 + progress.step
+        torch.manual_seed(seed % 2**63)
+        # Chance is drawn for the whole batch, whichever part of it is this rank's.
+        mine = self._part_of(len(rows))
+        frames = rows[mine].to(self.train_frames.iq.device)
+        batch = Labelled(*(part[frames].to(self.device) for part in self.train_frames))
         if self.recipe.rotate:
-            angle = 2 * math.pi * torch.rand(len(rows), 1, device=self.device)
+            angle = 2 * math.pi * torch.rand(len(rows), 1, device=self.device)[mine]
             batch = batch._replace(iq=batch.iq * torch.polar(torch.ones_like(angle), angle))
         if self.recipe.conjugate:
-            chosen = torch.rand(len(rows), device=self.device) < 0.5
+            chosen = torch.rand(len(rows), device=self.device)[mine] < 0.5
             chosen &= self.two_sided.to(self.device)[batch.modulation]
             batch = batch._replace(iq=torch.where(chosen.unsqueeze(1), batch.iq.conj(), batch.iq))
+        if self.global_rank:  # dropout is not to be alike in every part
+            torch.manual_seed((seed * 8_191 + self.global_rank) % 2**63)
         statistics = [buffer.clone() for buffer in self.net.buffers()]
         losses = self._accumulate(batch, statistics)
         total = self.batches * self.recipe.epochs
@@ -190,7 +210,7 @@ class Task(lightning.LightningModule):
         progress.troubles_in_a_row = progress.troubles_in_a_row + 1 if trouble else 0
         if trouble and not progress.first_trouble:
             progress.first_trouble = f"step {progress.step}: {trouble.what}"
-        if progress.troubles_in_a_row >= PATIENCE_STEPS:
+        if progress.troubles_in_a_row >= self.patience:
             assert trouble is not None
             self._roll_back(trouble.what)
         elif trouble is None and progress.batch < self.batches:  # the epoch's end writes one itself
@@ -205,16 +225,18 @@ class Task(lightning.LightningModule):
             self.trainer.fit_loop.max_epochs = self.trainer.current_epoch + 1 + left
             return
         trained = self._swap_in_averages()
-        prediction = predict(self.net, self.draw, self.validation_frames.iq, device=self.device)
+        modulation, snr_db = self._decide_on_validation()
         reached = accuracies(
             self.validation_frames.modulation.numpy(),
             self.validation_frames.snr_db.numpy(),
-            prediction.modulation.numpy(),
-            prediction.snr_db.numpy(),
+            modulation.numpy(),
+            snr_db.numpy(),
             self.net.snrs_db.cpu().numpy(),
         )
         self._spend_time()
-        means = [total / max(progress.taken, 1) for total in progress.loss_sums]
+        means = [
+            total / progress.taken if progress.taken else math.nan for total in progress.loss_sums
+        ]
         row = {
             "epoch": progress.epoch + 1,
             "step": progress.step,
@@ -226,31 +248,76 @@ class Task(lightning.LightningModule):
         }
         progress.history = (*progress.history, row)
         # Amid skipped steps no checkpoint follows, and a rollback may undo this epoch.
-        safe = not progress.troubles_in_a_row or not self.weights.exists()
+        safe = not progress.troubles_in_a_row or not self._any(self.weights.exists())
         if safe and reached["joint_accuracy"] > progress.best_joint:
             progress.best_joint, progress.best_epoch = reached["joint_accuracy"], progress.epoch
-            header = {"net": json.dumps(self.net.settings)}
-            write_tensors(self.net.state_dict(), self.weights, header)
+            if self.trainer.is_global_zero:
+                header = {"net": json.dumps(self.net.settings)}
+                write_tensors(self.net.state_dict(), self.weights, header)
         if trained:
             self.net.load_state_dict(trained)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sums, progress.taken = (0.0, 0.0, 0.0), 0
-        if not progress.troubles_in_a_row:  # else a rollback would come back to the trouble
+        sound = not progress.troubles_in_a_row
+        if sound:  # else a rollback would come back to the trouble
             self._write_checkpoint()
+        self._write_history()
         if self.report is not None and self.trainer.is_global_zero:
             self.report(row)
-        self.trainer.should_stop = self.stops_early()
-        if progress.epoch < self.recipe.epochs and not self.stops_early():
+        self.trainer.should_stop = is_done(progress, self.recipe)
+        if sound and not self.trainer.should_stop:
             self._stop_when_time_is_up()
 
-    def stops_early(self) -> bool:
-        patience = self.recipe.early_stopping
-        return bool(patience) and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+    # What is one rank's, and what all have to agree on
+
+    def _part_of(self, count: int) -> slice:
+        """Return which of ``count`` things this rank does: all of them, if it is alone."""
+        rank, ranks = self.global_rank, self.trainer.world_size
+        return slice(count * rank // ranks, count * (rank + 1) // ranks)
+
+    def _sum(self, values: Tensor) -> Tensor:
+        if self.trainer.world_size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def _mean(self, values: Tensor) -> Tensor:
+        ranks = self.trainer.world_size
+        return self._sum(values) / ranks if ranks > 1 else values
+
+    def _any(self, said: bool) -> bool:
+        if self.trainer.world_size == 1:
+            return said
+        return bool(self._sum(torch.tensor(float(said), device=self.device)))
+
+    @torch.no_grad()
+    def _decide_on_validation(self) -> tuple[Tensor, Tensor]:
+        """Return the decided modulation and SNR of every validation frame, each part by its rank.
+
+        All ranks decide with rank 0's running statistics, which are those that are written.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in self.net.buffers():
+                distributed.broadcast(buffer, 0)
+        iq = self.validation_frames.iq
+        mine = self._part_of(len(iq))
+        modulation = torch.zeros(len(iq), dtype=torch.int64)
+        snr_db = torch.zeros(len(iq))
+        if mine.stop > mine.start:
+            prediction = predict(self.net, self.draw, iq[mine])
+            modulation[mine], snr_db[mine] = prediction.modulation, prediction.snr_db
+        # Zero but for one rank's part: the sum is what each has decided.
+        return (
+            self._sum(modulation.to(self.device)).cpu(),
+            self._sum(snr_db.to(self.device)).cpu(),
+        )
 
     # One step, in as many pieces as memory asks for
 
     def _accumulate(self, batch: Labelled, statistics: list[Tensor]) -> Tensor:
-        """Return the losses [weighted sum, modulation, SNR] of a batch, its gradient in place."""
+        """Return the losses [weighted sum, modulation, SNR] of a batch, its gradient in place.
+
+        ``batch`` is this rank's part; losses and gradient are the means over all ranks.
+        """
         while True:
             self.optimizer.zero_grad()
             try:
@@ -268,12 +335,23 @@ class Task(lightning.LightningModule):
                                 for loss in losses[1:]
                             ]
                         )
-                    self.manual_backward(losses[0] * share)
+                    total = losses[0] * share
+                    if self.shared is not None:  # ranks wait for a gradient of every parameter
+                        total = total + 0 * cast(Tensor, self.loss.weights).sum()
+                    self.manual_backward(total)
                     sums += torch.stack([loss.detach() for loss in losses]) * share
+                sums = self._mean(sums)
                 if self.shared is not None:
-                    self.loss.balance(sums[1:], of_tasks.flatten(1).norm(dim=1))
+                    self.loss.balance(sums[1:], self._mean(of_tasks).flatten(1).norm(dim=1))
                 return sums
             except RuntimeError as error:
+                if is_out_of_memory(error) and self.trainer.world_size > 1:
+                    raise InputError(
+                        f"Memory does not suffice for {self.micro_batch} frames a device, which "
+                        f"is a batch_size of {self.recipe.batch_size} over "
+                        f"{self.trainer.world_size}. Give a smaller batch_size, or more devices; "
+                        "one device alone would cut its batches smaller by itself."
+                    ) from error
                 if not is_out_of_memory(error) or self.micro_batch == 1:
                     raise
             if self.device.type == "cuda":
@@ -290,8 +368,11 @@ class Task(lightning.LightningModule):
         """Return what is wrong with a step's losses, ``told`` by name, or with its gradients."""
         named = self.named_parameters()
         gradients = {name: weight.grad for name, weight in named if weight.grad is not None}
-        # One answer to wait for, not one a tensor: a device would stand still at each.
-        finite = torch.stack([part.isfinite().all() for part in (losses, *gradients.values())])
+        # One answer to wait for, not one a tensor: a device would stand still at each. A norm is
+        # finite just where all its parts are, and is had in a tenth of the time; a gradient whose
+        # square overflows would overflow in Adam too.
+        norms = [torch.linalg.vector_norm(part) for part in (losses, *gradients.values())]
+        finite = torch.stack(norms).isfinite()
         if not finite.all():
             if finite[0]:
                 first = list(gradients)[int(finite[1:].logical_not().nonzero()[0])]
@@ -309,7 +390,7 @@ class Task(lightning.LightningModule):
         if rollbacks > ROLLBACKS:
             rate = self.recipe.learning_rate * before.rate_scale
             raise Diverged(
-                f"Diverged at step {failed_at}: {what}. {PATIENCE_STEPS} steps in a row went wrong "
+                f"Diverged at step {failed_at}: {what}. {self.patience} steps in a row went wrong "
                 f"after {ROLLBACKS} rollbacks, each at half the rate; the last was {rate:.3g}. It "
                 f"began at {before.first_trouble}. Lower learning_rate."
             )
@@ -352,7 +433,7 @@ class Task(lightning.LightningModule):
     # Checkpoints
 
     def _stop_when_time_is_up(self) -> None:
-        if time.monotonic() > self.until:
+        if self.until < math.inf and self._any(time.monotonic() > self.until):
             self._write_checkpoint()
             steps = self.batches * self.recipe.epochs
             raise OutOfTime(f"The time is up after step {self.progress.step} of {steps}.")
@@ -362,8 +443,12 @@ class Task(lightning.LightningModule):
         self.progress.seconds += now - self.started
         self.started = now
 
+    def _write_history(self) -> None:
+        if self.progress.history and self.trainer.is_global_zero:
+            write_history(self.weights.parent, self.progress.history)
+
     def _write_checkpoint(self, *, after: float = -math.inf) -> None:
-        if time.monotonic() - self.saved_at <= after:
+        if not self.trainer.is_global_zero or time.monotonic() - self.saved_at <= after:
             return
         self._spend_time()
         tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
@@ -372,8 +457,7 @@ class Task(lightning.LightningModule):
         for index, parameter in enumerate(self.parameters()):
             for name, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-        if self.trainer.is_global_zero:
-            write_checkpoint(self.checkpoint, tensors, self.progress, self.identity)
+        write_checkpoint(self.checkpoint, tensors, self.progress, self.identity)
         self.saved_at = time.monotonic()
 
     def _read_checkpoint(self) -> None:
