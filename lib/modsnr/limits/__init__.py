@@ -1,8 +1,13 @@
-"""What is possible: bounds on an SNR estimate, and estimators that learn nothing.
+"""What is possible: bounds and genies, and estimators and classifiers that learn nothing.
 
 Bounds take SNRs in dB, an array, and return the least standard deviation of an unbiased estimate
 in dB; ``bin_accuracy`` says how often such an estimate falls into the right bin. Estimators take
 frames, complex [frame, sample], and return dB [frame], on the frames' device.
+
+``average_log_likelihood`` and ``hybrid_log_likelihood`` score samples at the symbol rate;
+``genie_accuracy`` and ``joint_genie_accuracy`` count how often such scores are right;
+``symbol_samples`` draws what they score, ``frame_samples`` reads it from simulated frames.
+``cumulant_tree`` and ``cascade`` decide on blind samples and an estimate of their SNR.
 """
 
 from modsnr.limits.bounds import (
@@ -13,17 +18,37 @@ from modsnr.limits.bounds import (
     non_data_aided,
     spectrum_aware,
 )
+from modsnr.limits.classifiers import average_log_likelihood, hybrid_log_likelihood
 from modsnr.limits.estimators import SNR_RANGE_DB, m2m4_snr, noise_floor_snr, split_symbol_snr
+from modsnr.limits.genie import (
+    Accuracy,
+    JointAccuracy,
+    frame_samples,
+    genie_accuracy,
+    joint_genie_accuracy,
+    symbol_samples,
+)
+from modsnr.limits.trees import cascade, cumulant_tree
 
 __all__ = [
     "SNR_RANGE_DB",
+    "Accuracy",
+    "JointAccuracy",
+    "average_log_likelihood",
     "band_limited",
     "bin_accuracy",
+    "cascade",
+    "cumulant_tree",
     "data_aided",
     "fisher_information",
+    "frame_samples",
+    "genie_accuracy",
+    "hybrid_log_likelihood",
+    "joint_genie_accuracy",
     "m2m4_snr",
     "noise_floor_snr",
     "non_data_aided",
     "spectrum_aware",
     "split_symbol_snr",
+    "symbol_samples",
 ]

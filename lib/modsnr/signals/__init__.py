@@ -1,8 +1,9 @@
 """Modulation alphabets, channels, and a simulator of labelled frames at complex baseband.
 
-Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``Simulator`` the frames
-of any part of a data set, in any process; ``Channel`` says what befalls them, ``CHANNELS`` names
-the usual sets of that. ``power_density`` and ``oversampled_kurtosis`` say what to expect of them.
+Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``simulate_and_tell`` what
+only a genie knows beside them, ``Simulator`` the frames of any part of a data set, in any process;
+``Channel`` says what befalls them, ``CHANNELS`` names the usual sets of that. ``power_density`` and
+``oversampled_kurtosis`` say what to expect of them.
 ``unknown`` makes signals of other kinds, and ``traits`` are what tells these apart.
 """
 
@@ -18,7 +19,13 @@ from modsnr.signals.alphabets import (
 )
 from modsnr.signals.channels import CHANNELS, Channel, channel
 from modsnr.signals.comparing import densities, moments, simulated_like
-from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
+from modsnr.signals.simulator import (
+    Simulator,
+    Told,
+    root_raised_cosine,
+    simulate,
+    simulate_and_tell,
+)
 from modsnr.signals.theory import oversampled_kurtosis, power_density
 from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, traits, unknown
 
@@ -33,6 +40,7 @@ __all__ = [
     "Channel",
     "Rings",
     "Simulator",
+    "Told",
     "alphabet",
     "at_random_phases",
     "calibration",
@@ -44,6 +52,7 @@ __all__ = [
     "power_density",
     "root_raised_cosine",
     "simulate",
+    "simulate_and_tell",
     "simulated_like",
     "traits",
     "unknown",

@@ -45,6 +45,44 @@ def simulate(
     sample, inf for no noise. Each frame's signal has unit mean power before the noise is added, so
     its label is exact but for the noise's own fluctuation; the frame is not rescaled afterwards.
     """
+    iq, _ = simulate_and_tell(
+        modulation, snr_db, generator=generator, classes=classes, channel=channel, samples=samples
+    )
+    return iq
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a genie knows of simulated frames: float32 [frame] each, but for the symbols.
+
+    Symbol k peaks ``first + k period`` samples into the frame, where the signal before noise and
+    multipath is ``amplitude`` times the symbol, through its matched filter, turned by ``phase``
+    and by ``carrier_offset`` cycles/sample from sample 0 on. OQPSK's quadrature peaks half a
+    period later.
+    """
+
+    symbols: Tensor  # complex64 [frame, symbol], from well before the frame to well after it
+    first: Tensor  # samples
+    period: Tensor  # samples
+    rolloff: Tensor
+    amplitude: Tensor
+    phase: Tensor  # radians
+    carrier_offset: Tensor  # cycles/sample
+
+
+def simulate_and_tell(
+    modulation: Tensor,
+    snr_db: Tensor,
+    *,
+    generator: torch.Generator,
+    classes: Sequence[str] = STUDY_CLASSES,
+    channel: Channel | None = None,
+    samples: int = 1024,
+) -> tuple[Tensor, Told]:
+    """Return the frames that ``simulate`` makes, and what their labels do not tell.
+
+    GMSK's symbols are those that a linear class would have had, and mean nothing.
+    """
     channel = channel or Channel()
     device = generator.device
     modulation, snr_db = modulation.to(device), snr_db.to(device, torch.float32)
@@ -68,7 +106,7 @@ def simulate(
     interpolated = channel.random_timing or channel.clock_offset_std > 0
     finer = -(-INTERPOLATED // period) if interpolated else 1
     shaped = replace(channel, samples_per_symbol=finer * period)
-    block = _shape(modulation, symbols, classes, shaped, generator)
+    block, chosen, rolloff = _shape(modulation, symbols, classes, shaped, generator)
     start = torch.full((frames,), float(guard * period), device=device)
     if channel.random_timing:
         start = start + 16 * torch.rand(frames, generator=generator, device=device)
@@ -76,17 +114,28 @@ def simulate(
         signal = _resample(block, finer * start, finer * (1 + clock), length)
     else:
         signal = block[:, guard * period :][:, :length]
-    signal = signal * _carrier(frames, length, channel, generator)
+    carrier, phase, offset = _carrier(frames, length, channel, generator)
+    signal = signal * carrier
     if channel.delay_spread > 0:
         signal = _multipath(signal, channel.delay_spread, generator)
-    signal = signal / signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
+    rms = signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
+    signal = signal / rms
     sigma = torch.pow(10.0, -snr_db / 20).unsqueeze(1) * sqrt(0.5)
     noise = _noise(frames, length, channel.noise_tilt_db, generator)
     received = torch.view_as_complex(torch.view_as_real(signal) + sigma.unsqueeze(2) * noise)
     if channel.receive_bandwidth:
         response = receive_response(_bins(received), channel.receive_bandwidth)
         received = _filtered(received, response)
-    return received[:, frame]
+    told = Told(
+        symbols=chosen,
+        first=-start / (1 + clock) - margin,
+        period=period / (1 + clock),
+        rolloff=rolloff[:, 0],
+        amplitude=1 / rms[:, 0],
+        phase=phase + 2 * pi * offset * margin,
+        carrier_offset=offset,
+    )
+    return received[:, frame], told
 
 
 @dataclass(frozen=True)
@@ -179,11 +228,12 @@ def _shape(
     classes: Sequence[str],
     channel: Channel,
     generator: torch.Generator,
-) -> Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return periodic noise-free blocks: complex64 [frame, symbols x samples_per_symbol].
 
-    Pulses are root-raised cosines, exact in the frequency domain. Symbols sit on a grid of half
-    symbols, so that OQPSK's quadrature rides half a symbol late and all classes share one path.
+    Their symbols, complex64 [frame, symbol], and roll-offs, [frame, 1], come with them. Pulses are
+    root-raised cosines, exact in the frequency domain. Symbols sit on a grid of half symbols, so
+    that OQPSK's quadrature rides half a symbol late and all classes share one path.
     """
     device, frames = generator.device, len(modulation)
     linear = [name for name in classes if name != "GMSK"]
@@ -222,7 +272,7 @@ def _shape(
     rows = torch.isin(modulation, torch.tensor(constant, device=device, dtype=modulation.dtype))
     if rows.any():  # no transform of no frames
         block[rows] = _gmsk(int(rows.sum()), symbols, channel, generator)
-    return block
+    return block, chosen, rolloff
 
 
 def root_raised_cosine(frequency: Tensor, rolloff: Tensor | float) -> Tensor:
@@ -280,15 +330,17 @@ def _interpolate(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Te
     return result
 
 
-def _carrier(frames: int, samples: int, channel: Channel, generator: torch.Generator) -> Tensor:
-    """Return the carrier's rotation, complex64 [frame, sample]: random phase and offset."""
+def _carrier(
+    frames: int, samples: int, channel: Channel, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the carrier's rotation, complex64 [frame, sample], its random phase and offset."""
     phase = torch.zeros(frames, device=generator.device)
     if channel.random_phase:
         phase = 2 * pi * torch.rand(frames, generator=generator, device=generator.device)
     offset = channel.carrier_offset_std * _normal(frames, generator)
     time = torch.arange(samples, device=generator.device, dtype=torch.float32)
     angle = phase.unsqueeze(1) + 2 * pi * offset.unsqueeze(1) * time
-    return torch.polar(torch.ones_like(angle), angle)
+    return torch.polar(torch.ones_like(angle), angle), phase, offset
 
 
 # The paths' mean power has fallen to exp(-5) there.

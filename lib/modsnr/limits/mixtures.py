@@ -1,0 +1,136 @@
+"""Even Gaussian mixtures around an alphabet, and the phases at which to try an alphabet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log, pi
+
+import torch
+from torch import Tensor
+
+# Distances held at a time: larger pieces fall out of a core's cache and take twice as long.
+PIECE = 2**16
+# A term below exp(-60) times the largest counts for nothing, and subnormal numbers are slow.
+FAINTEST = -60.0
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """An even mixture around the points of an alphabet, in parts that do not overlap.
+
+    A part is (points [point, 2],), or a rectangle of points, (real levels [level, 1], imaginary
+    levels [level, 1]), whose sum is the product of one over either: 32 terms for 256QAM. A cross
+    is two rectangles.
+    """
+
+    size: int
+    parts: tuple[tuple[Tensor, ...], ...]
+
+    @classmethod
+    def around(cls, symbols: Tensor, device: torch.device) -> Mixture:
+        """Return the mixture around ``symbols``, complex128 [point].
+
+        Rectangles are used where they at least halve the work.
+        """
+        columns: dict[float, list[float]] = {}
+        for symbol in symbols.tolist():
+            columns.setdefault(round(symbol.real, 9), []).append(round(symbol.imag, 9))
+        alike: dict[tuple[float, ...], list[float]] = {}
+        for across, up in columns.items():
+            alike.setdefault(tuple(sorted(up)), []).append(across)
+        parts: Sequence[tuple[Tensor, ...]] = [
+            tuple(torch.tensor(levels, device=device).unsqueeze(1) for levels in (across, up))
+            for up, across in alike.items()
+        ]
+        if 2 * sum(len(levels) for part in parts for levels in part) > len(symbols):
+            parts = [(torch.view_as_real(symbols).float().to(device),)]
+        return cls(len(symbols), tuple(parts))
+
+    def __call__(self, real: Tensor, imag: Tensor, weight: Tensor, *, moments: bool) -> Tensor:
+        """Return rows over samples of any shape: float32 [1 or 4, ...].
+
+        ``real`` and ``imag`` are float32, the parts of the samples, ``weight`` 1 / noise power.
+        The rows are the log of the mean over the points of exp(-distance^2 weight) and, with
+        ``moments``, what to expect of the point behind a sample: real part, imaginary part,
+        square.
+        """
+        flat = (values.flatten().split(self._piece) for values in (real, imag, weight))
+        rows = [self._of_piece(*piece, moments=moments) for piece in zip(*flat, strict=True)]
+        return torch.cat(rows, 1).view(-1, *real.shape)
+
+    @property
+    def _piece(self) -> int:
+        return max(1, PIECE // max(len(levels) for part in self.parts for levels in part))
+
+    def _of_piece(self, real: Tensor, imag: Tensor, weight: Tensor, *, moments: bool) -> Tensor:
+        found = []
+        for part in self.parts:
+            if len(part) == 1:
+                found.append(_sums(part[0], (real, imag), weight, moments=moments))
+                continue
+            across, up = (
+                _sums(levels, (values,), weight, moments=moments)
+                for levels, values in zip(part, (real, imag), strict=True)
+            )
+            score = across[:1] + up[:1]
+            if moments:
+                score = torch.cat([score, across[1:2], up[1:2], across[2:] + up[2:]])
+            found.append(score)
+        rows = found[0]
+        if len(found) > 1:
+            stacked = torch.stack(found)  # [part, row, sample]
+            total = stacked[:, 0].logsumexp(0)
+            shares = (stacked[:, :1] - total).exp()
+            rows = torch.cat([total.unsqueeze(0), (shares * stacked[:, 1:]).sum(0)])
+        rows[0] -= log(self.size)
+        return rows
+
+
+def _sums(points: Tensor, values: tuple[Tensor, ...], weight: Tensor, *, moments: bool) -> Tensor:
+    """Return the log of the sum over ``points`` of exp(-distance^2 weight): float32 [1, sample].
+
+    ``points`` is [point, dimension], ``values`` [sample] for each dimension. With ``moments``
+    further rows hold the mean of the points to expect, a row a dimension, and of their square.
+    """
+    distance = (points[:, :1] - values[0]).square_()
+    for place, value in enumerate(values[1:], start=1):
+        distance += (points[:, place : place + 1] - value).square_()
+    distance *= -weight
+    nearest = distance.amax(0)
+    likelihood = distance.sub_(nearest).clamp_(min=FAINTEST).exp_()
+    total = likelihood.sum(0)
+    score = total.log().add_(nearest).unsqueeze(0)
+    if not moments:
+        return score
+    powers = torch.cat([points, points.square().sum(1, keepdim=True)], 1)
+    return torch.cat([score, powers.T @ likelihood / total])
+
+
+def phase_grid(symbols: Tensor, *, offset: bool) -> Tensor:
+    """Return phases over the sector after which an alphabet repeats, float32 [phase].
+
+    From one phase to the next no point moves by more than 3/4 of the shortest way between two, nor
+    turns by more than 0.07 radians: the fuller rings of APSK nearly meet themselves long before
+    the whole alphabet does, and the inner rings tell the difference only near the right phase.
+    ``offset``: the quadrature comes half a symbol late, so that only half a turn changes nothing.
+    """
+    apart = (symbols.unsqueeze(0) - symbols.unsqueeze(1)).abs().fill_diagonal_(torch.inf).min()
+    sector = 2 * pi / (2 if offset else symmetry(symbols))
+    step = min(0.07, 0.75 * apart.item() / symbols.abs().max().item())
+    count = max(4, ceil(sector / step))
+    return torch.arange(count) * (sector / count)
+
+
+def symmetry(symbols: Tensor) -> int:
+    """Return how often in a turn an alphabet, complex128 [point], meets itself.
+
+    To within a thousandth of its RMS: DVB's 128APSK does so four times, exactly only twice.
+    """
+    outermost = int((symbols.abs() > symbols.abs().max() - 0.01).sum())
+    for order in range(outermost, 1, -1):
+        turn = torch.polar(torch.tensor(1.0).double(), torch.tensor(2 * pi / order).double())
+        apart = (turn * symbols.unsqueeze(1) - symbols.unsqueeze(0)).abs().amin(1)
+        if outermost % order == 0 and apart.max() < 1e-3:
+            return order
+    return 1
