@@ -5,11 +5,12 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.ready
 PROFILE ?= quick
+MINUTES ?= 9
 export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce paper lab test test-floor check bench lock clean
+.PHONY: help setup reproduce study best gpu paper lab test test-floor check bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +28,25 @@ setup: $(STAMP) ## create .venv with the locked packages and modsnr, editable
 
 reproduce: $(STAMP) ## run the quick profile: frames, two models, evaluation, explanation, and a PDF
 	$(BIN)/modsnr reproduce --profile $(PROFILE)
+
+# One call is one piece: it ends after MINUTES with exit code 75 (make's 2), and the same call goes
+# on. PLAIN=1 sets nothing up: it takes $(PYTHON) as it is, with PyTorch's usual stack and pydantic.
+ifdef PLAIN
+READY :=
+PIECE := PYTHONPATH="lib$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m modsnr reproduce --plain
+else
+READY := $(STAMP)
+PIECE := $(BIN)/modsnr reproduce
+endif
+
+study: $(READY) ## the study's recipe at full size, a piece of MINUTES=9 (0: to the end); call again to go on
+	$(PIECE) --resume --minutes $(MINUTES) --profile study
+
+best: $(READY) ## all views at full size, likewise in pieces
+	$(PIECE) --resume --minutes $(MINUTES) --profile best
+
+gpu: $(READY) ## what fits into half an hour of one GPU, likewise in pieces
+	$(PIECE) --resume --minutes $(MINUTES) --profile gpu
 
 paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf) from the committed runs
 	$(BIN)/modsnr paper

@@ -1,6 +1,7 @@
 """The command says in one line what is wrong, and starts fast."""
 
 import json
+import re
 import subprocess
 import sys
 import types
@@ -32,7 +33,7 @@ def executed(house, monkeypatch):
     """The list of what was asked of ``runs.execute``; each run ends as the list's first says."""
     asked = []
 
-    def execute(notebook, *, profile=None, parameters=None, name=None, echo=None):
+    def execute(notebook, *, profile=None, parameters=None, name=None, **_):
         asked.append((notebook, profile, parameters, name))
         run = runs.start(notebook, {"name": name or "run"})
         run.save_metrics({"joint_accuracy": 0.5})
@@ -40,7 +41,7 @@ def executed(house, monkeypatch):
 
     statuses = []
     monkeypatch.setattr(runs, "execute", execute)
-    monkeypatch.setattr("modsnr.runs.execution.execute", execute)
+    monkeypatch.setattr("modsnr.runs.pipeline.execute", execute)
     return types.SimpleNamespace(asked=asked, statuses=statuses)
 
 
@@ -174,3 +175,15 @@ def test_runs_are_listed_shown_and_logged(executed):
         assert json.loads(shown[: shown.rindex("}") + 1])["id"] == record.id
         assert "joint_accuracy: 0.5" in shown
     assert call("runs", "log").stdout.strip().endswith("runs/RUNLOG.md")
+
+
+def test_a_sweep_is_one_line_of_the_list_unless_all_runs_are_asked_for(house):
+    for trial in range(3):
+        run = runs.start("01_work", {"name": f"toy-{trial}"})
+        run._update(sweep={"name": "toy", "trial": trial, "owner": "x", "again": None})
+        run.finish()
+    runs.start("01_work", {"name": "own"}).finish()
+    short, long = (call("runs", *words).stdout.splitlines()[1:] for words in ((), ("--all",)))
+    assert [re.split("  +", line)[2] for line in short] == ["own", "3 trials"]
+    assert short[1].startswith("sweep toy")
+    assert [line.split()[2] for line in long] == ["own", "toy-2", "toy-1", "toy-0"]

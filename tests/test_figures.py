@@ -62,6 +62,27 @@ def history(epochs=8):
     })  # fmt: skip
 
 
+def calibrations(models=("constellation", "all views"), snrs=SNRS):
+    return {
+        model: {
+            "slope": interval(0.9 + 0.02 * m),
+            "bias_db": interval(-0.1),
+            "within_half_step": interval(0.5),
+            "at_db": {
+                f"{snr:g}": {
+                    "median_db": 0.9 * snr + m,
+                    "low_db": 0.8 * snr - 2,
+                    "high_db": 0.95 * snr + 3,
+                    "from_db": snr - 1,
+                    "to_db": snr + 1,
+                }
+                for snr in snrs
+            },
+        }
+        for m, model in enumerate(models)
+    }
+
+
 CLASSES = (
     *("4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
     *("16APSK", "32APSK", "64APSK", "128APSK"),
@@ -153,6 +174,7 @@ EVERY_FIGURE = {
     "impact_bars": lambda: figures.impact_bars(scores(), tasks=TASKS),
     "impact_panels": lambda: figures.impact_panels({v: scores() for v in VIEWS}, tasks=TASKS),
     "attribution_grid": attribution_grid,
+    "snr_calibration": lambda: figures.snr_calibration(calibrations()),
     "learning_curve": lambda: figures.learning_curve(history()),
     "spectrum": spectrum,
     "ranked": ranked,
@@ -321,6 +343,56 @@ def test_an_snr_that_a_model_lacks_is_a_point_left_out():
     lines = figures.accuracy_over_snr(given).axes[0].lines
     assert 10.0 not in lines[1].get_xdata()
     assert len(lines[0].get_xdata()) == len(lines[1].get_xdata()) + 1
+
+
+# Calibration
+
+
+def extent(band):
+    edge = band.get_paths()[0].vertices
+    return [(edge[edge[:, 0] == x, 1].min(), edge[edge[:, 0] == x, 1].max()) for x in SNRS]
+
+
+def test_calibration_shows_median_band_corridor_and_diagonal_of_each_model():
+    given = calibrations()
+    figure = figures.snr_calibration(given)
+    assert [ax.get_title() for ax in figure.axes] == list(given)
+    for ax, of_model in zip(figure.axes, given.values(), strict=True):
+        points = of_model["at_db"].values()
+        diagonal, median = ax.lines
+        assert_allclose(diagonal.get_xydata(), np.stack([SNRS, SNRS], 1))
+        assert_allclose(median.get_xdata(), SNRS)
+        assert_allclose(median.get_ydata(), [point["median_db"] for point in points])
+        corridor, band = ax.collections
+        assert_allclose(extent(corridor), [(point["from_db"], point["to_db"]) for point in points])
+        assert_allclose(extent(band), [(point["low_db"], point["high_db"]) for point in points])
+        slope = of_model["slope"]["value"]
+        said = f"slope {slope:.3f}\nbias -0.100 dB\n50.0 % within half a step"
+        assert said in [text.get_text() for text in ax.texts]
+    assert figure.axes[0].get_ylabel() == "estimated SNR (dB)"
+    assert all(ax.get_xlabel() == "true SNR per sample (dB)" for ax in figure.axes)
+
+
+@pytest.mark.parametrize("models", ["a", "abcde"], ids=len)
+def test_calibration_of_any_number_of_models_fits_the_page(models):
+    figure = figures.snr_calibration(calibrations(models))
+    assert len(figure.axes) == len(models)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    box = figure.get_tightbbox(canvas.get_renderer())
+    width, height = figure.get_size_inches()
+    assert width <= figures.PAGE
+    assert -0.01 <= box.x0 <= box.x1 <= width + 0.01
+    assert -0.01 <= box.y0 <= box.y1 <= height + 0.01
+
+
+def test_calibration_at_one_snr_has_no_slope_and_no_corridor():
+    (one,) = calibrations(["only"], snrs=[10.0]).values()
+    one |= {"slope": None}
+    one["at_db"]["10"] |= {"from_db": None, "to_db": None}
+    figure = figures.snr_calibration({"only": one})
+    assert "slope" not in figure.axes[0].texts[0].get_text()
+    assert saved(figure, "pdf")
 
 
 # Confusion

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "explain": {"metrics"},
     "paper": {"runs"},
     "sweeps": {"runs", "workers"},
+    "__main__": {"cli"},
     "cli": {"runs", "paper", "sweeps", "workers"},
 }
 MODULES = sorted(path for path in LIB.rglob("*.py") if path.name != "__init__.py")

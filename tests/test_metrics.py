@@ -251,6 +251,84 @@ def test_models_asked_about_different_frames_are_not_compared():
         metrics.difference(np.array([True, False, True]), np.array([True]))
 
 
+# Calibration
+
+
+def test_calibration_of_four_frames_an_snr_is_what_a_hand_counts():
+    truth = np.repeat([0.0, 2.0], 4)
+    estimate = np.array([-2.0, -1.0, 1.0, 2.0, 2.0, 2.5, 3.0, 4.5])
+    found = metrics.calibration(truth, estimate, [0.0, 2.0])
+    assert found["bias_db"]["value"] == 0.5
+    assert found["slope"]["value"] == 1.5  # the means are 0 and 3 dB, 2 dB apart
+    assert found["within_half_step"]["value"] == 5 / 8  # half a step away is within
+    low, high = found["at_db"]["0"], found["at_db"]["2"]
+    assert (low["frames"], low["median_db"], low["bias_db"]["value"]) == (4, 0.0, 0.0)
+    assert (high["frames"], high["median_db"], high["bias_db"]["value"]) == (4, 2.75, 1.0)
+    assert_allclose([low["low_db"], low["high_db"]], [-1.85, 1.85])  # 0.15 of a gap inwards
+    assert (low["from_db"], low["to_db"], high["from_db"], high["to_db"]) == (-1, 1, 1, 3)
+
+
+def test_an_estimate_far_beyond_the_grid_is_snapped_right_but_not_within_half_a_step():
+    estimate = np.array([-9.0, 2.0, 4.0, 40.0])
+    assert metrics.snap(estimate, GRID).tolist() == [0, 1, 2, 3]
+    found = metrics.calibration(GRID, estimate, GRID)
+    assert found["within_half_step"]["value"] == 0.5
+
+
+def test_a_perfect_head_is_on_the_diagonal_and_a_black_hole_is_flat():
+    truth = np.tile(GRID, 25)
+    perfect = metrics.calibration(truth, truth, GRID)
+    assert perfect["slope"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert perfect["bias_db"]["value"] == 0.0
+    assert perfect["within_half_step"]["value"] == 1.0
+    hole = metrics.calibration(truth, np.full(100, 4.0), GRID)
+    assert hole["slope"]["value"] == 0.0
+    assert hole["within_half_step"]["value"] == 0.25
+    assert [point["bias_db"]["value"] for point in hole["at_db"].values()] == [4, 2, 0, -2]
+
+
+def test_a_classification_heads_estimates_are_within_half_a_step_where_they_are_right(rng):
+    truth, estimate = rng.choice(GRID, (2, 500))
+    found = metrics.calibration(truth, estimate, GRID)
+    assert found["within_half_step"]["value"] == (truth == estimate).mean()
+
+
+def test_half_a_step_follows_an_uneven_grid():
+    grid = np.array([0.0, 2.0, 10.0])
+    found = metrics.calibration(grid, np.array([1.5, 5.9, 5.9]), grid)
+    assert [(at["from_db"], at["to_db"]) for at in found["at_db"].values()] == [
+        (-1, 1), (1, 6), (6, 14)
+    ]  # fmt: skip
+    assert found["within_half_step"]["value"] == 1 / 3
+
+
+def test_a_grid_of_one_snr_has_neither_slope_nor_step():
+    found = metrics.calibration(np.full(3, 4.0), np.array([3.0, 4.0, 50.0]), [4.0])
+    assert found["slope"] is None
+    assert found["within_half_step"]["value"] == 1.0
+    assert found["at_db"]["4"]["from_db"] is None
+
+
+def test_the_slopes_interval_is_that_of_resampled_frames(rng):
+    truth = rng.choice(GRID, 400)
+    estimate = 0.8 * truth + rng.normal(0, 0.2 + truth / 3)  # a spread that grows with the SNR
+    found = metrics.calibration(truth, estimate, GRID)["slope"]
+    literal = []
+    for _ in range(2000):
+        rows = rng.integers(400, size=400)
+        literal.append(np.polyfit(truth[rows], estimate[rows], 1)[0])
+    slack = 0.3 * np.std(literal)
+    assert_allclose(found["value"], np.polyfit(truth, estimate, 1)[0])
+    assert_allclose([found["low"], found["high"]], np.quantile(literal, [0.025, 0.975]), atol=slack)
+
+
+def test_calibration_of_nothing_or_of_what_is_no_number_is_refused():
+    with pytest.raises(InputError, match="no frames"):
+        metrics.calibration(np.array([]), np.array([]), GRID)
+    with pytest.raises(InputError, match="1 of 4 SNR estimates"):
+        metrics.calibration(GRID, np.array([0.0, nan, 1.0, 2.0]), GRID)
+
+
 # The summary
 
 

@@ -108,6 +108,39 @@ def test_importance_of_chance_is_near_zero_however_many_the_choices(rng):
     assert np.mean(shares, 0) == pytest.approx([0, 0], abs=0.08)
 
 
+def test_skipped_steps_and_rollbacks_are_counted_over_the_runs_that_tell_of_them(house):
+    told = [
+        {"skipped_steps": 3, "rollbacks": 1, "micro_batch": 128, "first_skipped_step": 7},
+        {"skipped_steps": 2, "rollbacks": 0, "micro_batch": 32, "first_skipped_step": 0},
+        {"skipped_steps": 0, "rollbacks": 0, "first_skipped_step": None},
+        {},
+    ]
+    for number, metrics in enumerate(told):
+        id = add(house, number, value=0.5, batch_size=128)
+        path = house / "runs" / id / "metrics.json"
+        path.write_text(json.dumps({"joint_accuracy": 0.5, **metrics}))
+    found = sweeps.hardships(sweeps.table("toy"))
+    assert found.set_index("what").to_dict("index") == {
+        "skipped steps": {"of": 3, "runs": 2, "times": 5},
+        "rollbacks": {"of": 3, "runs": 1, "times": 1},
+        "divided batches": {"of": 2, "runs": 1, "times": 1},
+    }
+
+
+def wilson(count, of, z=1.959963984540054):
+    """The interval as Wilson (1927) gives it."""
+    p = count / of
+    middle, half = p + z * z / (2 * of), z * (p * (1 - p) / of + z * z / (4 * of * of)) ** 0.5
+    return [p, (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)]
+
+
+def test_the_share_of_lost_runs_stands_beside_the_studys_each_with_wilsons_interval(many):
+    rates = sweeps.loss_rates(sweeps.lost(sweeps.table("toy")))
+    assert rates.loc["these runs"].tolist() == pytest.approx(wilson(2, 11))
+    assert rates.loc["the study"].tolist() == pytest.approx(wilson(133, 168))
+    assert sweeps.loss_rates(None).loc["these runs"].isna().all()
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_06_runs_on_no_run_and_on_one(house, count):
     for number in range(count):
@@ -132,3 +165,7 @@ def test_06_tells_of_many_runs_which_was_best_and_how_many_were_lost(many):
     for name in ("outcomes", "ranking", "importance", "learning_curves", "parallel_coordinates"):
         assert run.figure(name).stat().st_size > 5000
     assert len(run.table("runs")) == 13
+    assert {"diverged: Diverged: 20 steps", "failed: MemoryError: full"} <= set(
+        run.table("outcomes").status + ": " + run.table("outcomes").cause.fillna("")
+    )
+    assert told["hardships"]["rollbacks"] == {"of": 0, "runs": 0, "times": 0}

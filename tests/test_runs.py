@@ -1,5 +1,6 @@
 """A run leaves a folder that tells the truth, whatever becomes of its process."""
 
+import fcntl
 import json
 import os
 import re
@@ -215,6 +216,65 @@ def test_text_of_a_command_line_becomes_the_declared_type(house, name, text, val
     assert runs.parse_text("01_work", name, text) == value
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("bool | str | None", "false", False),
+        ("bool | str | None", "True", True),
+        ("bool | str | None", "null", None),
+        ("bool | str | None", "none", None),
+        ("bool | str | None", "./false", "./false"),
+        ("bool | str | None", "data/w.safetensors", "data/w.safetensors"),
+        ("bool | str | None", "a: b, [c]", "a: b, [c]"),
+        ("bool | str | None", "12", "12"),
+        ("str | None", "None", None),
+        ("str | None", "false", "false"),
+        ("str | None", "1e-3", "1e-3"),
+        ("Optional[str]", "null", None),
+        ("int | str", "12", 12),
+        ("int | str", "1.5", "1.5"),
+        ("float | None", "1e-3", 1e-3),
+        ("float | None", "none", None),
+        ("list[str] | str", "[a, b]", ["a", "b"]),
+        ("list[str] | str", "a", "a"),
+        ("list[str] | None", "null", None),
+        ("list[str] | None", "a", ["a"]),
+        ("str", "none", "none"),
+        ("str", "12", "12"),
+        ("Literal['none', 'png']", "none", "none"),
+        ("Literal['auto', '32', 'bf16']", "32", "32"),
+        ("Literal[1, 2] | None", "2", 2),
+    ],
+)
+def test_text_of_a_command_line_is_in_a_union_what_yaml_would_say(
+    tmp_path, monkeypatch, kind, text, value
+):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    defaults = {"str": "''", "int | str": "1", "list[str] | str": "''"}
+    defaults |= {"Literal['none', 'png']": "'png'", "Literal['auto', '32', 'bf16']": "'auto'"}
+    line = f"x: {kind} = {defaults.get(kind)}"
+    build(tmp_path, parameters=f"from typing import Literal, Optional\n{line}")
+    read = runs.parse_text("01_work", "x", text)
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["[", "1:", "no"])
+def test_text_that_no_part_of_a_union_can_be_is_refused(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    build(tmp_path, parameters="x: float | None = None")
+    with pytest.raises(InputError, match=r"expected float \| None"):
+        runs.parse_text("01_work", "x", text)
+
+
+def test_every_union_of_the_notebooks_is_one_that_is_tested(monkeypatch):
+    monkeypatch.delenv("MODSNR_ROOT", raising=False)
+    stems = [path.stem for path in (runs.root() / "notebooks").glob("*.ipynb")]
+    declared = [p for stem in stems for p in runs.parameters(stem).values()]
+    unions = {p.annotation for p in declared if "|" in p.annotation or "Opt" in p.annotation}
+    assert unions <= {"bool | str | None"}
+    assert runs.parse_text("02_training", "pretrained", "false") is False
+
+
 @pytest.mark.parametrize(("name", "text"), [("pretrained", "1"), ("epochs", "2.0"), ("rate", "x")])
 def test_text_that_the_declared_type_cannot_be_is_refused(house, name, text):
     with pytest.raises(InputError, match=re.escape(f"given {text!r} (str)")):
@@ -351,6 +411,14 @@ def cell_that_raised(error):
     return types.SimpleNamespace(error_before_exec=None, error_in_exec=error)
 
 
+@pytest.mark.parametrize(("status", "kept"), [("completed", False), ("interrupted", True)])
+def test_only_what_may_be_gone_on_from_keeps_its_checkpoint(house, status, kept):
+    run = begin(house)
+    (run.folder / runs.CHECKPOINT).write_bytes(b"all that is needed to go on")
+    run.finish(status)
+    assert (run.folder / runs.CHECKPOINT).exists() == kept
+
+
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
@@ -406,6 +474,16 @@ def test_a_run_whose_process_is_gone_is_shown_as_crashed(house):
     assert lived.stdout == "running\n"
     assert sole_record().status == "crashed"
     assert "without a word" in sole_record().error
+
+
+def test_a_lock_is_held_free_or_not_there(tmp_path):
+    lock = tmp_path / "lock"
+    assert runs.is_held(lock) is None
+    with lock.open("w") as file:
+        assert runs.is_held(lock) is False
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert runs.is_held(lock) is True
+    assert runs.is_held(lock) is False
 
 
 def test_half_written_folders_are_crashed_runs_and_never_break_the_list(house):
@@ -481,6 +559,66 @@ def test_the_log_has_every_run_of_processes_that_end_at_once(house):
     text = (house / "runs" / "RUNLOG.md").read_text()
     assert text.count("**completed**") == 20
     assert not list((house / "runs").rglob(".*.json.*"))
+
+
+@pytest.fixture
+def swept(house):
+    """A run, a sweep of three trials, one of them killed and done again, and what rests on all."""
+    own = begin(house, name="own")
+    own.save_metrics({"joint_accuracy": 0.5})
+    runs_made = [own.finish()]
+    told = [  # trial, again, status, rate, accuracy
+        (0, None, "completed", 0.25, 0.3),
+        (1, None, "crashed", 0.5, None),
+        (2, None, "diverged", 0.75, 0.9),
+        (3, 1, "completed", 0.5, {"value": 0.7, "low": 0.6, "high": 0.8}),
+    ]
+    for trial, again, status, rate, accuracy in told:
+        sweep = {"name": "toy", "trial": trial, "owner": "x", "again": again}
+        run = begin(house, name=f"toy-{trial:04d}", rate=rate, epochs=9)
+        run.add_parents(runs_made[0])
+        run._update(sweep=sweep)
+        if accuracy is not None:
+            run.save_metrics({"joint_accuracy": accuracy})
+        run._end(status, "Diverged: step 7 | loss\nmore" if status == "diverged" else None)
+        run._closed = True
+        runs_made.append(run.record)
+    values = {name: p.default for name, p in runs.parameters("01_work").items()}
+    runs_made.append(runs.start("01_work", values | {"name": "all"}, parents=runs_made).finish())
+    return runs_made
+
+
+def test_the_trials_of_a_sweep_share_a_line_and_a_section_of_the_log(house, swept):
+    text = runs.write_runlog().read_text()
+    overview = [line for line in text.split("\n\n")[2].splitlines() if "01_work" in line]
+    assert len(overview) == 3
+    assert "3 trials |  | 2 completed, 1 diverged | 0.7 (0.6 to 0.8) at best" in overview[1]
+    assert text.count("\n## ") == 3
+    section = text[text.index("## sweep toy") : text.index(f"## {swept[0].id}")]
+    best = swept[4].id
+    assert f"Best: [{best}](#{best}), joint accuracy 0.7 (0.6 to 0.8)." in section
+    assert f"From [{swept[0].id}](#{swept[0].id})." in section
+    assert "| epochs | `9` |" in section
+    assert "|  | trial | status | rate | joint accuracy | wall time |" in section
+    rows = [line for line in section.splitlines() if "<a id=" in line and line.startswith("|")]
+    assert [row.split("](")[1].split(")")[0] for row in rows] == [run.id for run in swept[1:5]]
+    assert "| crashed, done again | 0.5 |" in rows[1]
+    assert "| diverged: Diverged: step 7 \\| loss | 0.75 | 0.9 |" in rows[2]
+
+
+def test_the_star_is_at_the_notebooks_best_be_it_a_trial_or_not(house, swept):
+    starred = [line for line in runs.write_runlog().read_text().splitlines() if "| ★" in line]
+    assert len(starred) == 2
+    assert "[sweep toy](#sweep-toy)" in starred[0]
+    assert f"[3]({swept[4].id})" in starred[1]
+    (swept[0].folder / "metrics.json").write_text('{"joint_accuracy": 0.8}')
+    (starred,) = [line for line in runs.write_runlog().read_text().splitlines() if "| ★" in line]
+    assert f"(#{swept[0].id})" in starred
+
+
+def test_a_run_that_rests_on_many_trials_names_their_sweep(house, swept):
+    text = runs.write_runlog().read_text()
+    assert f"From [{swept[0].id}](#{swept[0].id}), 4 runs of [sweep toy](#sweep-toy)." in text
 
 
 # --- Kernels ------------------------------------------------------------------------------------

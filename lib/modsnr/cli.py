@@ -1,12 +1,16 @@
 """The ``modsnr`` command, thin over runs, sweeps and paper.
 
-Exit codes: 0 done, 1 a run did not complete, 2 the input cannot be used, 130 interrupted.
+Exit codes: 0 done, 1 a run did not complete, 2 the input cannot be used, 75 the time is over and
+the same command goes on, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +20,7 @@ from modsnr import InputError, __version__, runs
 if TYPE_CHECKING:
     from modsnr.sweeps import Outcome
 
+PLAIN = click.option("--plain", is_flag=True, help="without papermill and Jupyter")
 PROFILE = click.option("--profile", metavar="P", help="a file in notebooks/profiles, less .yaml")
 
 
@@ -55,6 +60,7 @@ def _show(text: str) -> None:
 @click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="one parameter")
 @click.option("--name", help="what the run is called")
 @click.option("--note", help="why the run was made")
+@PLAIN
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -63,13 +69,16 @@ def run(
     given: tuple[tuple[str, str], ...],
     name: str | None,
     note: str | None,
+    plain: bool,
 ) -> None:
     """Run NOTEBOOK with papermill, its parameters checked before anything starts."""
     if len({parameter for parameter, _ in given}) < len(given):
         raise InputError("a parameter is given twice")
     values = {key: runs.parse_text(notebook, key, text) for key, text in given}
     values |= {} if note is None else {"note": note}
-    record = runs.execute(notebook, profile=profile, parameters=values, name=name, echo=_show)
+    record = runs.execute(
+        notebook, profile=profile, parameters=values, name=name, plain=plain, echo=_show
+    )
     click.echo(f"{record.id} {record.status}{': ' + record.error if record.error else ''}")
     if record.status != "completed":
         ctx.exit(130 if record.status == "interrupted" else 1)
@@ -124,13 +133,27 @@ def _shown(outcome: Outcome) -> str:
 
 @main.command()
 @click.option("--profile", metavar="P", default="quick", show_default=True)
-def reproduce(profile: str) -> None:
-    """Run the profile's pipeline, then make the paper of its runs."""
-    from modsnr import paper
-
-    lacks = paper.lacks(profile)
-    runs.reproduce(profile, echo=_show)
-    if lacks:
+@click.option("--resume", is_flag=True, help="keep what is done, go on with what was cut off")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="M",
+    help="do so for at most M minutes, then stop in good order (exit code 75)",
+)
+@PLAIN
+@click.pass_context
+def reproduce(ctx: click.Context, profile: str, resume: bool, minutes: float, plain: bool) -> None:
+    """Run the profile's pipeline, then make the paper of its runs (not with --plain)."""
+    lacks = None if plain else _paper().lacks(profile)
+    try:
+        runs.reproduce(profile, plain=plain, resume=resume, minutes=minutes, echo=_show)
+    except runs.OutOfTimeError as over:
+        click.echo(f"profile {profile}: {over}; the same command goes on from here")
+        ctx.exit(75)
+    if lacks is None:
+        click.echo(f"no paper is made plainly: `modsnr paper --profile {profile}` makes it")
+    elif lacks:
         click.echo(
             f"profile {profile} makes no paper: it does not make the runs {', '.join(lacks)}"
         )
@@ -146,13 +169,14 @@ def paper(profile: str | None) -> None:
 
 
 @main.group("runs", invoke_without_command=True)
+@click.option("--all", "every", is_flag=True, help="each trial of a sweep in a line of its own")
 @click.pass_context
-def runs_(ctx: click.Context) -> None:
+def runs_(ctx: click.Context, every: bool) -> None:
     """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself."""
     if ctx.invoked_subcommand:
         return
     runs.write_runlog()
-    lines = [("run", *runs.OVERVIEW)] + [(r.id, *runs.overview(r)) for r in runs.records()]
+    lines = [["run", *runs.OVERVIEW], *runs.overview(runs.records(), every=every)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -178,8 +202,48 @@ def log() -> None:
     click.echo(runs.write_runlog())
 
 
-def _make_paper(profile: str | None) -> None:
-    # The paper brings pandoc, typst and matplotlib, which no other command needs.
+@runs_.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--since", metavar="RUN", help="this one and all that began later")
+@click.option(
+    "--megabytes", type=click.FloatRange(0), default=15.0, show_default=True, help="at most"
+)
+def pack(file: Path, since: str | None, megabytes: float) -> None:
+    """Write the runs into FILE, a tar light enough to carry: no checkpoints, no heavy weights."""
+    packed = runs.pack(file, since=since, megabytes=megabytes)
+    for name, why in packed.left_out.items():
+        click.echo(f"without {name}: {why}")
+    click.echo(f"{len(packed.runs)} runs, {file.stat().st_size / 2**20:.1f} MB: {file}")
+
+
+@runs_.command()
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.option("--light", is_flag=True, help="text only: no weights, predictions, figures, notebook")
+def keep(folders: tuple[str, ...], light: bool) -> None:
+    """Copy runs made elsewhere, each a FOLDER or all in it, into this repository's runs/.
+
+    The last line is the command that commits them: runs/ is not tracked but for what is added so.
+    """
+    kept = runs.keep(folders, light=light)
+    size = sum(one.size for one in kept)
+    here = sum(not one.new for one in kept)
+    click.echo(f"{len(kept)} runs kept, {size / 1e6:.1f} MB; {here} of them were here already")
+    parts = Counter(Path(name).parts[0] for one in kept for name in one.left_out)
+    if parts:
+        click.echo("left out: " + ", ".join(f"{n} {part}" for part, n in parts.most_common()))
+    for one in kept:
+        if one.mended:
+            click.echo(f"paths shortened in {one.record.id}: {', '.join(one.mended)}")
+    paths = ["runs/RUNLOG.md", *(f"runs/{one.record.id}" for one in kept)]
+    click.echo(shlex.join(["git", "add", "-f", *paths]))
+
+
+def _paper() -> ModuleType:
+    # It brings pandoc, typst and matplotlib, which no other command needs.
     from modsnr import paper
 
-    click.echo(paper.build(profile=profile))
+    return paper
+
+
+def _make_paper(profile: str | None) -> None:
+    click.echo(_paper().build(profile=profile))

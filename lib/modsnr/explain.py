@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from captum.attr import Occlusion
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -222,7 +221,14 @@ def occlusion(
 
     ``score`` maps diagrams to values [frame]; a square window is blackened in one view at a time
     (captum's Occlusion, after Zeiler and Fergus 2014) and the score's loss is spread over it.
+
+    Raises InputError for a window that does not fit, and where captum is not installed.
     """
+    try:
+        from captum.attr import Occlusion  # here: nothing else of this module needs it
+    except ImportError as error:
+        missing = f"Occlusion is captum's, which is not here ({error}): install it."
+        raise InputError(missing) from error
     if not 0 < stride <= window <= diagrams.shape[-1]:
         raise InputError(
             f"Occlusion needs 0 < stride <= window <= bins; they are {stride}, {window}, "

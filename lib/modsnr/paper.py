@@ -27,8 +27,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pydantic
-import pypandoc
-import typst
 import yaml
 
 from modsnr import InputError, runs
@@ -117,6 +115,8 @@ def build(profile: str | None = None) -> Path:
 
     Raises InputError if the prose and its sources disagree, or a run cannot be used.
     """
+    import typst  # here: the facts below are read where there is no typst
+
     if profile is not None and not re.fullmatch(r"[\w-]+", profile):
         raise InputError(f"{profile!r} is not the name of a profile")
     paper = runs.root() / "paper"
@@ -365,6 +365,8 @@ def _table_of_runs(chosen: dict[str, runs.Record]) -> Rows:
 
 
 def _pandoc(text: str, source: str, target: str, *options: str) -> str:
+    import pypandoc
+
     return pypandoc.convert_text(text, target, format=source, extra_args=options)
 
 

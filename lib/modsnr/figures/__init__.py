@@ -12,7 +12,12 @@ from modsnr.figures.of_frames import (
     spectrum,
     view_gallery,
 )
-from modsnr.figures.of_models import accuracy_over_snr, confusion_pair, learning_curve
+from modsnr.figures.of_models import (
+    accuracy_over_snr,
+    confusion_pair,
+    learning_curve,
+    snr_calibration,
+)
 from modsnr.figures.of_recordings import timeline
 from modsnr.figures.of_sweeps import (
     importance_bars,
@@ -44,6 +49,7 @@ __all__ = [
     "parallel_coordinates",
     "ranked",
     "snr_audit",
+    "snr_calibration",
     "spectrum",
     "timeline",
     "view_gallery",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from modsnr.figures.style import (
+    COLUMN,
     MARKERS,
     PAGE,
     PALETTE,
@@ -79,6 +81,56 @@ def _confusion(ax: Axes, counts: np.ndarray, names: list[str], what: str):
     ax.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
     ax.grid(visible=False)
     return ax.collections[0]
+
+
+@styled
+def snr_calibration(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw SNR estimates over the truth, a panel a model: median and 5-95 % of the frames.
+
+    ``calibrations`` is model -> slope and bias_db (each an Interval; slope may be None),
+    within_half_step (an Interval), and at_db: SNR in dB (text) -> median_db, low_db, high_db, and
+    from_db and to_db, between which an estimate is right (None: everywhere).
+    """
+    rows = -(-len(calibrations) // 3)
+    columns = -(-len(calibrations) // rows)
+    figure = Picture(figsize=(PAGE if columns > 1 else COLUMN, 0.4 + 2.3 * rows))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for spare in panels.flat[len(calibrations) :]:
+        spare.remove()
+    for index, (model, of_model) in enumerate(calibrations.items()):
+        ax, colour = panels.flat[index], PALETTE[index % len(PALETTE)]
+        points = of_model["at_db"]
+        snr = np.array([float(value) for value in points])
+        of = {
+            name: np.array([point[name] for point in points.values()], dtype=float)
+            for name in ("median_db", "low_db", "high_db", "from_db", "to_db")
+        }
+        ax.fill_between(
+            snr, of["from_db"], of["to_db"], color="0.88", linewidth=0, label="within half a step"
+        )
+        ax.plot(snr, snr, color="0.35", linewidth=0.8, linestyle="--", label="truth")
+        ax.fill_between(
+            snr, of["low_db"], of["high_db"], color=colour, alpha=0.35, linewidth=0, label="5-95 %"
+        )
+        marker = MARKERS[index % len(MARKERS)]
+        ax.plot(
+            snr, of["median_db"], color=colour, marker=marker, markersize=2, linewidth=0.8,
+            label="median",
+        )  # fmt: skip
+        slope = of_model["slope"]
+        said = [f"slope {slope['value']:.3f}"] if slope else []
+        said += [f"bias {of_model['bias_db']['value']:+.3f} dB"]
+        said += [f"{100 * of_model['within_half_step']['value']:.1f} % within half a step"]
+        ax.text(0.04, 0.96, "\n".join(said), transform=ax.transAxes, va="top", fontsize=7)
+        ax.set_title(model)
+        if index + columns >= len(calibrations):
+            ax.set_xlabel("true SNR per sample (dB)")
+            ax.tick_params(labelbottom=True)
+        if index % columns == 0:
+            ax.set_ylabel("estimated SNR (dB)")
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4 if columns > 1 else 2)
+    return figure
 
 
 @styled

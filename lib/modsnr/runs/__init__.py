@@ -3,15 +3,19 @@
 ``runs/<UTC time>-<notebook>-<name>/`` holds ``run.json`` (status, parameters, commit, seeds,
 versions, hardware), ``metrics.json``, ``history.csv``, ``predictions.npz``, ``figures/``,
 ``tables/`` and ``notebook.ipynb`` as executed. A notebook writes it with ``run = start(...)``,
-``run.save_*(...)``, ``run.finish()``; ``execute`` runs a notebook strictly with papermill;
-``find`` reads a run back; ``runs/RUNLOG.md`` is written anew from the folders at every end.
+``run.save_*(...)``, ``run.finish()``; ``execute`` runs a notebook strictly with papermill, or
+plainly without Jupyter; ``reproduce`` runs a profile's pipeline, in pieces if need be; ``find``
+reads a run back; ``pack`` and ``keep`` take runs from one machine to another; ``runs/RUNLOG.md`` is
+written anew from the folders at every end.
 
 A run is alive exactly while a process holds the lock on its ``.lock``: the system drops the lock
 on any death, so a run that says "running" and whose lock is free is shown as crashed.
 """
 
-from modsnr.runs.execution import NotCompletedError, execute, prune, reproduce
+from modsnr.runs.execution import execute, prune
+from modsnr.runs.keeping import Kept, keep
 from modsnr.runs.log import OVERVIEW, overview, write_runlog
+from modsnr.runs.packing import Packed, pack
 from modsnr.runs.parameters import (
     Parameter,
     Profile,
@@ -24,12 +28,17 @@ from modsnr.runs.parameters import (
     root,
     store,
 )
-from modsnr.runs.records import Record, Status, find, measured, records
+from modsnr.runs.pipeline import NotCompletedError, OutOfTimeError, reproduce
+from modsnr.runs.records import CHECKPOINT, Record, Status, find, is_held, measured, records, repeated
 from modsnr.runs.under_way import Run, start
 
 __all__ = [
+    "CHECKPOINT",
     "OVERVIEW",
+    "Kept",
     "NotCompletedError",
+    "OutOfTimeError",
+    "Packed",
     "Parameter",
     "Profile",
     "Record",
@@ -39,14 +48,18 @@ __all__ = [
     "check",
     "execute",
     "find",
+    "is_held",
+    "keep",
     "load_profile",
     "measured",
     "overview",
+    "pack",
     "parameters",
     "parse_text",
     "prune",
     "read_yaml",
     "records",
+    "repeated",
     "reproduce",
     "root",
     "start",

@@ -1,4 +1,4 @@
-"""Notebooks run strictly, one or a pipeline of them."""
+"""A notebook run strictly, by papermill or plainly."""
 
 from __future__ import annotations
 
@@ -7,32 +7,19 @@ import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from modsnr import InputError
 from modsnr.runs.log import _portable, _write
-from modsnr.runs.parameters import (
-    _notebook,
-    _of,
-    check,
-    load_profile,
-    root,
-)
-from modsnr.runs.records import (
-    Record,
-    Status,
-    measured,
-)
+from modsnr.runs.parameters import _notebook, _of, check, load_profile, root
+from modsnr.runs.plain import run_plainly
+from modsnr.runs.records import Record, Status
+from modsnr.runs.stopping import Stop, stoppable
 from modsnr.runs.under_way import _end, _make
-
-
-class NotCompletedError(RuntimeError):
-    """A step of a pipeline did not complete; the message says which, how, and where to look."""
 
 
 def execute(
@@ -42,22 +29,32 @@ def execute(
     parameters: dict[str, Any] | None = None,
     name: str | None = None,
     sweep: dict[str, Any] | None = None,
+    plain: bool = False,
+    seconds: float | None = None,
     echo: Callable[[str], object] | None = None,
 ) -> Record:
     """Run a notebook with papermill and return its run, whatever its status.
 
     Everything is checked before anything starts (InputError). ``echo`` is called with what the
-    notebook prints; ``sweep`` is kept in the record and tells whose trial this is. SIGINT or
-    SIGTERM interrupts the cell, ends the run as interrupted, and is raised as KeyboardInterrupt.
+    notebook prints; ``sweep`` is kept in the record and tells whose trial this is. ``plain`` does
+    without papermill and Jupyter: see ``runs.plain``. SIGINT or SIGTERM interrupts the cell, ends
+    the run as interrupted, and is raised as KeyboardInterrupt; so does the clock after so many
+    ``seconds``, but nothing is raised.
     """
     notebook = _notebook(notebook).stem
     preset = _of(load_profile(profile) if profile else None, notebook)
     values = check(notebook, preset | (parameters or {}) | ({} if name is None else {"name": name}))
+    if not plain:
+        _need_papermill()
     record, lock = _make(notebook, values, profile, sweep)
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
     try:
-        outcome, error, interrupted = _papermill(record, lock, echo)
+        with stoppable(seconds) as stop:
+            run_it = run_plainly if plain else _papermill
+            outcome, error = run_it(record, lock, _environment(record), echo, stop)
+        if stop.asked and outcome != "completed":
+            outcome, error = "interrupted", error if stop.by_signal and error else stop.why
         record = Record.load(record.folder)
         if outcome == "completed" and record.status == "running":
             outcome, error = "failed", "the notebook ended without run.finish()"
@@ -67,7 +64,7 @@ def execute(
             record = _end(record, outcome, error)
     finally:
         os.close(lock)
-    if interrupted:
+    if stop.by_signal:
         raise KeyboardInterrupt
     return record
 
@@ -79,33 +76,34 @@ def prune(record: Record, why: str) -> Record:
     return _end(record, "pruned", why)
 
 
-def reproduce(profile: str, *, echo: Callable[[str], object] | None = None) -> list[Record]:
-    """Run the profile's pipeline in order and return its runs; ``echo`` gets a line a step.
+def _need_papermill() -> None:
+    try:
+        import papermill  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"notebooks are run with papermill, which is not here ({error}): install it, or say "
+            "--plain to run the cells without Jupyter"
+        ) from error
 
-    Raises NotCompletedError at the first run that is not completed.
-    """
-    steps = load_profile(profile).pipeline
-    if not steps:
-        raise InputError(f"profile {profile} has no pipeline")
-    done = []
-    for number, step in enumerate(steps, 1):
-        record = execute(
-            step.notebook, profile=profile, parameters=step.parameters, name=step.name, echo=echo
-        )
-        accuracy = measured(record.metrics.get("joint_accuracy"))
-        line = f"step {number} of {len(steps)}: {step.notebook} ({step.name}) {record.status}"
-        if echo:
-            echo(f"{line}, {record.wall_seconds} s, joint accuracy {accuracy or 'none'}\n")
-        if record.status != "completed":
-            raise NotCompletedError(f"{line}: {record.error}; see runs/{record.id}/notebook.ipynb")
-        done.append(record)
-    return done
+
+def _environment(record: Record) -> dict[str, str]:
+    """Return the variables by which the notebook's process knows its run."""
+    return {
+        "MODSNR_CALLED_FROM": os.getcwd(),
+        "MODSNR_ROOT": str(root()),
+        "MODSNR_RUN_FOLDER": str(record.folder),
+        "MODSNR_PROFILE": record.profile or "",
+    }
 
 
 def _papermill(
-    record: Record, lock: int, echo: Callable[[str], object] | None
-) -> tuple[Status, str | None, bool]:
-    """Run the notebook into the run's folder; return how it ended, why, and if on a signal."""
+    record: Record,
+    lock: int,
+    environment: dict[str, str],
+    echo: Callable[[str], object] | None,
+    stop: Stop,
+) -> tuple[Status, str | None]:
+    """Run the notebook into the run's folder; return how it ended, and why."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -114,54 +112,44 @@ def _papermill(
     output = record.folder / "notebook.ipynb"
     stream = SimpleNamespace(write=echo, flush=lambda: None) if echo else None
     how, why = "completed", None
-    with _signals_passed_on() as (kernels, asked):
 
-        def stop_if_asked(**_: Any) -> None:
-            if asked.is_set():
-                raise KeyboardInterrupt
+    def stop_if_asked(**_: Any) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
 
-        try:
-            papermill.execute_notebook(
-                _notebook(record.notebook),
-                output,
-                parameters=record.parameters,
-                kernel_name="python3",
-                language="python",
-                kernel_manager_class=_kernel_class(record, lock, kernels),
-                on_cell_start=stop_if_asked,
-                progress_bar=echo is not None and sys.stderr.isatty(),
-                stdout_file=stream,
-                stderr_file=stream,
-                autosave_cell_every=10,
-                iopub_timeout=60,
-            )
-        except PapermillExecutionError as error:
-            how = "interrupted" if error.ename == "KeyboardInterrupt" else "failed"
-            why = f"{error.ename}: {error.evalue}".removesuffix(": ")
-        except KeyboardInterrupt:
-            asked.set()
-            how = "interrupted"
-        except RuntimeError as error:
-            # What nbclient makes of a dead kernel, be it in a cell or before the first.
-            how, why = "crashed", f"{error or 'Kernel died'} in cell [{_last_cell(output)}]"
-    if asked.is_set() and how != "completed":
-        how, why = "interrupted", why or "KeyboardInterrupt"
+    try:
+        papermill.execute_notebook(
+            _notebook(record.notebook),
+            output,
+            parameters=record.parameters,
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=_kernel_class(lock, environment, stop),
+            on_cell_start=stop_if_asked,
+            progress_bar=echo is not None and sys.stderr.isatty(),
+            stdout_file=stream,
+            stderr_file=stream,
+            autosave_cell_every=10,
+            iopub_timeout=60,
+        )
+    except PapermillExecutionError as error:
+        how = "interrupted" if error.ename == "KeyboardInterrupt" else "failed"
+        why = f"{error.ename}: {error.evalue}".removesuffix(": ")
+    except KeyboardInterrupt:
+        how, stop.by_signal = "interrupted", stop.by_signal or not stop.asked
+        stop.asked = True
+    except RuntimeError as error:
+        # What nbclient makes of a dead kernel, be it in a cell or before the first.
+        how, why = "crashed", f"{error or 'Kernel died'} in cell [{_last_cell(output)}]"
     if output.exists():
         _write(output, _portable(output.read_text(encoding="utf-8")))
-    return how, why, asked.is_set()
+    return how, why
 
 
-def _kernel_class(record: Record, lock: int, kernels: list[Any]) -> type:
-    """Return a kernel manager whose kernels belong to this run, and list them in ``kernels``."""
+def _kernel_class(lock: int, environment: dict[str, str], stop: Stop) -> type:
+    """Return a kernel manager whose kernels belong to this run, and are interrupted by ``stop``."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
-
-    environment = {
-        "MODSNR_CALLED_FROM": os.getcwd(),
-        "MODSNR_ROOT": str(root()),
-        "MODSNR_RUN_FOLDER": str(record.folder),
-        "MODSNR_PROFILE": record.profile or "",
-    }
 
     class Kernel(AsyncKernelManager):
         def _kernel_spec_manager_default(self) -> KernelSpecManager:
@@ -173,40 +161,16 @@ def _kernel_class(record: Record, lock: int, kernels: list[Any]) -> type:
             return "auto"
 
         async def start_kernel(self, **options: Any) -> None:
-            kernels.append(self)
+            stop.interrupts.append(self._interrupt)
             options |= {"env": os.environ | environment, "cwd": str(root() / "notebooks")}
             await super().start_kernel(**options, pass_fds=[lock])
 
-    return Kernel
-
-
-@contextmanager
-def _signals_passed_on() -> Iterator[tuple[list[Any], threading.Event]]:
-    """Pass SIGINT and SIGTERM on to the kernels that get listed; the event tells of it.
-
-    A kernel is in a session of its own and hears no Ctrl-C. Interrupted, its cell raises
-    KeyboardInterrupt, so that the notebook is kept as far as it came. A second signal stops this
-    process at once. Only a main thread may handle signals; in another nothing is passed on.
-    """
-    kernels: list[Any] = []
-    asked = threading.Event()
-
-    def pass_on(*_: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        for kernel in kernels:
+        def _interrupt(self) -> None:
+            # A cell raises KeyboardInterrupt, so that the notebook is kept as far as it came.
             with suppress(ProcessLookupError, AttributeError):
-                os.killpg(kernel.provisioner.pid, signal.SIGINT)
+                os.killpg(cast(Any, self.provisioner).pid, signal.SIGINT)
 
-    main = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
-    before = {number: signal.signal(number, pass_on) for number in numbers}
-    try:
-        yield kernels, asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return Kernel
 
 
 def _last_cell(path: Path) -> int:

@@ -184,13 +184,22 @@ def _type(node: ast.expr) -> Any:
     raise ValueError(f"{ast.unparse(node)} is not a type that a parameter may have")
 
 
+WORDS = {"true": True, "false": False, "null": None, "none": None}
+
+
 def _readings(text: str) -> Iterator[Any]:
-    """Yield what ``text`` may mean, the most literal first; none of it is executed."""
-    if text in ("null", "None"):
-        yield None
-    yield text
+    """Yield what ``text`` may mean, text itself after what YAML would say; none of it is executed.
+
+    Where text is all that the type accepts it stays text, however it looks.
+    """
+    if text.lower() in WORDS:
+        yield WORDS[text.lower()]
+    readings = []
     with suppress(yaml.YAMLError):
-        yield yaml.load(text, _Yaml)
+        readings.append(yaml.load(text, _Yaml))
+    yield from (reading for reading in readings if not isinstance(reading, str | None))
+    yield text
+    yield from readings
     if not text.startswith(("[", "{")):
         parts = [part.strip() for part in text.split(",")]
         yield parts

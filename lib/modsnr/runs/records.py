@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned", "crashed"]
+CHECKPOINT = "checkpoint.safetensors"  # that a run which was cut off is resumed from
 FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
 
 
@@ -55,7 +56,7 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     def load(cls, folder: str | Path) -> Record:
         """Return the run in ``folder``; "crashed" if it says running and no process holds it."""
         record = _read(Path(folder))
-        if record.status == "running" and not _held(record.folder):
+        if record.status == "running" and not is_held(record.folder / ".lock"):
             # It may have ended between the two looks: its last word counts.
             record = _read(Path(folder))
             if record.status == "running":
@@ -123,6 +124,13 @@ def records() -> list[Record]:
     return sorted(map(Record.load, folders), key=lambda r: (r.started, r.id), reverse=True)
 
 
+def repeated(trials: Sequence[Record]) -> set[str]:
+    """Return the ids of runs that were killed with their sweep and whose trial was done again."""
+    sweeps = [(run.id, run.sweep) for run in trials if run.sweep]
+    again = {(sweep["name"], sweep.get("again")) for _, sweep in sweeps}
+    return {id for id, sweep in sweeps if (sweep["name"], sweep["trial"]) in again}
+
+
 def find(
     reference: str,
     *,
@@ -162,21 +170,21 @@ def _read(folder: Path) -> Record:
         return Record(folder=folder, status="running", error=lost, **told)
 
 
-def _held(folder: Path) -> bool:
-    """Whether a living process holds the run's lock.
+def is_held(lock: Path) -> bool | None:
+    """Return whether a living process holds the lock on a file; None if there is no such file.
 
-    A shared lock is tried, so that two who look at once do not take each other for the run.
+    A shared lock is tried, so that two who look at once do not take each other for the holder.
     """
     try:
-        lock = os.open(folder / ".lock", os.O_RDONLY)
+        file = os.open(lock, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
-        os.close(lock)
+        os.close(file)
     return False
 
 

@@ -33,7 +33,7 @@ from modsnr.runs.parameters import (
     parameters,
     root,
 )
-from modsnr.runs.records import Record, Status, records
+from modsnr.runs.records import CHECKPOINT, Record, Status, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ class Run:
         ids = [parent.id if isinstance(parent, Record) else parent for parent in parents]
         self._update(parents=list(dict.fromkeys([*self.record.parents, *ids])))
 
-    def resumes(self, reference: str, checkpoint: str = "checkpoint.safetensors") -> Path | None:
+    def resumes(self, reference: str) -> Path | None:
         """Return the folder of the run that this one goes on with, its parent; None for "".
 
         ``reference`` is an id, a folder or a name (then the latest of that name that left a
@@ -116,13 +116,13 @@ class Run:
         name = Path(reference).name
         _known("run", name, [n for run in known for n in (run.id, run.name)], f" of {notebook}")
         named = [run for run in known if name in (run.id, run.name)]
-        left = [run for run in named if (run.folder / checkpoint).exists()]
+        left = [run for run in named if (run.folder / CHECKPOINT).exists()]
         earlier = left[0] if left else named[0]
         if earlier.status in ("completed", "running"):
             so = "completed: nothing is left to do" if earlier.status == "completed" else "running"
             raise InputError(f"run {earlier.id} is {so}; only a run that was cut off is resumed")
         if not left:
-            raise InputError(f"run {earlier.id} left no {checkpoint} to go on from: start anew")
+            raise InputError(f"run {earlier.id} left no {CHECKPOINT} to go on from: start anew")
         before = check(notebook, earlier.parameters)
         differ = [
             f"{name} was {before[name]!r} and is {value!r}"
@@ -135,8 +135,10 @@ class Run:
                 f"It was started by: {earlier.command}"
             )
         if earlier.data is None or earlier.data["sha256"] != (self.record.data or {}).get("sha256"):
-            raise InputError(f"run {earlier.id} cannot be resumed: its data were {earlier.data}, "
-                f"and are {self.record.data}")
+            raise InputError(
+                f"run {earlier.id} cannot be resumed: its data were {earlier.data}, "
+                f"and are {self.record.data}"
+            )
         self.add_parents(earlier)
         return earlier.folder
 
@@ -161,9 +163,15 @@ class Run:
         return "JPY_SESSION_NAME" in os.environ
 
     def finish(self, status: Status = "completed") -> Record:
-        """End the run with ``status``, renew RUNLOG.md and return the run read back."""
+        """End the run with ``status``, renew RUNLOG.md and return the run read back.
+
+        A completed run keeps no checkpoint: it is three times the weights, and nothing goes on
+        from there.
+        """
         _known("status of an ended run", status, [s for s in get_args(Status) if s != "running"])
         self._closed = True
+        if status == "completed":
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return self._end(status, None)
 
     def _update(self, **changes: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modsnr import InputError, runs
@@ -51,14 +51,13 @@ def table(
         and sweep in ("", (run.sweep or {}).get("name"))
         and profile in ("", run.profile)
     ]
-    again = {(r.sweep["name"], r.sweep["again"]) for r in chosen if r.sweep}
+    again = runs.repeated(chosen)
     searched = [name for name in runs.parameters(notebook) if name not in NOT_SEARCHED]
     rows = []
     for run in chosen:
-        trial = (run.sweep["name"], run.sweep["trial"]) if run.sweep else None
         row = {
             "run": run.id,
-            "status": "repeated" if trial in again else run.status,
+            "status": "repeated" if run.id in again else run.status,
             "cause": (run.error or "").split("\n")[0][:80],
             "value": measure(run, metric) if run.status == "completed" else None,
             "seconds": run.wall_seconds,
@@ -123,14 +122,55 @@ def lost(trials: pd.DataFrame) -> dict[str, float] | None:
     Runs that were interrupted, or killed with their sweep and done again, are not counted; None if
     that leaves none.
     """
-    from scipy.stats import binomtest
-
     counted = trials[~trials.status.isin(["repeated", "interrupted"])]
     if not len(counted):
         return None
-    test = binomtest(int(counted.status.isin(LOST).sum()), len(counted))
+    return _share(int(counted.status.isin(LOST).sum()), len(counted))
+
+
+def _share(count: int, of: int) -> dict[str, float]:
+    from scipy.stats import binomtest
+
+    test = binomtest(count, of)
     interval = test.proportion_ci(method="wilson")
     return {"value": test.statistic, "low": interval.low, "high": interval.high}
+
+
+def loss_rates(rate: Mapping[str, float] | None) -> pd.DataFrame:
+    """Return the share of runs that were lost, these (as of ``lost``) and the study's, with 95 %.
+
+    Both intervals are Wilson's; NaN stands where no runs are.
+    """
+    import pandas as pd
+
+    found = {"these runs": rate or {}, "the study": _share(STUDY_LOST, STUDY_RUNS)}
+    return pd.DataFrame(found, index=["value", "low", "high"], dtype=float).T
+
+
+def hardships(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return a row each for what training got over by itself: what, of, runs, times.
+
+    ``of`` runs tell of it in metrics.json, in ``runs`` of them it happened, and so many ``times``
+    in all. Divided batches are those of runs whose micro-batch was smaller than their batch.
+    """
+    import pandas as pd
+
+    ended = _records(trials.query("status != 'repeated'"))
+    told = [(run.parameters.get("batch_size"), run.metrics) for run in ended]
+    counts = {
+        "skipped steps": [metrics.get("skipped_steps") for _, metrics in told],
+        "rollbacks": [metrics.get("rollbacks") for _, metrics in told],
+        "divided batches": [
+            int(metrics["micro_batch"] < batch)
+            for batch, metrics in told
+            if isinstance(batch, int) and isinstance(metrics.get("micro_batch"), int)
+        ],
+    }
+    rows = []
+    for what, values in counts.items():
+        known = [value for value in values if isinstance(value, int)]
+        rows.append((what, len(known), sum(map(bool, known)), sum(known)))
+    return pd.DataFrame(rows, columns=["what", "of", "runs", "times"])
 
 
 def importance(trials: pd.DataFrame, parameters: Sequence[str]) -> dict[str, float]:
@@ -168,12 +208,14 @@ def importance(trials: pd.DataFrame, parameters: Sequence[str]) -> dict[str, flo
 
 def histories(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the history of each run that has one, by the run's id."""
-    found = {}
-    for id in trials.run:
-        record = runs.find(id, status=None)
-        if (record.folder / "history.csv").exists():
-            found[id] = record.history
-    return found
+    known = _records(trials)
+    return {run.id: run.history for run in known if (run.folder / "history.csv").exists()}
+
+
+def _records(trials: pd.DataFrame) -> list[runs.Record]:
+    # One reading of all folders: a look-up reads them all each time.
+    known = {record.id: record for record in runs.records()}
+    return [known[id] for id in trials.run]
 
 
 def _group(value: Any) -> Any:

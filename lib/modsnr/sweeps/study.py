@@ -226,8 +226,8 @@ def _left_behind(study: Study, trial: FrozenTrial) -> bool:
     from optuna.storages import JournalStorage
 
     if name := trial.user_attrs.get("owner"):
-        path = folder() / f"{name}.owner"
-        return path.exists() and not _is_held(path)
+        # No file: it is another machine's, or was let go in this very moment.
+        return runs.is_held(folder() / f"{name}.owner") is False
     # Killed between the storage's two steps. Here they are under one lock, elsewhere under another.
     if isinstance(study._storage, JournalStorage) or trial.datetime_start is None:
         return True
@@ -361,17 +361,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return True  # let go in this very moment
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False

@@ -233,7 +233,7 @@ def _course(space: Space, trial: Trial) -> list[tuple[int, float]]:
     run = run_of(space, trial)
     if run is None:
         return []
-    checkpoint = run.folder / "checkpoint.safetensors"
+    checkpoint = run.folder / runs.CHECKPOINT
     if (run.folder / "history.csv").exists():
         rows = run.history
     elif checkpoint.exists():

@@ -1,0 +1,81 @@
+"""Runs in one file, light enough to be carried from machine to machine."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from modsnr import InputError
+from modsnr.runs.log import _write
+from modsnr.runs.records import CHECKPOINT, Record, find, records
+
+MEGABYTE = 2**20
+WEIGHTS_LIMIT = 12 * MEGABYTE  # heavier weights are not committed either
+
+
+class Packed(NamedTuple):
+    """The runs that a file holds; the runs and files that it lacks, each with the reason."""
+
+    runs: list[Record]
+    left_out: dict[str, str]
+
+
+def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0) -> Packed:
+    """Write all runs, or those from ``since`` (id or name) on, into one tar of a limited size.
+
+    It holds a folder a run, without checkpoints, without weights over 12 MB, and without the runs
+    that are still running. Where that is more than ``megabytes``, all weights are left out.
+
+    Raises InputError where there are no runs, and where the rest is still too large: it names what
+    is largest, and nothing is written.
+    """
+    chosen = records()
+    if since is not None:
+        first = find(since, status=None)
+        chosen = [run for run in chosen if (run.started, run.id) >= (first.started, first.id)]
+    running = [run for run in chosen if run.status == "running"]
+    chosen = [run for run in chosen if run.status != "running"]
+    if not chosen:
+        raise InputError(f"there is no run to pack{', all are running' if running else ''}")
+    left_out = {run.id: "it is running" for run in running}
+    files = {name: path for run in chosen for name, path in _files(run)}
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    weights = [name for name in files if name.endswith(".safetensors")]
+    left_out |= {name: "over 12 MB" for name in weights if sizes[name] > WEIGHTS_LIMIT}
+    content = _tar(files, left_out)
+    if len(content) > megabytes * MEGABYTE:
+        left_out |= {name: "no room" for name in weights if name not in left_out}
+        content = _tar(files, left_out)
+    if len(content) > megabytes * MEGABYTE:
+        largest = sorted(files.keys() - left_out.keys(), key=lambda name: -sizes[name])[:3]
+        raise InputError(
+            f"the runs take {len(content) / MEGABYTE:.1f} MB, not {megabytes:g}; the largest files "
+            f"are {', '.join(largest)}: pack fewer runs (--since), or allow more (--megabytes)"
+        )
+    _write(Path(path).absolute(), content)
+    return Packed(chosen, left_out)
+
+
+def _files(run: Record) -> Iterator[tuple[str, Path]]:
+    """Yield what a run's folder holds for others, with its name in the tar."""
+    for path in sorted(run.folder.rglob("*")):
+        # Hidden files are locks and halves.
+        if path.is_file() and path.name[0] != "." and path.name != CHECKPOINT:
+            yield f"{run.id}/{path.relative_to(run.folder)}", path
+
+
+def _tar(files: dict[str, Path], left_out: dict[str, str]) -> bytes:
+    with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w") as tar:
+        for name, path in files.items():
+            if name not in left_out:
+                tar.add(path, name, filter=_without_owner)
+    return buffer.getvalue()
+
+
+def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    return info

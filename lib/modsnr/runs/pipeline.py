@@ -1,0 +1,164 @@
+"""A profile's pipeline, in one go or in pieces that each go on where the last one stopped.
+
+What was done is read from the runs themselves. A run is a step's if notebook, profile, name,
+parameters and code are the step's and it began after the run of the step before. The code is the
+same if commit and dirty flag are, or if no file of it differs between two clean commits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+from modsnr import InputError
+from modsnr.runs.execution import execute
+from modsnr.runs.log import _portable
+from modsnr.runs.parameters import Step, _of, check, load_profile, parameters, root
+from modsnr.runs.records import CHECKPOINT, Record, measured, records
+from modsnr.runs.under_way import CODE, _git
+
+# These say how a run is cut or called, not what comes of it.
+FREE = ("note", "resume", "minutes")
+GOES_ON_BY_ITSELF = ("01_preprocessing",)  # from a journal beside the frame store
+
+
+class NotCompletedError(RuntimeError):
+    """A step of a pipeline did not complete; the message says which, how, and where to look."""
+
+
+class OutOfTimeError(RuntimeError):
+    """The time of a piece is over; the message says how far the pipeline is."""
+
+
+def reproduce(
+    profile: str,
+    *,
+    plain: bool = False,
+    resume: bool = False,
+    minutes: float = 0.0,
+    echo: Callable[[str], object] | None = None,
+) -> list[Record]:
+    """Run the profile's pipeline in order and return its runs; ``echo`` gets a line a step.
+
+    ``resume`` keeps the steps that are done already and goes on with a training that was cut off,
+    from its checkpoint. ``minutes``, if not 0, does so and stops in good order after so many: a
+    training is told a tenth of them earlier (a parameter ``minutes`` that 02 declares), no step is
+    begun in that tenth, and a notebook that is not done by then is interrupted. One that cannot be
+    cut is not begun in less time than it had when it was.
+
+    Raises OutOfTimeError when the time is over, NotCompletedError at the first run that is not
+    completed, and InputError while a step of this pipeline runs elsewhere.
+    """
+    steps = load_profile(profile).pipeline
+    if not steps:
+        raise InputError(f"profile {profile} has no pipeline")
+    if not (math.isfinite(minutes) and minutes >= 0):
+        raise InputError(f"minutes must be 0 (no limit) or more; they are {minutes}")
+    limit = 60 * minutes or math.inf
+    until = time.monotonic() + limit
+    done: list[Record] = []
+    for number, step in enumerate(steps, 1):
+        which = f"step {number} of {len(steps)}: {step.notebook} ({step.name})"
+        record = None
+        given = dict(step.parameters)
+        if resume or minutes:
+            earlier = _attempts(profile, step, done[-1].started if done else "")
+            record = next((run for run in earlier if run.status == "completed"), None)
+            given |= _to_go_on(step, earlier)
+        if record is None:
+            if minutes:
+                left = until - time.monotonic()
+                _enough(left, limit, which, step, earlier)
+                given |= _told_earlier(step, left - limit / 10)
+            record = execute(
+                step.notebook,
+                profile=profile,
+                parameters=given,
+                name=step.name,
+                plain=plain,
+                seconds=max(until - time.monotonic(), 1.0) if minutes else None,
+                echo=echo,
+            )
+            if minutes and record.status == "interrupted":
+                raise OutOfTimeError(f"the time is over in {which}")
+            line = f"{which} {record.status}, {record.wall_seconds} s"
+        else:
+            line = f"{which} kept, run {record.id}"
+        accuracy = measured(record.metrics.get("joint_accuracy"))
+        if echo:
+            echo(f"{line}, joint accuracy {accuracy or 'none'}\n")
+        if record.status != "completed":
+            where = "output.txt" if plain else "notebook.ipynb"
+            raise NotCompletedError(f"{line}: {record.error}; see runs/{record.id}/{where}")
+        done.append(record)
+    return done
+
+
+def _attempts(profile: str, step: Step, after: str) -> list[Record]:
+    """Return the runs of a step, newest first; InputError if one is running."""
+    values = check(step.notebook, _of(load_profile(profile), step.notebook) | step.parameters)
+    wanted = _what_counts(json.loads(_portable(json.dumps(values | {"name": step.name}))))
+    named = [
+        run
+        for run in records()
+        if (run.notebook, run.profile, run.name) == (step.notebook, profile, step.name)
+        and run.started >= after
+        and _what_counts(run.parameters) == wanted
+    ]
+    now = _git() if named else None
+    found = [run for run in named if _same_code(run.git, now)]
+    if running := [run.id for run in found if run.status == "running"]:
+        raise InputError(f"run {running[0]} of this pipeline is running: wait for its end")
+    return found
+
+
+def _what_counts(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in FREE}
+
+
+def _same_code(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
+    """Whether the code of two records of ``git`` is the same, as far as git knows."""
+    if then == now:
+        return True
+    if then is None or now is None or then["dirty"] or now["dirty"]:
+        return False
+    words = ["git", "-C", str(root()), "diff", "--quiet", then["commit"], now["commit"], "--"]
+    # 1: they differ; 128: this repository lacks the commit.
+    return subprocess.run([*words, *CODE], capture_output=True).returncode == 0
+
+
+def _to_go_on(step: Step, earlier: list[Record]) -> dict[str, Any]:
+    """Return the parameter by which a step goes on from the newest checkpoint, if there is one."""
+    if "resume" not in parameters(step.notebook):
+        return {}
+    cut = ("interrupted", "crashed", "failed")
+    left = [r for r in earlier if r.status in cut and (r.folder / CHECKPOINT).exists()]
+    return {"resume": left[0].id} if left else {}
+
+
+def _told_earlier(step: Step, seconds: float) -> dict[str, Any]:
+    """Return the parameter by which a training that knows of time is told how much it has."""
+    if "minutes" not in parameters(step.notebook):
+        return {}
+    return {"minutes": max(round(seconds / 60, 3), 0.001)}  # 0 is no limit
+
+
+def _enough(left: float, limit: float, which: str, step: Step, earlier: list[Record]) -> None:
+    """Raise unless the seconds ``left`` are enough to begin the step."""
+    usable = left - limit / 10
+    if usable <= 0:
+        raise OutOfTimeError(f"the time is over before {which}")
+    if step.notebook in GOES_ON_BY_ITSELF or "resume" in parameters(step.notebook):
+        return
+    had = max((r.wall_seconds or 0 for r in earlier if r.status == "interrupted"), default=0)
+    if had <= usable:
+        return
+    if had > limit * 0.9:
+        raise NotCompletedError(
+            f"{which} cannot be cut and was not done after {had:.0f} s: give it more --minutes"
+        )
+    raise OutOfTimeError(f"{left:.0f} s are left, too little for {which}")

@@ -1,0 +1,265 @@
+"""What a GPU makes of a training step, drawing included, as a share of its own matrix rate.
+
+    PYTHONPATH=lib GPU_BENCHMARK_JSON=speed.json python tests/benchmarks/test_speed_on_gpu.py
+
+needs torch, timm and NumPy alone and ends within nine minutes. All frames of the full grid lie on
+the device; a step takes a batch of them at random, turns it, draws it, and trains on it in bf16,
+channels last. Its FLOPs are those of its matrix products and convolutions (FlopCounterMode, a
+multiplication and an addition counting two). The results are written after every measurement, so
+that a run that is cut off leaves what it had.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from modsnr import diagrams, signals
+from modsnr.model import STUDY_BACKBONES, JointLoss, JointNet
+
+GRID = [2.0 * step for step in range(16)]
+CLASSES = signals.STUDY_CLASSES
+CHUNK = 4096
+
+
+def arguments(words=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--frames", type=int, default=17 * 16 * 4096)
+    parser.add_argument("--backbones", nargs="+", default=[*STUDY_BACKBONES, "compact"])
+    parser.add_argument("--bins", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--warmup", type=int, default=8)
+    parser.add_argument("--matrix", type=int, default=8192, help="rows of the matrices multiplied")
+    parser.add_argument("--seconds", type=float, default=500, help="after which nothing is begun")
+    parser.add_argument("--out", default=os.environ.get("GPU_BENCHMARK_JSON", ""))
+    return parser.parse_args(words)
+
+
+def seconds_a_time(device, action, times, warmup):
+    """Return how long an action takes on average, everything it asks of the device included."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    for _ in range(warmup):
+        action()
+    wait()
+    start = time.perf_counter()
+    for _ in range(times):
+        action()
+    wait()
+    return (time.perf_counter() - start) / times
+
+
+def matrix_rate(device, size, times):
+    """Return the FLOPs a second of a product of two matrices of random bf16 numbers."""
+    one, other = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    product = torch.empty_like(one)
+    took = seconds_a_time(device, lambda: torch.matmul(one, other, out=product), times, 3)
+    return 2 * size**3 / took
+
+
+class Resident:
+    """Simulated frames of the study's grid, on the device, and random batches of them."""
+
+    def __init__(self, count, device):
+        generator = torch.Generator(device).manual_seed(1)
+        self.modulation = torch.arange(count, device=device) % len(CLASSES)
+        self.snr_db = 2.0 * (torch.arange(count, device=device) // len(CLASSES) % len(GRID))
+        self.iq = torch.empty(count, 1024, dtype=torch.complex64, device=device)
+        for start in range(0, count, CHUNK):
+            part = slice(start, start + CHUNK)
+            self.iq[part] = signals.simulate(
+                self.modulation[part], self.snr_db[part], generator=generator
+            )
+
+    def batch(self, size):
+        """Return a batch at random carrier phases: IQ, modulation, SNR."""
+        rows = torch.randint(len(self.iq), (size,), device=self.iq.device)
+        angle = 2 * math.pi * torch.rand(size, 1, device=self.iq.device)
+        turned = self.iq[rows] * torch.polar(torch.ones_like(angle), angle)
+        return turned, self.modulation[rows], self.snr_db[rows]
+
+
+class Training:
+    """One network with its loss and optimizer, and its step."""
+
+    def __init__(self, backbone, frames, *, bins, batch_size):
+        self.device, self.frames, self.batch_size = frames.iq.device, frames, batch_size
+        self.bins = bins
+        torch.manual_seed(1)
+        self.net = JointNet(
+            backbone, views=["constellation"], bins=bins, classes=CLASSES, snrs_db=GRID,
+            pretrained=False,
+        ).to(self.device, memory_format=torch.channels_last)  # fmt: skip
+        self.forward = self.net
+        self.loss = JointLoss(GRID).to(self.device)
+        weights = [*self.net.parameters(), *self.loss.parameters()]
+        fused = self.device.type == "cuda"
+        self.optimizer = torch.optim.AdamW(weights, lr=1e-4, fused=fused)
+
+    def draw(self, size=None):
+        """Return diagrams and labels of a new batch."""
+        iq, modulation, snr_db = self.frames.batch(size or self.batch_size)
+        images = diagrams.render(iq, bins=self.bins)
+        return images.contiguous(memory_format=torch.channels_last), modulation, snr_db
+
+    def step(self, images, modulation, snr_db):
+        """Train on a batch of diagrams."""
+        self.optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = self.forward(images)
+        total, _, _ = self.loss(output, modulation, snr_db)
+        total.backward()
+        self.optimizer.step()
+
+    def flops_an_image(self, images=4):
+        """Return the FLOPs of a step for each image; attention is counted as its products."""
+        batch = self.draw(images)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            self.step(*batch)
+        return counter.get_total_flops() / images
+
+
+def measured(training, rate, flops, *, steps, warmup):
+    """Return images/s, the share of the step that drawing is, and the share of the matrix rate."""
+    device, ready = training.device, training.draw()
+    whole = seconds_a_time(device, lambda: training.step(*training.draw()), steps, warmup)
+    on_ready = seconds_a_time(device, lambda: training.step(*ready), steps, 2)
+    drawing = seconds_a_time(device, training.draw, steps, 2)
+    speed = training.batch_size / whole
+    return {
+        "images_per_second": speed,
+        "step_seconds": whole,
+        "step_on_ready_diagrams_seconds": on_ready,
+        "drawing_alone_seconds": drawing,
+        "drawing_share_of_step": 1 - on_ready / whole,
+        "drawing_alone_over_step": drawing / whole,
+        "gflops_per_image": flops / 1e9,
+        "share_of_matrix_rate": flops * speed / rate,
+    }
+
+
+def memory_of(device):
+    return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
+
+
+def main(words=None):
+    """Measure everything, print and write it as it comes, and return it."""
+    begun, options = time.perf_counter(), arguments(words)
+    device = torch.device(options.device)
+    cuda = device.type == "cuda"
+    torch.backends.cudnn.benchmark = True
+    results = {
+        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
+        "torch": torch.__version__,
+        **{name: getattr(options, name) for name in ("bins", "batch_size", "frames")},
+        "eager": {},
+        "compiled": {},
+        "left_out": {},
+    }
+
+    def keep():
+        results["seconds"] = time.perf_counter() - begun
+        if options.out:
+            Path(options.out).write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+    rates = [matrix_rate(device, options.matrix, options.steps) for _ in range(3)]
+    results["matrix_tflops_per_second"] = [each / 1e12 for each in rates]
+    rate = sorted(rates)[1]
+    frames = Resident(options.frames, device)
+    results["resident_gigabytes"] = frames.iq.nbytes / 1e9
+    results["seconds_until_resident"] = time.perf_counter() - begun
+    iq, _, _ = frames.batch(options.batch_size)
+    for views in (("constellation",), diagrams.VIEWS):
+        took = seconds_a_time(
+            device,
+            lambda views=views: diagrams.render(iq, views=views, bins=options.bins),
+            options.steps,
+            2,
+        )
+        results[f"diagrams_per_second_{len(views)}_views"] = options.batch_size / took
+    keep()
+    print(json.dumps(results), flush=True)
+    longest = 0.0
+    # What is compiled comes last, for it alone may take long.
+    for way in ("eager", "compiled"):
+        for backbone in options.backbones:
+            start = time.perf_counter()
+            if start - begun + longest > options.seconds:
+                results["left_out"][f"{way} {backbone}"] = "no time was left"
+                keep()
+                continue
+            training = None
+            try:
+                training = Training(
+                    backbone, frames, bins=options.bins, batch_size=options.batch_size
+                )
+                flops = training.flops_an_image()
+                if way == "compiled":
+                    training.forward = torch.compile(training.net)
+                if cuda:
+                    torch.cuda.reset_peak_memory_stats(device)
+                found = measured(training, rate, flops, steps=options.steps, warmup=options.warmup)
+                found["peak_gigabytes"] = memory_of(device)
+                results[way][backbone] = found
+                print(way, backbone, json.dumps(found), flush=True)
+            except RuntimeError as error:  # out of memory, or no compiler: the others go on
+                results["left_out"][f"{way} {backbone}"] = f"{type(error).__name__}: {error}"[:500]
+                print(way, backbone, results["left_out"][f"{way} {backbone}"], flush=True)
+            del training
+            if cuda:
+                torch.cuda.empty_cache()
+            if way == "compiled":
+                torch.compiler.reset()
+                longest = max(longest, time.perf_counter() - start)
+            keep()
+    return results
+
+
+def test_a_gpu_trains_swin_tiny_at_two_fifths_of_its_matrix_rate():
+    import pytest
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    results = main([])
+    best = max(
+        (results[way].get("swin_tiny") for way in ("eager", "compiled")),
+        key=lambda found: found["share_of_matrix_rate"] if found else 0,
+    )
+    assert best["share_of_matrix_rate"] >= 0.4
+    assert best["drawing_share_of_step"] <= 0.05
+
+
+def test_the_measurement_itself_works_at_a_tiny_size(tmp_path):
+    out = tmp_path / "speed.json"
+    words = "--device cpu --frames 40 --backbones resnet18 --bins 32 --batch-size 4"
+    words += " --steps 1 --warmup 1 --matrix 64 --seconds 0 --out"
+    assert main([*words.split(), str(out)])["left_out"].keys() == {
+        "eager resnet18", "compiled resnet18"
+    }  # fmt: skip
+    training = Training("resnet18", Resident(40, torch.device("cpu")), bins=32, batch_size=4)
+    found = measured(training, 1e12, flops := training.flops_an_image(), steps=1, warmup=1)
+    assert math.isclose(found["images_per_second"], 4 / found["step_seconds"])
+    assert math.isclose(found["share_of_matrix_rate"], flops / 1e12 / found["step_seconds"] * 4)
+    assert json.loads(out.read_text())["frames"] == 40
+
+
+def test_the_flops_of_a_step_are_three_times_those_of_a_forward_pass():
+    """But for the first layer, to whose input, the diagram, no gradient flows."""
+    frames = Resident(40, torch.device("cpu"))
+    training = Training("compact", frames, bins=32, batch_size=4)
+    layers = [(16, 64, 8), (64, 96, 8), (96, 128, 4), (128, 128, 2)]  # in, out, pixels a side
+    forward = [2 * 9 * inputs * outputs * side**2 for inputs, outputs, side in layers]
+    heads = 2 * 128 * (len(CLASSES) + 64) + 2 * 64
+    assert training.flops_an_image() == 3 * (sum(forward) + heads) - forward[0]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
