@@ -9,6 +9,9 @@ differ only in which points they count:
 ``synchronised``   one sample a symbol, after a root-raised-cosine matched filter and blind timing
                    from the spectral line of |x|^2 at the symbol rate (Oerder and Meyr 1988),
                    scaled to unit mean power.
+``aligned``        the same points turned back by their carrier's phase and offset, which would
+                   smear what lies close in angle; both from the lines of the symbols' powers
+                   (after Viterbi and Viterbi 1983).
 ``residual``       what the frame holds outside the signal's band, its radius logarithmic: noise
                    alone, so the radius of the cloud is the SNR.
 """
@@ -18,6 +21,7 @@ from modsnr.diagrams.views import (
     EXTENTS,
     RESIDUAL_DB,
     VIEWS,
+    align,
     log_radius,
     out_of_band,
     points,
@@ -32,6 +36,7 @@ __all__ = [
     "RESIDUAL_DB",
     "VIEWS",
     "Canvas",
+    "align",
     "log_radius",
     "out_of_band",
     "points",

@@ -20,9 +20,7 @@ RESIDUAL_TAPS = 129
 # Powers at which the alphabets' phases fall together: of ASK, QAM and QPSK, 8PSK, 16APSK (4 + 12),
 # 16PSK, 32PSK.
 ALIGNING_ORDERS = (4, 8, 12, 16, 32)
-ALIGNING_REACH = (
-    0.004  # cycles/symbol searched on either side: 5 sigma of the simulator's minor offset
-)
+ALIGNING_REACH = 0.004  # cycles/symbol searched on either side, 5 sigma of the simulator's offset
 ALIGNING_GAIN = 0.05  # by which the line of a higher order must be stronger, to be believed
 ALIGNED = 0.2  # share of a line's amplitude beyond which its phase is more than noise
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
@@ -69,8 +67,9 @@ def synchronise(iq: Tensor) -> Tensor:
     samples = iq.shape[1]
     if not _long_enough_to_synchronise(samples):
         raise InputError(
-            f"The synchronised view needs frames of a multiple of {SAMPLES_PER_SYMBOL} samples and "
-            f"{2 * EDGE_SYMBOLS + 2} symbols or more; these have {samples} samples."
+            f"The synchronised view and the aligned view need frames of a multiple of "
+            f"{SAMPLES_PER_SYMBOL} samples and {2 * EDGE_SYMBOLS + 2} symbols or more; these have "
+            f"{samples} samples."
         )
     symbols = samples // SAMPLES_PER_SYMBOL
     matched, line, frequency = _synchroniser(samples, iq.device)
