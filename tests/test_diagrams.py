@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from modsnr import InputError, diagrams, signals
+from modsnr.diagrams import drawing
 
 inf = float("inf")
 
@@ -56,7 +57,7 @@ def test_compiled_loop_scatter_and_literal_loop_count_alike(view, bins, extent, 
     compiled = diagrams.render(
         noisy_16qam[:4], views=[view], bins=bins, extent=extent, scale="count"
     )[:, 0]
-    scattered = diagrams._histogram_scatter(points, float(np.float32(bins / (2 * reach))), bins)
+    scattered = drawing._histogram_scatter(points, float(np.float32(bins / (2 * reach))), bins)
     assert_equal(compiled, scattered)
     assert_equal(compiled.long(), torch.from_numpy(literal_counts(points, bins, reach)))
 
@@ -64,7 +65,7 @@ def test_compiled_loop_scatter_and_literal_loop_count_alike(view, bins, extent, 
 def test_loop_and_scatter_agree_on_every_point_of_many_frames(generator):
     iq = signals.simulate(torch.arange(340) % 17, torch.full((340,), 12.0), generator=generator)
     for bins in (65, 128):
-        scattered = diagrams._histogram_scatter(
+        scattered = drawing._histogram_scatter(
             diagrams.unit_power(iq), float(np.float32(bins / 6)), bins
         )
         assert_equal(diagrams.render(iq, bins=bins, scale="count")[:, 0], scattered)
@@ -153,7 +154,7 @@ def test_the_scale_of_the_signal_does_not_matter(scale, noisy_16qam):
 
 
 def test_points_have_unit_power(noisy_16qam):
-    for view in ("constellation", "synchronised"):
+    for view in ("constellation", "synchronised", "aligned"):
         power = diagrams.points(37 * noisy_16qam, view).abs().square().mean(1)
         assert_close(power, torch.ones(12))
 
@@ -277,7 +278,10 @@ def test_cpu_and_gpu_agree_on_the_counts(noisy_16qam):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"views": ["eye"]}, "no view 'eye'; the views are constellation, synchronised, residual"),
+        (
+            {"views": ["eye"]},
+            "no view 'eye'; the views are constellation, synchronised, aligned, residual",
+        ),
         ({"bins": 1}, "bins must be 2 or more and extent positive; they are 1, None"),
         ({"extent": 0.0}, r"extent positive; they are 224, 0\.0"),
         ({"extent": float("nan")}, "extent positive"),
@@ -311,6 +315,7 @@ def test_what_is_not_complex_frames_is_refused(iq, complaint):
     [
         ("synchronised", 56, "multiple of 8 samples and 8 symbols or more; these have 56"),
         ("synchronised", 1020, "multiple of 8 samples .* these have 1020"),
+        ("aligned", 56, "multiple of 8 samples and 8 symbols or more; these have 56"),
         ("residual", 256, "frames of 257 samples or more; these have 256"),
     ],
 )
@@ -325,7 +330,7 @@ def test_frames_are_long_enough_for_the_views_that_draw_them(samples, noisy_16qa
         if view in diagrams.views_of(samples):
             diagrams.render(noisy_16qam[:, :samples], views=[view], bins=8)
         else:
-            with pytest.raises(InputError, match=f"The {view} view needs"):
+            with pytest.raises(InputError, match=f"{view} view"):
                 diagrams.render(noisy_16qam[:, :samples], views=[view], bins=8)
 
 
@@ -399,6 +404,49 @@ def test_frames_of_128_samples_are_synchronised_too(generator):
 
 def test_one_point_a_symbol_is_kept_without_the_edges(noisy_16qam):
     assert diagrams.points(noisy_16qam, "synchronised").shape == (12, 128 - 2 * 3)
+
+
+# The aligned view
+
+
+def coherence(points, order):
+    """Return how far the points' phases fall together at a power, 0 .. 1: [frame]."""
+    line = torch.polar(points.abs(), order * points.angle()).sum(1).abs()
+    return line / points.abs().sum(1)
+
+
+@pytest.mark.parametrize(
+    ("modulation", "order", "before"), [("8PSK", 8, 0.7), ("16APSK", 12, 0.5), ("32PSK", 32, 0.3)]
+)
+def test_a_carrier_offset_that_smears_the_phases_is_turned_back(
+    modulation, order, before, generator
+):
+    iq = frames_of(modulation, 200, 30.0, generator)  # of the simulator's usual carrier offset
+    assert coherence(diagrams.points(iq, "synchronised"), order).median() < before
+    assert coherence(diagrams.points(iq, "aligned"), order).median() > 0.9
+
+
+def test_aligned_symbols_lie_on_the_alphabet_but_for_a_symmetry_of_it(generator):
+    iq = frames_of("QPSK", 200, inf, generator, **CLEAN | {"carrier_offset_std": 1e-4})
+    # The fourth power of (+-1 +- 1j) / sqrt(2) is -1, of what is aligned 1: half a quadrant apart.
+    turned = diagrams.points(iq, "aligned") * (1 + 1j) / sqrt(2)
+    assert error_vector(turned, "QPSK").median() < 0.02
+
+
+def test_the_aligned_view_does_not_depend_on_phase_and_small_offset(generator):
+    symbols = signals.alphabet("8PSK").to(torch.complex64)
+    chosen = symbols[torch.randint(8, (50, 122), generator=generator)]
+    time = torch.arange(122)
+    for offset in (-0.003, 0.0, 0.0017):
+        turn = torch.polar(torch.ones(122), 1.0 + 2 * pi * offset * time)
+        eighth = torch.polar(torch.ones(50, 122), 8 * diagrams.align(chosen * turn).angle())
+        assert_close(eighth, torch.ones_like(eighth), rtol=0, atol=0.1)
+
+
+def test_what_has_no_line_keeps_its_magnitudes(generator):
+    noise = torch.randn(20, 122, dtype=torch.complex64, generator=generator)
+    assert_close(diagrams.align(noise).abs(), noise.abs())
+    assert diagrams.align(torch.zeros(1, 122, dtype=torch.complex64)).abs().max() == 0
 
 
 # The residual view

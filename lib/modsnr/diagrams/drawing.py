@@ -1,23 +1,9 @@
-"""IQ frames to constellation diagrams: two-dimensional histograms, one channel a view.
-
-A diagram's value is log(1 + n(r, c)), n the number of points of the frame in a square bin; rows
-are quadrature, lowest first (draw with ``origin="lower"``), columns are in-phase. The views
-differ only in which points they count:
-
-``constellation``  all samples, scaled to unit mean power: the study's view. At 8 samples a symbol
-                   it shows the transitions between symbols, whose spread hides weak noise.
-``synchronised``   one sample a symbol, after a root-raised-cosine matched filter and blind timing
-                   from the spectral line of |x|^2 at the symbol rate (Oerder and Meyr 1988),
-                   scaled to unit mean power.
-``residual``       what the frame holds outside the signal's band, its radius logarithmic: noise
-                   alone, so the radius of the cloud is the SNR.
-"""
+"""Points to images: two-dimensional histograms, compiled on a CPU, a scatter elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import log10, pi
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,16 +11,7 @@ import torch
 from torch import Tensor
 
 from modsnr import InputError
-
-SAMPLES_PER_SYMBOL = 8
-MATCHED_ROLLOFF = 0.25  # the middle of U(0.1, 0.4): the frame's own is not known to a receiver
-EDGE_SYMBOLS = 3  # on either side of a frame, where the filter sees past its ends
-STOP_BAND = 0.11  # cycles/sample; the widest band ends at (1 + 0.4) / 2 / 8 = 0.0875
-RESIDUAL_TAPS = 129
-RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
-
-VIEWS = ("constellation", "synchronised", "residual")
-EXTENTS = {"constellation": 3.0, "synchronised": 2.0, "residual": 1.0}
+from modsnr.diagrams.views import EXTENTS, points
 
 
 def render(
@@ -181,111 +158,6 @@ def _draw(
         images[:, channel] = counts.log1p() if logarithmic else counts
 
 
-def points(iq: Tensor, view: str) -> Tensor:
-    """Return the points that ``view`` counts: complex64 [frame, point], each view's own scale."""
-    if view not in _POINTS:
-        raise InputError(f"There is no view {view!r}; the views are {', '.join(VIEWS)}.")
-    return _POINTS[view](iq.to(torch.complex64))
-
-
-def views_of(samples: int) -> tuple[str, ...]:
-    """Return the views that frames of so many samples are long enough for."""
-    fit = {
-        "constellation": samples >= 1,
-        "synchronised": _long_enough_to_synchronise(samples),
-        "residual": samples >= 2 * RESIDUAL_TAPS - 1,
-    }
-    return tuple(view for view in VIEWS if fit[view])
-
-
-def unit_power(iq: Tensor) -> Tensor:
-    """Return frames scaled to unit mean power, complex64 [frame, sample].
-
-    The power is summed in double precision, so that every device rounds to the same scale.
-    """
-    parts = torch.view_as_real(iq.resolve_conj())
-    norm = torch.linalg.vector_norm(parts, dim=(1, 2), dtype=torch.float64)
-    scale = (iq.shape[1] ** 0.5 / norm).to(torch.float32)
-    return torch.view_as_complex(parts * scale.view(-1, 1, 1))
-
-
-def synchronise(iq: Tensor) -> Tensor:
-    """Return one sample a symbol at the blind timing: complex64 [frame, symbol], unit power.
-
-    All in the frequency domain: matched filter, timing phase of the line of |y|^2 at the symbol
-    rate, delay by that fraction of a symbol, decimation by folding. Edge symbols are dropped.
-    """
-    samples = iq.shape[1]
-    if not _long_enough_to_synchronise(samples):
-        raise InputError(
-            f"The synchronised view needs frames of a multiple of {SAMPLES_PER_SYMBOL} samples and "
-            f"{2 * EDGE_SYMBOLS + 2} symbols or more; these have {samples} samples."
-        )
-    symbols = samples // SAMPLES_PER_SYMBOL
-    matched, line, frequency = _synchroniser(samples, iq.device)
-    spectrum = torch.fft.fft(iq) * matched
-    filtered = torch.fft.ifft(spectrum)
-    # The sum over |y|^2 is real-valued in y, so its phase at the symbol rate is the timing alone.
-    timing = -torch.angle((filtered.abs().square() * line).sum(1)) / (2 * pi)  # symbols
-    delayed = spectrum * torch.exp(2j * pi * frequency * timing.unsqueeze(1))
-    folded = delayed.view(len(iq), SAMPLES_PER_SYMBOL, symbols).sum(1)
-    return unit_power(torch.fft.ifft(folded)[:, EDGE_SYMBOLS:-EDGE_SYMBOLS])
-
-
-def _long_enough_to_synchronise(samples: int) -> bool:
-    shortest = (2 * EDGE_SYMBOLS + 2) * SAMPLES_PER_SYMBOL
-    return samples % SAMPLES_PER_SYMBOL == 0 and samples >= shortest
-
-
-def out_of_band(iq: Tensor) -> Tensor:
-    """Return the part of unit-power frames outside the signal's band: complex64 [frame, sample].
-
-    A linear-phase high-pass of ``RESIDUAL_TAPS`` taps; only samples that the whole filter covers
-    are kept, so nothing of the frame's ends leaks into the stop band.
-    """
-    samples = iq.shape[1]
-    if samples < 2 * RESIDUAL_TAPS - 1:
-        raise InputError(
-            f"The residual view needs frames of {2 * RESIDUAL_TAPS - 1} samples or more; "
-            f"these have {samples}."
-        )
-    passed = torch.fft.ifft(torch.fft.fft(unit_power(iq)) * _highpass(samples, iq.device))
-    return passed[:, RESIDUAL_TAPS - 1 :]
-
-
-def log_radius(residual: Tensor) -> Tensor:
-    """Return samples with their radius mapped from decibels onto 0 .. 1, angles kept."""
-    low, high = RESIDUAL_DB
-    magnitude = residual.abs().clamp(min=1e-9)
-    radius = ((20 * magnitude.log10() - low) / (high - low)).clamp(min=0)
-    return residual * (radius / magnitude)
-
-
-_POINTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "constellation": unit_power,
-    "synchronised": synchronise,
-    "residual": lambda iq: log_radius(out_of_band(iq)),
-}
-
-
-@lru_cache(maxsize=8)
-def _synchroniser(samples: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    frequency = torch.fft.fftfreq(samples, device=device) * SAMPLES_PER_SYMBOL  # symbol rates
-    ramp = (frequency.abs() - (1 - MATCHED_ROLLOFF) / 2) / MATCHED_ROLLOFF
-    matched = torch.cos(ramp.clamp(0, 1) * (pi / 2))
-    time = torch.arange(samples, device=device) / SAMPLES_PER_SYMBOL
-    return matched, torch.exp(-2j * pi * time), frequency
-
-
-@lru_cache(maxsize=8)
-def _highpass(samples: int, device: torch.device) -> Tensor:
-    """Return the response of a Kaiser-windowed high-pass at ``STOP_BAND``, complex64 [bin]."""
-    time = np.arange(RESIDUAL_TAPS) - RESIDUAL_TAPS // 2
-    taps = -2 * STOP_BAND * np.sinc(2 * STOP_BAND * time) * np.kaiser(RESIDUAL_TAPS, 8.0)
-    taps[RESIDUAL_TAPS // 2] += 1
-    return torch.fft.fft(torch.tensor(taps, dtype=torch.float32), n=samples).to(device)
-
-
 def _histogram_scatter(points: Tensor, per_unit: float, bins: int) -> Tensor:
     # Even numbers of bins split at zero: flooring before the shift keeps mirrored frames mirrored.
     half = 0.5 * (bins % 2)
@@ -377,11 +249,3 @@ def _count(
             number[frame] = kept
             for entry in range(kept):  # forget this frame where it was counted only
                 counts[np.uint32(place[entry])] = np.uint32(0)
-
-
-def residual_radius_of(snr_db: float) -> float:
-    """Return the radius at which noise of this SNR centres in the ``residual`` view, 0 .. 1."""
-    noise_share_db = -10 * log10(1 + 10 ** (snr_db / 10))
-    in_stop_band_db = 10 * log10(1 - 2 * STOP_BAND)
-    low, high = RESIDUAL_DB
-    return (noise_share_db + in_stop_band_db - low) / (high - low)

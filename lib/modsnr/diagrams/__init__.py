@@ -1,0 +1,48 @@
+"""IQ frames to constellation diagrams: two-dimensional histograms, one channel a view.
+
+A diagram's value is log(1 + n(r, c)), n the number of points of the frame in a square bin; rows
+are quadrature, lowest first (draw with ``origin="lower"``), columns are in-phase. The views
+differ only in which points they count:
+
+``constellation``  all samples, scaled to unit mean power: the study's view. At 8 samples a symbol
+                   it shows the transitions between symbols, whose spread hides weak noise.
+``synchronised``   one sample a symbol, after a root-raised-cosine matched filter and blind timing
+                   from the spectral line of |x|^2 at the symbol rate (Oerder and Meyr 1988),
+                   scaled to unit mean power.
+``aligned``        the same points turned back by their carrier's phase and offset, which would
+                   smear what lies close in angle; both from the lines of the symbols' powers
+                   (after Viterbi and Viterbi 1983).
+``residual``       what the frame holds outside the signal's band, its radius logarithmic: noise
+                   alone, so the radius of the cloud is the SNR.
+"""
+
+from modsnr.diagrams.drawing import Canvas, render
+from modsnr.diagrams.views import (
+    EXTENTS,
+    RESIDUAL_DB,
+    VIEWS,
+    align,
+    log_radius,
+    out_of_band,
+    points,
+    residual_radius_of,
+    synchronise,
+    unit_power,
+    views_of,
+)
+
+__all__ = [
+    "EXTENTS",
+    "RESIDUAL_DB",
+    "VIEWS",
+    "Canvas",
+    "align",
+    "log_radius",
+    "out_of_band",
+    "points",
+    "render",
+    "residual_radius_of",
+    "synchronise",
+    "unit_power",
+    "views_of",
+]
