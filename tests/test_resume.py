@@ -381,7 +381,7 @@ def resumed(folder, **more):
 began = time.monotonic()
 os.waitpid(forked(folder / "whole"), 0)
 lasted = time.monotonic() - began
-print(digest(folder / "whole"))
+print(digest(folder / "whole"), flush=True)
 random.seed(4)
 for number in range(kills):
     cut, new = folder / f"cut{number}", folder / f"new{number}"
@@ -391,7 +391,7 @@ for number in range(kills):
     os.waitpid(child, 0)
     more = {"resume": cut} if (cut / "checkpoint.safetensors").exists() else {}
     os.waitpid(forked(new, **more), 0)
-    print(digest(new), len(more))
+    print(digest(new), len(more), flush=True)
 
 # The first of two holds the checkpoint, amid its first step, until the second has been refused.
 cut = folder / "cut twice"

@@ -137,13 +137,15 @@ class JointNet(nn.Module):
 
         It is computed in evaluation mode and single precision. ``draw`` makes diagrams of a batch
         of frames; ``progress`` is called with the number of frames of each. Where memory does not
-        hold a batch, it is halved, down to one frame.
+        hold a batch, it is halved, down to one frame. Raises InputError where there are no frames.
         """
+        if not len(iq):
+            raise InputError("There are no frames to say anything of.")
         device, was_training = self.snrs_db.device, self.training
         self.eval()
         pieces: list[Output] = []
         done = 0
-        while done < len(iq) or not pieces:
+        while done < len(iq):
             batch = iq[done : done + batch_size]
             try:
                 with torch.autocast(device.type, enabled=False):
