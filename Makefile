@@ -54,13 +54,13 @@ paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf) from the
 lab: $(STAMP) ## open JupyterLab in the notebooks folder
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
-test: $(STAMP) ## run the test suite
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the test suite, a file at a time on each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-floor: | $(UV) ## run the tests on the oldest supported torch and NumPy
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv-floor
 	$(UV) pip install --quiet --python .venv-floor/bin/python torch==2.4.1 torchvision==0.19.1 numpy==1.26.4 --editable '.[dev]'
-	.venv-floor/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(STAMP) ## lint, types, notebooks without outputs
 	$(BIN)/ruff check .

@@ -88,7 +88,7 @@ CLASSES = (
     *("16APSK", "32APSK", "64APSK", "128APSK"),
     *("16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "OQPSK"),
 )
-VIEWS = ("constellation", "synchronised", "aligned", "residual")
+VIEWS = ("constellation", "synchronised", "residual")
 
 
 def view_gallery():

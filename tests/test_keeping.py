@@ -48,9 +48,10 @@ def make(elsewhere):
             run.save_figure("curve", figure)
             plt.close(figure)
             nbformat.write(nbformat.v4.new_notebook(), run.folder / "notebook.ipynb")
-            for name in ("weights.safetensors", "checkpoint.safetensors"):
-                (run.folder / name).write_bytes(b"\0" * 100)
-            return run.finish(status).folder
+            (run.folder / "weights.safetensors").write_bytes(b"\0" * 100)
+            folder = run.finish(status).folder
+            (folder / "checkpoint.safetensors").write_bytes(b"\0" * 100)
+            return folder
 
     return make
 

@@ -279,7 +279,7 @@ def test_a_pipeline_cut_in_a_training_goes_on_from_its_checkpoint(house):
     trained = [run for run in runs.records() if run.name == "model"][::-1]
     assert [run.metrics["epochs"] for run in trained] == [10, 20, 30]
     assert [run.parents for run in trained] == [[], [trained[0].id], [trained[1].id]]
-    assert all(0 < run.metrics["minutes"] < 4.5 for run in trained)
+    assert all(0 < run.metrics["minutes"] <= 4.5 for run in trained)
     assert trained[0].error == "OutOfTime: 10 of 30 epochs are done"
 
 

@@ -182,7 +182,7 @@ def test_a_radioml_file_in_the_wrong_order_is_caught_named_rightly_and_exported(
     assert "## Class order: shipped" in card
     assert (runs.store("foreign").parent / "data_card.md").read_text() == card
     exported = runs.store("foreign").parent / "diagrams"
-    assert len(list(exported.glob("*/SNR_*/*.png"))) == 3 * 3 * 3
+    assert len(list(exported.glob("*/SNR_*/*.png"))) == 3 * 3 * 4
     assert run.table("cells")[["train", "validation", "test"]].to_numpy().sum() == 3 * 3 * 16
 
 

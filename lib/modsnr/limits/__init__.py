@@ -16,6 +16,7 @@ from modsnr.limits.bounds import (
     data_aided,
     fisher_information,
     non_data_aided,
+    of_frames,
     spectrum_aware,
 )
 from modsnr.limits.classifiers import average_log_likelihood, hybrid_log_likelihood
@@ -48,6 +49,7 @@ __all__ = [
     "m2m4_snr",
     "noise_floor_snr",
     "non_data_aided",
+    "of_frames",
     "spectrum_aware",
     "split_symbol_snr",
     "symbol_samples",

@@ -22,7 +22,7 @@ Fluctuations are taken to first order, as everywhere where a variance is taken t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log, pi, sqrt
 from typing import Literal
 
@@ -165,6 +165,45 @@ def fisher_information(snr_db: np.ndarray | Sequence[float], points: np.ndarray)
     The symbol is one of ``points``, complex [point], equally likely, of unit mean power.
     """
     return np.stack([_mixture(ratio, _checked(points))[0] for ratio in _ratio(snr_db)])
+
+
+def of_frames(
+    snr_db: np.ndarray,
+    alphabets: Mapping[str, np.ndarray],
+    *,
+    samples: int,
+    samples_per_symbol: int,
+    rolloff: tuple[float, float],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return bounds in dB [SNR] on estimates from a frame, by what is known, and by alphabet.
+
+    ``snr_db`` is per sample, ``alphabets`` modulation -> points, complex [point], ``rolloff`` the
+    least and greatest of the pulses. Each bound is for a receiver that knows less than the one
+    before: the waveform; pulse, timing and alphabet (the root mean square over ``alphabets``); the
+    power spectrum, of the middle roll-off; the band of the greatest. The second result holds each
+    alphabet's own.
+    """
+    symbols = samples // samples_per_symbol
+    es_n0_db = np.asarray(snr_db) + 10 * np.log10(samples_per_symbol)
+    each = {
+        name: non_data_aided(
+            es_n0_db, points, symbols, noise_only=samples - symbols, power="realised"
+        )
+        for name, points in alphabets.items()
+    }
+    occupied = (1 + rolloff[1]) / samples_per_symbol * samples
+    known = {
+        "waveform known": data_aided(snr_db, samples),
+        "alphabet known": np.sqrt(np.square(list(each.values())).mean(0)),
+        "spectrum known": spectrum_aware(
+            snr_db,
+            rolloff=sum(rolloff) / 2,
+            samples=samples,
+            samples_per_symbol=samples_per_symbol,
+        ),
+        "band known": band_limited(snr_db, samples=samples, occupied=occupied),
+    }
+    return known, each
 
 
 def bin_accuracy(
