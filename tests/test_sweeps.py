@@ -381,8 +381,9 @@ def postgresql(tmp_path_factory):
     # It refuses to run as root.
     unprivileged = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
     if unprivileged:
-        for parent in (folder, folder.parent, folder.parent.parent):
-            parent.chmod(0o755)
+        for parent in (folder, *folder.parents):
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(0o755)
         shutil.chown(folder, "nobody", "nogroup")
     words = {"cwd": folder, "check": True, "stdout": subprocess.DEVNULL, **unprivileged}
     initdb = [found[-1], "-D", folder / "data", "-A", "trust", "-U", "sweeper", "-N"]
