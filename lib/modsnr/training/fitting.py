@@ -24,7 +24,7 @@ from modsnr.training.logs import mirrored
 from modsnr.training.prediction import Draw
 from modsnr.training.recipe import Recipe, precision_of
 from modsnr.training.sampling import Labelled
-from modsnr.training.task import Diverged, Task, identity, is_done
+from modsnr.training.task import Task, identity, is_done
 
 
 class Fit(NamedTuple):
@@ -76,8 +76,8 @@ def fit(
     ``wandb`` names a Weights & Biases project that is told of each epoch, too: ``logs.mirrored``.
 
     Raises InputError for data that the recipe cannot use, for devices that are not there, and for
-    a checkpoint of another recipe or network, Diverged when rollbacks do not help or not one step
-    could be taken, OutOfTime, and RuntimeError where one of several processes was ended.
+    a checkpoint of another recipe or network, Diverged when rollbacks do not help, OutOfTime, and
+    RuntimeError where one of several processes was ended.
     """
     crew.check(recipe, devices, num_nodes, strategy)
     if len(train.iq) < recipe.batch_size:
@@ -102,11 +102,6 @@ def fit(
             if not is_done(task.progress, recipe):
                 carry_out(task, bar=progress)
             ended = crew.Ended(task.progress, str(task.used), task.micro_batch)
-    if not ended.progress.ever_taken:
-        raise Diverged(
-            f"Diverged at {ended.progress.first_trouble}; so it was at every one of the "
-            f"{ended.progress.step} steps."
-        )
     net.load_state_dict(load_file(folder / WEIGHTS))
     net.to(ended.device).eval()  # Lightning leaves it on the CPU
     return Fit(

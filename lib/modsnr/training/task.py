@@ -43,7 +43,7 @@ LOSSES: tuple[str, ...] = ("loss", "modulation_loss", "snr_loss")
 
 
 class Diverged(RuntimeError):
-    """Training went on going wrong after every rollback it was allowed, or never took a step."""
+    """Training went on going wrong after every rollback it was allowed."""
 
     run_status = "diverged"  # what the run that meets it is recorded as
 
