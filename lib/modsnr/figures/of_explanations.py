@@ -129,6 +129,7 @@ def attribution_grid(
     cell = PAGE * 0.9 / shape[1]
     figure = Picture(figsize=(PAGE, cell * shape[0] + 0.5))
     axes = figure.subplots(*shape, squeeze=False)
+    size = 7 if shape[1] <= 9 else 6  # the names of twelve columns would run into one another
     for line, name in enumerate(rows):
         for channel, view in enumerate(views):
             for kind in range(kinds):
@@ -147,7 +148,7 @@ def attribution_grid(
                         maps[line, channel], origin="lower", cmap="RdBu", vmin=-limit, vmax=limit
                     )
                 if line == 0:
-                    ax.set_title(title, fontsize=7)
+                    ax.set_title(title, fontsize=size)
         axes[line, 0].set_ylabel(name, fontsize=7)
     layout: Any = figure.get_layout_engine()
     layout.set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
