@@ -147,6 +147,7 @@ def _take(source: Path, light: bool) -> Kept:
 
 
 def _visible(source: Path) -> list[Path]:
+    """Return a run's files but the hidden ones: locks, halves, the logs of W&B."""
     found = (path for path in sorted(source.rglob("*")) if path.is_file())
     return [p for p in found if not any(n.startswith(".") for n in p.relative_to(source).parts)]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modsnr import InputError
+from modsnr.runs.keeping import LIMIT, _visible
 from modsnr.runs.log import _write
 from modsnr.runs.records import CHECKPOINT, Record, find, records
 
 MEGABYTE = 2**20
-WEIGHTS_LIMIT = 12 * MEGABYTE  # heavier weights are not committed either
 
 
 class Packed(NamedTuple):
@@ -44,7 +44,7 @@ def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0)
     files = {name: path for run in chosen for name, path in _files(run)}
     sizes = {name: path.stat().st_size for name, path in files.items()}
     weights = [name for name in files if name.endswith(".safetensors")]
-    left_out |= {name: "over 12 MB" for name in weights if sizes[name] > WEIGHTS_LIMIT}
+    left_out |= {name: "over 12 MB" for name in weights if sizes[name] > LIMIT}
     content = _tar(files, left_out)
     if len(content) > megabytes * MEGABYTE:
         left_out |= {name: "no room" for name in weights if name not in left_out}
@@ -61,9 +61,8 @@ def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0)
 
 def _files(run: Record) -> Iterator[tuple[str, Path]]:
     """Yield what a run's folder holds for others, with its name in the tar."""
-    for path in sorted(run.folder.rglob("*")):
-        # Hidden files are locks and halves.
-        if path.is_file() and path.name[0] != "." and path.name != CHECKPOINT:
+    for path in _visible(run.folder):
+        if path.name != CHECKPOINT:
             yield f"{run.id}/{path.relative_to(run.folder)}", path
 
 

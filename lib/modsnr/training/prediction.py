@@ -7,9 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from modsnr.model import JointNet, Prediction, is_out_of_memory
-
-__all__ = ["Draw", "is_out_of_memory", "predict"]
+from modsnr.model import JointNet, Prediction
 
 Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams float32
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from modsnr import InputError
 from modsnr.metrics import accuracies
-from modsnr.model import JointLoss, JointNet, dwa_weights, write_tensors
+from modsnr.model import JointLoss, JointNet, dwa_weights, is_out_of_memory, write_tensors
 from modsnr.training.checkpoint import (
     CHECKPOINT,
     WEIGHTS,
@@ -31,7 +31,7 @@ from modsnr.training.checkpoint import (
     write_checkpoint,
 )
 from modsnr.training.logs import write_history
-from modsnr.training.prediction import Draw, is_out_of_memory, predict
+from modsnr.training.prediction import Draw, predict
 from modsnr.training.recipe import Recipe, rate_factor
 from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
 
