@@ -16,6 +16,7 @@ from modsnr import model, runs, training
 ROOT = Path(__file__).parents[1]
 LIB = ROOT / "lib" / "modsnr"
 MAY_IMPORT = {
+    "diagrams": {"signals"},
     "recordings": {"signals"},
     "limits": {"signals"},
     "training": {"model", "metrics"},

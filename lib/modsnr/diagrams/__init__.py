@@ -10,22 +10,23 @@ differ only in which points they count:
                    from the spectral line of |x|^2 at the symbol rate (Oerder and Meyr 1988),
                    scaled to unit mean power.
 ``aligned``        the same points turned back by their carrier's phase and offset, which would
-                   smear what lies close in angle; both from the lines of the symbols' powers
-                   (after Viterbi and Viterbi 1983).
+                   smear what lies close in angle; both from spectral lines, weighted as the
+                   likeliest of the known alphabets asks for (after Viterbi and Viterbi 1983).
 ``residual``       what the frame holds outside the signal's band, its radius logarithmic: noise
                    alone, so the radius of the cloud is the SNR.
 """
 
+from modsnr.diagrams.aligning import align
 from modsnr.diagrams.drawing import Canvas, render
 from modsnr.diagrams.views import (
     EXTENTS,
     RESIDUAL_DB,
     VIEWS,
-    align,
     log_radius,
     out_of_band,
     points,
     residual_radius_of,
+    symbol_noise,
     synchronise,
     unit_power,
     views_of,
@@ -42,6 +43,7 @@ __all__ = [
     "points",
     "render",
     "residual_radius_of",
+    "symbol_noise",
     "synchronise",
     "unit_power",
     "views_of",

@@ -11,18 +11,13 @@ import torch
 from torch import Tensor
 
 from modsnr import InputError
+from modsnr.diagrams.aligning import align
 
 SAMPLES_PER_SYMBOL = 8
 MATCHED_ROLLOFF = 0.25  # the middle of U(0.1, 0.4): the frame's own is not known to a receiver
 EDGE_SYMBOLS = 3  # on either side of a frame, where the filter sees past its ends
 STOP_BAND = 0.11  # cycles/sample; the widest band ends at (1 + 0.4) / 2 / 8 = 0.0875
 RESIDUAL_TAPS = 129
-# Powers at which the alphabets' phases fall together: of ASK, QAM and QPSK, 8PSK, 16APSK (4 + 12),
-# 16PSK, 32PSK.
-ALIGNING_ORDERS = (4, 8, 12, 16, 32)
-ALIGNING_REACH = 0.004  # cycles/symbol searched on either side, 5 sigma of the simulator's offset
-ALIGNING_GAIN = 0.05  # by which the line of a higher order must be stronger, to be believed
-ALIGNED = 0.2  # share of a line's amplitude beyond which its phase is more than noise
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
 
 VIEWS = ("constellation", "synchronised", "aligned", "residual")
@@ -82,48 +77,20 @@ def synchronise(iq: Tensor) -> Tensor:
     return unit_power(torch.fft.ifft(folded)[:, EDGE_SYMBOLS:-EDGE_SYMBOLS])
 
 
-def align(symbols: Tensor) -> Tensor:
-    """Return symbols complex64 [frame, symbol] turned back by their carrier's offset and phase.
+def symbol_noise(iq: Tensor) -> Tensor:
+    """Return the noise's share of the power of a frame's symbols after the matched filter, [frame].
 
-    Symbols raised to a power that makes their phases fall together leave a line at that multiple of
-    the carrier (Viterbi and Viterbi 1983; here by amplitude, not by its power). The strongest line
-    of ``ALIGNING_ORDERS`` tells the offset; the phase is that of the lowest order that has a line
-    there, so that what is left is a turn by a multiple of 2 pi over that order.
+    ``iq`` is complex [frame, sample], the share float32, 0 to 1. The noise is what a window leaves
+    beyond ``STOP_BAND``, taken for white; a symbol's filter passes an eighth of it.
     """
-    frames, count = symbols.shape
-    weight = symbols.abs().clamp(max=2.0)
-    powers = {M: torch.polar(weight, M * symbols.angle()) for M in ALIGNING_ORDERS}
-    length = 1 << (4 * count - 1).bit_length()
-    frequency = torch.fft.fftfreq(length, device=symbols.device)
-    time = torch.arange(count, device=symbols.device, dtype=torch.float32)
-    total = weight.sum(1).clamp(min=1e-12)
-    strongest = symbols.new_zeros(frames, dtype=torch.float32)
-    offset = torch.zeros_like(strongest)  # cycles/symbol
-    for order, power in powers.items():
-        near = (frequency.abs() <= order * ALIGNING_REACH).nonzero().flatten()
-        line, place = torch.fft.fft(power, n=length)[:, near].abs().max(1)
-        coarse, half = frequency[near][place], 0.5 / length
-        before, after = (_line(power, coarse + side, time).abs() for side in (-half, half))
-        bend = (before - 2 * line + after).clamp(max=-1e-6)
-        fine = coarse + (half * (before - after) / (2 * bend)).clamp(-half, half)
-        found = line / total
-        better = found > strongest + (ALIGNING_GAIN if order > ALIGNING_ORDERS[0] else 0)
-        strongest = torch.where(better, found, strongest)
-        offset = torch.where(better, fine / order, offset)
-    phase, settled = torch.zeros_like(offset), torch.zeros_like(offset, dtype=torch.bool)
-    for order, power in powers.items():
-        line = _line(power, order * offset, time)
-        takes = ~settled & (line.abs() > ALIGNED * total)
-        phase = torch.where(takes, line.angle() / order, phase)
-        settled |= takes
-    turn = phase.unsqueeze(1) + 2 * pi * offset.unsqueeze(1) * time
-    return symbols * torch.polar(torch.ones_like(turn), -turn)
-
-
-def _line(power: Tensor, frequency: Tensor, time: Tensor) -> Tensor:
-    """Return the spectrum of each row at its own frequency, complex [frame]."""
-    angle = 2 * pi * frequency.unsqueeze(1) * time
-    return (power * torch.polar(torch.ones_like(angle), -angle)).sum(1)
+    samples = iq.shape[1]
+    window = torch.hann_window(samples, device=iq.device)
+    power = torch.fft.fft(iq * window).abs().square()
+    outside = torch.fft.fftfreq(samples, device=iq.device).abs() > STOP_BAND
+    noise = power[:, outside].mean(1)
+    signal = (power.mean(1) - noise).clamp(min=0)
+    passed = noise / SAMPLES_PER_SYMBOL
+    return passed / (signal + passed).clamp(min=1e-30)
 
 
 def _long_enough_to_synchronise(samples: int) -> bool:
@@ -158,7 +125,7 @@ def log_radius(residual: Tensor) -> Tensor:
 _POINTS: dict[str, Callable[[Tensor], Tensor]] = {
     "constellation": unit_power,
     "synchronised": synchronise,
-    "aligned": lambda iq: align(synchronise(iq)),
+    "aligned": lambda iq: align(synchronise(iq), symbol_noise(iq)),
     "residual": lambda iq: log_radius(out_of_band(iq)),
 }
 

@@ -1,0 +1,158 @@
+"""Symbols turned back by their carrier, whichever of the known alphabets they are from.
+
+The log-likelihood of a symbol at z, of a known alphabet and in known noise, is a function of its
+radius and angle. Its angular Fourier series sum_M h_M(|z|) exp(j M arg z) turns the search for the
+carrier into one for spectral lines: at phase p and offset f the frame's log-likelihood is
+2 Re sum_M exp(-j M p) sum_k h_M(|z_k|) exp(j M (arg z_k - 2 pi f k)). A power of the symbols, as
+Viterbi and Viterbi (1983) take it, is one such line with a weight that suits PSK alone; on dense
+QAM and APSK the points far out, which tell the angle, must weigh more. The alphabet whose
+likelihood is greatest decides; a wrong one that looks alike has a line at nearly the same place.
+"""
+
+from __future__ import annotations
+
+import cmath
+from functools import lru_cache
+from math import log, pi
+
+import torch
+from torch import Tensor
+
+from modsnr.signals import STUDY_CLASSES, alphabet
+
+# OQPSK has no symbols at the others' timing.
+ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
+HIGHEST, PER_ALPHABET = 32, 7  # harmonics: none above, and at most so many of an alphabet
+REACH = 0.004  # cycles/symbol searched on either side
+# Offsets are taken for Gaussian with this deviation, 1.5 times the simulator's: where no line
+# stands out, the carrier is left as it is rather than turned by whatever is found far out.
+EXPECTED = 0.0012  # cycles/symbol
+OFFSETS, PHASES = 41, 12  # tried over the reach, and over the turn after which an alphabet repeats
+REFINED = 4  # parts that a step of either is divided into at last
+# Of the tables: radii in RMS of what is received, farther out is no farther; angles over the turn
+# after which an alphabet repeats; noise over the symbols' power. It is taken for no less than the
+# first, as narrower peaks need higher harmonics, nor for more than the last, where no line is left.
+RADII, WIDEST, SECTOR_ANGLES = 128, 2.75, 32
+NOISE_DB = tuple(range(-22, 17, 2))
+AT_A_TIME = 512  # frames, which bounds memory
+
+
+def align(symbols: Tensor, noise: Tensor) -> Tensor:
+    """Return symbols complex64 [frame, symbol] turned back by their carrier's offset and phase.
+
+    ``noise`` is the noise's share of the symbols' power, float [frame], 0 to 1. What is left is a
+    turn by one of the symmetries of the alphabet, and by half a quadrant in the mean where the
+    frame is mistaken for one that has its points there.
+    """
+    share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
+    level = (10 * torch.log10(share / (1 - share))).clamp(NOISE_DB[0], NOISE_DB[-1])
+    step = ((level - NOISE_DB[0]) / (NOISE_DB[1] - NOISE_DB[0])).round().long()
+    pieces = zip(symbols.split(AT_A_TIME), step.split(AT_A_TIME), strict=True)
+    return torch.cat([_align(*piece) for piece in pieces]) if len(symbols) else symbols
+
+
+def _align(symbols: Tensor, step: Tensor) -> Tensor:
+    """Align symbols whose noise is that of the tables' ``step``, int64 [frame]."""
+    device = symbols.device
+    orders, constant, lines = _tables(device)
+    radius = symbols.abs()
+    rms = radius.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
+    ring = (radius / rms * ((RADII - 1) / WIDEST)).round().clamp(max=RADII - 1).long()
+    place = step.unsqueeze(1) * RADII + ring  # into the tables' last axes, flattened
+    time = torch.arange(symbols.shape[1], device=device) - (symbols.shape[1] - 1) / 2
+    offsets = torch.linspace(-REACH, REACH, OFFSETS, device=device)
+    prior = -(offsets / EXPECTED).square().view(1, -1, 1) / 2
+    angle = symbols.angle()
+    powers, waves = {}, {}
+    for order in sorted({order for some in orders for order in some}):
+        powers[order] = torch.polar(torch.ones_like(angle), order * angle)
+        turn = 2 * pi * order * time.unsqueeze(1) * offsets
+        waves[order] = torch.polar(torch.ones_like(turn), -turn)
+    best = torch.full((len(symbols),), -torch.inf, device=device)
+    chosen = torch.zeros(len(symbols), dtype=torch.long, device=device)
+    found = torch.zeros(len(symbols), 2, device=device)  # offset, phase
+    for number, of_alphabet in enumerate(orders):
+        phases = torch.arange(PHASES, device=device) * (2 * pi / of_alphabet[0] / PHASES)
+        line = torch.stack(
+            [
+                (lines[number, column][place] * powers[order]) @ waves[order]
+                for column, order in enumerate(of_alphabet)
+            ],
+            2,
+        )  # [frame, offset, harmonic]
+        turn = torch.tensor(of_alphabet, device=device).unsqueeze(1) * phases
+        score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin()) + prior
+        highest, where = score.flatten(1).max(1)
+        highest = highest + constant[number][place].sum(1)
+        better = highest > best
+        best = torch.where(better, highest, best)
+        chosen = torch.where(better, number, chosen)
+        here = torch.stack([offsets[where // PHASES], phases[where % PHASES]], 1)
+        found = torch.where(better.unsqueeze(1), here, found)
+    for number in chosen.unique().tolist():
+        rows = (chosen == number).nonzero().flatten()
+        of_rows = [
+            (order, lines[number, column][place[rows]] * powers[order][rows])
+            for column, order in enumerate(orders[number])
+        ]
+        found[rows] = _refined(found[rows], of_rows, time)
+    turn = found[:, 1:] + 2 * pi * found[:, :1] * time
+    return symbols * torch.polar(torch.ones_like(turn), -turn)
+
+
+def _refined(found: Tensor, lines: list[tuple[int, Tensor]], time: Tensor) -> Tensor:
+    """Return offset and phase [frame, 2] at the best place within a step of ``found``."""
+    near = torch.arange(-REFINED, REFINED + 1, device=found.device) / REFINED
+    steps = found.new_tensor([2 * REACH / (OFFSETS - 1), 2 * pi / lines[0][0] / PHASES])
+    offsets = found[:, :1] + steps[0] * near
+    phases = found[:, 1:] + steps[1] * near
+    score = torch.zeros(len(found), len(near), len(near), device=found.device)
+    for order, line in lines:
+        turn = 2 * pi * order * offsets.unsqueeze(2) * time  # [frame, offset, symbol]
+        summed = torch.polar(torch.ones_like(turn), -turn) @ line.unsqueeze(2)  # [frame, offset, 1]
+        of_phase = (order * phases).unsqueeze(1)
+        score += summed.real * of_phase.cos() + summed.imag * of_phase.sin()
+    where = score.flatten(1).argmax(1, keepdim=True)
+    across, along = where // len(near), where % len(near)
+    return torch.cat([offsets.gather(1, across), phases.gather(1, along)], 1)
+
+
+@lru_cache(maxsize=8)
+def _tables(device: torch.device) -> tuple[tuple[tuple[int, ...], ...], Tensor, Tensor]:
+    """Return each alphabet's harmonics, and its log-likelihood over noise and radius, flattened.
+
+    The radius is in RMS of what is received. The likelihood's mean over the angle is float32
+    [alphabet, place], its harmonics' amplitudes are complex64 [alphabet, harmonic, place].
+    """
+    noise = torch.pow(10.0, torch.tensor(NOISE_DB) / 10).view(-1, 1, 1)
+    radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
+    orders, constant = [], []
+    lines = torch.zeros(len(ALPHABETS), PER_ALPHABET, len(NOISE_DB) * RADII, dtype=torch.complex64)
+    for number, name in enumerate(ALPHABETS):
+        points = alphabet(name)
+        first = symmetry(points)
+        angle = torch.arange(SECTOR_ANGLES) * (2 * pi / first / SECTOR_ANGLES)
+        total = torch.full((len(NOISE_DB), RADII, SECTOR_ANGLES), -torch.inf)
+        for point in points.to(torch.complex64):
+            apart = (
+                radius**2
+                + point.abs() ** 2
+                - 2 * radius * point.abs() * (angle - point.angle()).cos()
+            )
+            total = torch.logaddexp(total, -apart / noise)
+        harmonics = torch.fft.fft(total - log(len(points))) / SECTOR_ANGLES
+        of_alphabet = tuple(range(first, HIGHEST + 1, first))[:PER_ALPHABET]
+        orders.append(of_alphabet)
+        constant.append(harmonics[..., 0].real.flatten())
+        of_lines = harmonics[..., 1 : len(of_alphabet) + 1]
+        lines[number, : len(of_alphabet)] = of_lines.flatten(0, 1).T
+    return tuple(orders), torch.stack(constant).to(device), lines.to(device)
+
+
+def symmetry(points: Tensor) -> int:
+    """Return how often in a turn an alphabet meets itself, of 32, 16, 8, 4 and 2 times."""
+    for order in (32, 16, 8, 4):
+        turned = points * cmath.rect(1, 2 * pi / order)
+        if (turned.unsqueeze(1) - points).abs().amin(1).max() < 1e-3:
+            return order
+    return 2
