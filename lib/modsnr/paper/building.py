@@ -1,0 +1,104 @@
+"""The paper in one call: from the runs to figures, tables, numbers and PDF."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import yaml
+
+from modsnr import InputError, runs
+from modsnr.paper.pages import filled, pandoc
+from modsnr.paper.results import (
+    chosen_runs,
+    date_and_mark,
+    missing_runs,
+    number,
+    printed_as,
+    table,
+    table_of_runs,
+)
+from modsnr.paper.sources import read, read_sources
+
+
+def build(profile: str | None = None) -> Path:
+    """Build the paper and return the path of its PDF.
+
+    Without a profile it is the committed paper, from the canonical runs of ``sources.yaml``. With
+    one it is a draft under ``paper/build/<profile>/`` from the latest completed runs of that
+    profile, and says so on each page.
+
+    Raises InputError if the prose and its sources disagree, or a run cannot be used.
+    """
+    import typst  # here: the facts below are read where there is no typst
+
+    if profile is not None and not re.fullmatch(r"[\w-]+", profile):
+        raise InputError(f"{profile!r} is not the name of a profile")
+    paper = runs.root() / "paper"
+    sources, document = read(paper)
+    chosen = chosen_runs(sources, profile)
+    numbers = {name: number(name, s, chosen[s.run]) for name, s in sources.numbers.items()}
+    constants = {
+        name: {"printed": printed_as(name, fact.value, fact.format), "source": fact.source}
+        for name, fact in sources.constants.items()
+    }
+    tables = {name: table(s, chosen[s.run]) for name, s in sources.tables.items()}
+    tables["runs"] = table_of_runs(chosen)
+    figures = {  # the PDFs are the paper's, the PNGs for pages such as the README
+        f"{name}.{kind}": chosen[source.run].figure(source.figure, kind)
+        for name, source in sources.figures.items()
+        for kind in ("pdf", "png")
+    }
+
+    out = paper if profile is None else paper / "build" / profile
+    for part in ("figures", "tables"):
+        if (out / part).exists():
+            shutil.rmtree(out / part)
+        (out / part).mkdir(parents=True)
+    for name, path in figures.items():
+        shutil.copyfile(path, out / "figures" / name)
+    for name, rows in tables.items():
+        with (out / "tables" / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    ids = {alias: run.id for alias, run in chosen.items()}
+    record = {"runs": ids, "numbers": numbers, "constants": constants}
+    text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=100)
+    generated = "# Generated from the runs by `modsnr paper`, not edited.\n"
+    (out / "numbers.yaml").write_text(generated + text, encoding="utf-8")
+
+    printed = {name: entry["printed"] for name, entry in numbers.items()}
+    printed |= {f"const:{name}": entry["printed"] for name, entry in constants.items()}
+    document = filled(document, printed, tables, "" if profile is None else f"/build/{profile}")
+    document["meta"] |= date_and_mark(chosen, profile)
+    template = f"--template={paper / 'template.typ'}"
+    page = pandoc(json.dumps(document), "json", "typst", "--wrap=none", "--standalone", template)
+    compiler = typst.Compiler(page.encode(), root=str(paper), ignore_system_fonts=True)
+    try:
+        compiler.compile(output=str(out / "PAPER.pdf"), format="pdf")
+    except typst.TypstError as error:
+        raise InputError(f"typst cannot set {out / 'PAPER.pdf'}: {error}") from error
+    return out / "PAPER.pdf"
+
+
+def constants() -> dict[str, float | int | str]:
+    """Return the facts that no run measures, the study's figures among them, by name."""
+    return {
+        name: fact.value for name, fact in read_sources(runs.root() / "paper").constants.items()
+    }
+
+
+def lacks(profile: str) -> list[str]:
+    """Return the runs of the paper that the profile's pipeline does not make; none: it can."""
+    return missing_runs(read_sources(runs.root() / "paper"), profile)
+
+
+def check() -> None:
+    """Raise InputError, naming each fault, if the prose and its sources disagree.
+
+    It needs no run: placeholders, figures and tables against ``sources.yaml`` and against their
+    mentions, citations against the bibliography, and no result typed as digits.
+    """
+    read(runs.root() / "paper")

@@ -1,0 +1,149 @@
+"""What the paper's runs hold, as it is printed."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from datetime import datetime
+from typing import Any
+
+from modsnr import InputError, runs
+from modsnr.paper.pages import Node, Rows
+from modsnr.paper.sources import NumberSource, Sources, TableSource
+
+
+def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]:
+    """Return the run behind each alias of the sources.
+
+    Without a profile these are the canonical ones; with one its latest completed ones, but for runs
+    aside that its pipeline does not make. Raises InputError where there is none, or where one rests
+    on another run than the paper does of the same notebook, profile and name.
+    """
+    known = runs.records()
+    made = set() if profile is None else _made_by(profile)
+    chosen = {}
+    for alias, wanted in sources.runs.items():
+        what = f"run {alias!r} ({wanted.notebook}, {wanted.name})"
+        alike = [r for r in known if (r.notebook, r.name) == (wanted.notebook, wanted.name)]
+        if profile is None or (wanted.aside and (wanted.notebook, wanted.name) not in made):
+            chosen[alias] = _canonical(what, wanted.run, alike)
+            continue
+        drafts = [r for r in alike if (r.profile, r.status) == (profile, "completed")]
+        if not drafts:
+            raise InputError(f"{what}: no completed run of profile {profile!r}; make it first")
+        chosen[alias] = drafts[0]
+    papers = {(run.notebook, run.profile, run.name): run.id for run in chosen.values()}
+    parents = {record.id: record for record in known}
+    for alias, run in chosen.items():
+        for parent in run.parents:
+            record = parents.get(parent)
+            of_paper = record and papers.get((record.notebook, record.profile, record.name))
+            if of_paper not in (None, parent):
+                fault = f"rests on {parent}, the paper on {of_paper}: make it again"
+                raise InputError(f"run {alias!r}, {run.id}, {fault}")
+    return chosen
+
+
+def missing_runs(sources: Sources, profile: str) -> list[str]:
+    """Return the aliases of runs that a draft needs and the profile's pipeline does not make."""
+    made = _made_by(profile)
+    return [
+        alias
+        for alias, run in sources.runs.items()
+        if not run.aside and (run.notebook, run.name) not in made
+    ]
+
+
+def _made_by(profile: str) -> set[tuple[str, str]]:
+    return {(step.notebook, step.name) for step in runs.load_profile(profile).pipeline}
+
+
+def _canonical(what: str, identity: str | None, alike: list[runs.Record]) -> runs.Record:
+    if identity is None:
+        raise InputError(f"{what} has no canonical run: commit one, write its id in sources.yaml")
+    record = next((record for record in alike if record.id == identity), None)
+    if record is None:
+        raise InputError(f"{what}: {identity} is missing under runs/, or of another name")
+    if record.status != "completed":
+        raise InputError(f"{what}: {identity} is {record.status}, not completed")
+    if record.profile == "smoke":
+        raise InputError(f"{what}: {identity} is of the smoke profile, which proves nothing")
+    if _is_dirty(record):
+        raise InputError(f"{what}: {identity} is dirty, made by code that was not committed")
+    return record
+
+
+def _is_dirty(run: runs.Record) -> bool:
+    return run.git is None or run.git["dirty"]
+
+
+def number(name: str, source: NumberSource, run: runs.Record) -> dict[str, Any]:
+    value: Any = run.metrics if source.source == "metrics" else run.model_dump(mode="json")
+    for part in source.key.split("/"):
+        if not isinstance(value, dict) or part not in value:
+            there = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
+            raise InputError(f"{name}: {run.id} has no {source.key}; instead of {part}, {there}")
+        value = value[part]
+    where = f"{name} ({source.key} of {run.id})"
+    leaves = value if isinstance(value, dict) else {"value": value}
+    for leaf in leaves.values():
+        if leaf is None or (isinstance(leaf, float) and not math.isfinite(leaf)):
+            raise InputError(f"{where} is {leaf}: there is nothing to print")
+        if source.scale != 1.0 and not isinstance(leaf, int | float):
+            raise InputError(f"{where} is no number to be scaled: {leaf!r}")
+    if source.scale != 1.0:
+        leaves = {key: leaf * source.scale for key, leaf in leaves.items()}
+    value = leaves if isinstance(value, dict) else leaves["value"]
+    printed = printed_as(where, value, source.format)
+    return {"printed": printed, "value": value, "run": run.id, "key": source.key}
+
+
+def printed_as(where: str, value: Any, form: str) -> str:
+    try:
+        named = value if isinstance(value, dict) else {"value": value}
+        text = form.format(named["value"], **named)
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: {value!r} cannot be printed as {form!r}: {error}") from error
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
+
+
+def table(source: TableSource, run: runs.Record) -> Rows:
+    path = run.folder / "tables" / f"{source.table}.csv"
+    if not path.exists():
+        raise InputError(f"{run.id} has no tables/{path.name}")
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    columns = source.columns or {name: name for name in header}
+    if unknown := sorted({*columns, *source.formats} - {*header}):
+        raise InputError(f"tables/{path.name} of {run.id} has no column {unknown}, but {header}")
+
+    def cell(row: list[str], column: str) -> str:
+        text = row[header.index(column)]
+        form = source.formats.get(column)
+        return printed_as(f"{column} of {path}", float(text), form) if text and form else text
+
+    return [[*columns.values()], *([cell(row, column) for column in columns] for row in rows)]
+
+
+def table_of_runs(chosen: dict[str, runs.Record]) -> Rows:
+    rows = [["used for", "run", "commit", "minutes"]]
+    for alias, run in chosen.items():
+        commit = run.git["commit"][:10] if run.git else "none"
+        changed = " with uncommitted changes" if _is_dirty(run) else ""
+        rows.append([alias, run.id, commit + changed, f"{(run.wall_seconds or 0) / 60:.1f}"])
+    return rows
+
+
+def date_and_mark(chosen: dict[str, runs.Record], profile: str | None) -> dict[str, Node]:
+    """Return the metadata that come from the runs: the date of the newest, the mark of a draft."""
+    day = max(datetime.fromisoformat(run.started) for run in chosen.values())
+    parts = {"year": day.year, "month": day.month, "day": day.day}
+    date = {key: {"t": "MetaString", "c": str(part)} for key, part in parts.items()}
+    meta = {"date": {"t": "MetaMap", "c": date}}
+    if profile is not None:
+        dirty = any(_is_dirty(run) for run in chosen.values())
+        mark = f"{profile} profile: not the canonical results"
+        mark += "; made by code that was not committed" if dirty else ""
+        meta["mark"] = {"t": "MetaString", "c": mark}
+    return meta

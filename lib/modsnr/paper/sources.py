@@ -1,0 +1,169 @@
+"""What the prose and ``sources.yaml`` say, and where they disagree."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+import yaml
+
+from modsnr import InputError
+from modsnr.paper.pages import (
+    CROSS_REFERENCE,
+    EQUATION_LABEL,
+    PLACEHOLDER,
+    Node,
+    Plate,
+    images_of,
+    nodes,
+    pandoc,
+    plate_of,
+    table_name,
+    words,
+)  # fmt: skip
+
+NAMES_WITH_DIGITS = r"\d+A?(?:ASK|PSK|QAM)\b|20\d\d\.\d\d[A-C]\b"  # 16QAM, RadioML 2018.01A
+# A number by itself: no part of a name (ResNet50, DVB-S2) and no name of its own.
+TYPED_NUMBER = re.compile(rf"(?<![A-Za-z\d.])(?<![A-Za-z]-)(?!{NAMES_WITH_DIGITS})\.?\d[\d.,]*%?")
+TYPED_IN_FORMULA = re.compile(r"\d+\.\d+|\d\s*\\?%")
+
+
+class _Source(pydantic.BaseModel, extra="forbid"):
+    pass
+
+
+class RunSource(_Source):
+    """A run the paper rests on; ``run`` is the id of the canonical one, once there is one.
+
+    Of a run that is ``aside``, a draft takes the canonical one where its profile makes none.
+    """
+
+    notebook: str
+    name: str
+    run: str | None
+    aside: bool = False
+
+
+class NumberSource(_Source):
+    """A value of a run's metrics (or of its run.json), times ``scale``, printed by ``format``.
+
+    An interval ``{value, low, high}`` is printed by these names, and by ``{}`` as its value.
+    """
+
+    run: str
+    key: str
+    format: str = "{}"
+    scale: float = 1.0
+    source: Literal["metrics", "run"] = "metrics"
+
+
+class TableSource(_Source):
+    """A table of a run; ``columns`` selects and titles, ``formats`` prints a column's numbers."""
+
+    run: str
+    table: str
+    columns: dict[str, str] | None = None
+    formats: dict[str, str] = {}
+
+
+class FigureSource(_Source):
+    """A figure of a run."""
+
+    run: str
+    figure: str
+
+
+class ConstantSource(_Source):
+    """A fact that no run measures: published elsewhere or fixed by definition."""
+
+    value: float | int | str
+    format: str = "{}"
+    source: str
+
+
+class Sources(_Source):
+    """Where everything in the paper comes from: the content of ``sources.yaml``."""
+
+    runs: dict[str, RunSource]
+    numbers: dict[str, NumberSource] = {}
+    tables: dict[str, TableSource] = {}
+    figures: dict[str, FigureSource] = {}
+    constants: dict[str, ConstantSource] = {}
+
+
+def read_sources(paper: Path) -> Sources:
+    path = paper / "sources.yaml"
+    try:
+        return Sources.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except pydantic.ValidationError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read(paper: Path) -> tuple[Sources, Node]:
+    sources = read_sources(paper)
+    prose = (paper / "PAPER.md").read_text(encoding="utf-8")
+    document = json.loads(pandoc(prose, "markdown", "json", "--columns=10000"))
+    bibliography = (paper / "references.bib").read_text(encoding="utf-8")
+    entries = set(re.findall(r"@\w+\s*\{\s*([^,\s]+)\s*,", bibliography))
+    plates = [plate for node in nodes(document, "Figure", "Div") if (plate := plate_of(node))]
+    faults = [
+        *_faults_of_numbers(document, plates, sources),
+        *_faults_of_references(document, plates, entries),
+    ]
+    if faults:
+        raise InputError("the paper and its sources disagree:\n- " + "\n- ".join(faults))
+    return sources, document
+
+
+def _faults_of_numbers(document: Node, plates: list[Plate], sources: Sources) -> Iterator[str]:
+    used = {"table:runs"}
+    for text in words(document):
+        used.update(PLACEHOLDER.findall(text))
+        if typed := TYPED_NUMBER.search(EQUATION_LABEL.sub("", PLACEHOLDER.sub("", text))):
+            yield f"{typed[0]!r} in {text!r} is typed by hand: print it from sources.yaml"
+    for formula in nodes(document, "Math"):
+        text = formula["c"][1]
+        if typed := TYPED_IN_FORMULA.search(text) or PLACEHOLDER.search(text):
+            yield f"{typed[0]!r} stands in the formula {text!r}: print it in the prose"
+    known = {*sources.numbers, "table:runs"}
+    known |= {f"const:{name}" for name in sources.constants}
+    known |= {f"table:{name}" for name in sources.tables}
+    yield from _without(used, known, "{{{{{}}}}} is not in sources.yaml")
+    yield from _without(known, used, "{} of sources.yaml is not used")
+    tables = {name for name in used if name.startswith("table:")} - {"table:runs"}
+    placed = {f"table:{table_name(plate)}" for plate in plates}
+    yield from _without(tables, placed, "{{{{{}}}}} must stand alone in a block ::: {{#tbl:...}}")
+
+    shown = {path for plate in plates for path in images_of(plate.body)}
+    figures = {f"figures/{name}.pdf" for name in sources.figures}
+    yield from _without(shown, figures, "{} is no figure of sources.yaml")
+    yield from _without(figures, shown, "{} of sources.yaml is not shown")
+    yield from _without({*images_of(document)}, shown, "{} must stand alone, as a figure")
+
+    results = [*sources.numbers.values(), *sources.tables.values(), *sources.figures.values()]
+    aliases = {result.run for result in results}
+    yield from _without(aliases, {*sources.runs}, "run {} is not in sources.yaml")
+    yield from _without({*sources.runs}, aliases, "run {} of sources.yaml is not used")
+
+
+def _faults_of_references(document: Node, plates: list[Plate], entries: set[str]) -> Iterator[str]:
+    labels = {
+        plate.label or f"a figure without label, {images_of(plate.body)}," for plate in plates
+    }
+    targets = labels | {header["c"][1][0] for header in nodes(document, "Header")}
+    targets |= {label for text in words(document) for label in EQUATION_LABEL.findall(text)}
+    cited = {entry["citationId"] for cite in nodes(document, "Cite") for entry in cite["c"][0]}
+    references = {key for key in cited if CROSS_REFERENCE.match(key)}
+    yield from _without(references, targets, "@{} refers to nothing")
+    yield from _without(labels, references, "{} is not referred to")
+    yield from _without(cited - references, entries, "[@{}] is not in references.bib")
+    yield from _without(entries, cited, "{} of references.bib is not cited")
+
+
+def _without(these: set[str], those: set[str], fault: str) -> list[str]:
+    """Return a message for each of these that is not among those."""
+    return [fault.format(name) for name in sorted(these - those)]
