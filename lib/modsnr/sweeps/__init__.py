@@ -4,7 +4,7 @@
 an Optuna study, in a journal file under ``runs/.sweeps`` or in PostgreSQL, which any number of
 processes and machines may share. A trial whose sweep was killed is done again, every other one is
 done once, however it ends. ``table`` and what follows it tell of any set of runs; ``choices`` of
-what each choice alone did, ``verdict`` of what runs with several seeds say of a claim.
+what each choice alone did, ``verdicts`` of what runs with several seeds say of a claim.
 """
 
 from modsnr.sweeps.analysis import (
@@ -21,7 +21,7 @@ from modsnr.sweeps.analysis import (
     table,
     varied,
 )
-from modsnr.sweeps.claims import Spread, Verdict, difference_over_seeds, over_seeds, verdict
+from modsnr.sweeps.claims import Spread, Verdict, over_seeds, verdict, verdicts
 from modsnr.sweeps.factors import alone, choices, repeats
 from modsnr.sweeps.space import Range, Space, load_space
 from modsnr.sweeps.study import Outcome
@@ -39,7 +39,6 @@ __all__ = [
     "Verdict",
     "alone",
     "choices",
-    "difference_over_seeds",
     "hardships",
     "histories",
     "importance",
@@ -54,4 +53,5 @@ __all__ = [
     "table",
     "varied",
     "verdict",
+    "verdicts",
 ]

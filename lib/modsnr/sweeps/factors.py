@@ -52,13 +52,13 @@ def choices(profile: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
 
 
-def alone(choices: pd.DataFrame, baseline: str, factor: str) -> dict[Any, str]:
+def alone(choices: pd.DataFrame, baseline: str, factor: str) -> dict[str, str]:
     """Return setting -> run, of the runs that differ from the baseline in ``factor`` at most.
 
     ``choices`` is as of ``choices``, ``baseline`` a run's id. The runs were trained on the
     baseline's frames, unless these are made in another way by ``factor``. Of several with one
     setting the newest is taken, for the baseline's the baseline. Numbers ascend; other settings
-    come in the order of their first run.
+    come in the order of their first run. Settings are text, the parts of a list joined by " + ".
 
     Raises InputError for a baseline or factor that is not among the choices.
     """
@@ -67,7 +67,7 @@ def alone(choices: pd.DataFrame, baseline: str, factor: str) -> dict[Any, str]:
     return {setting: seeds[seed] for setting, seeds in found.items() if seed in seeds}
 
 
-def repeats(choices: pd.DataFrame, baseline: str, factor: str) -> dict[Any, dict[int, str]]:
+def repeats(choices: pd.DataFrame, baseline: str, factor: str) -> dict[str, dict[int, str]]:
     """Return setting -> training seed -> run, of the runs that differ from the baseline in
     ``factor`` and seed at most, else as ``alone``.
 
@@ -85,7 +85,7 @@ def repeats(choices: pd.DataFrame, baseline: str, factor: str) -> dict[Any, dict
             found.setdefault(row[factor], {})[row[REPEATED]] = row["run"]
     if all(isinstance(setting, int | float) for setting in found):
         found = {setting: found[setting] for setting in sorted(found)}
-    return {setting: dict(sorted(seeds.items())) for setting, seeds in found.items()}
+    return {_text(setting): dict(sorted(seeds.items())) for setting, seeds in found.items()}
 
 
 def _asked(run: runs.Record) -> dict[str, Any]:
@@ -111,6 +111,12 @@ def _of(choices: pd.DataFrame, baseline: str) -> dict[str, Any]:
 
 def _of_training(factor: str) -> bool:
     return factor in runs.parameters(TRAINING)
+
+
+def _text(setting: Any) -> str:
+    if isinstance(setting, tuple):
+        return " + ".join(map(str, setting))
+    return f"{setting:g}" if isinstance(setting, float) else f"{setting}"
 
 
 def _same(one: Any, other: Any) -> bool:
