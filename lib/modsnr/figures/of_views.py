@@ -64,10 +64,12 @@ def _settings(
         colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
         ax.plot(snr, value, color=colour, marker=marker, markersize=2.5, label=setting)
         ax.fill_between(snr, low, high, color=colour, alpha=0.2, linewidth=0)
-        if setting in bounds and not shared:
-            _bound(ax, bounds[setting], colour)
     if shared and limits:
         _bound(ax, limits[0], "black")
+    else:
+        for index, setting in enumerate(settings):
+            if setting in bounds:
+                _bound(ax, bounds[setting], PALETTE[index % len(PALETTE)])
     handles, labels = ax.get_legend_handles_labels()
     if limits:
         handles.append(Line2D([], [], color="black", linestyle=BOUND_LINE, linewidth=0.9))
