@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from modsnr import InputError, limits, runs, signals, sweeps
 
@@ -281,3 +282,75 @@ def test_07_asks_for_the_runs_that_its_claims_need(house):
     run = runs.execute("07_views")
     assert run.status == "failed"
     assert "normalization" in (run.error or "")
+
+
+# The profile, cut down
+
+
+KEPT = ("frames", "constellation", "max-regression-0", "power-classification-0", "view-residual")
+KEPT += ("constellation-bins-32", "constellation-extent-1.5", "views")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """What the steps of the profile that are kept made of a handful of frames: runs by name."""
+    root = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    path = root / "notebooks" / "profiles" / "views.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile["notebooks"]["01_preprocessing"] |= {
+        "classes": ["BPSK", "16QAM"], "snr_step_db": 10, "frames_per_cell": 16, "gallery_bins": 16,
+        "train_fraction": 0.5, "validation_fraction": 0.25,
+    }  # fmt: skip
+    profile["notebooks"]["02_training"] |= {"epochs": 1, "batch_size": 16}
+    profile["pipeline"] = [step for step in profile["pipeline"] if step["name"] in KEPT]
+    path.write_text(yaml.safe_dump(profile))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield {run.name: run for run in runs.reproduce("views")}
+
+
+def test_the_profile_cut_down_runs_to_its_end(small):
+    assert tuple(small) == KEPT
+    told = small["views"].metrics
+    assert set(told["factors"]["bins"]) == {"32", "64"}
+    assert set(told["views"]) == {"constellation", "residual"}
+    verdicts = small["views"].table("claims")
+    assert set(verdicts.verdict) == {"not decided"}  # as one seed decides nothing
+    assert told["claims"]["normalisation"]["power_above_max"]["low"] is None
+    shown = {
+        "constellation": ("bins", "64"),
+        "constellation-bins-32": ("bins", "32"),
+        "constellation-extent-1.5": ("extent", "1.5"),
+        "view-residual": ("views", "residual"),
+    }
+    for name, (choice, setting) in shown.items():
+        assert small[name].parents == [small["frames"].id]
+        of_run = small[name].metrics["test"]["snr_accuracy"]
+        assert told["factors"][choice][setting]["snr_accuracy"]["value"] == pytest.approx(of_run)
+
+
+def test_the_extent_is_recorded_and_changes_what_is_learned(small):
+    wide, close = small["constellation"], small["constellation-extent-1.5"]
+    assert (wide.parameters["extent"], close.parameters["extent"]) == (None, 1.5)
+    assert "extent" in close.changed
+    one, other = (run.predictions()["predicted_snr_db"] for run in (wide, close))
+    assert not np.array_equal(one, other)
+
+
+def test_04_draws_at_the_extent_that_a_run_was_trained_at_and_old_runs_at_their_views_own(small):
+    close = small["constellation-extent-1.5"]
+    for name, extent in {"own": {"extent": 3.0}, "old": {}}.items():
+        folder = close.folder.with_name(close.id.replace(close.name, name))
+        shutil.copytree(close.folder, folder)
+        told = json.loads((folder / "run.json").read_text())
+        del told["parameters"]["extent"]
+        told |= {"name": name, "parameters": told["parameters"] | extent}
+        (folder / "run.json").write_text(json.dumps(told))
+    quick = {"explained_frames": 32, "fractions": [0.1], "occlusion_window": 32}
+    run = runs.execute(
+        "04_explainability", parameters={"models": [close.name, "own", "old"], **quick}
+    )
+    assert run.status == "completed", run.error
+    told = run.metrics["models"]
+    assert told["old"] == told["own"] != told[close.name]
