@@ -2,6 +2,7 @@
 
 import io
 from functools import cache
+from itertools import combinations
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -167,7 +168,47 @@ CEILINGS = {
 }
 
 
+SETTINGS = {
+    "bins": ["32", "64", "128", "256", "512"],
+    "extent": ["1.5", "3", "4.5"],
+    "samples": ["256", "1024", "4096"],
+    "views": ["constellation", "synchronised", "aligned", "residual", "all of them"],
+}
+SUBSETS = {" + ".join(held): held for n in (1, 2, 3) for held in combinations(VIEWS, n)}
+
+
+def by_choice(settings=SETTINGS):
+    return {
+        choice: {
+            name: {f"{snr:g}": interval(0.9 - 0.005 * snr * (1 + n)) for snr in SNRS}
+            for n, name in enumerate(names)
+        }
+        for choice, names in settings.items()
+    }
+
+
+def possible(settings=SETTINGS, apart=("samples",)):
+    return {
+        choice: {
+            name: {f"{snr:g}": 0.99 - 0.01 * n * (choice in apart) for snr in SNRS}
+            for n, name in enumerate(names)
+        }
+        for choice, names in settings.items()
+    }
+
+
+def of_subsets():
+    return {
+        task: {name: interval(0.1 + 0.1 * (n * (t + 2) % 7)) for n, name in enumerate(SUBSETS)}
+        for t, task in enumerate(TASKS)
+    }
+
+
 EVERY_FIGURE = {
+    "accuracy_by_choice": lambda: figures.accuracy_by_choice(
+        by_choice(), possible(), titles={"samples": "samples a frame"}
+    ),
+    "ablation": lambda: figures.ablation(SUBSETS, of_subsets(), titles=TASKS),
     "snr_limits": lambda: figures.snr_limits(errors(), BOUNDS),
     "accuracy_limits": lambda: figures.accuracy_limits(accuracies(), CEILINGS, titles=TASKS),
     "timeline": lambda: figures.timeline(
@@ -399,6 +440,62 @@ def test_a_name_has_one_colour_in_all_panels_and_one_entry_in_the_legend():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "all views", "constellation", "genie, unknown phase", "waveform known"
     ]  # fmt: skip
+
+
+# One choice at a time
+
+
+def test_a_choices_lines_hold_the_values_its_bands_the_intervals():
+    given = by_choice()
+    figure = figures.accuracy_by_choice(given, possible(), titles={"samples": "samples a frame"})
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert titles == ["bins", "extent", "samples a frame", "views"]
+    for ax, settings in zip(figure.axes, given.values(), strict=True):
+        for line, band, points in zip(ax.lines, ax.collections, settings.values(), strict=False):
+            assert_allclose(line.get_xdata(), SNRS)
+            assert_allclose(line.get_ydata(), [point["value"] for point in points.values()])
+            edge = band.get_paths()[0].vertices[:, 1]
+            assert_allclose(edge.max(), max(point["high"] for point in points.values()))
+        names = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert names == [*settings, "possible"]
+
+
+def test_a_bound_that_all_settings_share_is_one_black_line_others_have_their_colours():
+    figure = figures.accuracy_by_choice(by_choice(), possible())
+    bins, _, samples, _ = figure.axes
+    dashed = {ax: [line for line in ax.lines if line.get_marker() == "None"] for ax in figure.axes}
+    assert [to_hex(line.get_color()) for line in dashed[bins]] == ["#000000"]
+    assert_allclose(dashed[bins][0].get_ydata(), 0.99)
+    solid = [line for line in samples.lines if line.get_marker() != "None"]
+    assert [line.get_color() for line in dashed[samples]] == [line.get_color() for line in solid]
+    assert [line.get_ydata()[0] for line in dashed[samples]] == pytest.approx([0.99, 0.98, 0.97])
+    assert all(line.get_linestyle() != "-" for lines in dashed.values() for line in lines)
+
+
+def test_choices_without_a_bound_are_drawn_without_one():
+    (ax,) = figures.accuracy_by_choice({"bins": by_choice()["bins"]}, {}).axes
+    assert len(ax.lines) == len(SETTINGS["bins"])
+    assert "possible" not in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_subsets_are_sorted_by_the_first_task_and_their_dots_say_what_they_hold():
+    given = of_subsets()
+    held, *panels = figures.ablation(SUBSETS, given, titles=TASKS).axes
+    order = sorted(SUBSETS, key=lambda name: -given["joint"][name]["value"])
+    assert [label.get_text() for label in held.get_xticklabels()] == list(VIEWS)
+    black = [line for line in held.lines if to_hex(line.get_color()) == "#000000"]
+    for line, view in zip(black, VIEWS, strict=True):
+        assert list(line.get_ydata()) == [
+            n for n, name in enumerate(order) if view in SUBSETS[name]
+        ]
+    for ax, task in zip(panels, TASKS, strict=True):
+        assert ax.get_title() == TASKS[task]
+        dots = next(line for line in ax.lines if line.get_linestyle() == "None")
+        assert_allclose(dots.get_xdata(), [given[task][name]["value"] for name in order])
+        (bars,) = [found for found in ax.collections if len(found.get_segments()) == len(order)]
+        ends = [segment[:, 0] for segment in bars.get_segments()]
+        assert_allclose(ends, [[given[task][n]["low"], given[task][n]["high"]] for n in order])
+    assert held.get_ylim()[0] > held.get_ylim()[1]  # the first row is at the top
 
 
 # Calibration

@@ -220,3 +220,27 @@ def test_the_outermost_bins_are_open():
 def test_what_makes_no_sense_is_refused(call, complaint):
     with pytest.raises(InputError, match=complaint):
         call()
+
+
+# What is possible on a grid
+
+
+def test_the_possible_accuracy_is_the_mean_of_the_alphabets_bounds_in_their_bins():
+    grid = [0.0, 2.0, 4.0]
+    alphabets = {name: points_of(name) for name in ("BPSK", "16QAM")}
+    size = {"samples": 256, "samples_per_symbol": 4}
+    _, each = limits.of_frames(np.array(grid), alphabets, rolloff=(0.1, 0.4), **size)
+    by_hand = [limits.bin_accuracy(sigma, grid, grid) for sigma in each.values()]
+    found = limits.possible_accuracy(grid, alphabets, **size)
+    assert_allclose(found, np.mean(by_hand, 0), rtol=1e-12)
+
+
+def test_longer_frames_allow_more_and_symbols_of_more_samples_hardly_less():
+    alphabet = {"16QAM": points_of("16QAM")}
+    short, long, slow = (
+        limits.possible_accuracy([0.0, 1.0, 2.0], alphabet, samples=n, samples_per_symbol=period)
+        for n, period in ((64, 4), (256, 4), (64, 8))
+    )
+    assert (short < long).all()
+    assert_allclose(short, slow, atol=0.05)
+    assert not np.array_equal(short, slow)

@@ -17,6 +17,7 @@ from torch.testing import assert_close
 from modsnr import InputError, model
 from modsnr.model import JointLoss, JointNet, Output, backbones
 
+ROOT = Path(__file__).parents[1]
 VIEWS, CLASSES = ("constellation", "residual"), ("BPSK", "QPSK", "16QAM")
 GRID = (0.0, 10.0, 20.0, 30.0)
 
@@ -148,6 +149,58 @@ def test_compact_refuses_bins_that_its_stem_cannot_fold(bins):
 
 def test_compact_is_a_third_of_a_million_weights():
     assert 0.25e6 < sum(weight.numel() for weight in network().parameters()) < 0.45e6
+
+
+@pytest.mark.parametrize(
+    ("bins", "grid"),
+    [(16, 4), (32, 8), (64, 16), (124, 31), (128, 16), (224, 28), (256, 16), (260, 65), (512, 16)],
+)
+def test_compact_keeps_its_grid_coarse_however_fine_the_diagram(bins, grid, generator):
+    net = network(bins=bins).eval()
+    seen = []
+    first = next(m for m in net.backbone.layers if isinstance(m, nn.PixelUnshuffle))
+    first.register_forward_hook(lambda _module, _given, folded: seen.append(folded.shape))
+    output = net(pictures(generator, 2, bins=bins))
+    assert output.modulation.shape == (2, 3)
+    assert [tuple(shape[-2:]) for shape in seen] == [(grid, grid)]
+
+
+@pytest.mark.parametrize("bins", [128, 512])
+def test_compact_sees_every_bin_of_a_fine_diagram(bins, generator):
+    net = network(bins=bins, views=["constellation"])
+    image = pictures(generator, 2, views=1, bins=bins).requires_grad_()
+    net(image).snr.sum().backward()
+    assert (image.grad != 0).float().mean() > 0.99
+
+
+def test_compact_learns_its_strided_stem(generator):
+    net = network(bins=128).train()
+    net(pictures(generator, bins=128)).snr.sum().backward()
+    stem = net.backbone.layers[0]
+    assert stem.stride == stem.kernel_size == (2, 2)
+    assert stem.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("run", sorted((ROOT / "runs").glob("*-02_training-*/weights.safetensors")))
+def test_committed_weights_speak_as_the_network_did_that_they_were_trained_in(run, generator):
+    net, tensors = model.load(run), load_file(run)
+    images = pictures(generator, 3, len(net.settings["views"]), net.settings["bins"])
+    images = images.contiguous(memory_format=torch.channels_last)
+    features = nn.functional.pixel_unshuffle(images, 4)
+    for stage, layer in enumerate((1, 4, 8, 12)):  # a convolution each, its normalisation after it
+        weight = tensors[f"backbone.layers.{layer}.weight"]
+        weight = weight.contiguous(memory_format=torch.channels_last)  # sums are in another order
+        features = nn.functional.conv2d(features, weight, padding=1)
+        norm = {
+            name: tensors[f"backbone.layers.{layer + 1}.{name}"]
+            for name in ("running_mean", "running_var", "weight", "bias")
+        }
+        features = nn.functional.batch_norm(features, **norm).relu()
+        if stage in (1, 2):
+            features = nn.functional.max_pool2d(features, 2)
+    with torch.no_grad():
+        assert_close(net.backbone(images), features.mean((2, 3)), rtol=0, atol=0)
+    assert all(torch.equal(value, tensors[name]) for name, value in net.state_dict().items())
 
 
 def test_compact_takes_any_allowed_number_of_bins(generator):

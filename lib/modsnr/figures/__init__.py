@@ -27,6 +27,7 @@ from modsnr.figures.of_sweeps import (
     parallel_coordinates,
     ranked,
 )
+from modsnr.figures.of_views import ablation, accuracy_by_choice
 from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "PALETTE",
     "STYLE",
     "Picture",
+    "ablation",
+    "accuracy_by_choice",
     "accuracy_limits",
     "accuracy_over_snr",
     "attribution_grid",

@@ -17,6 +17,7 @@ from modsnr.limits.bounds import (
     fisher_information,
     non_data_aided,
     of_frames,
+    possible_accuracy,
     spectrum_aware,
 )
 from modsnr.limits.classifiers import average_log_likelihood, hybrid_log_likelihood
@@ -50,6 +51,7 @@ __all__ = [
     "noise_floor_snr",
     "non_data_aided",
     "of_frames",
+    "possible_accuracy",
     "spectrum_aware",
     "split_symbol_snr",
     "symbol_samples",

@@ -209,7 +209,7 @@ def of_frames(
 def bin_accuracy(
     sigma_db: np.ndarray | Sequence[float],
     snr_db: np.ndarray | Sequence[float],
-    grid_db: Sequence[float],
+    grid_db: np.ndarray | Sequence[float],
 ) -> np.ndarray:
     """Return the probability, float64 [..., snr], that an estimate is nearest to its grid point.
 
@@ -226,6 +226,27 @@ def bin_accuracy(
     sigma = np.asarray(sigma_db, np.float64)
     low, high = (middles[place] - snr) / sigma, (middles[place + 1] - snr) / sigma
     return special.ndtr(high) - special.ndtr(low)
+
+
+def possible_accuracy(
+    grid_db: Sequence[float] | np.ndarray,
+    alphabets: Mapping[str, np.ndarray],
+    *,
+    samples: int,
+    samples_per_symbol: int,
+) -> np.ndarray:
+    """Return how often a frame's SNR can be told among those of a grid: float64 [snr].
+
+    It is the mean over ``alphabets`` of ``bin_accuracy`` of an estimate as good as the bound for a
+    known alphabet, as ``of_frames`` has it; ``grid_db`` is per sample.
+    """
+    symbols = samples // samples_per_symbol
+    es_n0_db = np.asarray(grid_db, np.float64) + 10 * np.log10(samples_per_symbol)
+    sigma_db = [
+        non_data_aided(es_n0_db, points, symbols, noise_only=samples - symbols, power="realised")
+        for points in alphabets.values()
+    ]
+    return bin_accuracy(np.array(sigma_db), grid_db, grid_db).mean(0)
 
 
 def _mixture(rho: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

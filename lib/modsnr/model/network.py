@@ -229,7 +229,7 @@ def build_backbone(
                 f"compact needs bins divisible by {Compact.STEM} and at least {4 * Compact.STEM}; "
                 f"they are {bins}."
             )
-        return Compact(channels), Compact.WIDTHS[-1]
+        return Compact(channels, bins), Compact.WIDTHS[-1]
     # Here: timm takes seconds to import, and the compact network none of it.
     from modsnr.model.backbones import timm_backbone
 
@@ -241,14 +241,28 @@ class Compact(nn.Module):
     """A plain convolutional network for two CPU cores: diagrams to features [frame, width].
 
     Space-to-depth first: a stride-1 convolution at full size would cost more than all the rest.
+    From ``2 * FULL`` bins on a strided convolution comes before it, ``MAPS`` maps a view, so that
+    what follows costs about as much as at ``FULL`` bins.
     """
 
     STEM = 4
     WIDTHS = (64, 96, 128, 128)
+    FULL = 64  # bins an axis that are taken as they are
+    MAPS = 8
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, bins: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.PixelUnshuffle(self.STEM)]
+        layers: list[nn.Module] = []
+        stride = self.stride(bins)
+        if stride > 1:
+            maps = self.MAPS * channels
+            layers += [
+                nn.Conv2d(channels, maps, stride, stride=stride, bias=False),
+                nn.BatchNorm2d(maps),
+                nn.ReLU(inplace=True),
+            ]
+            channels = maps
+        layers.append(nn.PixelUnshuffle(self.STEM))
         inputs = channels * self.STEM**2
         for stage, width in enumerate(self.WIDTHS):
             layers += [
@@ -260,6 +274,15 @@ class Compact(nn.Module):
                 layers.append(nn.MaxPool2d(2))
             inputs = width
         self.layers = nn.Sequential(*layers)
+
+    @classmethod
+    def stride(cls, bins: int) -> int:
+        """Return by how much diagrams shrink first: the largest power of two that leaves ``FULL``
+        bins or more, a multiple of ``STEM``."""
+        stride = 1
+        while bins >= 2 * stride * cls.FULL and bins % (2 * stride * cls.STEM) == 0:
+            stride *= 2
+        return stride
 
     def forward(self, diagrams: Tensor) -> Tensor:
         return self.layers(diagrams).mean((2, 3))

@@ -3,7 +3,8 @@
 ``load_space`` reads what is searched; ``sweep`` does it, or goes on with it: the trials stand in
 an Optuna study, in a journal file under ``runs/.sweeps`` or in PostgreSQL, which any number of
 processes and machines may share. A trial whose sweep was killed is done again, every other one is
-done once, however it ends. ``table`` and what follows it tell of any set of runs.
+done once, however it ends. ``table`` and what follows it tell of any set of runs; ``choices`` of
+what each choice alone did, ``verdicts`` of what runs with several seeds say of a claim.
 """
 
 from modsnr.sweeps.analysis import (
@@ -20,6 +21,8 @@ from modsnr.sweeps.analysis import (
     table,
     varied,
 )
+from modsnr.sweeps.claims import Spread, Verdict, over_seeds, verdict, verdicts
+from modsnr.sweeps.factors import alone, choices, repeats
 from modsnr.sweeps.space import Range, Space, load_space
 from modsnr.sweeps.study import Outcome
 from modsnr.sweeps.trials import Summary, sweep
@@ -31,7 +34,11 @@ __all__ = [
     "Outcome",
     "Range",
     "Space",
+    "Spread",
     "Summary",
+    "Verdict",
+    "alone",
+    "choices",
     "hardships",
     "histories",
     "importance",
@@ -39,8 +46,12 @@ __all__ = [
     "loss_rates",
     "lost",
     "outcomes",
+    "over_seeds",
     "ranking",
+    "repeats",
     "sweep",
     "table",
     "varied",
+    "verdict",
+    "verdicts",
 ]

@@ -1,0 +1,356 @@
+"""07 tells what one choice alone does, and what seeds say of a claim, on toys of known errors."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from modsnr import InputError, limits, runs, signals, sweeps
+
+ROOT = Path(__file__).parents[1]
+CLASSES, GRID, EACH = ("BPSK", "16QAM"), (0.0, 10.0, 20.0, 30.0), 40
+VIEWS = ("constellation", "synchronised", "aligned", "residual")
+
+
+class House:
+    """A folder of notebooks and toy runs, each a second younger than the one before."""
+
+    def __init__(self, root):
+        self.root, self.number = root, 0
+
+    def record(self, notebook, name, parameters, **told):
+        self.number += 1
+        id = f"20260101T0000{self.number:02d}Z-{notebook}-{name}"
+        folder = self.root / "runs" / id
+        folder.mkdir(parents=True)
+        started = f"2026-01-01T00:00:{self.number:02d}.000Z"
+        told = {
+            "notebook": notebook,
+            "name": name,
+            "status": "completed",
+            "profile": "views",
+        } | told
+        told |= {"started": started, "parameters": parameters}
+        (folder / "run.json").write_text(json.dumps(told))
+        return folder
+
+    def frames(self, name, **made):
+        parameters = {"name": name, "samples": 1024, "samples_per_symbol": 8, "seed": 1}
+        parameters |= {"rolloff_low": 0.1, "rolloff_high": 0.4, "frames": name} | made
+        return self.record("01_preprocessing", name, parameters).name
+
+    def trained(self, name, on, *, data="of frames", wrong=0.0, stuck=False, **asked):
+        """A run whose SNR is a step off in a share of the frames of each cell, or stuck on one
+        SNR, and whose modulation is wrong in every fourth frame."""
+        modulation = np.repeat([0, 1], len(GRID) * EACH)
+        snr_db = np.tile(np.repeat(GRID, EACH), 2).astype(np.float32)
+        place = np.tile(np.arange(EACH), 2 * len(GRID))
+        step = np.where(snr_db < 15, 10, -10) * (place < wrong * EACH)
+        folder = self.record(
+            "02_training",
+            name,
+            {"frames": on, "views": ["constellation"], "bins": 64, "seed": 0} | asked,
+            parents=[on],
+            data={"name": on, "sha256": data},
+        )
+        np.savez(
+            folder / "predictions.npz",
+            modulation=modulation,
+            snr_db=snr_db,
+            predicted_modulation=np.where(place % 4 == 0, 1 - modulation, modulation),
+            predicted_snr_db=np.full_like(snr_db, 20) if stuck else snr_db + step,
+            classes=CLASSES,
+            grid_db=GRID,
+        )
+        return folder.name
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    return House(tmp_path)
+
+
+@pytest.fixture
+def compared(house):
+    """Runs of a known effect each: id by name."""
+    frames = house.frames("frames")
+    short = house.frames("short", samples=256)
+    slow = house.frames("slow", samples_per_symbol=16)
+    ids = {"constellation": house.trained("constellation", frames, wrong=0.5)}
+    for name, asked in {
+        "bins-512": {"bins": 512, "wrong": 0.25},
+        "bins-32": {"bins": 32, "wrong": 0.75},
+        "extent-1.5": {"extent": 1.5, "wrong": 0.6},
+        "residual": {"views": ["residual"]},
+        "two": {"views": ["constellation", "residual"], "wrong": 0.1},
+        "all": {"views": list(VIEWS)},
+        "bins-and-extent": {"bins": 128, "extent": 4.5},
+    }.items():
+        ids[name] = house.trained(name, frames, **asked)
+    ids["short"] = house.trained("short", short, data="of short", wrong=0.7)
+    ids["slow"] = house.trained("slow", slow, data="of slow", wrong=0.3)
+    for seed in (0, 1, 2):
+        more = {"seed": seed, "wrong": 0.5 + 0.025 * seed}
+        if seed:
+            ids[f"power-{seed}"] = house.trained(f"power-{seed}", frames, **more)
+        more["wrong"] = 0.875 + 0.025 * seed
+        ids[f"max-{seed}"] = house.trained(f"max-{seed}", frames, normalization="max", **more)
+        head = {"snr_head": "classification", "stuck": True, "seed": seed}
+        ids[f"class-{seed}"] = house.trained(f"class-{seed}", frames, **head)
+    return ids
+
+
+# Choices
+
+
+def test_a_choice_is_told_by_the_runs_that_differ_in_it_alone(compared):
+    choices = sweeps.choices("views")
+    base = compared["constellation"]
+    assert sweeps.alone(choices, base, "bins") == {
+        "32": compared["bins-32"],
+        "64": base,
+        "512": compared["bins-512"],
+    }
+    assert sweeps.alone(choices, base, "samples") == {"256": compared["short"], "1024": base}
+    assert sweeps.alone(choices, base, "samples_per_symbol") == {"8": base, "16": compared["slow"]}
+    assert sweeps.alone(choices, base, "views") == {
+        "constellation": base,
+        "residual": compared["residual"],
+        "constellation + residual": compared["two"],
+        " + ".join(VIEWS): compared["all"],
+    }
+    assert sweeps.alone(choices, base, "dropout") == {"0.1": base}
+    both = sweeps.alone(choices, compared["bins-and-extent"], "bins")
+    assert both == {"128": compared["bins-and-extent"]}
+
+
+def test_a_run_with_every_seed_repeats_a_choice(compared):
+    found = sweeps.repeats(sweeps.choices("views"), compared["constellation"], "normalization")
+    assert found == {
+        "power": {0: compared["constellation"], **{s: compared[f"power-{s}"] for s in (1, 2)}},
+        "max": {seed: compared[f"max-{seed}"] for seed in (0, 1, 2)},
+    }
+
+
+def test_a_run_on_other_frames_is_no_comparison_and_the_newest_of_two_is_taken(compared, house):
+    base, frames = compared["constellation"], "frames"
+    house.trained("elsewhere", house.frames(frames), data="written anew", bins=256)
+    older = sweeps.alone(sweeps.choices("views"), base, "bins")
+    assert "256" not in older
+    parent = runs.find("frames", notebook="01_preprocessing").id
+    newer = house.trained("bins-512", parent, bins=512)
+    twin = house.trained("constellation", parent)
+    found = sweeps.alone(sweeps.choices("views"), base, "bins")
+    assert found == older | {"512": newer}
+    assert sweeps.alone(sweeps.choices("views"), twin, "bins")["64"] == twin
+
+
+def test_runs_of_other_profiles_or_without_an_end_are_left_out(compared, house):
+    parent = runs.find("frames", notebook="01_preprocessing").id
+    for number, told in enumerate([{"profile": "other"}, {"status": "failed"}]):
+        asked = {"frames": "frames", "bins": 1000 + number}
+        data = {"name": "frames", "sha256": "of frames"}
+        house.record("02_training", "x", asked, parents=[parent], data=data, **told)
+    assert set(sweeps.choices("views").run) == set(compared.values())
+    assert len(sweeps.choices()) == len(compared) + 1
+
+
+def test_what_cannot_be_compared_is_refused_with_a_reason(compared, house):
+    choices = sweeps.choices("views")
+    with pytest.raises(InputError, match=r"no choice 'bin'; they have: .*bins"):
+        sweeps.alone(choices, compared["constellation"], "bin")
+    with pytest.raises(InputError, match=r"baseline 'nobody' is not among the \d+ runs"):
+        sweeps.alone(choices, "nobody", "bins")
+    house.trained("orphan", "20250101T000000Z-01_preprocessing-gone")
+    with pytest.raises(InputError, match=r"orphan was trained on frames whose run .* is not here"):
+        sweeps.choices("views")
+
+
+# Claims
+
+
+def test_the_interval_over_seeds_is_students():
+    # 1, 2, 3: mean 2, s = 1, t(0.975, 2) = 4.302653, over the root of 3.
+    found = sweeps.over_seeds([1.0, 2.0, 3.0])
+    assert found["value"] == 2
+    assert found["deviation"] == 1
+    assert found["high"] - 2 == pytest.approx(4.302652729911275 / 3**0.5)
+    assert 2 - found["low"] == pytest.approx(found["high"] - 2)
+    assert found["runs"] == 3
+
+
+def test_students_interval_holds_the_mean_nineteen_times_in_twenty(rng):
+    inside = [
+        found["low"] <= 5 <= found["high"]
+        for found in (sweeps.over_seeds(rng.normal(5, 2, 3)) for _ in range(4000))
+    ]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+
+
+def test_one_seed_decides_nothing_and_none_is_refused():
+    one = sweeps.over_seeds([0.9])
+    assert (one["low"], one["high"]) == (-np.inf, np.inf)
+    assert sweeps.verdict(one, above=0) == sweeps.verdict(one, above=0, below=2) == "not decided"
+    for values in ([], [0.5, np.nan]):
+        with pytest.raises(InputError, match="needs runs with a finite value"):
+            sweeps.over_seeds(values)
+
+
+@pytest.mark.parametrize(
+    ("interval", "ends", "said"),
+    [
+        ((0.1, 0.3), {"above": 0}, "holds"),
+        ((-0.1, 0.3), {"above": 0}, "not decided"),
+        ((0.0, 0.0), {"above": 0}, "not decided"),
+        ((-0.3, -0.1), {"above": 0}, "contradicted"),
+        ((0.111, 0.129), {"above": 0.11, "below": 0.13}, "holds"),
+        ((0.10, 0.12), {"above": 0.11, "below": 0.13}, "not decided"),
+        ((0.05, 0.20), {"above": 0.11, "below": 0.13}, "not decided"),
+        ((0.14, 0.20), {"above": 0.11, "below": 0.13}, "contradicted"),
+        ((0.05, 0.10), {"above": 0.11, "below": 0.13}, "contradicted"),
+    ],
+)
+def test_a_verdict_follows_from_the_interval_and_the_claim(interval, ends, said):
+    low, high = interval
+    spread = {"value": (low + high) / 2, "low": low, "high": high, "deviation": 1.0, "runs": 3}
+    assert sweeps.verdict(spread, **ends) == said
+
+
+def test_verdicts_are_a_row_a_claim():
+    found = sweeps.verdicts({
+        "heads": {"more": ([1.0, 1.1, 0.9], 0.0, np.inf), "fewer": ([1.0, 1.1, 0.9], -np.inf, 0.0)},
+        "norms": {"near": ([0.1, 0.5], 0.11, 0.13)},
+    })  # fmt: skip
+    assert found.of.tolist() == ["heads", "heads", "norms"]
+    assert found.claim.tolist() == ["more", "fewer", "near"]
+    assert found.verdict.tolist() == ["holds", "contradicted", "not decided"]
+    assert found.value.tolist() == pytest.approx([1.0, 1.0, 0.3])
+    assert found.runs.tolist() == [3, 3, 2]
+
+
+# The notebook
+
+
+def test_07_tells_each_toy_what_was_built_into_it(compared, house):
+    run = runs.execute("07_views", profile=None, parameters={"low_to_db": 0, "high_from_db": 30})
+    assert run.status == "completed", run.error
+    told = run.metrics
+    by_bins = {k: of["snr_accuracy"]["value"] for k, of in told["factors"]["bins"].items()}
+    assert by_bins == pytest.approx({"32": 0.25, "64": 0.5, "512": 0.75})
+    by_extent = {k: of["snr_accuracy"]["value"] for k, of in told["factors"]["extent"].items()}
+    assert by_extent == pytest.approx({"1.5": 0.4, "3": 0.5})
+    assert told["factors"]["samples"]["256"]["at_db"]["30.0"]["value"] == pytest.approx(0.3)
+    assert set(told["factors"]["samples_per_symbol"]) == {"8", "16"}
+    assert told["factors"]["samples"]["256"]["low"]["value"] == pytest.approx(0.3)
+    views = told["views"]
+    assert views["residual"]["snr_accuracy"]["value"] == 1
+    assert views["residual"]["joint_accuracy"]["value"] == pytest.approx(0.75)
+    assert views["constellation + residual"]["snr_accuracy"]["value"] == pytest.approx(0.9)
+    norm, hole = told["claims"]["normalisation"], told["claims"]["black_hole"]
+    assert norm["power"]["snr_accuracy"]["value"] == pytest.approx(0.475)
+    assert norm["power_above_max"]["value"] == pytest.approx(0.375)
+    assert norm["power_above_max"]["verdict"] == "holds"
+    # 0.125, 0.1, 0.075: mean 0.1, from 0.04 to 0.16.
+    assert norm["max_as_in_the_study"]["verdict"] == "not decided"
+    assert hole["classification"]["attractor_index"]["value"] == len(GRID)
+    assert hole["classification_is_one"]["verdict"] == "holds"
+    assert hole["classification_attracts_more"]["verdict"] == "holds"
+    assert hole["regression_above_classification"]["value"] == pytest.approx(0.475 - 0.25)
+    repeated = run.table("claims_runs")
+    assert (repeated.attractor_snr_db[repeated.setting == "classification"] == 20).all()
+    table = run.table("factors").set_index(["choice", "setting"])
+    assert table["high value"]["bins", "512"] == pytest.approx(0.75)
+    assert ("views", "constellation + residual") not in table.index  # in the ablation only
+    assert run.table("ablation").views.tolist()[0] in ("residual", " + ".join(VIEWS))
+    used = {id for name, id in compared.items() if name != "bins-and-extent"}
+    assert set(run.parents) == used
+    for name in ("accuracy_by_choice", "ablation", "claims_snr", "claims_attractor"):
+        assert run.figure(name).stat().st_size > 5000
+    # What is possible is that of 256 samples, which is less.
+    alphabets = {name: signals.alphabet(name).numpy() for name in CLASSES}
+    here = limits.possible_accuracy(GRID, alphabets, samples=256, samples_per_symbol=8)
+    assert list(told["factors"]["samples"]["256"]["possible_at_db"].values()) == pytest.approx(here)
+
+
+def test_07_asks_for_the_runs_that_its_claims_need(house):
+    house.trained("constellation", house.frames("frames"))
+    run = runs.execute("07_views")
+    assert run.status == "failed"
+    assert "normalization" in (run.error or "")
+
+
+# The profile, cut down
+
+
+KEPT = ("frames", "constellation", "max-regression-0", "power-classification-0", "view-residual")
+KEPT += ("constellation-bins-32", "constellation-extent-1.5", "views")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """What the steps of the profile that are kept made of a handful of frames: runs by name."""
+    root = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    path = root / "notebooks" / "profiles" / "views.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile["notebooks"]["01_preprocessing"] |= {
+        "classes": ["BPSK", "16QAM"], "snr_step_db": 10, "frames_per_cell": 16, "gallery_bins": 16,
+        "train_fraction": 0.5, "validation_fraction": 0.25,
+    }  # fmt: skip
+    profile["notebooks"]["02_training"] |= {"epochs": 1, "batch_size": 16}
+    profile["pipeline"] = [step for step in profile["pipeline"] if step["name"] in KEPT]
+    path.write_text(yaml.safe_dump(profile))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield {run.name: run for run in runs.reproduce("views")}
+
+
+def test_the_profile_cut_down_runs_to_its_end(small):
+    assert tuple(small) == KEPT
+    told = small["views"].metrics
+    assert set(told["factors"]["bins"]) == {"32", "64"}
+    assert set(told["views"]) == {"constellation", "residual"}
+    verdicts = small["views"].table("claims")
+    assert set(verdicts.verdict) == {"not decided"}  # as one seed decides nothing
+    assert told["claims"]["normalisation"]["power_above_max"]["low"] is None
+    shown = {
+        "constellation": ("bins", "64"),
+        "constellation-bins-32": ("bins", "32"),
+        "constellation-extent-1.5": ("extent", "1.5"),
+        "view-residual": ("views", "residual"),
+    }
+    for name, (choice, setting) in shown.items():
+        assert small[name].parents == [small["frames"].id]
+        of_run = small[name].metrics["test"]["snr_accuracy"]
+        assert told["factors"][choice][setting]["snr_accuracy"]["value"] == pytest.approx(of_run)
+
+
+def test_the_extent_is_recorded_and_changes_what_is_learned(small):
+    wide, close = small["constellation"], small["constellation-extent-1.5"]
+    assert (wide.parameters["extent"], close.parameters["extent"]) == (None, 1.5)
+    assert "extent" in close.changed
+    one, other = (run.predictions()["predicted_snr_db"] for run in (wide, close))
+    assert not np.array_equal(one, other)
+
+
+def test_04_draws_at_the_extent_that_a_run_was_trained_at_and_old_runs_at_their_views_own(small):
+    close = small["constellation-extent-1.5"]
+    for name, extent in {"own": {"extent": 3.0}, "old": {}}.items():
+        folder = close.folder.with_name(close.id.replace(close.name, name))
+        shutil.copytree(close.folder, folder)
+        told = json.loads((folder / "run.json").read_text())
+        del told["parameters"]["extent"]
+        told |= {"name": name, "parameters": told["parameters"] | extent}
+        (folder / "run.json").write_text(json.dumps(told))
+    quick = {"explained_frames": 32, "fractions": [0.1], "occlusion_window": 32}
+    run = runs.execute(
+        "04_explainability", parameters={"models": [close.name, "own", "old"], **quick}
+    )
+    assert run.status == "completed", run.error
+    told = run.metrics["models"]
+    assert told["old"] == told["own"] != told[close.name]
