@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "limits": {"signals"},
     "training": {"model", "metrics"},
     "explain": {"metrics"},
+    "rejection": {"metrics"},
     "paper": {"runs"},
     "sweeps": {"runs", "workers"},
     "__main__": {"cli"},
