@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "limits": {"signals"},
     "training": {"model", "metrics"},
     "explain": {"metrics"},
-    "rejection": {"metrics"},
+    "generalisation": {"metrics"},
     "paper": {"runs"},
     "sweeps": {"runs", "workers"},
     "__main__": {"cli"},

@@ -30,13 +30,12 @@ def shift_matrix(
     height = 0.32 + 0.2 * max(rows, 2)  # of a panel, its title included
     figure = Picture(figsize=(PAGE, height * len(accuracies) + 0.95))
     panels = figure.subplots(len(accuracies), 1, squeeze=False, sharex=True)[:, 0]
-    image = None
     for ax, (task, of_task) in zip(panels, accuracies.items(), strict=True):
         value = np.array([
             [of_task[network].get(condition, {}).get("value", np.nan) for condition in conditions]
             for network in networks
         ])  # fmt: skip
-        image = ax.imshow(value, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        ax.imshow(value, vmin=0, vmax=1, cmap="cividis", aspect="auto")
         for row, column in np.argwhere(np.isfinite(value)):
             shade = "black" if value[row, column] > 0.5 else "white"
             text = f"{100 * value[row, column]:.1f}"
@@ -51,7 +50,7 @@ def shift_matrix(
         ax.tick_params(length=0)
     names = [condition.replace("_", " ") for condition in conditions]
     panels[-1].set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
-    bar = figure.colorbar(image, ax=list(panels), pad=0.01, aspect=40)
+    bar = figure.colorbar(panels[0].images[0], ax=list(panels), pad=0.01, aspect=40)
     bar.set_label("accuracy")
     bar.outline.set_visible(False)
     return figure
@@ -63,23 +62,24 @@ def rejection_bars(
 ) -> Figure:
     """Draw how unknown modulations are told from known ones, a group a modulation, a bar a score.
 
-    ``rejections`` is score -> modulation left out -> auc and detected, an Interval each. Broken
-    lines are what chance achieves: an area of a half, and as many detections as false alarms.
+    ``rejections`` is modulation left out -> score -> auc and detected, an Interval each; all have
+    the same scores. Broken lines are what chance achieves: an area of a half, and as many detections
+    as false alarms.
     """
     figure = Picture(figsize=(PAGE, 2.5))
     panels = figure.subplots(1, 2)
-    names = list(dict.fromkeys(name for of_score in rejections.values() for name in of_score))
-    width = 0.8 / len(rejections)
+    names, scores = list(rejections), list(next(iter(rejections.values())))
+    width = 0.8 / len(scores)
     drawn = (("auc", "area under the ROC curve", 0.5), ("detected", "detected", false_alarm))
     for ax, (key, label, chance) in zip(panels, drawn, strict=True):
-        for index, (score, of_score) in enumerate(rejections.items()):
-            place = np.array([names.index(name) for name in of_score])
+        place = np.arange(len(names))
+        for index, score in enumerate(scores):
             value, low, high = (
-                np.array([found[key][end] for found in of_score.values()])
+                np.array([of_scores[score][key][end] for of_scores in rejections.values()])
                 for end in ("value", "low", "high")
             )
             ax.bar(
-                place + (index - (len(rejections) - 1) / 2) * width,
+                place + (index - (len(scores) - 1) / 2) * width,
                 value,
                 width * 0.92,
                 yerr=np.abs([value - low, high - value]),
