@@ -207,18 +207,24 @@ def auc(unknown: np.ndarray, known: np.ndarray, *, rng: np.random.Generator) -> 
         )
     if bad := int((~np.isfinite(np.concatenate([unknown, known]))).sum()):
         raise InputError(f"{bad} scores are not finite.")
-    # By counts of each distinct score, a resample is one multinomial draw for either kind.
+    # By counts of each distinct score: ties need no search.
     scores, place = np.unique(np.concatenate([unknown, known]), return_inverse=True)
-    counts = [
-        np.bincount(part, minlength=len(scores))
-        for part in (place[: len(unknown)], place[len(unknown) :])
+    kinds = place[: len(unknown)], place[len(unknown) :]
+    value = _area(*(np.bincount(kind, minlength=len(scores)) for kind in kinds))
+    resampled = [
+        _area(
+            *(
+                np.bincount(kind[rng.integers(len(kind), size=len(kind))], minlength=len(scores))
+                for kind in kinds
+            )
+        )
+        for _ in range(RESAMPLES)
     ]
-    draws = [rng.multinomial(count.sum(), count / count.sum(), size=RESAMPLES) for count in counts]
-    low, high = np.quantile(_area(*draws), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=float(_area(*counts)), low=float(low), high=float(high))
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value=value, low=float(low), high=float(high))
 
 
-def _area(unknown: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the area for counts [..., score], the scores ascending: [...]."""
-    below = known.cumsum(-1) - known / 2
-    return (unknown * below).sum(-1) / (unknown.sum(-1) * known.sum(-1))
+def _area(unknown: np.ndarray, known: np.ndarray) -> float:
+    """Return the area for counts [score] of ascending scores."""
+    below = known.cumsum() - known / 2
+    return float(unknown @ below / (unknown.sum() * known.sum()))

@@ -63,8 +63,8 @@ def rejection_bars(
     """Draw how unknown modulations are told from known ones, a group a modulation, a bar a score.
 
     ``rejections`` is modulation left out -> score -> auc and detected, an Interval each; all have
-    the same scores. Broken lines are what chance achieves: an area of a half, and as many detections
-    as false alarms.
+    the same scores. Broken lines are what chance achieves: an area of a half, and as many
+    detections as false alarms.
     """
     figure = Picture(figsize=(PAGE, 2.5))
     panels = figure.subplots(1, 2)
