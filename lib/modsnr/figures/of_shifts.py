@@ -35,7 +35,7 @@ def shift_matrix(
             [of_task[network].get(condition, {}).get("value", np.nan) for condition in conditions]
             for network in networks
         ])  # fmt: skip
-        ax.imshow(value, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        ax.imshow(100 * value, vmin=0, vmax=100, cmap="cividis", aspect="auto")
         for row, column in np.argwhere(np.isfinite(value)):
             shade = "black" if value[row, column] > 0.5 else "white"
             text = f"{100 * value[row, column]:.1f}"
@@ -43,7 +43,7 @@ def shift_matrix(
             if networks[row] == conditions[column]:
                 edge: Any = {"fill": False, "edgecolor": PALETTE[1], "linewidth": 1.6}
                 ax.add_patch(Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, **edge))
-        ax.set_yticks(range(rows), networks)
+        ax.set_yticks(range(rows), [network.replace("_", " ") for network in networks])
         ax.set_title((titles or {}).get(task, task))
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
@@ -51,7 +51,7 @@ def shift_matrix(
     names = [condition.replace("_", " ") for condition in conditions]
     panels[-1].set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     bar = figure.colorbar(panels[0].images[0], ax=list(panels), pad=0.01, aspect=40)
-    bar.set_label("accuracy")
+    bar.set_label("accuracy (%)")
     bar.outline.set_visible(False)
     return figure
 
@@ -94,6 +94,7 @@ def rejection_bars(
         ax.set(ylabel=label, ylim=(0, 1.02), xlim=(-0.6, len(names) - 0.4))
         ax.set_xticks(range(len(names)), names)
         ax.grid(visible=False, axis="x")
+        ax.set_axisbelow(True)
     panels[1].set_ylabel(f"detected at {100 * false_alarm:g} % false alarms")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
