@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "limits": {"signals"},
     "training": {"model", "metrics"},
     "explain": {"metrics"},
+    "generalisation": {"metrics"},
     "paper": {"runs"},
     "sweeps": {"runs", "workers"},
     "__main__": {"cli"},

@@ -20,6 +20,7 @@ from modsnr.figures.of_models import (
     snr_calibration,
 )
 from modsnr.figures.of_recordings import timeline
+from modsnr.figures.of_shifts import rejection_bars, shift_matrix
 from modsnr.figures.of_sweeps import (
     importance_bars,
     learning_curves,
@@ -53,6 +54,8 @@ __all__ = [
     "outcome_bars",
     "parallel_coordinates",
     "ranked",
+    "rejection_bars",
+    "shift_matrix",
     "snr_audit",
     "snr_calibration",
     "snr_limits",

@@ -6,6 +6,7 @@ from modsnr.frames.labelled import (
     Frames,
     check,
     grid_labels,
+    remaining,
     split,
     split_hash,
 )
@@ -19,6 +20,7 @@ from modsnr.frames.store import (
     labels,
     quantise,
     read,
+    read_of,
     stored_digests,
     verify,
 )
@@ -41,6 +43,8 @@ __all__ = [
     "labels",
     "quantise",
     "read",
+    "read_of",
+    "remaining",
     "split",
     "split_hash",
     "stored_digests",

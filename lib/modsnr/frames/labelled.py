@@ -105,6 +105,22 @@ def grid_labels(
     return modulation, snr_db
 
 
+def remaining(classes: Sequence[str], left_out: Sequence[str]) -> tuple[str, ...]:
+    """Return ``classes`` without those ``left_out``, in their order.
+
+    Raises InputError for one that is not among them, and where none remains.
+    """
+    for name in left_out:
+        if name not in classes:
+            raise InputError(
+                f"{name!r} cannot be left out: the frames are of {', '.join(classes)}."
+            )
+    kept = tuple(name for name in classes if name not in left_out)
+    if not kept:
+        raise InputError(f"All {len(classes)} modulations are left out: none remains.")
+    return kept
+
+
 def split(
     modulation: np.ndarray,
     snr_db: np.ndarray,

@@ -102,6 +102,34 @@ def read(path: Path | str, part: str, rows: np.ndarray | Sequence[int] | None = 
         return Frames(iq, stored.modulation, stored.snr_db, stored.classes)
 
 
+def read_of(
+    path: Path | str,
+    part: str,
+    classes: Sequence[str],
+    *,
+    most: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> Frames:
+    """Return the frames of one part that are of ``classes``, whose indices their labels become.
+
+    There are ``most`` at most, drawn by ``rng``; all, in the order of the source, unless told.
+    Raises InputError as ``read`` does, and for a class that the store has not.
+    """
+    stored = describe(path)["classes"]
+    number = np.full(len(stored), -1)
+    for place, name in enumerate(classes):
+        if name not in stored:
+            raise InputError(f"{path} has no class {name!r}; it has {', '.join(stored)}.")
+        number[stored.index(name)] = place
+    rows = np.flatnonzero(number[labels(path, part)[0]] >= 0)
+    if most is not None and most < len(rows):
+        if rng is None:
+            raise InputError(f"{most} of {len(rows)} frames are drawn at random: pass rng.")
+        rows = np.sort(rng.choice(rows, most, replace=False))
+    found = read(path, part, rows)
+    return Frames(found.iq, number[found.modulation], found.snr_db, tuple(classes))
+
+
 def batches(
     path: Path | str,
     part: str,

@@ -1,10 +1,12 @@
 """Modulation alphabets, channels, and a simulator of labelled frames at complex baseband.
 
-Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``simulate_and_tell`` what
-only a genie knows beside them, ``Simulator`` the frames of any part of a data set, in any process;
-``Channel`` says what befalls them, ``CHANNELS`` names the usual sets of that. ``power_density`` and
-``oversampled_kurtosis`` say what to expect of them.
-``unknown`` makes signals of other kinds, and ``traits`` are what tells these apart.
+Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``simulate_and_tell``
+what only a genie knows beside them, ``Simulator`` the frames of any part of a data set, in any
+process; ``Channel`` says what befalls them, ``CHANNELS`` names the usual sets of that, ``Mixture``
+gives each frame one of several, and ``air`` makes either by name. ``independent`` is another
+generator of the same modulations; ``under`` makes frames under any of ``CONDITIONS``.
+``power_density`` and ``oversampled_kurtosis`` say what to expect of them. ``unknown`` makes signals
+of other kinds, and ``traits`` are what tells these apart.
 """
 
 from modsnr.signals.alphabets import (
@@ -17,8 +19,10 @@ from modsnr.signals.alphabets import (
     alphabet,
     cumulants,
 )
-from modsnr.signals.channels import CHANNELS, Channel, channel
+from modsnr.signals.channels import CHANNELS, Channel, Mixture, air, channel, parts_of, settings
 from modsnr.signals.comparing import densities, moments, simulated_like
+from modsnr.signals.conditions import CONDITIONS, Condition, under
+from modsnr.signals.independent import independent
 from modsnr.signals.simulator import (
     Simulator,
     Told,
@@ -32,28 +36,36 @@ from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration,
 __all__ = [
     "APSK_GEOMETRIES",
     "CHANNELS",
+    "CONDITIONS",
     "DIGITAL_CLASSES",
     "DVB_RINGS",
     "LIQUID_RINGS",
     "STUDY_CLASSES",
     "UNKNOWN_KINDS",
     "Channel",
+    "Condition",
+    "Mixture",
     "Rings",
     "Simulator",
     "Told",
+    "air",
     "alphabet",
     "at_random_phases",
     "calibration",
     "channel",
     "cumulants",
     "densities",
+    "independent",
     "moments",
     "oversampled_kurtosis",
+    "parts_of",
     "power_density",
     "root_raised_cosine",
+    "settings",
     "simulate",
     "simulate_and_tell",
     "simulated_like",
     "traits",
+    "under",
     "unknown",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
@@ -16,7 +16,7 @@ from scipy import signal
 from torch import Tensor
 
 from modsnr import InputError
-from modsnr.signals.alphabets import DVB_RINGS, Rings
+from modsnr.signals.alphabets import APSK_GEOMETRIES, DVB_RINGS, Rings
 
 # The receive filter: 129 taps, 60 dB of stop band, 0.03 cycles/sample from pass to stop band.
 RECEIVE_REACH = 64  # taps on either side of the middle one
@@ -115,13 +115,78 @@ def channel(name: str, **changes: Any) -> Channel:
 
     Raises InputError for a name that is not there, with the nearest that is.
     """
-    if name not in CHANNELS:
-        (nearest,) = get_close_matches(name, CHANNELS, n=1, cutoff=0.0)
+    return replace(CHANNELS[_known("channel", name, CHANNELS)], **changes)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Channels of which each frame gets one, every one as likely as any other."""
+
+    parts: Mapping[str, Channel]  # by name
+
+    def __post_init__(self) -> None:
+        rates = {part.samples_per_symbol for part in self.parts.values()}
+        if len(rates) != 1:
+            raise InputError(
+                "A mixture needs channels, all with as many samples a symbol; these have "
+                f"{sorted(rates) or 'none'}."
+            )
+
+    @property
+    def samples_per_symbol(self) -> int:
+        return next(iter(self.parts.values())).samples_per_symbol
+
+
+MIXTURE = "mixture"  # of all that the frames of a receiver may have been through
+MIXED = ("minor", "moderate", *_RAYLEIGH, "coloured_noise", "receive_filter")
+MIXED_RINGS = "mixed"  # each frame its own geometry
+
+
+def air(name: str, geometry: str = "", **changes: Any) -> Channel | Mixture:
+    """Return a channel of ``CHANNELS``, or "mixture", with ``changes`` to its fields.
+
+    ``geometry`` of ``APSK_GEOMETRIES`` is that of the APSK alphabets; "mixed" gives each frame one
+    of them at random, and so does "" in a mixture; "" is dvb else. A mixture is of ``MIXED``.
+
+    Raises InputError for a name that is not there, with the nearest that is.
+    """
+    names = MIXED if _known("channel", name, (*CHANNELS, MIXTURE)) == MIXTURE else (name,)
+    geometry = geometry or (MIXED_RINGS if name == MIXTURE else "dvb")
+    _known("APSK geometry", geometry, (*APSK_GEOMETRIES, MIXED_RINGS))
+    geometries = APSK_GEOMETRIES if geometry == MIXED_RINGS else (geometry,)
+    parts = {
+        f"{one}, {rings}": channel(one, rings=APSK_GEOMETRIES[rings], **changes)
+        for one in names
+        for rings in geometries
+    }
+    return Mixture(parts) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def parts_of(through: Channel | Mixture) -> Mapping[str, Channel]:
+    """Return the channels of a mixture by name, or a channel alone under the name ""."""
+    return through.parts if isinstance(through, Mixture) else {"": through}
+
+
+def settings(through: Channel | Mixture) -> dict[str, dict[str, Any]]:
+    """Return part -> field -> value, as people read it: the rings by their name, or "others"."""
+    return {
+        part: {**vars(of), "rings": _name_of(of.rings)} for part, of in parts_of(through).items()
+    }
+
+
+def _name_of(rings: Mapping[str, Rings]) -> str:
+    return next((name for name, known in APSK_GEOMETRIES.items() if known == rings), "others")
+
+
+def _known(kind: str, name: str, known: Iterable[str]) -> str:
+    names = tuple(known)
+    if name not in names:
+        (nearest,) = get_close_matches(name, names, n=1, cutoff=0.0)
         raise InputError(
-            f"There is no channel {name!r}; did you mean {nearest!r}? The channels are "
-            f"{', '.join(CHANNELS)}."
+            f"There is no {kind} {name!r}; did you mean {nearest!r}? The {kind}s are "
+            f"{', '.join(names)}."
         )
-    return replace(CHANNELS[name], **changes)
+    return name
 
 
 def noise_density(frequency: Tensor, tilt_db: float) -> Tensor:

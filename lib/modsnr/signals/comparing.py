@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from modsnr.signals.alphabets import DIGITAL_CLASSES, alphabet, cumulants
-from modsnr.signals.channels import Channel
+from modsnr.signals.channels import Channel, Mixture, parts_of
 from modsnr.signals.simulator import simulate
 from modsnr.signals.theory import oversampled_kurtosis, power_density
 
@@ -18,7 +18,9 @@ THEORY = "theory"
 LINEAR = tuple(name for name in DIGITAL_CLASSES if name not in ("GMSK", "OOK"))  # without a mean
 
 
-def simulated_like(frames: Frames, snr_db: float, *, channel: Channel, seed: int) -> Frames:
+def simulated_like(
+    frames: Frames, snr_db: float, *, channel: Channel | Mixture, seed: int
+) -> Frames:
     """Return as many simulated frames of each modulation, as long, at one SNR; analog ones lack."""
     generator = torch.Generator().manual_seed(seed)
     return {
@@ -36,18 +38,19 @@ def simulated_like(frames: Frames, snr_db: float, *, channel: Channel, seed: int
 
 
 def densities(
-    series: Mapping[str, Frames], channel: Channel, snr_db: float
+    series: Mapping[str, Frames], channel: Channel | Mixture, snr_db: float
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return frequencies in cycles/sample, ascending, and each series' power density there, in dB.
 
     A density is the mean over the frames of a series that theory speaks of, linear modulations
     without a mean, each of unit power; over all of them if none is. The series "theory" is that of
-    such modulations through the channel.
+    such modulations through the channel, the mean over the parts of a mixture.
     """
     samples = next(iq.shape[1] for frames in series.values() for iq in frames.values())
     frequency = torch.fft.fftshift(torch.fft.fftfreq(samples, dtype=torch.float64))
-    expected = power_density(frequency, channel, snr_db)
-    found = {THEORY: expected / expected.mean()}
+    parts = parts_of(channel).values()
+    expected = torch.stack([power_density(frequency, part, snr_db) for part in parts])
+    found = {THEORY: (expected / expected.mean(1, keepdim=True)).mean(0)}
     # Without it the ends of a frame would lift the floor by more than the noise of 20 dB does.
     window = torch.hann_window(samples)
     window = window / window.square().mean().sqrt()
@@ -61,44 +64,53 @@ def densities(
 
 
 def moments(
-    series: Mapping[str, Frames], symbols: Callable[[Tensor], Tensor], channel: Channel
+    series: Mapping[str, Frames],
+    symbols: Callable[[Tensor], Tensor] | None,
+    channel: Channel | Mixture,
 ) -> dict[str, dict[str, dict[str, float | dict[str, float]]]]:
     """Return quantity -> series -> modulation -> value: moments that tell modulations apart.
 
     C42 and the magnitude of C40 are of ``symbols(iq)``, one sample a symbol; the kurtosis is of
     all samples, over the noise-free one in theory. Measured ones are medians over frames with the
     tenth and the ninetieth percentile as ``low`` and ``high``. Only linear modulations have them,
-    OQPSK, whose symbols no one timing shows, the kurtosis alone.
+    OQPSK, whose symbols no one timing shows, the kurtosis alone; all do where ``symbols`` is None.
+    Theory is the mean over the parts of a mixture.
     """
     linear = [
         name
         for name in dict.fromkeys(name for frames in series.values() for name in frames)
         if name in LINEAR
     ]
-    of_alphabet = {
-        name: cumulants(alphabet(name, channel.rings)) for name in linear if name != "OQPSK"
+    parts = list(parts_of(channel).values())
+    told = [name for name in linear if name != "OQPSK"] if symbols else []
+    of_alphabets = {
+        name: [cumulants(alphabet(name, part.rings)) for part in parts] for name in told
     }
     found: dict[str, dict[str, dict[str, float | dict[str, float]]]] = {
-        "C42": {THEORY: {name: c["C42"].real.item() for name, c in of_alphabet.items()}},
-        "|C40|": {THEORY: {name: c["C40"].abs().item() for name, c in of_alphabet.items()}},
+        "C42": {THEORY: {n: _mean(c["C42"].real for c in of) for n, of in of_alphabets.items()}},
+        "|C40|": {THEORY: {n: _mean(c["C40"].abs() for c in of) for n, of in of_alphabets.items()}},
         "kurtosis": {
             THEORY: {
-                name: oversampled_kurtosis(name, channel.rolloff, channel.rings) for name in linear
+                name: _mean(oversampled_kurtosis(name, part.rolloff, part.rings) for part in parts)
+                for name in linear
             }
         },
     }
     for label, frames in series.items():
-        measured = {
-            name: cumulants(symbols(frames[name])) for name in of_alphabet if name in frames
-        }
-        found["C42"][label] = {name: _spread(c["C42"].real) for name, c in measured.items()}
-        found["|C40|"][label] = {name: _spread(c["C40"].abs()) for name, c in measured.items()}
+        if symbols:
+            measured = {n: cumulants(symbols(frames[n])) for n in told if n in frames}
+            found["C42"][label] = {n: _spread(c["C42"].real) for n, c in measured.items()}
+            found["|C40|"][label] = {n: _spread(c["C40"].abs()) for n, c in measured.items()}
         powers = {name: frames[name].abs().square() for name in linear if name in frames}
         found["kurtosis"][label] = {
             name: _spread(power.square().mean(1) / power.mean(1).square())
             for name, power in powers.items()
         }
     return found
+
+
+def _mean(values: Iterable[Tensor | float]) -> float:
+    return float(np.mean([float(value) for value in values]))
 
 
 def _spread(values: Tensor) -> dict[str, float]:

@@ -22,7 +22,13 @@ from torch import Tensor
 
 from modsnr import InputError
 from modsnr.signals.alphabets import DIGITAL_CLASSES, STUDY_CLASSES, alphabet
-from modsnr.signals.channels import RECEIVE_REACH, Channel, noise_density, receive_response
+from modsnr.signals.channels import (
+    RECEIVE_REACH,
+    Channel,
+    Mixture,
+    noise_density,
+    receive_response,
+)
 
 # On either side of a block. Random timing takes up to 16 samples of the latter.
 GUARD_SYMBOLS, GUARD_SAMPLES = 8, 64
@@ -36,7 +42,7 @@ def simulate(
     *,
     generator: torch.Generator,
     classes: Sequence[str] = STUDY_CLASSES,
-    channel: Channel | None = None,
+    channel: Channel | Mixture | None = None,
     samples: int = 1024,
 ) -> Tensor:
     """Return one simulated frame a label: complex64 [frame, sample], on the generator's device.
@@ -44,10 +50,41 @@ def simulate(
     ``modulation`` is int [frame], an index into ``classes``; ``snr_db`` is float [frame], dB per
     sample, inf for no noise. Each frame's signal has unit mean power before the noise is added, so
     its label is exact but for the noise's own fluctuation; the frame is not rescaled afterwards.
+    Of a mixture each frame gets the channel that the generator draws for it.
     """
+    if isinstance(channel, Mixture):
+        return _through_a_mixture(modulation, snr_db, channel, classes, samples, generator)
     iq, _ = simulate_and_tell(
         modulation, snr_db, generator=generator, classes=classes, channel=channel, samples=samples
     )
+    return iq
+
+
+def _through_a_mixture(
+    modulation: Tensor,
+    snr_db: Tensor,
+    mixture: Mixture,
+    classes: Sequence[str],
+    samples: int,
+    generator: torch.Generator,
+) -> Tensor:
+    device = generator.device
+    modulation, snr_db = modulation.to(device), snr_db.to(device, torch.float32)
+    _check_labels(modulation, snr_db, classes)  # of all, so that an error tells a frame's place
+    parts = list(mixture.parts.values())
+    drawn = torch.randint(len(parts), (len(modulation),), generator=generator, device=device)
+    iq = torch.empty(len(modulation), samples, dtype=torch.complex64, device=device)
+    for number, part in enumerate(parts):
+        rows = (drawn == number).nonzero().flatten()
+        if len(rows):
+            iq[rows] = simulate(
+                modulation[rows],
+                snr_db[rows],
+                generator=generator,
+                classes=classes,
+                channel=part,
+                samples=samples,
+            )
     return iq
 
 
@@ -151,7 +188,7 @@ class Simulator:
 
     seed: int
     classes: tuple[str, ...]
-    channel: Channel
+    channel: Channel | Mixture
     samples: int = 1024
     device: str = "cpu"
 

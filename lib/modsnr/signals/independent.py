@@ -1,0 +1,163 @@
+"""A second generator of the study's modulations, which shares no code with the simulator.
+
+What a network has learned of the simulator's own ways does not help it here. All is NumPy in the
+time domain: symbols go through a windowed, cut root-raised cosine at 32 samples a symbol and are
+then decimated to 8, where the simulator fills a spectrum and interpolates. Crosses are folded
+rectangles, APSK has liquid-dsp's rings, pulses are cut after so many symbols and so neither free of
+intersymbol interference nor strictly of one band. Roll-off, carrier offset and delay have ranges of
+their own; there is no clock offset and no multipath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import pi, sqrt
+
+import numpy as np
+from scipy.signal import upfirdn
+
+from modsnr import InputError
+from modsnr.signals.alphabets import LIQUID_RINGS, STUDY_CLASSES
+
+PERIOD = 8  # samples a symbol that are handed out
+FINE = 4  # as many times denser the pulses are made
+SPAN = 10  # symbols on either side of a pulse
+KAISER = 2.0  # shape of the window over the span
+ROLLOFF = (0.15, 0.35)
+CARRIER_OFFSET = 2e-4  # cycles/sample, on either side
+
+
+def independent(
+    modulation: np.ndarray,
+    snr_db: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    classes: Sequence[str] = STUDY_CLASSES,
+    samples: int = 1024,
+    rolloff: tuple[float, float] = ROLLOFF,
+    carrier_offset: float = CARRIER_OFFSET,
+) -> np.ndarray:
+    """Return one frame a label, 8 samples a symbol: complex64 [frame, sample].
+
+    ``modulation`` is int [frame], an index into ``classes``; ``snr_db`` float [frame], dB per
+    sample, inf for no noise. The signal of each frame has unit mean power, the noise is white.
+    Roll-off is uniform over ``rolloff``, the carrier offset uniform over +-``carrier_offset``
+    cycles/sample, phase and delay uniform over a turn and a symbol.
+
+    Raises InputError for classes other than the study's, and for labels that do not index them.
+    """
+    foreign = [name for name in classes if name not in STUDY_CLASSES]
+    if foreign:
+        raise InputError(
+            f"The independent generator does not make {foreign[0]!r}, only "
+            f"{', '.join(STUDY_CLASSES)}."
+        )
+    low, high = rolloff
+    if not 0 < low <= high <= 1:
+        raise InputError(f"rolloff must lie in 0..1 without 0, low before high; it is {rolloff}.")
+    modulation, snr_db = np.asarray(modulation), np.asarray(snr_db, np.float64)
+    if modulation.shape != snr_db.shape or modulation.ndim != 1:
+        raise InputError(
+            f"One modulation and one SNR a frame are needed; the shapes are {modulation.shape} "
+            f"and {snr_db.shape}."
+        )
+    outside = np.flatnonzero((modulation < 0) | (modulation >= len(classes)))
+    if len(outside):
+        raise InputError(
+            f"{len(outside)} modulation labels lie outside the {len(classes)} classes, the first "
+            f"at index {outside[0]}: {modulation[outside[0]]}."
+        )
+    time = np.arange(samples)
+    frames = np.empty((len(modulation), samples), np.complex64)
+    for place, (number, snr) in enumerate(zip(modulation, snr_db, strict=True)):
+        signal = _signal(classes[int(number)], samples, rng.uniform(low, high), rng)
+        offset = rng.uniform(-carrier_offset, carrier_offset)
+        signal *= np.exp(2j * pi * (rng.uniform() + offset * time))
+        signal /= sqrt(np.mean(np.abs(signal) ** 2))
+        noise = rng.normal(scale=sqrt(0.5), size=(2, samples))
+        frames[place] = signal + 10 ** (-snr / 20) * (noise[0] + 1j * noise[1])
+    return frames
+
+
+def _signal(name: str, samples: int, rolloff: float, rng: np.random.Generator) -> np.ndarray:
+    """Return a noise-free stretch of a modulation, complex128 [sample], from a random moment on."""
+    points = points_of(name)
+    rate = FINE * PERIOD
+    symbols = points[rng.integers(len(points), size=-(-samples // PERIOD) + 2 * SPAN + 3)]
+    # A part of a fine sample is a shift of the pulse itself, whole ones of where reading begins.
+    pulse = cut_pulse(rolloff, delay=rng.uniform())
+    start = 2 * SPAN * rate + int(rng.integers(rate))
+    wave = upfirdn(pulse, symbols, up=rate)
+    fine = np.arange(samples) * FINE + start
+    if name == "OQPSK":  # the quadrature half a symbol later
+        return wave.real[fine] + 1j * wave.imag[fine - rate // 2]
+    return wave[fine]
+
+
+def cut_pulse(rolloff: float, *, delay: float = 0.0) -> np.ndarray:
+    """Return a root-raised-cosine pulse cut after ``SPAN`` symbols, float64 [fine sample].
+
+    It peaks ``delay`` fine samples after the middle, and fades under a Kaiser window. The closed
+    form is that of, say, Proakis and Salehi, Digital Communications, 5th edition, section 9.2.
+    """
+    rate = FINE * PERIOD
+    t = (np.arange(-SPAN * rate, SPAN * rate + 1) - delay) / rate  # symbols
+    steep = 4 * rolloff * t
+    over = np.sin(pi * t * (1 - rolloff)) + steep * np.cos(pi * t * (1 + rolloff))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pulse = over / (pi * t * (1 - steep**2))
+    # Where numerator and denominator vanish together, the limits.
+    pulse[np.abs(t) < 1e-7] = 1 - rolloff + 4 * rolloff / pi
+    angle = pi / (4 * rolloff)
+    side = rolloff / sqrt(2) * ((1 + 2 / pi) * np.sin(angle) + (1 - 2 / pi) * np.cos(angle))
+    pulse[np.abs(np.abs(steep) - 1) < 1e-7] = side
+    return pulse * np.kaiser(len(t), KAISER)
+
+
+def points_of(name: str) -> np.ndarray:
+    """Return the symbols of one of the study's modulations, complex128 [point], of unit power."""
+    points = _POINTS[name]()
+    return points / sqrt(np.mean(np.abs(points) ** 2))
+
+
+def _ask(order: int) -> np.ndarray:
+    return np.linspace(-1, 1, order) + 0j
+
+
+def _psk(order: int) -> np.ndarray:
+    return np.exp(2j * pi * np.arange(order) / order)
+
+
+def _rings(name: str) -> np.ndarray:
+    return np.concatenate([
+        radius * np.exp(1j * pi * np.asarray(phases)) for radius, phases in LIQUID_RINGS[name]
+    ])  # fmt: skip
+
+
+def _square(order: int) -> np.ndarray:
+    axis = np.linspace(-1, 1, round(sqrt(order)))
+    return np.add.outer(axis, 1j * axis).ravel()
+
+
+def _cross(order: int) -> np.ndarray:
+    """Return a rectangle twice as wide as high, its outer columns folded above and below it."""
+    high = round(sqrt(order / 2))
+    i, q = np.meshgrid(np.arange(1 - 2 * high, 2 * high, 2), np.arange(1 - high, high, 2))
+    far = np.abs(i) > 3 * high // 2
+    i, q = (
+        np.where(far, np.sign(i) * np.abs(q), i),
+        np.where(far, np.sign(q) * (np.abs(i) - high // 2), q),
+    )
+    return (i + 1j * q).ravel()
+
+
+_POINTS: dict[str, Callable[[], np.ndarray]] = {
+    "OQPSK": lambda: _square(4),
+    **{f"{order}ASK": lambda order=order: _ask(order) for order in (4, 8)},
+    "BPSK": lambda: _psk(2),
+    "QPSK": lambda: _psk(4),
+    **{f"{order}PSK": lambda order=order: _psk(order) for order in (8, 16, 32)},
+    **{name: lambda name=name: _rings(name) for name in LIQUID_RINGS},
+    **{f"{order}QAM": lambda order=order: _square(order) for order in (16, 64, 256)},
+    **{f"{order}QAM": lambda order=order: _cross(order) for order in (32, 128)},
+}

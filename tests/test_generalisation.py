@@ -1,0 +1,336 @@
+"""Networks under other conditions and before unknown modulations: frames, numbers, figures."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from modsnr import InputError, figures, frames, generalisation, signals
+from modsnr.generalisation import Seen
+
+CLASSES = ("BPSK", "16APSK")
+TASKS = ("joint", "modulation", "snr")
+
+
+def labels(count=64):
+    return np.arange(count) % 2, np.full(count, 10.0)
+
+
+def made(condition, *, seed=1, count=64):
+    return signals.under(condition, *labels(count), seed=seed, classes=CLASSES)
+
+
+# Conditions
+
+
+@pytest.mark.parametrize("condition", signals.CONDITIONS)
+def test_every_condition_makes_a_frame_a_label_the_same_each_time(condition):
+    found, again, other = (made(condition, seed=seed, count=8) for seed in (1, 1, 2))
+    assert found.shape == (8, signals.CONDITIONS[condition].samples)
+    assert found.dtype == np.complex64
+    assert_array_equal(found, again)
+    assert (found != other).mean() > 0.99
+
+
+def test_no_two_conditions_make_the_same_frames():
+    found = [made(name, count=8)[:, :128] for name in signals.CONDITIONS]
+    assert len({iq.tobytes() for iq in found}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("condition", "channel", "samples"),
+    [
+        ("rayleigh_2", {"name": "rayleigh_2"}, 1024),
+        ("liquid_rings", {"name": "minor", "rings": signals.LIQUID_RINGS}, 1024),
+        ("fixed_rolloff", {"name": "minor", "rolloff": 0.22}, 1024),
+        ("samples_512", {"name": "minor"}, 512),
+    ],
+)
+def test_a_condition_is_the_channel_that_it_is_called_after(condition, channel, samples):
+    wanted = signals.CONDITIONS[condition]
+    assert (wanted.through, wanted.samples) == (signals.channel(**channel), samples)
+
+
+def test_many_frames_are_made_in_batches_that_go_on_where_the_last_stopped():
+    found = made("minor", count=600)
+    assert len(np.unique(found[:, 0])) == 600
+    assert_array_equal(found[:512], made("minor", count=512))
+
+
+def test_no_frame_is_one_that_a_store_of_the_same_seed_has():
+    rows = np.arange(64)
+    make = signals.Simulator(1, CLASSES, signals.Channel())
+    stored = make(rows, labels()[0], labels()[1].astype(np.float32))
+    assert not np.isclose(made("minor"), stored).all(1).any()
+
+
+def test_the_independent_generator_has_liquids_rings_at_the_label_s_snr():
+    found = made("independent", count=200)
+    assert_allclose(np.square(np.abs(found)).mean(), 1.1, rtol=0.02)
+
+
+def test_a_condition_that_is_none_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match="no condition 'samples_51'; did you mean 'samples_512'"):
+        made("samples_51")
+
+
+# Numbers
+
+
+def outcome(joint, modulation=None):
+    joint = np.array(joint, bool)
+    return {"joint": joint, "modulation": joint if modulation is None else modulation, "snr": joint}
+
+
+def test_outcomes_are_right_where_labels_and_predictions_agree():
+    found = generalisation.outcomes(
+        np.array([0, 0, 1, 1]),
+        np.array([0.0, 10, 0, 10]),
+        torch.tensor([0, 1, 1, 0]),
+        torch.tensor([4.9, 9.0, 5.1, 0.0]),
+        [0.0, 10.0],
+    )
+    assert_array_equal(found["modulation"], [True, False, True, False])
+    assert_array_equal(found["snr"], [True, True, False, False])
+    assert_array_equal(found["joint"], [True, False, False, False])
+
+
+FOUND = {
+    "minor": {"a": outcome([1, 1, 1, 0]), "b": outcome([1, 0, 0, 0], np.ones(4, bool))},
+    "independent": {"a": outcome([1, 1, 0, 0])},
+}
+
+
+def test_the_matrix_holds_each_networks_accuracy_under_each_condition_it_was_asked():
+    matrix = generalisation.accuracy_matrix(FOUND, seed=0)
+    assert matrix["joint"]["a"]["minor"]["value"] == 0.75
+    assert matrix["joint"]["a"]["independent"]["value"] == 0.5
+    assert matrix["modulation"]["b"] == {"minor": {"value": 1.0, "low": 1.0, "high": 1.0}}
+    one = matrix["joint"]["a"]["minor"]
+    assert 0 <= one["low"] < one["value"] < one["high"] <= 1
+    many = {"minor": {"a": outcome(np.arange(997) % 3 == 0)}}
+    first, again, other = (generalisation.accuracy_matrix(many, seed=s) for s in (0, 0, 1))
+    assert first == again != other
+
+
+def test_the_matrix_is_the_same_as_table_and_by_network():
+    matrix = generalisation.accuracy_matrix(FOUND, seed=0)
+    table = generalisation.matrix_table(matrix)
+    assert list(zip(table.model, table.condition, strict=True)) == [
+        ("a", "minor"), ("a", "independent"), ("b", "minor"),
+    ]  # fmt: skip
+    assert list(table.joint_value) == [0.75, 0.5, 0.25]
+    cells = zip(table.model, table.condition, table.modulation_high, strict=True)
+    assert all(high == matrix["modulation"][m][c]["high"] for m, c, high in cells)
+    turned = generalisation.by_network(matrix)
+    assert turned["a"]["independent"]["joint_accuracy"] == matrix["joint"]["a"]["independent"]
+    assert set(turned["b"]["minor"]) == {f"{task}_accuracy" for task in TASKS}
+
+
+def test_the_loss_is_the_paired_difference_of_networks_asked_twice():
+    loss = generalisation.losses(FOUND, "minor", "independent", seed=0)
+    assert list(loss) == ["a"]
+    assert loss["a"]["value"] == 0.25
+    assert loss["a"]["low"] == 0.0  # in pairs no resample has less: only one frame of four differs
+    assert generalisation.losses(FOUND, "minor", "nowhere", seed=0) == {}
+
+
+def test_the_area_is_that_of_a_literal_count_over_all_pairs(rng):
+    unknown, known = rng.integers(0, 6, 40).astype(float), rng.integers(-2, 4, 30).astype(float)
+    pairs = [(u > k) + (u == k) / 2 for u in unknown for k in known]
+    found = generalisation.auc(unknown, known, rng=rng)
+    assert found["value"] == pytest.approx(np.mean(pairs))
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_the_areas_interval_covers_its_closed_form_as_often_as_it_says(rng):
+    """Two Gaussians a standard deviation apart have an area of Phi(1 / sqrt 2) = 0.760."""
+    covered = []
+    for _ in range(60):
+        found = generalisation.auc(rng.normal(1, 1, 100), rng.normal(0, 1, 80), rng=rng)
+        covered.append(found["low"] <= 0.7602 <= found["high"])
+    assert np.mean(covered) > 0.85
+
+
+def test_separated_scores_have_an_area_of_one_and_equal_ones_of_a_half(rng):
+    ones, noughts = np.ones(20), np.zeros(20)
+    assert generalisation.auc(ones, noughts, rng=rng) == {"value": 1, "low": 1, "high": 1}
+    assert generalisation.auc(noughts, ones, rng=rng)["value"] == 0
+    assert generalisation.auc(ones, ones, rng=rng)["value"] == 0.5
+
+
+def test_the_level_is_exceeded_by_the_share_asked_for(rng):
+    threshold, known = rng.normal(size=4000), rng.normal(size=4000)
+    unknown = rng.normal(2, 1, 4000)
+    for share, wanted in ((0.05, 1.645), (0.2, 0.842)):
+        found = generalisation.reject(threshold, known, unknown, false_alarm=share, rng=rng)
+        assert (threshold > found["level"]).mean() == share
+        assert found["level"] == pytest.approx(wanted, abs=0.1)
+        assert found["false_alarms"]["value"] == pytest.approx(share, abs=0.02)
+        assert found["detected"]["value"] == (unknown > found["level"]).mean()
+        assert found["auc"]["value"] == pytest.approx(0.921, abs=0.01)  # Phi(sqrt 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"threshold": np.zeros(19)}, "19 known frames .* at least 20"),
+        ({"false_alarm": 1.0}, "between 0 and 1"),
+        ({"known": np.array([])}, "there are 0 and 30"),
+        ({"unknown": np.array([0.0, np.nan])}, "1 scores are not finite"),
+    ],
+)
+def test_scores_that_tell_nothing_are_refused(change, refusal, rng):
+    given = {"threshold": np.zeros(30), "known": np.zeros(30), "unknown": np.ones(30)}
+    options = {"false_alarm": 0.05} | change
+    share = options.pop("false_alarm")
+    with pytest.raises(InputError, match=refusal):
+        generalisation.reject(**(given | options), false_alarm=share, rng=rng)
+
+
+def seen(rng, count, centre, confidence):
+    features = rng.normal(size=(count, 3)) + centre
+    return Seen(rng.uniform(0, 30, count), rng.uniform(*confidence, count), features)
+
+
+def test_each_score_rejects_what_differs_in_it_alone(rng):
+    modulation = np.arange(400) % 2
+    centre = np.where(modulation[:, None] == 0, [[0.0, 0, 0]], [[9.0, 0, 0]])
+    usual = (0.5, 1.0)
+    of = {
+        role: seen(rng, 400, centre, usual) for role in ("learn", "threshold", "known")
+    }  # fmt: skip
+    strange = of | {"unknown": seen(rng, 400, np.array([4.5, 9, 0]), usual)}
+    unsure = of | {"unknown": seen(rng, 400, centre, (0.1, 0.4))}
+    options = {"false_alarm": 0.05, "rng": rng}
+    found = generalisation.reject_by_each(strange, modulation, **options)
+    assert found["novelty"]["detected"]["value"] == 1
+    assert found["confidence"]["auc"]["value"] == pytest.approx(0.5, abs=0.08)
+    found = generalisation.reject_by_each(unsure, modulation, **options)
+    assert found["confidence"]["detected"]["value"] == 1
+    assert found["novelty"]["auc"]["value"] == pytest.approx(0.5, abs=0.08)
+    table = generalisation.rejection_table({"8PSK": found})
+    assert list(table["left out"]) == ["8PSK", "8PSK"]
+    assert list(table.auc_value) == [found[score]["auc"]["value"] for score in table.score]
+
+
+# Modulations left out of a store
+
+
+@pytest.fixture
+def store(tmp_path):
+    classes = ("BPSK", "QPSK", "8PSK")
+    modulation, snr_db = frames.grid_labels(classes, [0.0, 10.0], 20)
+    make = signals.Simulator(1, classes, signals.Channel(), 64)
+    part_of = frames.split(modulation, snr_db, seed=1)
+    path = tmp_path / "frames.h5"
+    options = {"classes": classes, "source": "simulator", "split_seed": 1, "samples": 64}
+    frames.write(path, make, modulation, snr_db, part_of, **options)
+    return path
+
+
+def test_the_frames_of_some_classes_are_read_with_labels_of_their_own(store):
+    whole = frames.read(store, "train")
+    some = frames.read_of(store, "train", ("8PSK", "BPSK"))
+    kept = whole.modulation != 1
+    assert some.classes == ("8PSK", "BPSK")
+    assert_array_equal(some.iq, whole.iq[kept])
+    assert_array_equal(some.snr_db, whole.snr_db[kept])
+    assert_array_equal(
+        np.array(some.classes)[some.modulation], np.array(whole.classes)[whole.modulation[kept]]
+    )
+    everything = frames.read_of(store, "train", whole.classes)
+    assert_array_equal(everything.modulation, whole.modulation)
+    assert_array_equal(everything.iq, whole.iq)
+
+
+def test_at_most_so_many_are_drawn(store, rng):
+    drawn, others = (frames.read_of(store, "train", ("QPSK",), most=9, rng=rng) for _ in "ab")
+    assert len(drawn) == 9
+    assert (drawn.iq[:, 0] != others.iq[:, 0]).any()
+    assert len(frames.read_of(store, "train", ("QPSK",), most=999, rng=rng)) == 32
+    with pytest.raises(InputError, match="pass rng"):
+        frames.read_of(store, "train", ("QPSK",), most=9)
+
+
+def test_a_class_that_the_store_lacks_is_refused(store):
+    with pytest.raises(InputError, match="no class '16QAM'; it has BPSK, QPSK, 8PSK"):
+        frames.read_of(store, "train", ("16QAM",))
+
+
+def test_what_remains_keeps_its_order():
+    assert frames.remaining(("BPSK", "QPSK", "8PSK"), ["QPSK"]) == ("BPSK", "8PSK")
+    assert frames.remaining(("BPSK", "QPSK"), []) == ("BPSK", "QPSK")
+    with pytest.raises(InputError, match="'16QAM' cannot be left out"):
+        frames.remaining(("BPSK", "QPSK"), ["16QAM"])
+    with pytest.raises(InputError, match="none remains"):
+        frames.remaining(("BPSK", "QPSK"), ["BPSK", "QPSK"])
+
+
+# Figures
+
+
+def interval(value, spread=0.02):
+    return {"value": value, "low": value - spread, "high": value + spread}
+
+
+MANY = tuple(name for name in signals.CONDITIONS if name not in ("clean", "samples_128"))
+NETWORKS = (*MANY[:2], *MANY[5:7], "liquid_rings", "mixture", "all-views")
+
+
+def matrix(networks=NETWORKS, conditions=MANY):
+    return {
+        task: {
+            network: {
+                condition: interval(0.1 + 0.05 * row + 0.04 * column)
+                for column, condition in enumerate(conditions)
+            }
+            for row, network in enumerate(networks)
+        }
+        for task in TASKS
+    }
+
+
+def test_the_matrix_is_drawn_with_its_numbers_and_frames_each_networks_own_condition():
+    given = matrix()
+    del given["joint"]["mixture"]["samples_512"]
+    figure = figures.shift_matrix(given, conditions=MANY, titles={"snr": "SNR"})
+    panels = figure.axes[:3]
+    assert [ax.get_title() for ax in panels] == ["joint", "modulation", "SNR"]
+    shown = np.ma.filled(panels[0].images[0].get_array(), np.nan)
+    row, column = NETWORKS.index("mixture"), MANY.index("samples_512")
+    assert np.isnan(shown[row, column])
+    assert np.isnan(shown).sum() == 1
+    assert len(panels[0].texts) == len(NETWORKS) * len(MANY) - 1
+    texts = {tuple(map(round, t.get_position())): t.get_text() for t in panels[1].texts}
+    assert texts[2, 1] == "23.0"
+    framed = {
+        (round(p.get_x() + 0.47), round(p.get_y() + 0.45)) for p in panels[0].patches
+    }  # fmt: skip
+    assert framed == {(MANY.index(name), row) for row, name in enumerate(NETWORKS) if name in MANY}
+
+
+def test_one_network_under_one_condition_makes_a_matrix():
+    figure = figures.shift_matrix(matrix(("a",), ("minor",)), conditions=("minor",))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["10.0"]
+
+
+def test_rejection_bars_are_as_high_as_what_is_achieved():
+    given = {
+        name: {
+            score: {"auc": interval(0.6 + 0.1 * s), "detected": interval(0.1 + 0.2 * s + 0.1 * m)}
+            for s, score in enumerate(("confidence", "novelty"))
+        }
+        for m, name in enumerate(("8PSK", "64QAM", "BPSK"))
+    }
+    figure = figures.rejection_bars(given, false_alarm=0.05)
+    area, detected = figure.axes
+    heights = [
+        [bar.get_height() for bar in group]
+        for group in detected.containers
+        if len(group) == 3 and hasattr(group[0], "get_height")
+    ]
+    assert_allclose(heights, [[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]])
+    assert [label.get_text() for label in area.get_xticklabels()] == list(given)
+    assert [line.get_ydata()[0] for ax in (area, detected) for line in ax.lines[-1:]] == [0.5, 0.05]
+    assert "5 %" in detected.get_ylabel()

@@ -1,0 +1,208 @@
+"""08 from frames to matrix and rejection, by networks that learn for seconds; 01's new frames."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modsnr import frames, model, runs, signals
+
+ROOT = Path(__file__).parents[1]
+CLASSES = ["BPSK", "8PSK", "16APSK", "64QAM"]
+FRAMES = {"classes": CLASSES, "snr_step_db": 10, "cluster": "here", "gallery_bins": 16}
+ALL_VIEWS = ["constellation", "synchronised", "aligned", "residual"]
+FIT = {"frames": "home", "bins": 16, "epochs": 1, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    root = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield root
+
+
+def done(notebook, name, **parameters):
+    run = runs.execute(notebook, parameters=parameters, name=name)
+    assert run.status == "completed", run.error
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(house):
+    done("01_preprocessing", "frames", frames="home", frames_per_cell=40, **FRAMES)
+    return {
+        "all-views": done("02_training", "all-views", views=ALL_VIEWS, **FIT),
+        "constellation": done("02_training", "constellation", **FIT),
+        "without": done(
+            "02_training", "without", views=ALL_VIEWS, leave_out=["8PSK", "16APSK"], **FIT
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return done(
+        "08_generalisation",
+        "away",
+        models=["all-views", "constellation"],
+        conditions=["minor", "liquid_rings", "samples_128", "independent"],
+        frames_per_cell=6,
+        left_out=["without"],
+        learned_frames=250,
+    )
+
+
+def test_a_network_knows_nothing_of_what_was_left_out(trained):
+    net, kept = model.load(trained["without"].weights), ["BPSK", "64QAM"]
+    assert net.settings["classes"] == kept
+    saved = trained["without"].predictions()
+    assert saved["classes"].tolist() == kept
+    assert Counter(saved["modulation"].tolist()) == {0: 16, 1: 16}  # 4 of 40 frames at 4 SNRs
+    assert saved["predicted_modulation"].max() <= 1
+    told = trained["without"].metrics
+    assert told["left_out"] == ["8PSK", "16APSK"]
+    assert told["training_frames"] == 2 * 4 * 32
+    assert trained["all-views"].metrics["training_frames"] == 4 * 4 * 32
+
+
+def test_the_matrix_has_an_accuracy_for_every_network_that_can_take_the_frames(run):
+    matrix = run.metrics["matrix"]
+    assert run.metrics["test_frames"] == 4 * 4 * 6
+    assert list(matrix["constellation"]) == ["minor", "liquid_rings", "samples_128", "independent"]
+    assert list(matrix["all-views"]) == [
+        "minor",
+        "liquid_rings",
+        "independent",
+    ]  # residual: too few
+    for of_network in matrix.values():
+        for cell in of_network.values():
+            assert set(cell) == {"joint_accuracy", "modulation_accuracy", "snr_accuracy"}
+            assert all(0 <= c["low"] <= c["value"] <= c["high"] <= 1 for c in cell.values())
+            assert cell["joint_accuracy"]["value"] <= cell["snr_accuracy"]["value"]
+    table = run.table("matrix")
+    assert len(table) == 7
+    assert run.figure("matrix").stat().st_size > 5000
+
+
+def test_a_cell_is_what_the_network_says_of_the_conditions_frames(run, trained):
+    from modsnr import diagrams
+
+    labels = frames.grid_labels(CLASSES, [0, 10, 20, 30], 6)
+    iq = signals.under("liquid_rings", *labels, seed=run.parameters["seed"], classes=CLASSES)
+    net = model.load(trained["all-views"].weights)
+    found = net.estimate(diagrams.render(iq, views=ALL_VIEWS, bins=16))
+    hits = (found.modulation.numpy() == labels[0]).mean()
+    cell = run.metrics["matrix"]["all-views"]["liquid_rings"]["modulation_accuracy"]
+    assert cell["value"] == pytest.approx(hits, abs=0.011)  # a batch of another size rounds its own
+
+
+def test_the_loss_is_the_difference_of_two_cells(run):
+    for name, of_network in run.metrics["matrix"].items():
+        home, away = (of_network[c]["joint_accuracy"]["value"] for c in ("minor", "independent"))
+        loss = run.metrics["loss_on_independent"][name]
+        assert loss["value"] == pytest.approx(home - away)
+        assert loss["low"] <= loss["value"] <= loss["high"]
+
+
+def test_each_score_says_how_well_it_rejects_what_was_left_out(run):
+    (of_scores,) = run.metrics["rejection"].values()
+    assert list(run.metrics["rejection"]) == ["8PSK, 16APSK"]
+    assert list(of_scores) == ["confidence", "novelty"]
+    for found in of_scores.values():
+        assert 0 <= found["auc"]["low"] <= found["auc"]["value"] <= found["auc"]["high"] <= 1
+        assert np.isfinite(found["level"])
+    # Rings and phases differ from BPSK and 64QAM in what the samples show without a network.
+    assert of_scores["novelty"]["auc"]["low"] > 0.5
+    assert len(run.table("rejection")) == 2
+    assert run.figure("rejection").stat().st_size > 5000
+    assert set(run.parents) == {runs.find(n).id for n in ("all-views", "constellation", "without")}
+
+
+def test_without_networks_that_lack_a_modulation_the_section_says_so(trained):
+    alone = done(
+        "08_generalisation",
+        "alone",
+        models=["constellation"],
+        conditions=["minor"],
+        frames_per_cell=1,
+    )
+    assert alone.metrics["rejection"] == {} == alone.metrics["loss_on_independent"]
+    assert not (alone.folder / "figures" / "rejection.png").exists()
+    text = (alone.folder / "notebook.ipynb").read_text()
+    assert "0 networks were trained with modulations left out" in text
+
+
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "refusal"),
+    [
+        ("08_generalisation", {"models": ["all-views", "without"]}, "know other classes"),
+        ("08_generalisation", {"models": ["all-views"], "left_out": ["all-views"],
+                               "conditions": ["minor"]}, "without leave_out"),
+        ("03_evaluation", {"models": ["all-views", "without"]}, "AssertionError: differ"),
+        ("04_explainability", {"models": ["without"]}, "AssertionError: differ"),
+        ("02_training", FIT | {"leave_out": ["8PSKK"]}, "'8PSKK' cannot be left out"),
+    ],
+)  # fmt: skip
+def test_networks_of_other_classes_are_not_compared(notebook, parameters, refusal, trained):
+    failed = runs.execute(notebook, parameters=parameters, name="refused")
+    assert failed.status == "failed"
+    assert refusal in failed.error
+
+
+def test_01_stores_a_mixture_with_a_column_a_part(house):
+    made = done(
+        "01_preprocessing", "mixed", frames="mixed", channel="mixture", frames_per_cell=20, **FRAMES
+    )
+    notebook = (made.folder / "notebook.ipynb").read_text()
+    assert "receive_filter, liquid" in notebook
+    stored = frames.read(runs.store("mixed"), "train")
+    modulation, snr_db = frames.grid_labels(CLASSES, range(0, 31, 10), 20)
+    wanted = signals.Simulator(1, tuple(CLASSES), signals.air("mixture"))(
+        np.arange(len(modulation)), modulation, snr_db
+    )
+    spectra = [np.abs(np.fft.fft(iq[:8])) for iq in (stored.iq, wanted)]
+    nearest = np.abs(spectra[0][:, None] - np.abs(np.fft.fft(wanted))).mean(2).min(1)
+    assert nearest.max() < 1e-2 < spectra[1].mean()
+    assert "channel: mixture" in (made.folder / "data_card.md").read_text()
+
+
+def test_01_shows_at_another_symbol_rate_what_does_not_depend_on_it(house):
+    done(
+        "01_preprocessing",
+        "four",
+        frames="four",
+        samples_per_symbol=4,
+        apsk_geometry="mixed",
+        frames_per_cell=20,
+        **FRAMES,
+    )
+    stored = frames.read(runs.store("four"), "train")
+    strong = stored.iq[stored.snr_db == 30]
+    rates = np.abs(np.fft.fftfreq(1024))
+    power = np.square(np.abs(np.fft.fft(strong))).mean(0)
+    assert power[rates < 0.11].mean() > 100 * power[rates > 0.2].mean()
+    assert power[(rates > 0.09) & (rates < 0.11)].mean() > 0.2 * power[rates < 0.05].mean()
+    eight, four = (runs.find(name).figure("views") for name in ("mixed", "four"))
+    height = [int.from_bytes(path.read_bytes()[20:24], "big") for path in (eight, four)]
+    assert height[1] < height[0] / 2  # one view of four
+
+
+def test_the_shift_profile_trains_every_network_that_its_08_names():
+    profile = runs.load_profile("shift")
+    names = {(step.notebook, step.name) for step in profile.pipeline}
+    of_08 = profile.notebooks["08_generalisation"]
+    assert all(("02_training", name) in names for name in of_08["models"] + of_08["left_out"])
+    stores = {step.parameters["frames"]: step.parameters for step in profile.pipeline[:7]}
+    for step in profile.pipeline:
+        if step.notebook == "02_training":
+            assert step.parameters["frames"] in stores
+            left = step.parameters.get("leave_out", [])
+            assert step.name == (f"without-{left[0]}" if left else step.name)
+    for name in of_08["models"]:
+        made = stores[f"shift-{name}"]
+        air = signals.air(made.get("channel", "minor"), made.get("apsk_geometry", ""))
+        assert air == signals.CONDITIONS[name].through

@@ -1,0 +1,195 @@
+"""Of a mixture every frame gets a channel of its own, and single channels stay what they were."""
+
+from multiprocessing.reduction import ForkingPickler
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from torch.testing import assert_close
+
+from modsnr import InputError, diagrams, signals
+from modsnr.signals import Channel, Mixture, Simulator
+
+QUIET = {"random_timing": False, "random_phase": False, "carrier_offset_std": 0.0}
+ODD = Mixture({"wide": Channel(), "narrow": Channel(receive_bandwidth=0.3)})
+
+
+def labels(count, classes=signals.STUDY_CLASSES):
+    rng = np.random.default_rng(1)
+    return rng.integers(len(classes), size=count), rng.choice([0.0, 10.0, 20.0], count)
+
+
+def simulated(channel, count=200, *, seed=5, snr_db=0.0, classes=("QPSK",), samples=1024):
+    return signals.simulate(
+        torch.arange(count) % len(classes),
+        torch.full((count,), snr_db),
+        generator=torch.Generator().manual_seed(seed),
+        classes=classes,
+        channel=channel,
+        samples=samples,
+    )
+
+
+def is_narrow(iq):
+    """Return which frames have no noise far from the carrier, bool [frame]."""
+    density = torch.fft.fft(iq * torch.hann_window(iq.shape[1])).abs().square()
+    away = torch.fft.fftfreq(iq.shape[1]).abs() > 0.25
+    return density[:, away].mean(1) < 1e-2 * density.mean(1)
+
+
+# Rows 9 (16APSK) and 599 of these settings, sample 100, as they were before there were mixtures.
+BEFORE = {
+    ("clean", "dvb"): (-0.2991 - 1.0425j, 0.7010 + 1.9342j),
+    ("minor", "dvb"): (0.4349 + 0.3064j, -0.9781 + 0.4139j),
+    ("minor", "liquid"): (-0.5729 + 0.9302j, -1.2870 - 0.5109j),
+    ("moderate", "dvb"): (0.6861 - 0.9591j, -0.1427 + 0.6985j),
+    ("rayleigh_1", "dvb"): (1.4688 - 0.1901j, 0.5423 - 1.0437j),
+    ("coloured_noise", "liquid"): (-0.5277 + 0.6088j, -1.2350 - 0.5244j),
+    ("receive_filter", "dvb"): (-0.2790 - 0.8427j, 1.8594 + 0.3596j),
+}
+
+
+@pytest.mark.parametrize(("setting", "samples"), BEFORE.items())
+def test_frames_of_a_single_channel_are_what_they_were(setting, samples):
+    name, geometry = setting
+    classes, rows = signals.DIGITAL_CLASSES, np.arange(600)
+    given = rows, rows % len(classes), (rows % 4 * 10).astype(np.float32)
+    found = Simulator(7, classes, signals.air(name, geometry), 256)(*given)
+    assert_allclose(found[[9, 599], 100], samples, atol=2e-4)
+    direct = signals.channel(name, rings=signals.APSK_GEOMETRIES[geometry])
+    assert_array_equal(found, Simulator(7, classes, direct, 256)(*given))
+
+
+def test_a_mixtures_frames_are_those_of_its_parts_one_part_after_the_other():
+    modulation, snr_db = map(torch.tensor, labels(60))
+    mixture, twin = signals.air("mixture"), torch.Generator().manual_seed(3)
+    found = signals.simulate(
+        modulation, snr_db, generator=torch.Generator().manual_seed(3), channel=mixture, samples=128
+    )
+    drawn = torch.randint(len(mixture.parts), (60,), generator=twin)
+    for number, part in enumerate(mixture.parts.values()):
+        rows = drawn == number
+        if rows.any():
+            alone = signals.simulate(
+                modulation[rows], snr_db[rows], generator=twin, channel=part, samples=128
+            )
+            assert_close(found[rows], alone, rtol=0, atol=0)
+
+
+def test_every_part_is_as_likely_as_any_other():
+    narrow = is_narrow(simulated(ODD, 800)).float().mean().item()
+    assert narrow == pytest.approx(0.5, abs=3 * 0.5 / 800**0.5)
+
+
+def test_the_same_seed_mixes_the_same_and_another_otherwise():
+    first, again, other = (is_narrow(simulated(ODD, seed=seed)) for seed in (5, 5, 6))
+    assert_close(first, again)
+    assert (first != other).any()
+    rows, (modulation, snr_db) = np.arange(1100), labels(1100)
+    make = Simulator(7, signals.STUDY_CLASSES, signals.air("mixture"), 64)
+    whole = make(rows, modulation, snr_db)
+    part = slice(512, 1024)
+    assert_array_equal(make(rows[part], modulation[part], snr_db[part]), whole[part])
+
+
+def test_a_mixture_reaches_another_process_as_it_left():
+    made = Simulator(7, ("QPSK",), signals.air("mixture"), 64)
+    assert ForkingPickler.loads(ForkingPickler.dumps(made)) == made
+
+
+def test_the_mixture_has_seven_channels_in_both_geometries():
+    parts = signals.air("mixture").parts
+    names = ("minor", "moderate", "rayleigh_0.5", "rayleigh_1", "rayleigh_2")
+    assert list(parts) == [
+        f"{name}, {rings}"
+        for name in (*names, "coloured_noise", "receive_filter")
+        for rings in ("dvb", "liquid")
+    ]
+    assert parts["rayleigh_2, liquid"] == signals.channel("rayleigh_2", rings=signals.LIQUID_RINGS)
+    alone = signals.air("mixture", "dvb").parts
+    assert all(part.rings == signals.DVB_RINGS for part in alone.values())
+    assert len(alone) == 7
+
+
+def test_a_mixture_of_geometries_gives_each_apsk_frame_one_of_them():
+    """To the twelfth power dvb's 16APSK is negative and liquid's positive, on every symbol."""
+    found = simulated(
+        signals.air("minor", "mixed", clock_offset_std=0.0, rolloff=0.25, **QUIET),
+        400,
+        snr_db=torch.inf,
+        classes=("16APSK", "BPSK"),
+    )
+    turned = diagrams.synchronise(found).pow(12).mean(1)
+    apsk, bpsk = turned[::2].real.sign(), turned[1::2].real
+    assert apsk.abs().min() == 1
+    assert apsk.mean().item() == pytest.approx(0, abs=3 / 200**0.5)
+    assert (bpsk > 0).all()
+
+
+def test_changes_reach_every_part():
+    parts = signals.air("mixture", rolloff=0.3, samples_per_symbol=4).parts.values()
+    assert {(part.rolloff, part.samples_per_symbol) for part in parts} == {(0.3, 4)}
+    assert signals.air("mixture", samples_per_symbol=4).samples_per_symbol == 4
+
+
+def test_settings_are_told_of_each_part_with_the_rings_by_name():
+    told = signals.settings(signals.air("minor", "mixed", rolloff=0.3))
+    assert list(told) == ["minor, dvb", "minor, liquid"]
+    assert told["minor, liquid"]["rings"] == "liquid"
+    assert told["minor, dvb"]["rolloff"] == 0.3
+    assert signals.settings(Channel(rings={}))[""]["rings"] == "others"
+
+
+def test_theory_of_a_mixture_is_the_mean_over_its_parts():
+    blank = {"16APSK": torch.zeros(64, 1024, dtype=torch.complex64)}
+    air = signals.air("minor", "mixed", carrier_offset_std=0.0)
+    frames = {"simulated": signals.simulated_like(blank, 25.0, channel=air, seed=1)}
+    found = signals.moments(frames, diagrams.synchronise, air)
+    alone = [
+        signals.moments(frames, diagrams.synchronise, part) for part in air.parts.values()
+    ]  # fmt: skip
+    for quantity, series in found.items():
+        mean = np.mean([of[quantity]["theory"]["16APSK"] for of in alone])
+        assert series["theory"]["16APSK"] == pytest.approx(mean)
+        middle = series["simulated"]["16APSK"]
+        assert middle["low"] <= series["theory"]["16APSK"] + 0.05
+        assert middle["high"] >= series["theory"]["16APSK"] - 0.05
+    of_odd = {"simulated": {"QPSK": simulated(ODD, 800, snr_db=0.0)}}
+    frequency, density = signals.densities(of_odd, ODD, 0.0)
+    for place in (np.abs(frequency) < 0.03, np.abs(frequency) > 0.25):
+        means = {name: np.mean(10 ** (of[place] / 10)) for name, of in density.items()}
+        assert means["simulated"] == pytest.approx(means["theory"], rel=0.05)
+
+
+def test_without_a_way_to_read_symbols_only_the_kurtosis_is_told():
+    frames = {"simulated": {"QPSK": simulated(Channel(samples_per_symbol=4), 64, snr_db=20.0)}}
+    air = Channel(samples_per_symbol=4)
+    found = signals.moments(frames, None, air)
+    assert found["C42"] == found["|C40|"] == {"theory": {}}
+    assert list(found["kurtosis"]["simulated"]) == ["QPSK"]
+
+
+@pytest.mark.parametrize(
+    ("names", "refusal"),
+    [
+        (("mixtur", ""), "no channel 'mixtur'; did you mean 'mixture'"),
+        (("minor", "liquids"), "no APSK geometry 'liquids'; did you mean 'liquid'"),
+    ],
+)
+def test_names_that_are_none_are_refused_with_the_nearest(names, refusal):
+    with pytest.raises(InputError, match=refusal):
+        signals.air(*names)
+
+
+@pytest.mark.parametrize("parts", [{}, {"a": Channel(), "b": Channel(samples_per_symbol=4)}])
+def test_a_mixture_needs_channels_of_one_symbol_rate(parts):
+    with pytest.raises(InputError, match="as many samples a symbol"):
+        Mixture(parts)
+
+
+def test_a_label_that_is_none_is_told_by_its_place_among_all_frames():
+    with pytest.raises(InputError, match="the first at index 3: 20"):
+        signals.simulate(
+            torch.tensor([0, 0, 0, 20]), torch.zeros(4), generator=torch.Generator(), channel=ODD
+        )
