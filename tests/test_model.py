@@ -232,6 +232,16 @@ def test_a_classification_says_how_sure_it_is_of_the_snr_and_what_it_is_on_avera
     assert_close(decided.snr_mean_db, torch.tensor([15.0, (10 + 20 + 30) / 10]))
 
 
+def test_decisions_are_saved_beside_the_truth_under_names_of_their_own(generator):
+    decided = network().eval().estimate(pictures(generator))
+    columns = decided.columns()
+    assert columns["predicted_modulation"] is decided.modulation
+    assert columns["predicted_snr_db"] is decided.snr_db
+    assert columns["snr_mean_db"] is decided.snr_mean_db
+    assert len(columns) == len(decided)
+    assert not {"modulation", "snr_db"} & set(columns)
+
+
 def test_estimating_is_deciding_what_forward_says_and_tracks_no_gradient(generator):
     net, diagrams = network().eval(), pictures(generator)
     estimated, decided = net.estimate(diagrams), net.decide(net(diagrams))

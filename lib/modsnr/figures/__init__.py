@@ -17,6 +17,7 @@ from modsnr.figures.of_models import (
     accuracy_over_snr,
     confusion_pair,
     learning_curve,
+    reliability,
     snr_calibration,
 )
 from modsnr.figures.of_recordings import timeline
@@ -50,6 +51,7 @@ __all__ = [
     "outcome_bars",
     "parallel_coordinates",
     "ranked",
+    "reliability",
     "snr_audit",
     "snr_calibration",
     "snr_limits",

@@ -60,6 +60,11 @@ class Prediction(NamedTuple):
     snr_confidence: Tensor
     snr_mean_db: Tensor
 
+    def columns(self) -> dict[str, Tensor]:
+        """Return the fields by the names under which a run saves them beside the truth."""
+        decided = {"modulation": "predicted_modulation", "snr_db": "predicted_snr_db"}
+        return {decided.get(name, name): values for name, values in self._asdict().items()}
+
 
 class JointNet(nn.Module):
     """Diagrams float32 [frame, view, bins, bins] to an ``Output``.
