@@ -84,6 +84,25 @@ def calibrations(models=("constellation", "all views"), snrs=SNRS):
     }
 
 
+def doubts(models=("constellation", "all views"), bins=15):
+    """Return what reliability draws of the two heads, and of the intervals."""
+    said = np.linspace(0.2, 1, bins)
+    heads = {
+        model: {
+            "ece": interval(0.02 * (m + 1)),
+            "bins": [
+                {"confidence": x, "accuracy": interval(0.95 * x - 0.05 * m, 0.03)} for x in said
+            ],
+        }
+        for m, model in enumerate(models)
+    }
+    levels = [
+        {"level": x, "coverage": interval(x + 0.01, 0.02), "width_db": 8 * x}
+        for x in (0.1, 0.5, 0.9, 0.95)
+    ]
+    return {"modulation": heads, "snr": heads, "intervals": dict.fromkeys(models, levels)}
+
+
 CLASSES = (
     *("4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
     *("16APSK", "32APSK", "64APSK", "128APSK"),
@@ -229,6 +248,7 @@ EVERY_FIGURE = {
     "class_order_audit": lambda: figures.class_order_audit(evidence()),
     "snr_audit": lambda: figures.snr_audit(labels(), verdict="per sample"),
     "view_gallery": view_gallery,
+    "reliability": lambda: figures.reliability(**doubts(tuple("abcdef"))),
     "accuracy_over_snr": lambda: figures.accuracy_over_snr(accuracies(), titles=TASKS),
     "confusion_pair": confusion_pair,
     "impact_bars": lambda: figures.impact_bars(scores(), tasks=TASKS),
@@ -397,6 +417,14 @@ def test_one_model_at_one_snr_in_one_task_is_drawn():
     assert saved(figure, "pdf")
 
 
+def test_a_mean_over_seeds_says_that_its_band_is_their_range():
+    given = accuracies()
+    for task in given.values():
+        task["all views"] = {snr: point | {"seeds": 3} for snr, point in task["all views"].items()}
+    names = [text.get_text() for text in figures.accuracy_over_snr(given).legends[0].get_texts()]
+    assert names == ["constellation", "all views, range of 3 seeds"]
+
+
 def test_an_snr_that_a_model_lacks_is_a_point_left_out():
     given = accuracies()
     del given["joint"]["all views"]["10"]
@@ -546,6 +574,69 @@ def test_calibration_at_one_snr_has_no_slope_and_no_corridor():
     figure = figures.snr_calibration({"only": one})
     assert "slope" not in figure.axes[0].texts[0].get_text()
     assert saved(figure, "pdf")
+
+
+# Reliability
+
+
+def bars(ax):
+    """Return the lines of a panel's models and the ends of their bars, [point, low and high]."""
+    return [
+        (
+            container.lines[0],
+            np.array([np.sort(bar[:, 1]) for bar in container.lines[2][0].get_segments()]),
+        )
+        for container in ax.containers
+    ]
+
+
+def test_reliability_shows_what_is_right_over_what_was_said_with_its_intervals():
+    given = doubts()
+    figure = figures.reliability(**given)
+    assert [ax.get_title() for ax in figure.axes] == [
+        "modulation", "SNR, by softmax", "SNR, by intervals"
+    ]  # fmt: skip
+    heads, levels = given["modulation"], given["intervals"]
+    for ax in figure.axes[:2]:
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "share right")
+        for (line, ends), of in zip(bars(ax), heads.values(), strict=True):
+            assert_allclose(line.get_xdata(), [point["confidence"] for point in of["bins"]])
+            assert_allclose(line.get_ydata(), [p["accuracy"]["value"] for p in of["bins"]])
+            assert_allclose(ends[:, 0], [p["accuracy"]["low"] for p in of["bins"]])
+            assert_allclose(ends[:, 1], [p["accuracy"]["high"] for p in of["bins"]])
+        assert [text.get_text() for text in ax.texts] == ["ECE 0.020", "ECE 0.040"]
+    last = figure.axes[2]
+    assert (last.get_xlabel(), last.get_ylabel()) == ("nominal level", "measured coverage")
+    for (line, _), points in zip(bars(last), levels.values(), strict=True):
+        assert_allclose(line.get_xdata(), [point["level"] for point in points])
+        assert_allclose(line.get_ydata(), [point["coverage"]["value"] for point in points])
+    assert last.texts[0].get_text() == "7.60 dB wide at 0.95"
+
+
+def test_reliability_of_heads_that_say_nothing_has_no_panel():
+    given = doubts()
+    assert len(figures.reliability(given["modulation"]).axes) == 1
+    assert len(figures.reliability(given["modulation"], snr={}, intervals={}).axes) == 1
+    figure = figures.reliability(given["modulation"], intervals=given["intervals"])
+    assert [ax.get_title() for ax in figure.axes] == ["modulation", "SNR, by intervals"]
+
+
+def test_a_model_has_one_colour_in_all_panels_and_one_entry_in_the_legend():
+    given = doubts()
+    only = {"all views": given["snr"]["all views"]}
+    figure = figures.reliability(given["modulation"], snr=only)
+    (_, of_modulation), (of_snr,) = (
+        [line.get_color() for line, _ in bars(ax)] for ax in figure.axes
+    )
+    assert of_modulation == of_snr
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["constellation", "all views"]
+
+
+def test_reliability_of_more_models_than_fit_beside_the_lines_tells_no_numbers():
+    figure = figures.reliability(doubts(tuple("abcdefghi"))["modulation"])
+    assert len(bars(figure.axes[0])) == 9
+    assert not figure.axes[0].texts
 
 
 # Confusion

@@ -269,6 +269,8 @@ def test_decisions_of_a_regression_are_its_estimates():
     assert decided.modulation.tolist() == [0, 2]
     assert_close(decided.snr_db, torch.tensor([3.3, -50.0]))
     assert_close(decided.confidence, torch.tensor([exp(2) / (exp(2) + 2), 0.8]))
+    assert_close(decided.snr_mean_db, decided.snr_db)
+    assert decided.snr_confidence.isnan().all()  # there is no softmax to be sure by
 
 
 def test_decisions_of_a_classification_are_the_snrs_of_the_largest_logits():
@@ -276,10 +278,28 @@ def test_decisions_of_a_classification_are_the_snrs_of_the_largest_logits():
     assert network(snr_head="classification").decide(output).snr_db.tolist() == [0.0, 30.0, 10.0]
 
 
+def test_a_classification_says_how_sure_it_is_of_the_snr_and_what_it_is_on_average():
+    output = Output(torch.zeros(2, 3), torch.tensor([[0, 0, 0, 0.0], [log(7), 0, 0, 0]]))
+    decided = network(snr_head="classification").decide(output)
+    assert_close(decided.snr_confidence, torch.tensor([1 / 4, 7 / 10]))
+    assert_close(decided.snr_mean_db, torch.tensor([15.0, (10 + 20 + 30) / 10]))
+
+
+def test_decisions_are_saved_beside_the_truth_under_names_of_their_own(generator):
+    decided = network().eval().estimate(pictures(generator))
+    columns = decided.columns()
+    assert columns["predicted_modulation"] is decided.modulation
+    assert columns["predicted_snr_db"] is decided.snr_db
+    assert columns["snr_mean_db"] is decided.snr_mean_db
+    assert len(columns) == len(decided)
+    assert not {"modulation", "snr_db"} & set(columns)
+
+
 def test_estimating_is_deciding_what_forward_says_and_tracks_no_gradient(generator):
     net, diagrams = network().eval(), pictures(generator)
     estimated, decided = net.estimate(diagrams), net.decide(net(diagrams))
-    assert all(torch.equal(one, other) for one, other in zip(estimated, decided, strict=True))
+    for one, other in zip(estimated, decided, strict=True):
+        assert_close(one, other, rtol=0, atol=0, equal_nan=True)
     assert not estimated.snr_db.requires_grad
 
 

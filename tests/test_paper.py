@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from modsnr import InputError, paper
+from modsnr.paper.sources import Sources
 
 REPOSITORY = Path(__file__).parents[1]
 HEADER = "---\ntitle: A test\nauthor: Nobody\nabstract: Nothing.\n---\n\n# Body\n\n"
@@ -144,7 +145,7 @@ def test_the_papers_own_prose_and_sources_agree(monkeypatch):
 def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(house):
     for name in ("PAPER.md", "references.bib", "sources.yaml"):
         shutil.copy(REPOSITORY / "paper" / name, house.paper)
-    sources = sources_of_paper.Sources.model_validate(yaml.safe_load((house.paper / name).read_text("utf-8")))
+    sources = Sources.model_validate(yaml.safe_load((house.paper / name).read_text("utf-8")))
     for hour, (alias, run) in enumerate(sources.runs.items()):
         identity = house.run(hour, profile="quick", notebook=run.notebook, name=run.name)
         folder = house.root / "runs" / identity

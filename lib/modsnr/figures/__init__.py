@@ -17,6 +17,7 @@ from modsnr.figures.of_models import (
     accuracy_over_snr,
     confusion_pair,
     learning_curve,
+    reliability,
     snr_calibration,
 )
 from modsnr.figures.of_recordings import timeline
@@ -55,6 +56,7 @@ __all__ = [
     "parallel_coordinates",
     "ranked",
     "rejection_bars",
+    "reliability",
     "shift_matrix",
     "snr_audit",
     "snr_calibration",

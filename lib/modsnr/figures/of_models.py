@@ -30,6 +30,8 @@ def accuracy_over_snr(
     """Draw accuracy over SNR, a panel a task, a line a model, shaded by its 95 % interval.
 
     ``accuracies`` is task -> model -> SNR in dB (text) -> Interval; ``titles`` renames the tasks.
+    Where points have ``seeds``, the number of networks whose mean they are, the shade is from the
+    least of these to the greatest, and the legend says so.
     """
     figure = Picture(figsize=(PAGE, 2.5))
     panels = np.atleast_1d(figure.subplots(1, len(accuracies), sharey=True))
@@ -41,7 +43,9 @@ def accuracy_over_snr(
                 for name in ("value", "low", "high")
             )
             colour = PALETTE[index % len(PALETTE)]
-            ax.plot(snr, value, color=colour, marker=MARKERS[index % len(MARKERS)], label=model)
+            seeds = {point["seeds"] for point in points.values() if "seeds" in point}
+            label = f"{model}, range of {max(seeds)} seeds" if seeds else model
+            ax.plot(snr, value, color=colour, marker=MARKERS[index % len(MARKERS)], label=label)
             ax.fill_between(snr, low, high, color=colour, alpha=0.2, linewidth=0)
         ax.set(title=(titles or {}).get(task, task), xlabel="SNR per sample (dB)", ylim=(0, 1.02))
     panels[0].set_ylabel("accuracy")
@@ -131,6 +135,87 @@ def snr_calibration(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4 if columns > 1 else 2)
     return figure
+
+
+@styled
+def reliability(
+    modulation: Mapping[str, Mapping[str, Any]],
+    *,
+    snr: Mapping[str, Mapping[str, Any]] | None = None,
+    intervals: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> Figure:
+    """Draw how often models are right over how often they say they are: a line a model.
+
+    ``modulation`` and ``snr`` are model -> ece (an Interval) and bins, each with its confidence and
+    its accuracy (an Interval), of the two heads' confidences. ``intervals`` is model -> points,
+    each with the nominal level of SNR intervals, their measured coverage (an Interval), and their
+    width_db, which is told of the highest level. Each is a panel, unless it has no models; a model
+    has one colour and one marker in all panels. Bars are 95 % intervals.
+    """
+    snr, intervals = snr or {}, intervals or {}
+    models = list(dict.fromkeys([*modulation, *snr, *intervals]))
+    lines = {
+        "modulation": {
+            model: (f"ECE {of['ece']['value']:.3f}", _points(of["bins"], "confidence", "accuracy"))
+            for model, of in modulation.items()
+        },
+        "SNR, by softmax": {
+            model: (f"ECE {of['ece']['value']:.3f}", _points(of["bins"], "confidence", "accuracy"))
+            for model, of in snr.items()
+        },
+        "SNR, by intervals": {
+            model: (
+                f"{of[-1]['width_db']:.2f} dB wide at {of[-1]['level']:g}",
+                _points(of, "level", "coverage"),
+            )
+            for model, of in intervals.items()
+        },
+    }
+    panels = {title: of_models for title, of_models in lines.items() if of_models}
+    figure = Picture(figsize=(PAGE if len(panels) > 1 else COLUMN, 3.0 if len(panels) < 3 else 2.6))
+    for ax, (title, of_models) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
+    ):
+        ax.plot([0, 1], [0, 1], color="0.35", linewidth=0.8, linestyle="--")
+        for row, (model, (told, (said, value, reach))) in enumerate(of_models.items()):
+            number = models.index(model)
+            colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+            ax.errorbar(
+                said, value, reach, color=colour, marker=marker, linewidth=1, elinewidth=0.7,
+                label=model,
+            )  # fmt: skip
+            if len(of_models) <= 6:  # more would cover the lines
+                ax.text(
+                    0.04, 0.96 - 0.07 * row, told, transform=ax.transAxes, va="top", color=colour,
+                    fontsize=7,
+                )  # fmt: skip
+        by_level = title == "SNR, by intervals"
+        ax.set(
+            title=title, xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal",
+            xlabel="nominal level" if by_level else "confidence",
+            ylabel="measured coverage" if by_level else "share right",
+        )  # fmt: skip
+    drawn = dict(
+        pair
+        for ax in figure.axes
+        for pair in zip(*ax.get_legend_handles_labels()[::-1], strict=True)
+    )
+    figure.legend(
+        list(drawn.values()), list(drawn), loc="outside upper center",
+        ncols=min(len(drawn), 4 if len(panels) > 1 else 2),
+    )  # fmt: skip
+    return figure
+
+
+def _points(
+    points: Sequence[Mapping[str, Any]], said: str, measured: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return x [point], y [point] and the distance of the interval's ends from y [2, point]."""
+    value, low, high = (
+        np.array([point[measured][name] for point in points]) for name in ("value", "low", "high")
+    )
+    reach = np.maximum([value - low, high - value], 0)  # an end may pass the value by rounding
+    return np.array([point[said] for point in points]), value, reach
 
 
 @styled

@@ -46,12 +46,24 @@ class Output(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Decisions: ``modulation`` int64 [frame], ``snr_db`` float32 [frame], before any snapping to
-    the grid, and ``confidence`` float32 [frame], the softmax of the modulation decided for."""
+    """Decisions, and how sure the network is of them, each [frame].
+
+    ``modulation`` is int64, ``snr_db`` float32, before any snapping to the grid; ``confidence`` is
+    float32, the softmax of the modulation decided for. ``snr_confidence`` is float32, that of the
+    SNR decided for, NaN from the regression head, which has no softmax; ``snr_mean_db`` is float32,
+    the mean SNR by the softmax, and from the regression head ``snr_db`` itself.
+    """
 
     modulation: Tensor
     snr_db: Tensor
     confidence: Tensor
+    snr_confidence: Tensor
+    snr_mean_db: Tensor
+
+    def columns(self) -> dict[str, Tensor]:
+        """Return the fields by the names under which a run saves them beside the truth."""
+        decided = {"modulation": "predicted_modulation", "snr_db": "predicted_snr_db"}
+        return {decided.get(name, name): values for name, values in self._asdict().items()}
 
 
 class JointNet(nn.Module):
@@ -167,9 +179,12 @@ class JointNet(nn.Module):
         """Return the decisions that an output stands for."""
         confidence, modulation = output.modulation.float().softmax(1).max(1)
         snr = output.snr.float()
-        if self.settings["snr_head"] == "classification":
-            snr = self.snrs_db[snr.argmax(1)]
-        return Prediction(modulation, snr, confidence)
+        if self.settings["snr_head"] == "regression":
+            return Prediction(modulation, snr, confidence, torch.full_like(snr, torch.nan), snr)
+        shares = snr.softmax(1)  # [frame, SNR]
+        snr_confidence, nearest = shares.max(1)
+        grid = self.snrs_db.to(snr.device)  # outputs lie on the CPU, wherever the network does
+        return Prediction(modulation, grid[nearest], confidence, snr_confidence, shares @ grid)
 
 
 def load(path: Path | str) -> JointNet:

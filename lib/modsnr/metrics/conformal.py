@@ -1,0 +1,170 @@
+"""An interval about each frame's SNR estimate that holds the truth as often as it says.
+
+Split conformal prediction (Vovk, Gammerman and Shafer 2005; Lei et al., JASA 113, 2018): the errors
+of frames that were not trained on, the validation frames, tell how far to reach. For frames
+exchangeable with them the truth is covered at least as often as the level says, whatever the
+network, and by about 1 / frames more at most where no errors are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modsnr import InputError
+from modsnr.metrics.intervals import mean_interval
+from modsnr.metrics.scores import check_estimates, snap
+
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of a calibration curve
+FEWEST = 50  # frames that a group is calibrated on
+ROUNDING = 1e-9  # 0.9 * 10 is 9, or in binary a little more
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far to either side of an SNR estimate the truth lies; ``conformal`` makes it.
+
+    Group g holds the estimates from ``edges_db[g - 1]`` to ``edges_db[g]``, open at both ends.
+    """
+
+    level: float
+    edges_db: np.ndarray  # float64 [group - 1], ascending
+    reach_db: np.ndarray  # float64 [group]
+    frames: np.ndarray  # int64 [group], that it was calibrated on
+
+    def interval(self, estimate_db: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lower and the upper end in dB, float64 [frame] each, about estimates."""
+        check_estimates(estimate_db)
+        estimate = np.asarray(estimate_db, np.float64)
+        reach = self.reach_db[np.searchsorted(self.edges_db, estimate)]
+        return estimate - reach, estimate + reach
+
+
+def conformal(
+    snr_db: np.ndarray,
+    estimate_db: np.ndarray,
+    grid_db: Sequence[float] | np.ndarray,
+    *,
+    level: float = 0.9,
+    fewest: int = FEWEST,
+) -> Reach:
+    """Return how far intervals must reach to cover the SNR with probability ``level``.
+
+    ``snr_db`` and ``estimate_db`` are dB [frame], of calibration frames: neither trained on nor
+    tested with. The score is the absolute error. Frames are grouped by the grid point nearest to
+    their estimate (Mondrian: each group keeps the level by itself); from the lowest SNR up, groups
+    are joined with the next until they hold ``fewest`` frames and as many as the level needs, what
+    is left over with the one before. A group reaches as far as its ceil((n + 1) level)-th least
+    error. That groups are joined by their numbers, which are random, leaves the guarantee of each
+    joined group an approximation; it is exact where all groups are large enough.
+
+    Raises InputError for a level outside 0..1 and for fewer frames than one group needs.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"A level lies between 0 and 1; it is {level}.")
+    if fewest < 1:
+        raise InputError(f"A group needs at least one frame; fewest is {fewest}.")
+    check_estimates(estimate_db)
+    # The largest of n errors covers n / (n + 1), and no reach is known to cover more.
+    needed = max(fewest, int(np.ceil(level / (1 - level) - ROUNDING)))
+    if len(estimate_db) < needed:
+        raise InputError(
+            f"{len(estimate_db)} calibration frames are too few: intervals of level {level:g} need "
+            f"{needed}. Lower the level, or set more frames aside for validation."
+        )
+    grid, estimate = np.asarray(grid_db, np.float64), np.asarray(estimate_db, np.float64)
+    error, nearest = np.abs(np.asarray(snr_db, np.float64) - estimate), snap(estimate, grid)
+    last = []  # the last grid point of each group
+    held = 0
+    for point, frames in enumerate(np.bincount(nearest, minlength=len(grid))):
+        held += frames
+        if held >= needed:
+            last.append(point)
+            held = 0
+    last[-1] = len(grid) - 1
+    group = np.searchsorted(last, nearest)
+    reach = [_quantile(np.sort(error[group == number]), level) for number in range(len(last))]
+    middles = (grid[1:] + grid[:-1]) / 2
+    return Reach(level, middles[last[:-1]], np.array(reach), np.bincount(group))
+
+
+def _quantile(ascending: np.ndarray, level: float) -> float:
+    rank = int(np.ceil((len(ascending) + 1) * level - ROUNDING))
+    return float(ascending[rank - 1])
+
+
+def coverage(
+    snr_db: np.ndarray,
+    low_db: np.ndarray,
+    high_db: np.ndarray,
+    modulation: np.ndarray,
+    *,
+    classes: Sequence[str],
+    grid_db: Sequence[float] | np.ndarray,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return how often intervals hold the true SNR, dB [frame] each, and how wide they are.
+
+    coverage is an ``Interval``, width_db the mean, over all frames; at_db (SNR as text) and
+    of_modulation (class) map what occurs to its frames, coverage and width_db. The 95 % intervals
+    are over test frames; that another choice of calibration frames would give another coverage,
+    by about sqrt(level (1 - level) / frames of a group) in each group, is not in them.
+
+    Raises InputError for no frames at all, and for ends that are not numbers.
+    """
+    check_estimates(low_db)
+    check_estimates(high_db)
+    generator = np.random.default_rng(seed)
+    truth, low, high = (np.asarray(values, np.float64) for values in (snr_db, low_db, high_db))
+    held, width = (low <= truth) & (truth <= high), high - low
+    grid = np.asarray(grid_db, np.float64)
+    parts = {
+        "at_db": (snap(truth, grid), [f"{value:g}" for value in grid]),
+        "of_modulation": (np.asarray(modulation), list(classes)),
+    }
+
+    def measured(rows: np.ndarray) -> dict[str, Any]:
+        return {
+            "coverage": mean_interval(held[rows], generator),
+            "width_db": float(width[rows].mean()),
+        }
+
+    return measured(np.ones(len(truth), bool)) | {
+        name: {
+            names[label]: {"frames": int((labels == label).sum())} | measured(labels == label)
+            for label in np.unique(labels)
+        }
+        for name, (labels, names) in parts.items()
+    }
+
+
+def coverage_curve(
+    calibration: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    grid_db: Sequence[float] | np.ndarray,
+    *,
+    levels: Sequence[float] = LEVELS,
+    fewest: int = FEWEST,
+    seed: int = 0,
+) -> list[Mapping[str, Any]]:
+    """Return the measured coverage at each nominal level: level, coverage and width_db.
+
+    ``calibration`` and ``test`` are each (true SNR, estimate), dB [frame]. coverage is an
+    ``Interval`` over the test frames, width_db the mean.
+
+    Raises InputError as ``conformal`` does.
+    """
+    generator = np.random.default_rng(seed)
+    truth = np.asarray(test[0], np.float64)
+    curve = []
+    for level in levels:
+        low, high = conformal(*calibration, grid_db, level=level, fewest=fewest).interval(test[1])
+        curve.append({
+            "level": float(level),
+            "coverage": mean_interval((low <= truth) & (truth <= high), generator),
+            "width_db": float((high - low).mean()),
+        })  # fmt: skip
+    return curve

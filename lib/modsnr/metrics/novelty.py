@@ -1,0 +1,140 @@
+"""What known frames look like, how unlike them another is, and when that is an alarm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from modsnr import InputError
+
+SNR_PLACES = 4  # at which the covariance of known frames is taken
+SHRINKAGE = 0.01  # of their correlations, towards none
+FEWEST_OF_A_CLASS = 16
+
+
+@dataclass(frozen=True)
+class Familiar:
+    """What the features of known frames look like; ``familiar`` makes it.
+
+    A modulation's features are Gaussian about a mean that is a cubic in the SNR; their covariance
+    is common to all modulations, but another around each of a few SNRs.
+    """
+
+    lowest_db: float
+    highest_db: float
+    means: np.ndarray  # float64 [class, coefficient, feature]
+    at_db: np.ndarray  # float64 [place]
+    whitening: np.ndarray  # float64 [place, feature, feature]
+
+    def novelty(self, features: np.ndarray, snr_db: np.ndarray) -> np.ndarray:
+        """Return how unlike all known frames each is: the log of the least Mahalanobis distance.
+
+        ``features`` is [frame, feature]; ``snr_db`` [frame] is estimated, as it was for the known
+        frames, and is taken into their range. The result is float64 [frame] (Lee et al., NeurIPS
+        2018, use one covariance and no SNR).
+        """
+        snr = np.clip(np.asarray(snr_db, np.float64), self.lowest_db, self.highest_db)
+        terms = _cubic(snr, self.lowest_db, self.highest_db)
+        nearest = np.abs(snr[:, None] - self.at_db).argmin(1)
+        squared = np.empty((len(features), len(self.means)))
+        for place, whitening in enumerate(self.whitening):
+            here = nearest == place
+            for number, mean in enumerate(self.means):
+                white = (features[here] - terms[here] @ mean) @ whitening
+                squared[here, number] = np.square(white).sum(1)
+        return np.log(squared.min(1)) / 2
+
+
+def familiar(features: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray) -> Familiar:
+    """Return what known frames look like, from features [frame, feature] and their modulation.
+
+    ``modulation`` is int [frame], 0 to classes - 1; ``snr_db`` [frame] the SNR as it is estimated,
+    since no other is known of the frames to come.
+
+    Raises InputError for a modulation of too few frames, and for numbers that are not finite.
+    """
+    features, snr = np.asarray(features, np.float64), np.asarray(snr_db, np.float64)
+    if not (np.isfinite(features).all() and np.isfinite(snr).all()):
+        raise InputError("Features and SNRs of known frames must be finite; some are not.")
+    counts = np.bincount(modulation)
+    if counts.min() < FEWEST_OF_A_CLASS or len(features) < 8 * features.shape[1]:
+        raise InputError(
+            f"{len(features)} known frames are too few: {8 * features.shape[1]} are needed for "
+            f"{features.shape[1]} features, and {FEWEST_OF_A_CLASS} of each modulation; modulation "
+            f"{counts.argmin()} has {counts.min()}."
+        )
+    low, high = float(snr.min()), float(snr.max())
+    terms = _cubic(snr, low, high)
+    means = np.stack([
+        np.linalg.lstsq(terms[modulation == number], features[modulation == number], rcond=None)[0]
+        for number in range(len(counts))
+    ])  # fmt: skip
+    left = features - np.einsum("nc,ncf->nf", terms, means[modulation])
+    step = (high - low) / SNR_PLACES
+    at_db = low + step * (np.arange(SNR_PLACES) + 0.5)
+    whitening = []
+    for place in at_db:
+        weight = np.exp(-np.square((snr - place) / (step / 1.5)) / 2)
+        covariance = (left * weight[:, None]).T @ left / weight.sum()
+        scale = np.sqrt(np.diag(covariance)) + 1e-9
+        correlation = covariance / np.outer(scale, scale)
+        correlation = (1 - SHRINKAGE) * correlation + SHRINKAGE * np.eye(len(scale))
+        whitening.append(np.linalg.inv(np.linalg.cholesky(correlation)).T / scale[:, None])
+    return Familiar(low, high, means, at_db, np.stack(whitening))
+
+
+def _cubic(snr_db: np.ndarray, low: float, high: float) -> np.ndarray:
+    x = (2 * snr_db - low - high) / max(high - low, 1e-9)
+    return np.stack([np.ones_like(x), x, x**2, x**3], 1)
+
+
+def alarm_levels(
+    novelty: np.ndarray, snr_db: np.ndarray, false_alarm: float, at_db: np.ndarray
+) -> np.ndarray:
+    """Return the novelty that a share ``false_alarm`` of known frames exceeds, by SNR: [place].
+
+    ``novelty`` and ``snr_db`` are [frame], of known frames that ``familiar`` has not seen; those
+    nearest to a place of ``at_db``, ascending, decide on its level. Between places, interpolate.
+
+    Raises InputError if a place has too few frames for a level with so rare alarms.
+    """
+    if not 0 < false_alarm < 1:
+        raise InputError(f"false_alarm must lie between 0 and 1; it is {false_alarm}.")
+    nearest = np.abs(np.asarray(snr_db)[:, None] - at_db).argmin(1)
+    fewest = int(np.ceil(1 / false_alarm))
+    levels = []
+    for place, snr in enumerate(at_db):
+        here = np.sort(novelty[nearest == place])
+        if len(here) < fewest:
+            raise InputError(
+                f"{len(here)} known frames are near {snr:g} dB; for a false-alarm rate of "
+                f"{false_alarm:g} at least {fewest} are needed: calibrate on more frames."
+            )
+        # So exceeded by a new frame with probability false_alarm or a little less.
+        rank = int(np.ceil((1 - false_alarm) * (len(here) + 1)))
+        levels.append(here[min(rank, len(here)) - 1])
+    return np.array(levels)
+
+
+def chance_of_alarms(alarms: int, frames: int, of_known: np.ndarray) -> float:
+    """Return the probability that a recording of a known modulation raises so many alarms, or more.
+
+    ``of_known`` is bool [recording, frame]: the alarms of known recordings, whose frames share a
+    modulation, an SNR and a pulse, and so alarms too. A plain binomial test would take the frames
+    for independent; here the rate is beta distributed over recordings, its moments those measured.
+
+    Raises InputError for fewer than two known recordings, or two frames in each.
+    """
+    from scipy import stats  # here: nothing else needs it, and it takes half a second
+
+    of_known = np.asarray(of_known, bool)
+    if of_known.ndim != 2 or min(of_known.shape) < 2:
+        raise InputError(f"Alarms are [2+ recordings, 2+ frames]; they are {of_known.shape}.")
+    recordings, each = of_known.shape
+    # One more alarm and one more silence than were seen: a rate of zero is never certain.
+    rate = (of_known.sum() + 1) / (of_known.size + 2)
+    apart = of_known.mean(1).var(ddof=1) / (rate * (1 - rate) / each)  # 1: independent frames
+    alike = np.clip((apart - 1) / (each - 1), 1 / of_known.size, 1 - 1 / recordings)
+    a, b = rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1)
+    return float(stats.betabinom.sf(alarms - 1, frames, a, b))

@@ -1,0 +1,106 @@
+"""How far a confidence can be believed: is it right as often as it says?"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from modsnr import InputError
+from modsnr.metrics.intervals import LEVEL, RESAMPLES, Interval, mean_interval
+
+
+def reliability(
+    confidence: np.ndarray,
+    right: np.ndarray,
+    *,
+    bins: int = 15,
+    equal: Literal["frames", "width"] = "frames",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return the reliability diagram of a confidence, and its expected calibration error.
+
+    ``confidence`` is [frame] in 0..1, ``right`` bool [frame]. ``equal`` says what the bins have in
+    common: their number of frames, up to ties, which stay in one bin, or their width in 0..1.
+
+    bins: a list, ascending, of those that hold frames: their number of frames, their mean
+    confidence, and their accuracy (an ``Interval``). ece: sum over bins of n_b / n times
+    |accuracy - confidence| (Guo et al., ICML 2017), an ``Interval``; mce: the largest such
+    difference of a bin, one too; chance: the ece that is expected, by chance and the bins alone, of
+    a head that is right exactly as often as it says (Bröcker and Smith, Weather and Forecasting 22,
+    2007): an ece near it is no sign of miscalibration. confidence: the mean over all frames.
+
+    Both errors are sums or maxima of absolute values, which the noise of resampling enlarges. Their
+    interval is therefore the basic one, [2 v - high, 2 v - low] with low and high the percentiles
+    of the resamples, cut at 0 and 1 and always holding the value v itself. It begins at 0 where
+    chance alone would make an error of v or more in over 2.5 % of cases.
+
+    Raises InputError for no frames, for confidences that are no number in 0..1, and for no bins.
+    """
+    said, hit = np.asarray(confidence, np.float64), np.asarray(right, bool)
+    if said.ndim != 1 or said.shape != hit.shape or not len(said):
+        raise InputError(
+            f"Confidence and outcome are [frame], one or more; they are {said.shape}, {hit.shape}."
+        )
+    if not ((said >= 0) & (said <= 1)).all():  # also where it is NaN
+        outside = int((~((said >= 0) & (said <= 1))).sum())
+        raise InputError(f"{outside} of {len(said)} confidences are no number in 0..1.")
+    if bins < 1:
+        raise InputError(f"A reliability diagram needs at least one bin; bins is {bins}.")
+    generator = np.random.default_rng(seed)
+    of_bin, held = _binned(said, bins, equal)
+    gaps = hit - said
+    resampled = np.array([
+        _errors(of_bin[rows], gaps[rows], held)
+        for rows in (generator.integers(len(said), size=len(said)) for _ in range(RESAMPLES))
+    ])  # fmt: skip
+    by_chance = np.array([
+        _errors(of_bin, (generator.random(len(said)) < said) - said, held)
+        for _ in range(RESAMPLES // 4)
+    ])  # fmt: skip
+    ece, mce = (
+        _basic(value, resampled[:, column], by_chance[:, column])
+        for column, value in enumerate(_errors(of_bin, gaps, held))
+    )
+    return {
+        "ece": ece,
+        "mce": mce,
+        "chance": float(by_chance[:, 0].mean()),
+        "confidence": float(said.mean()),
+        "bins": [
+            {
+                "frames": int((of_bin == row).sum()),
+                "confidence": float(said[of_bin == row].mean()),
+                "accuracy": mean_interval(hit[of_bin == row], generator),
+            }
+            for row in range(held)
+        ],
+    }
+
+
+def _binned(said: np.ndarray, bins: int, equal: str) -> tuple[np.ndarray, int]:
+    """Return the bin of each frame, int64 [frame], and the number of bins, none of them empty."""
+    if equal == "frames":
+        edges = np.quantile(said, np.arange(1, bins) / bins)
+    elif equal == "width":
+        edges = np.arange(1, bins) / bins
+    else:
+        raise InputError(f"equal is frames or width; it is {equal!r}.")
+    kept, of_bin = np.unique(np.searchsorted(edges, said), return_inverse=True)
+    return of_bin, len(kept)
+
+
+def _errors(of_bin: np.ndarray, gaps: np.ndarray, bins: int) -> tuple[float, float]:
+    """Return the expected and the largest calibration error from right - confidence [frame]."""
+    sums = np.abs(np.bincount(of_bin, gaps, bins))
+    return sums.sum() / len(gaps), (sums / np.maximum(np.bincount(of_bin, minlength=bins), 1)).max()
+
+
+def _basic(value: float, resampled: np.ndarray, by_chance: np.ndarray) -> Interval:
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    no_sign = value <= np.quantile(by_chance, (1 + LEVEL) / 2)
+    return Interval(
+        value=float(value),
+        low=0.0 if no_sign else float(np.clip(2 * value - high, 0, value)),
+        high=float(np.clip(2 * value - low, value, 1)),
+    )

@@ -1,0 +1,70 @@
+"""How far a model's own doubts can be trusted: both heads, from what a training run saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from modsnr.metrics.conformal import conformal, coverage, coverage_curve
+from modsnr.metrics.reliability import reliability
+from modsnr.metrics.scores import right
+
+
+def trust(
+    saved: Mapping[str, np.ndarray],
+    *,
+    level: float = 0.9,
+    bins: int = 15,
+    equal: Literal["frames", "width"] = "frames",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return how often a model is right when it says so, and how far its SNR estimates may err.
+
+    ``saved`` holds columns [frame] of the test frames, modulation, snr_db, predicted_modulation,
+    predicted_snr_db and confidence, with classes and grid_db. A model that can be asked more also
+    saved snr_confidence and snr_mean_db, and both snr_db and snr_mean_db of the validation frames,
+    as validation_snr_db and validation_snr_mean_db.
+
+    modulation and snr: the ``reliability`` of each head's confidence, by ``bins`` and ``equal``;
+    snr is None for a regressing head, which has no confidence. intervals: the ``coverage`` of the
+    SNR intervals of that ``level`` about snr_mean_db, calibrated on the validation frames; curve:
+    their ``coverage_curve``. Both are None where the columns were not saved; left_out then says so
+    in a sentence, and is "" else.
+
+    Raises InputError as these functions do.
+    """
+    grid, classes = saved["grid_db"], [str(name) for name in saved["classes"]]
+    labels = (saved["modulation"], saved["snr_db"])
+    right_modulation, right_snr = right(
+        *labels, saved["predicted_modulation"], saved["predicted_snr_db"], grid
+    )
+
+    def diagram(confidence: np.ndarray, outcome: np.ndarray) -> dict[str, Any]:
+        return reliability(confidence, outcome, bins=bins, equal=equal, seed=seed)
+
+    found: dict[str, Any] = {
+        "modulation": diagram(saved["confidence"], right_modulation),
+        "snr": None,
+        "intervals": None,
+        "curve": None,
+        "left_out": "",
+    }
+    needed = ("snr_confidence", "snr_mean_db", "validation_snr_db", "validation_snr_mean_db")
+    if lacking := [name for name in needed if name not in saved]:
+        found["left_out"] = (
+            f"no SNR confidence and no SNR intervals: its run did not save {', '.join(lacking)}; "
+            "train it again to have them."
+        )
+        return found
+    if not np.isnan(saved["snr_confidence"]).all():
+        found["snr"] = diagram(saved["snr_confidence"], right_snr)
+    calibration = (saved["validation_snr_db"], saved["validation_snr_mean_db"])
+    ends = conformal(*calibration, grid, level=level).interval(saved["snr_mean_db"])
+    found["intervals"] = coverage(
+        saved["snr_db"], *ends, saved["modulation"], classes=classes, grid_db=grid, seed=seed
+    )
+    test = (saved["snr_db"], saved["snr_mean_db"])
+    found["curve"] = coverage_curve(calibration, test, grid, seed=seed)
+    return found
