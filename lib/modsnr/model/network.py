@@ -1,7 +1,7 @@
 """The joint network: one backbone, a modulation head, an SNR head.
 
 ``backbone`` is any name that timm knows, one of the study's short names, or ``compact``: a network
-of a third of a million weights for two CPU cores.
+of half a million weights for two CPU cores.
 """
 
 from __future__ import annotations
@@ -239,10 +239,11 @@ def build_backbone(
     if name == "compact":
         if pretrained:
             raise InputError("compact has no pretrained weights: pass pretrained=False.")
-        if bins % Compact.STEM or bins < 4 * Compact.STEM:
+        least = Compact.LEAST_STEM
+        if bins % least or bins < 4 * least:
             raise InputError(
-                f"compact needs bins divisible by {Compact.STEM} and at least {4 * Compact.STEM}; "
-                f"they are {bins}."
+                f"compact needs bins divisible by {least} and at least {4 * least}; they are "
+                f"{bins}."
             )
         return Compact(channels, bins), Compact.WIDTHS[-1]
     # Here: timm takes seconds to import, and the compact network none of it.
@@ -255,13 +256,14 @@ def build_backbone(
 class Compact(nn.Module):
     """A plain convolutional network for two CPU cores: diagrams to features [frame, width].
 
-    Space-to-depth first: a stride-1 convolution at full size would cost more than all the rest.
-    From ``2 * FULL`` bins on a strided convolution comes before it, ``MAPS`` maps a view, so that
-    what follows costs about as much as at ``FULL`` bins.
+    Space-to-depth first, down to a grid of about 8 x 8 (16 x 16 below 128 bins where bins are no
+    multiple of 8): a stride-1 convolution at full size would cost more than all the rest. From
+    ``2 * FULL`` bins on a strided convolution comes before it, ``MAPS`` maps a view, so that what
+    follows costs about as much as at ``FULL`` bins.
     """
 
-    STEM = 4
-    WIDTHS = (64, 96, 128, 128)
+    LEAST_STEM, STEM = 4, 8  # bins that space-to-depth joins below ``FULL`` bins, and from there on
+    WIDTHS = (96, 128, 128, 128)
     FULL = 64  # bins an axis that are taken as they are
     MAPS = 8
 
@@ -277,15 +279,17 @@ class Compact(nn.Module):
                 nn.ReLU(inplace=True),
             ]
             channels = maps
-        layers.append(nn.PixelUnshuffle(self.STEM))
-        inputs = channels * self.STEM**2
+        left = bins // stride
+        stem = self.STEM if left >= self.FULL and left % self.STEM == 0 else self.LEAST_STEM
+        layers.append(nn.PixelUnshuffle(stem))
+        inputs = channels * stem**2
         for stage, width in enumerate(self.WIDTHS):
             layers += [
                 nn.Conv2d(inputs, width, 3, padding=1, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]
-            if 0 < stage < len(self.WIDTHS) - 1:
+            if stage == 1:
                 layers.append(nn.MaxPool2d(2))
             inputs = width
         self.layers = nn.Sequential(*layers)
@@ -293,9 +297,9 @@ class Compact(nn.Module):
     @classmethod
     def stride(cls, bins: int) -> int:
         """Return by how much diagrams shrink first: the largest power of two that leaves ``FULL``
-        bins or more, a multiple of ``STEM``."""
+        bins or more, a multiple of ``LEAST_STEM``."""
         stride = 1
-        while bins >= 2 * stride * cls.FULL and bins % (2 * stride * cls.STEM) == 0:
+        while bins >= 2 * stride * cls.FULL and bins % (2 * stride * cls.LEAST_STEM) == 0:
             stride *= 2
         return stride
 
