@@ -63,6 +63,9 @@ def test_05_sets_errors_beside_bounds(house):
     assert network["snr_accuracy"]["value"] == 1
     assert told["joint_accuracy_at_db"]["toy"]["10.0"]["value"] == pytest.approx(0.75)
     assert told["snr_accuracy_possible"] == pytest.approx(1, abs=1e-6)
+    # BPSK and 16QAM at these SNRs are told apart always, with the phase known or not.
+    assert told["share_of_possible_joint_accuracy"]["toy"] == pytest.approx(0.75, abs=1e-3)
+    assert told["phase_unknown_possible"] == pytest.approx(1, abs=1e-3)
     bound = told["bounds_db"]["alphabet known"]
     assert bound["20.0"] == pytest.approx(limits.data_aided([20], 1024)[0], rel=1e-3)
     assert network["share_of_bound"] == pytest.approx(np.mean([b / 0.5 for b in bound.values()]))
