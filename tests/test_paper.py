@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from modsnr import InputError, paper
+from modsnr.paper.building import RESULTS_BEGIN, RESULTS_END
 from modsnr.paper.sources import Sources
 
 REPOSITORY = Path(__file__).parents[1]
@@ -145,7 +146,9 @@ def test_the_papers_own_prose_and_sources_agree(monkeypatch):
 def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(house):
     for name in ("PAPER.md", "references.bib", "sources.yaml"):
         shutil.copy(REPOSITORY / "paper" / name, house.paper)
-    sources = Sources.model_validate(yaml.safe_load((house.paper / name).read_text("utf-8")))
+    text = (house.paper / name).read_text("utf-8").replace("aside: true", "aside: false")
+    (house.paper / name).write_text(text, encoding="utf-8")
+    sources = Sources.model_validate(yaml.safe_load(text))
     for hour, (alias, run) in enumerate(sources.runs.items()):
         identity = house.run(hour, profile="quick", notebook=run.notebook, name=run.name)
         folder = house.root / "runs" / identity
@@ -302,11 +305,72 @@ def test_a_draft_names_the_run_that_it_lacks(house):
         paper.build("quick")
 
 
+TRAINED = {"notebook": "02_training", "name": "all-views", "run": None}
+
+
 def test_runs_of_different_origin_are_not_mixed(house):
-    older = house.run(1, profile="quick", name="constellation", notebook="02_training")
-    identity = house.run(2, profile="quick", parents=[older])
-    with pytest.raises(InputError, match=f"{identity}, rests on {older}, which is none of"):
+    trained = {"name": TRAINED["name"], "notebook": TRAINED["notebook"], "profile": "quick"}
+    older, newer = house.run(1, **trained), house.run(3, **trained)
+    aliases = SOURCES["runs"] | {"trained": TRAINED}
+    number = {"run": "trained", "key": "models/ours/joint", "format": "{:.0%}"}
+    house.write(
+        PROSE + "\nTrained to {{reached}}.\n",
+        runs=aliases,
+        numbers=SOURCES["numbers"] | {"reached": number},
+    )
+    identity = house.run(4, profile="quick", parents=[older])
+    with pytest.raises(InputError, match=f"{identity}, rests on {older}, the paper on {newer}"):
         paper.build("quick")
+    house.run(5, profile="quick", parents=[newer])
+    assert paper.build("quick").exists()
+
+
+def test_a_draft_takes_runs_aside_from_the_canonical_ones(house):
+    profiles = house.root / "notebooks" / "profiles"
+    profiles.mkdir(parents=True)
+    pipeline = "[{notebook: 03_evaluation, name: evaluation}]"
+    told = f"description: One step.\npipeline: {pipeline}\n"
+    (profiles / "quick.yaml").write_text(told, encoding="utf-8")
+    shutil.copy(REPOSITORY / "notebooks" / "03_evaluation.ipynb", profiles.parent)
+    canonical = house.run(1, name="all-views", notebook="02_training", joint=0.75)
+    trained = TRAINED | {"run": canonical, "aside": True}
+    number = {"run": "trained", "key": "models/ours/joint", "format": "{:.0%}"}
+    house.write(
+        PROSE + "\nTrained to {{reached}}.\n",
+        runs=SOURCES["runs"] | {"trained": trained},
+        numbers=SOURCES["numbers"] | {"reached": number},
+    )
+    draft = house.run(2, profile="quick")
+    record = yaml.safe_load((paper.build("quick").parent / "numbers.yaml").read_text("utf-8"))
+    assert record["runs"] == {"evaluation": draft, "trained": canonical}
+    assert record["numbers"]["reached"]["printed"] == "75%"
+    assert paper.lacks("quick") == []
+
+
+README = "# A\n\n{begin}\nold\n{end}\n\nThe rest.\n"
+
+
+def test_the_readme_holds_the_results_of_the_canonical_runs(house):
+    identity = house.canonical(joint=0.625)
+    entry = SOURCES["runs"]["evaluation"] | {"run": identity}
+    house.write(runs={"evaluation": entry}, readme="Joint **{{joint}}**, study {{const:study}}.")
+    readme = house.root / "README.md"
+    readme.write_text("no marks", encoding="utf-8")
+    with pytest.raises(InputError, match=r"README\.md lacks the lines <!-- results"):
+        paper.build()
+    readme.write_text(README.format(begin=RESULTS_BEGIN, end=RESULTS_END), encoding="utf-8")
+    paper.build()
+    between = f"{RESULTS_BEGIN}\n\nJoint **62.5%**, study 48.65%.\n\n{RESULTS_END}"
+    assert readme.read_text("utf-8") == f"# A\n\n{between}\n\nThe rest.\n"
+
+
+@pytest.mark.parametrize(
+    ("readme", "fault"), [("{{unknown}}", "unknown.*is not in"), ("49 %", "'49'.*typed by hand")]
+)
+def test_the_readmes_results_come_from_the_sources_alone(house, readme, fault):
+    house.write(readme=readme)
+    with pytest.raises(InputError, match=fault):
+        paper.check()
 
 
 def test_a_profile_cannot_lead_out_of_the_build_folder(house):

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from modsnr import InputError, runs
-from modsnr.paper.pages import filled, pandoc
+from modsnr.paper.pages import PLACEHOLDER, filled, pandoc
 from modsnr.paper.results import (
     chosen_runs,
     date_and_mark,
@@ -22,6 +22,9 @@ from modsnr.paper.results import (
     table_of_runs,
 )
 from modsnr.paper.sources import read, read_sources
+
+RESULTS_BEGIN = "<!-- results: written by `make paper` from paper/sources.yaml -->"
+RESULTS_END = "<!-- end of the results -->"
 
 
 def build(profile: str | None = None) -> Path:
@@ -71,6 +74,8 @@ def build(profile: str | None = None) -> Path:
 
     printed = {name: entry["printed"] for name, entry in numbers.items()}
     printed |= {f"const:{name}": entry["printed"] for name, entry in constants.items()}
+    if profile is None and sources.readme:
+        _write_results(runs.root() / "README.md", sources.readme, printed)
     document = filled(document, printed, tables, "" if profile is None else f"/build/{profile}")
     document["meta"] |= date_and_mark(chosen, profile)
     template = f"--template={paper / 'template.typ'}"
@@ -81,6 +86,18 @@ def build(profile: str | None = None) -> Path:
     except typst.TypstError as error:
         raise InputError(f"typst cannot set {out / 'PAPER.pdf'}: {error}") from error
     return out / "PAPER.pdf"
+
+
+def _write_results(readme: Path, results: str, printed: dict[str, str]) -> None:
+    """Put the results, filled in, between the two marks that the README holds for them."""
+    head, begin, rest = readme.read_text(encoding="utf-8").partition(RESULTS_BEGIN)
+    _, end, tail = rest.partition(RESULTS_END)
+    if not (begin and end):
+        raise InputError(f"README.md lacks the lines {RESULTS_BEGIN} and {RESULTS_END}")
+    text = PLACEHOLDER.sub(lambda found: printed[found[1]], results)
+    partial = readme.with_name(f".{readme.name}.partial")
+    partial.write_text(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}", encoding="utf-8")
+    partial.replace(readme)
 
 
 def constants() -> dict[str, float | int | str]:

@@ -21,7 +21,7 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
     on another run than the paper does of the same notebook, profile and name.
     """
     known = runs.records()
-    made = set() if profile is None else _made_by(profile)
+    made = _made_by(profile) if profile and any(r.aside for r in sources.runs.values()) else set()
     chosen = {}
     for alias, wanted in sources.runs.items():
         what = f"run {alias!r} ({wanted.notebook}, {wanted.name})"

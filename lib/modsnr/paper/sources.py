@@ -93,6 +93,7 @@ class Sources(_Source):
     tables: dict[str, TableSource] = {}
     figures: dict[str, FigureSource] = {}
     constants: dict[str, ConstantSource] = {}
+    readme: str = ""  # Markdown with {{name}} and {{const:name}}, for the README's results
 
 
 def read_sources(paper: Path) -> Sources:
@@ -125,6 +126,9 @@ def _faults_of_numbers(document: Node, plates: list[Plate], sources: Sources) ->
         used.update(PLACEHOLDER.findall(text))
         if typed := TYPED_NUMBER.search(EQUATION_LABEL.sub("", PLACEHOLDER.sub("", text))):
             yield f"{typed[0]!r} in {text!r} is typed by hand: print it from sources.yaml"
+    used.update(PLACEHOLDER.findall(sources.readme))
+    if typed := TYPED_NUMBER.search(PLACEHOLDER.sub("", sources.readme)):
+        yield f"{typed[0]!r} in readme of sources.yaml is typed by hand: print it as {{{{name}}}}"
     for formula in nodes(document, "Math"):
         text = formula["c"][1]
         if typed := TYPED_IN_FORMULA.search(text) or PLACEHOLDER.search(text):
