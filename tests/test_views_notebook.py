@@ -278,6 +278,24 @@ def test_07_tells_each_toy_what_was_built_into_it(compared, house):
     assert list(told["factors"]["samples"]["256"]["possible_at_db"].values()) == pytest.approx(here)
 
 
+def test_07_says_the_same_again_and_its_bands_and_seed_are_those_asked_for(compared):
+    first, again, other = (
+        runs.execute("07_views", parameters=asked, plain=True).metrics
+        for asked in ({}, {}, {"seed": 1, "low_to_db": 10, "black_hole": 1.0, "study_low": 0.0})
+    )
+    assert first == again
+    one, two = (told["factors"]["bins"]["64"] for told in (first, other))
+    assert one["snr_accuracy"]["value"] == two["snr_accuracy"]["value"]
+    assert one["at_db"] != two["at_db"]  # other resamples
+    width = [of["low"]["high"] - of["low"]["low"] for of in (one, two)]
+    assert width[1] < 0.85 * width[0]  # over twice as many frames
+    one, two = (told["claims"] for told in (first, other))
+    assert one["black_hole"]["classification_is_one"]["verdict"] == "holds"
+    assert two["black_hole"]["classification_is_one"]["verdict"] == "not decided"
+    near = [told["normalisation"]["max_as_in_the_study"]["above"] for told in (one, two)]
+    assert near == [0.11, 0.0]
+
+
 def test_07_asks_for_the_runs_that_its_claims_need(house):
     house.trained("constellation", house.frames("frames"))
     run = runs.execute("07_views")
