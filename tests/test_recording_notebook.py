@@ -45,11 +45,8 @@ def record(iq, path, *, carrier=-0.03, seed=5):
     return str(path)
 
 
-@pytest.fixture(scope="module")
-def qpsk(house):
-    """The path of a recording of QPSK, and the run that looked at it."""
-    generator = torch.Generator().manual_seed(2018)
-    iq = signals.simulate(
+def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(house, generator):
+    qpsk = signals.simulate(
         torch.zeros(1, dtype=torch.int64),
         torch.full((1,), torch.inf),
         generator=generator,
@@ -57,12 +54,8 @@ def qpsk(house):
         channel=signals.channel("minor", carrier_offset_std=0.0),
         samples=(FRAMES + 4) * 1024,
     )
-    file = record(iq[0].numpy(), house / "qpsk.cf32")
-    return file, runs.execute("recording", parameters={"file": file, **QUICK}, name="qpsk")
-
-
-def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(qpsk):
-    _, run = qpsk
+    file = record(qpsk[0].numpy(), house / "qpsk.cf32")
+    run = runs.execute("recording", parameters={"file": file, **QUICK}, name="qpsk")
     assert run.status == "completed", run.error
     found = run.metrics
     assert found["verdict"] == found["vote"] == "QPSK"
@@ -83,18 +76,17 @@ def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(qpsk):
     assert (run.folder / "figures" / "timeline.png").exists()
 
 
-def test_a_recording_is_drawn_at_the_extent_of_the_network_it_is_shown(house, qpsk):
+def test_a_recording_is_drawn_at_the_extent_that_was_asked_for_when_the_network_was_trained(house):
     (trained,) = (house / "runs").glob("*-02_training-all-views")
     folder = trained.with_name(trained.name.replace("all-views", "far"))
     shutil.copytree(trained, folder)
     told = json.loads((folder / "run.json").read_text())
     told |= {"name": "far", "parameters": told["parameters"] | {"extent": 2.5}}
     (folder / "run.json").write_text(json.dumps(told))
-    file, near = qpsk
-    asked = {"file": file, "model": "far", **QUICK}
-    far = runs.execute("recording", parameters=asked, name="far")
-    assert far.status == "completed", far.error
-    assert abs(far.metrics["snr_db"] - near.metrics["snr_db"]) > 0.1
+    run = runs.execute("recording", parameters={"model": "far", **QUICK}, name="far")
+    # Drawn as it has never seen them, known frames of low SNR are none to this network.
+    assert run.status == "failed"
+    assert "known frames are near 0 dB" in (run.error or "")
 
 
 def test_a_recording_of_ofdm_is_none_of_the_known_modulations(house, generator):

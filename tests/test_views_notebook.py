@@ -264,8 +264,9 @@ def test_07_tells_each_toy_what_was_built_into_it(compared, house):
     repeated = run.table("claims_runs")
     assert (repeated.attractor_snr_db[repeated.setting == "classification"] == 20).all()
     table = run.table("factors").set_index(["choice", "setting"])
-    assert table["high value"]["bins", "512"] == pytest.approx(0.75)
-    assert ("views", "constellation + residual") not in table.index  # in the ablation only
+    assert table["high: value"]["bins", "512"] == pytest.approx(0.75)
+    shown = table.loc["views"].index.tolist()  # those of two or three in the ablation only
+    assert shown == ["constellation", "residual", "all views"]
     assert run.table("ablation").views.tolist()[0] in ("residual", " + ".join(VIEWS))
     used = {id for name, id in compared.items() if name != "bins-and-extent"}
     assert set(run.parents) == used
@@ -275,6 +276,24 @@ def test_07_tells_each_toy_what_was_built_into_it(compared, house):
     alphabets = {name: signals.alphabet(name).numpy() for name in CLASSES}
     here = limits.possible_accuracy(GRID, alphabets, samples=256, samples_per_symbol=8)
     assert list(told["factors"]["samples"]["256"]["possible_at_db"].values()) == pytest.approx(here)
+
+
+def test_07_says_the_same_again_and_its_bands_and_seed_are_those_asked_for(compared):
+    first, again, other = (
+        runs.execute("07_views", parameters=asked, plain=True).metrics
+        for asked in ({}, {}, {"seed": 1, "low_to_db": 10, "black_hole": 1.0, "study_low": 0.0})
+    )
+    assert first == again
+    one, two = (told["factors"]["bins"]["64"] for told in (first, other))
+    assert one["snr_accuracy"]["value"] == two["snr_accuracy"]["value"]
+    assert one["at_db"] != two["at_db"]  # other resamples
+    width = [of["low"]["high"] - of["low"]["low"] for of in (one, two)]
+    assert width[1] < 0.85 * width[0]  # over twice as many frames
+    one, two = (told["claims"] for told in (first, other))
+    assert one["black_hole"]["classification_is_one"]["verdict"] == "holds"
+    assert two["black_hole"]["classification_is_one"]["verdict"] == "not decided"
+    near = [told["normalisation"]["max_as_in_the_study"]["above"] for told in (one, two)]
+    assert near == [0.11, 0.0]
 
 
 def test_07_asks_for_the_runs_that_its_claims_need(house):
@@ -288,7 +307,7 @@ def test_07_asks_for_the_runs_that_its_claims_need(house):
 
 
 KEPT = ("frames", "constellation", "max-regression-0", "power-classification-0", "view-residual")
-KEPT += ("constellation-bins-32", "constellation-extent-1.5", "views")
+KEPT += ("constellation-extent-1.5", "views")
 
 
 @pytest.fixture(scope="module")
@@ -307,20 +326,19 @@ def small(tmp_path_factory):
     path.write_text(yaml.safe_dump(profile))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))
-        yield {run.name: run for run in runs.reproduce("views")}
+        yield {run.name: run for run in runs.reproduce("views", plain=True)}
 
 
 def test_the_profile_cut_down_runs_to_its_end(small):
     assert tuple(small) == KEPT
     told = small["views"].metrics
-    assert set(told["factors"]["bins"]) == {"32", "64"}
+    assert set(told["factors"]["extent"]) == {"1.5", "3"}
     assert set(told["views"]) == {"constellation", "residual"}
     verdicts = small["views"].table("claims")
     assert set(verdicts.verdict) == {"not decided"}  # as one seed decides nothing
     assert told["claims"]["normalisation"]["power_above_max"]["low"] is None
     shown = {
         "constellation": ("bins", "64"),
-        "constellation-bins-32": ("bins", "32"),
         "constellation-extent-1.5": ("extent", "1.5"),
         "view-residual": ("views", "residual"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -75,6 +76,7 @@ def _settings(
         handles.append(Line2D([], [], color="black", linestyle=BOUND_LINE, linewidth=0.9))
         labels.append("possible")
     # Above the lines, which fill the panel from bottom to top; short names stand side by side.
+    labels = [textwrap.fill(label, 18) for label in labels]
     wide = max(map(len, labels), default=0) > 8
     ax.legend(
         handles, labels, loc="lower left", bbox_to_anchor=(-0.03, 1.08), borderaxespad=0,
