@@ -209,7 +209,7 @@ EVERY_FIGURE = {
     "class_order_audit": lambda: figures.class_order_audit(evidence()),
     "snr_audit": lambda: figures.snr_audit(labels(), verdict="per sample"),
     "view_gallery": view_gallery,
-    "reliability": lambda: figures.reliability(doubts(tuple("abcdef"))),
+    "reliability": lambda: figures.reliability(doubts(tuple("abcde"))),
     "accuracy_over_snr": lambda: figures.accuracy_over_snr(accuracies(), titles=TASKS),
     "confusion_pair": confusion_pair,
     "impact_bars": lambda: figures.impact_bars(scores(), tasks=TASKS),
@@ -515,7 +515,7 @@ def test_reliability_shows_what_is_right_over_what_was_said_with_its_intervals()
     for (line, _), of in zip(bars(last), given.values(), strict=True):
         assert_allclose(line.get_xdata(), [point["level"] for point in of["curve"]])
         assert_allclose(line.get_ydata(), [point["coverage"]["value"] for point in of["curve"]])
-    assert last.texts[0].get_text() == "7.60 dB at 0.95"
+    assert last.texts[0].get_text() == "width 7.60 dB at 0.95"
 
 
 def test_heads_that_say_nothing_have_no_panel_and_models_that_do_keep_their_colour():

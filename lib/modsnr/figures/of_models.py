@@ -161,7 +161,7 @@ def reliability(trusts: Mapping[str, Mapping[str, Any]]) -> Figure:
     }
     lines["SNR, by intervals"] = {
         model: (
-            f"{of['curve'][-1]['width_db']:.2f} dB at {of['curve'][-1]['level']:g}",
+            f"width {of['curve'][-1]['width_db']:.2f} dB at {of['curve'][-1]['level']:g}",
             _points(of["curve"], "level", "coverage"),
         )
         for model, of in trusts.items()
@@ -180,7 +180,7 @@ def reliability(trusts: Mapping[str, Mapping[str, Any]]) -> Figure:
                 said, value, reach, color=colour, marker=marker, linewidth=1, elinewidth=0.7,
                 label=model,
             )  # fmt: skip
-            if len(of_models) <= 6:  # more would cover the lines
+            if len(of_models) <= 5:  # more would cover the lines
                 ax.text(
                     0.04, 0.96 - 0.07 * row, told, transform=ax.transAxes, va="top", color=colour,
                     fontsize=7,

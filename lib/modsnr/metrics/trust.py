@@ -29,7 +29,9 @@ def trust(
 
     modulation and snr: the ``reliability`` of each head's confidence, by ``bins`` and ``equal``;
     snr is None for a regressing head, which has no confidence. intervals: the ``coverage`` of the
-    SNR intervals of that ``level`` about snr_mean_db, calibrated on the validation frames; curve:
+    SNR intervals of that ``level`` about snr_mean_db, calibrated on the validation frames; both
+    kinds of head get theirs by one scheme, since the softmax mean is an estimate like any other,
+    and continuous, so that its errors have ranks without ties, which the argmax's have not. curve:
     their ``coverage_curve``. Both are None where the columns were not saved; left_out then says so
     in a sentence, and is "" else. numbers: the main ones of all that there is, flat, to stand
     beside those of ``summary``: modulation_ece and _mce, snr_ece and _mce, snr_interval_coverage,
