@@ -346,6 +346,12 @@ def test_a_model_whose_doubts_are_justified_is_trusted_with_both_heads(rng):
     assert abs(found["intervals"]["coverage"]["value"] - 0.9) < 0.03
     assert [point["level"] for point in found["curve"]] == list(metrics.LEVELS)
     assert found["left_out"] == ""
+    numbers = found["numbers"]
+    assert numbers["snr_ece"] == found["snr"]["ece"]
+    assert numbers["modulation_ece_by_chance"] == found["modulation"]["chance"]
+    assert numbers["snr_interval_coverage"] == found["intervals"]["coverage"]
+    assert list(numbers["snr_interval_coverage_at_db"]) == [f"{snr:g}" for snr in GRID]
+    assert list(numbers["snr_interval_coverage_of_modulation"]) == ["a", "b", "c"]
 
 
 def test_a_regressing_head_has_intervals_but_no_confidence(rng):
@@ -359,6 +365,9 @@ def test_an_older_model_keeps_its_modulation_confidence_and_says_what_it_lacks(r
     found = metrics.trust(saved(rng, validation=False))
     assert found["modulation"]["ece"]["value"] < 0.05
     assert found["snr"] is found["intervals"] is found["curve"] is None
+    assert set(found["numbers"]) == {
+        "modulation_ece", "modulation_mce", "modulation_ece_by_chance"
+    }  # fmt: skip
     assert "did not save snr_confidence" in found["left_out"]
     assert "validation_snr_db" in found["left_out"]
 

@@ -100,7 +100,9 @@ def doubts(models=("constellation", "all views"), bins=15):
         {"level": x, "coverage": interval(x + 0.01, 0.02), "width_db": 8 * x}
         for x in (0.1, 0.5, 0.9, 0.95)
     ]
-    return {"modulation": heads, "snr": heads, "intervals": dict.fromkeys(models, levels)}
+    return {
+        model: {"modulation": head, "snr": head, "curve": levels} for model, head in heads.items()
+    }
 
 
 CLASSES = (
@@ -248,7 +250,7 @@ EVERY_FIGURE = {
     "class_order_audit": lambda: figures.class_order_audit(evidence()),
     "snr_audit": lambda: figures.snr_audit(labels(), verdict="per sample"),
     "view_gallery": view_gallery,
-    "reliability": lambda: figures.reliability(**doubts(tuple("abcdef"))),
+    "reliability": lambda: figures.reliability(doubts(tuple("abcde"))),
     "accuracy_over_snr": lambda: figures.accuracy_over_snr(accuracies(), titles=TASKS),
     "confusion_pair": confusion_pair,
     "impact_bars": lambda: figures.impact_bars(scores(), tasks=TASKS),
@@ -592,49 +594,40 @@ def bars(ax):
 
 def test_reliability_shows_what_is_right_over_what_was_said_with_its_intervals():
     given = doubts()
-    figure = figures.reliability(**given)
+    figure = figures.reliability(given)
     assert [ax.get_title() for ax in figure.axes] == [
         "modulation", "SNR, by softmax", "SNR, by intervals"
     ]  # fmt: skip
-    heads, levels = given["modulation"], given["intervals"]
     for ax in figure.axes[:2]:
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "share right")
-        for (line, ends), of in zip(bars(ax), heads.values(), strict=True):
-            assert_allclose(line.get_xdata(), [point["confidence"] for point in of["bins"]])
-            assert_allclose(line.get_ydata(), [p["accuracy"]["value"] for p in of["bins"]])
-            assert_allclose(ends[:, 0], [p["accuracy"]["low"] for p in of["bins"]])
-            assert_allclose(ends[:, 1], [p["accuracy"]["high"] for p in of["bins"]])
+        for (line, ends), of in zip(bars(ax), given.values(), strict=True):
+            points = of["modulation"]["bins"]
+            assert_allclose(line.get_xdata(), [point["confidence"] for point in points])
+            assert_allclose(line.get_ydata(), [point["accuracy"]["value"] for point in points])
+            assert_allclose(ends[:, 0], [point["accuracy"]["low"] for point in points])
+            assert_allclose(ends[:, 1], [point["accuracy"]["high"] for point in points])
         assert [text.get_text() for text in ax.texts] == ["ECE 0.020", "ECE 0.040"]
     last = figure.axes[2]
     assert (last.get_xlabel(), last.get_ylabel()) == ("nominal level", "measured coverage")
-    for (line, _), points in zip(bars(last), levels.values(), strict=True):
-        assert_allclose(line.get_xdata(), [point["level"] for point in points])
-        assert_allclose(line.get_ydata(), [point["coverage"]["value"] for point in points])
-    assert last.texts[0].get_text() == "7.60 dB wide at 0.95"
+    for (line, _), of in zip(bars(last), given.values(), strict=True):
+        assert_allclose(line.get_xdata(), [point["level"] for point in of["curve"]])
+        assert_allclose(line.get_ydata(), [point["coverage"]["value"] for point in of["curve"]])
+    assert last.texts[0].get_text() == "width 7.60 dB at 0.95"
 
 
-def test_reliability_of_heads_that_say_nothing_has_no_panel():
+def test_heads_that_say_nothing_have_no_panel_and_models_that_do_keep_their_colour():
     given = doubts()
-    assert len(figures.reliability(given["modulation"]).axes) == 1
-    assert len(figures.reliability(given["modulation"], snr={}, intervals={}).axes) == 1
-    figure = figures.reliability(given["modulation"], intervals=given["intervals"])
-    assert [ax.get_title() for ax in figure.axes] == ["modulation", "SNR, by intervals"]
-
-
-def test_a_model_has_one_colour_in_all_panels_and_one_entry_in_the_legend():
-    given = doubts()
-    only = {"all views": given["snr"]["all views"]}
-    figure = figures.reliability(given["modulation"], snr=only)
-    (_, of_modulation), (of_snr,) = (
-        [line.get_color() for line, _ in bars(ax)] for ax in figure.axes
-    )
-    assert of_modulation == of_snr
+    nothing = {"snr": None, "curve": None}
+    assert len(figures.reliability({"old": given["constellation"] | nothing}).axes) == 1
+    figure = figures.reliability(given | {"constellation": given["constellation"] | nothing})
+    colours = [[line.get_color() for line, _ in bars(ax)] for ax in figure.axes]
+    assert colours == [list(figures.PALETTE[:2]), [figures.PALETTE[1]], [figures.PALETTE[1]]]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["constellation", "all views"]
 
 
 def test_reliability_of_more_models_than_fit_beside_the_lines_tells_no_numbers():
-    figure = figures.reliability(doubts(tuple("abcdefghi"))["modulation"])
+    figure = figures.reliability(doubts(tuple("abcdefghi")))
     assert len(bars(figure.axes[0])) == 9
     assert not figure.axes[0].texts
 

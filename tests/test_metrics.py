@@ -113,6 +113,15 @@ def test_confusion_is_that_of_scikit_learn(rng):
     assert_array_equal(metrics.confusion(truth, predicted, 5), confusion_matrix(truth, predicted))
 
 
+def test_both_confusions_are_those_of_the_two_answers_with_the_snr_snapped():
+    of_modulation, of_snr = metrics.confusion_pair(
+        np.array([0, 1]), np.array([0.0, 6.0]), np.array([1, 1]), np.array([1.2, 99.0]),
+        classes=2, grid_db=[0.0, 2.0, 6.0],
+    )  # fmt: skip
+    assert_array_equal(of_modulation, [[0, 1], [0, 1]])
+    assert_array_equal(of_snr, [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
+
+
 @pytest.mark.parametrize("predicted", [[0, 3], [0, -1]])
 def test_confusion_refuses_labels_that_are_no_class(predicted):
     with pytest.raises(InputError, match=r"0\.\.2"):

@@ -83,6 +83,15 @@ def test_residual_view_tells_the_snr_better_even_after_seconds(smoke):
     assert with_residual["low"] > without["high"]
 
 
+def test_a_trained_model_says_of_the_validation_frames_what_it_says_of_the_test_frames(smoke):
+    for name in ("constellation", "all-views"):
+        saved = runs.find(name, notebook="02_training").predictions()
+        columns = {column for column in saved if not column.startswith("validation_")}
+        assert {f"validation_{column}" for column in columns - {"classes", "grid_db"}} < set(saved)
+        evaluated = runs.find("evaluation").metrics["models"][name]
+        assert 0.5 < evaluated["snr_interval_coverage"]["value"] <= 1
+
+
 def test_the_draft_paper_leaves_the_committed_paper_alone(smoke, house):
     for path in (ROOT / "paper").rglob("*"):
         if path.is_file() and "build" not in path.parts:

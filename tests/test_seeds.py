@@ -113,10 +113,13 @@ def test_headlines_are_the_values_that_there_are_and_the_worst_snr():
     summary = {
         "joint_accuracy": point,
         "snr_ece": None,
+        "snr_interval_width_db": 1.5,
         "modulation_macro_f1": point,
         "snr_accuracy_at_db": {"0": point, "2": {**point, "value": 0.125}, "4": point},
     }
-    assert metrics.headlines(summary) == {"joint_accuracy": 0.5, "snr_accuracy_worst": 0.125}
+    assert metrics.headlines(summary) == {
+        "joint_accuracy": 0.5, "snr_interval_width_db": 1.5, "snr_accuracy_worst": 0.125
+    }  # fmt: skip
 
 
 def test_a_curve_over_seeds_is_their_mean_between_the_least_and_the_greatest():
@@ -127,3 +130,46 @@ def test_a_curve_over_seeds_is_their_mean_between_the_least_and_the_greatest():
     assert found == {
         "0": {"value": pytest.approx(0.3), "low": 0.2, "high": 0.4, "seeds": 2}
     }  # 2 dB, which one seed lacks, is left out
+
+
+# As tables
+
+
+def test_results_stand_in_a_row_a_metric_and_a_column_a_model():
+    point = {"value": 0.5, "low": 0.25, "high": 0.625}
+    rows = metrics.results_rows({
+        "old": {"joint_accuracy": point, "attractor_snr_db": 4.0, "at_db": {"0": point}},
+        "new": {"joint_accuracy": point | {"value": 0.6}, "snr_ece": point},
+    })  # fmt: skip
+    assert rows == [
+        {"metric": "joint_accuracy", "old": "0.500 [0.250, 0.625]", "new": "0.600 [0.250, 0.625]"},
+        {"metric": "snr_ece", "old": "", "new": "0.500 [0.250, 0.625]"},
+    ]
+
+
+def test_each_group_has_the_spread_of_its_own_models():
+    found = metrics.spreads(
+        {"a": ["a-0", "a-1"], "b": ["b"]}, {"a-0": {"x": 1.0}, "a-1": {"x": 3.0}, "b": {"x": 7.0}}
+    )
+    assert found["a"]["x"] == {"mean": 2.0, "std": sqrt(2), "low": 1.0, "high": 3.0, "n": 2}
+    assert found["b"]["x"]["mean"] == 7.0
+    rows = metrics.spread_rows(found)
+    assert rows[0] == {"group": "a", "metric": "x"} | found["a"]["x"]
+    assert [row["group"] for row in rows] == ["a", "b"]
+
+
+def test_coverage_has_a_row_for_all_frames_each_snr_and_each_modulation_that_there_is():
+    def point(value):
+        return {
+            "coverage": {"value": value, "low": value - 0.1, "high": 1.0},
+            "width_db": 3 * value,
+        }
+
+    found = point(0.9) | {"at_db": {"-2": point(0.8)}, "of_modulation": {"BPSK": point(0.7)}}
+    rows = metrics.coverage_rows({"new": {"intervals": found}, "old": {"intervals": None}})
+    assert [(row["model"], row["part"], row["coverage"]) for row in rows] == [
+        ("new", "all", 0.9), ("new", "-2 dB", 0.8), ("new", "BPSK", 0.7)
+    ]  # fmt: skip
+    assert rows[0]["coverage_low"] == pytest.approx(0.8)
+    assert rows[0]["coverage_high"] == 1.0
+    assert rows[0]["width_db"] == pytest.approx(2.7)

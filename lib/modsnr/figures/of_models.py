@@ -138,38 +138,34 @@ def snr_calibration(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 @styled
-def reliability(
-    modulation: Mapping[str, Mapping[str, Any]],
-    *,
-    snr: Mapping[str, Mapping[str, Any]] | None = None,
-    intervals: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-) -> Figure:
+def reliability(trusts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw how often models are right over how often they say they are: a line a model.
 
-    ``modulation`` and ``snr`` are model -> ece (an Interval) and bins, each with its confidence and
-    its accuracy (an Interval), of the two heads' confidences. ``intervals`` is model -> points,
-    each with the nominal level of SNR intervals, their measured coverage (an Interval), and their
-    width_db, which is told of the highest level. Each is a panel, unless it has no models; a model
-    has one colour and one marker in all panels. Bars are 95 % intervals.
+    ``trusts`` is model -> modulation and snr, of each head's confidence: ece (an Interval) and
+    bins, each with its confidence and its accuracy (an Interval); and curve: points, each with the
+    nominal level of SNR intervals, their measured coverage (an Interval), and their width_db, which
+    is told of the highest level. Each is a panel, where some model has it; the others have None. A
+    model has one colour and one marker in all panels. Bars are 95 % intervals.
     """
-    snr, intervals = snr or {}, intervals or {}
-    models = list(dict.fromkeys([*modulation, *snr, *intervals]))
-    lines = {
-        "modulation": {
-            model: (f"ECE {of['ece']['value']:.3f}", _points(of["bins"], "confidence", "accuracy"))
-            for model, of in modulation.items()
-        },
-        "SNR, by softmax": {
-            model: (f"ECE {of['ece']['value']:.3f}", _points(of["bins"], "confidence", "accuracy"))
-            for model, of in snr.items()
-        },
-        "SNR, by intervals": {
+    models = list(trusts)
+    lines: dict[str, dict[str, Any]] = {
+        title: {
             model: (
-                f"{of[-1]['width_db']:.2f} dB wide at {of[-1]['level']:g}",
-                _points(of, "level", "coverage"),
+                f"ECE {of[head]['ece']['value']:.3f}",
+                _points(of[head]["bins"], "confidence", "accuracy"),
             )
-            for model, of in intervals.items()
-        },
+            for model, of in trusts.items()
+            if of[head]
+        }
+        for title, head in {"modulation": "modulation", "SNR, by softmax": "snr"}.items()
+    }
+    lines["SNR, by intervals"] = {
+        model: (
+            f"width {of['curve'][-1]['width_db']:.2f} dB at {of['curve'][-1]['level']:g}",
+            _points(of["curve"], "level", "coverage"),
+        )
+        for model, of in trusts.items()
+        if of["curve"]
     }
     panels = {title: of_models for title, of_models in lines.items() if of_models}
     figure = Picture(figsize=(PAGE if len(panels) > 1 else COLUMN, 3.0 if len(panels) < 3 else 2.6))
@@ -184,7 +180,7 @@ def reliability(
                 said, value, reach, color=colour, marker=marker, linewidth=1, elinewidth=0.7,
                 label=model,
             )  # fmt: skip
-            if len(of_models) <= 6:  # more would cover the lines
+            if len(of_models) <= 5:  # more would cover the lines
                 ax.text(
                     0.04, 0.96 - 0.07 * row, told, transform=ax.transAxes, va="top", color=colour,
                     fontsize=7,

@@ -33,6 +33,7 @@ from modsnr.metrics.scores import (
     accuracies,
     attractor_index,
     confusion,
+    confusion_pair,
     f1_per_class,
     macro_f1,
     right,
@@ -47,6 +48,7 @@ from modsnr.metrics.seeds import (
     over_seeds,
     seed_groups,
 )
+from modsnr.metrics.tables import coverage_rows, results_rows, spread_rows, spreads
 from modsnr.metrics.trust import trust
 
 __all__ = [
@@ -70,8 +72,10 @@ __all__ = [
     "chance_of_alarms",
     "conformal",
     "confusion",
+    "confusion_pair",
     "coverage",
     "coverage_curve",
+    "coverage_rows",
     "curve_over_seeds",
     "difference",
     "f1_per_class",
@@ -83,9 +87,12 @@ __all__ = [
     "over_seeds",
     "rates",
     "reliability",
+    "results_rows",
     "right",
     "seed_groups",
     "snap",
+    "spread_rows",
+    "spreads",
     "summary",
     "trust",
 ]

@@ -69,6 +69,23 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.nda
     )
 
 
+def confusion_pair(
+    modulation: np.ndarray,
+    snr_db: np.ndarray,
+    predicted_modulation: np.ndarray,
+    predicted_snr_db: np.ndarray,
+    *,
+    classes: int,
+    grid_db: Sequence[float] | np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``confusion`` of the modulations and that of the SNRs, snapped to the grid."""
+    grid = np.asarray(grid_db, np.float64)
+    return (
+        confusion(modulation, predicted_modulation, classes),
+        confusion(snap(snr_db, grid), snap(predicted_snr_db, grid), len(grid)),
+    )
+
+
 def f1_per_class(matrix: np.ndarray) -> np.ndarray:
     """Return F1 [..., class] of matrices [..., true, predicted]; 0 for an absent class."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)

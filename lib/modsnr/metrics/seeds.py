@@ -21,6 +21,7 @@ HEADLINES = (
     "modulation_ece",
     "snr_ece",
     "snr_interval_coverage",
+    "snr_interval_width_db",
 )
 
 
@@ -63,14 +64,15 @@ def _beginning(names: Sequence[str]) -> str:
 
 
 def headlines(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the main numbers of a model's ``summary`` and of what was added to it.
+    """Return the main numbers of a model's ``summary``, with those of ``trust`` beside it.
 
-    They are the values of ``HEADLINES`` that it has, and snr_accuracy_worst, the SNR accuracy at
-    the SNR where it is least.
+    They are those of ``HEADLINES`` that it has, an ``Interval`` by its value, and
+    snr_accuracy_worst, the SNR accuracy at the SNR where it is least.
     """
     worst = min(point["value"] for point in summary["snr_accuracy_at_db"].values())
-    found = {name: summary[name]["value"] for name in HEADLINES if summary.get(name)}
-    return found | {"snr_accuracy_worst": worst}
+    found = {name: summary[name] for name in HEADLINES if summary.get(name) is not None}
+    plain = {k: v["value"] if isinstance(v, Mapping) else v for k, v in found.items()}
+    return plain | {"snr_accuracy_worst": worst}
 
 
 def over_seeds(results: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, Any]]:

@@ -29,9 +29,14 @@ def trust(
 
     modulation and snr: the ``reliability`` of each head's confidence, by ``bins`` and ``equal``;
     snr is None for a regressing head, which has no confidence. intervals: the ``coverage`` of the
-    SNR intervals of that ``level`` about snr_mean_db, calibrated on the validation frames; curve:
+    SNR intervals of that ``level`` about snr_mean_db, calibrated on the validation frames; both
+    kinds of head get theirs by one scheme, since the softmax mean is an estimate like any other,
+    and continuous, so that its errors have ranks without ties, which the argmax's have not. curve:
     their ``coverage_curve``. Both are None where the columns were not saved; left_out then says so
-    in a sentence, and is "" else.
+    in a sentence, and is "" else. numbers: the main ones of all that there is, flat, to stand
+    beside those of ``summary``: modulation_ece and _mce, snr_ece and _mce, snr_interval_coverage,
+    snr_interval_coverage_at_db and _of_modulation (each an ``Interval`` or a map to such),
+    modulation_ece_by_chance, snr_ece_by_chance and snr_interval_width_db (numbers).
 
     Raises InputError as these functions do.
     """
@@ -57,7 +62,7 @@ def trust(
             f"no SNR confidence and no SNR intervals: its run did not save {', '.join(lacking)}; "
             "train it again to have them."
         )
-        return found
+        return found | {"numbers": _numbers(found)}
     if not np.isnan(saved["snr_confidence"]).all():
         found["snr"] = diagram(saved["snr_confidence"], right_snr)
     calibration = (saved["validation_snr_db"], saved["validation_snr_mean_db"])
@@ -67,4 +72,20 @@ def trust(
     )
     test = (saved["snr_db"], saved["snr_mean_db"])
     found["curve"] = coverage_curve(calibration, test, grid, seed=seed)
-    return found
+    return found | {"numbers": _numbers(found)}
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for head in ("modulation", "snr"):
+        if found[head]:
+            numbers |= {f"{head}_{error}": found[head][error] for error in ("ece", "mce")}
+            numbers[f"{head}_ece_by_chance"] = found[head]["chance"]
+    if intervals := found["intervals"]:
+        numbers["snr_interval_coverage"] = intervals["coverage"]
+        numbers["snr_interval_width_db"] = intervals["width_db"]
+        for part in ("at_db", "of_modulation"):
+            numbers[f"snr_interval_coverage_{part}"] = {
+                name: point["coverage"] for name, point in intervals[part].items()
+            }
+    return numbers
