@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from radioml_files import write_2018
 
@@ -22,6 +23,10 @@ def house(tmp_path_factory):
     root = tmp_path_factory.mktemp("house")
     for folder in ("notebooks", "paper"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("build"))
+    sources = yaml.safe_load((ROOT / "paper" / "sources.yaml").read_text(encoding="utf-8"))
+    for run in sources["runs"].values():
+        if run.get("aside"):  # a draft takes the canonical one
+            shutil.copytree(ROOT / "runs" / run["run"], root / "runs" / run["run"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))
         yield root
@@ -45,8 +50,8 @@ def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke, ho
     pdf = Path(smoke.stdout.splitlines()[-1])
     assert pdf == house / "paper/build/smoke/PAPER.pdf"
     assert pdf.read_bytes().startswith(b"%PDF")
-    made = [(run.notebook, run.name, run.status) for run in reversed(runs.records())]
-    assert made == [
+    made = [run for run in reversed(runs.records()) if run.profile == "smoke"]
+    assert [(run.notebook, run.name, run.status) for run in made] == [
         ("01_preprocessing", "frames", "completed"),
         ("02_training", "constellation", "completed"),
         ("02_training", "all-views", "completed"),
@@ -56,11 +61,11 @@ def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke, ho
 
 
 def test_every_run_has_its_notebook_figures_and_parents(smoke):
-    by_name = {run.name: run for run in runs.records()}
+    by_name = {run.name: run for run in runs.records() if run.profile == "smoke"}
     for run in by_name.values():
         assert (run.folder / "notebook.ipynb").exists()
         assert list((run.folder / "figures").glob("*.pdf"))
-        assert run.profile == "smoke"
+    assert len(by_name) == 5
     assert by_name["all-views"].parents == [by_name["frames"].id]
     assert set(by_name["evaluation"].parents) == {
         by_name["constellation"].id,
