@@ -1,8 +1,9 @@
 """Fits learn, repeat to the bit, survive being killed, and say so when they cannot go on."""
 
+import cmath
 import signal
 from functools import partial
-from math import cos, inf, nan, pi
+from math import cos, inf, nan, pi, sqrt
 
 import numpy as np
 import pytest
@@ -612,6 +613,28 @@ def test_predicting_halves_its_batch_where_memory_does_not_hold_it(error, limit,
         assert_close(one, other)
     decided = training.predict(net, draw, VALIDATION.iq, batch_size=20)
     assert torch.equal(decided.modulation, whole.modulation.argmax(1))
+
+
+@pytest.mark.parametrize("snr_head", ["regression", "classification"])
+def test_answers_are_averaged_over_rotations_of_the_carrier(snr_head):
+    net = network(snr_head=snr_head).eval()
+    once, thrice = (net.outputs(picture, VALIDATION.iq, rotations=turns) for turns in (1, 3))
+    golden = pi * (3 - sqrt(5))  # radians
+    with torch.no_grad():
+        said = [net(picture(VALIDATION.iq * cmath.rect(1, turn * golden))) for turn in range(3)]
+    modulation = torch.stack([output.modulation.log_softmax(1) for output in said]).mean(0)
+    snr = [o.snr if snr_head == "regression" else o.snr.log_softmax(1) for o in said]
+    assert_close(thrice.modulation, modulation, rtol=1e-4, atol=1e-4)
+    assert_close(thrice.snr, torch.stack(snr).mean(0), rtol=1e-4, atol=1e-4)
+    assert_close(once.modulation, said[0].modulation)
+    assert (thrice.modulation - once.modulation.log_softmax(1)).abs().max() > 1e-3
+    decided = training.predict(net, picture, VALIDATION.iq, rotations=3)
+    assert torch.equal(decided.modulation, modulation.argmax(1))
+
+
+def test_no_rotation_at_all_is_refused():
+    with pytest.raises(InputError, match="rotations must be 1 or more; they are 0"):
+        network().outputs(picture, VALIDATION.iq, rotations=0)
 
 
 def test_predicting_fails_without_memory_for_a_single_frame_or_for_another_reason():

@@ -6,6 +6,7 @@ of half a million weights for two CPU cores.
 
 from __future__ import annotations
 
+import cmath
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from modsnr import InputError
 from modsnr.model.tensors import read_tensors
 
+GOLDEN_ANGLE = 2.399963  # radians: no number of turns by it falls onto another, nor near it
 STUDY_BACKBONES = {
     "swin_tiny": "swin_tiny_patch4_window7_224",
     "swin_small": "swin_small_patch4_window7_224",
@@ -143,16 +145,23 @@ class JointNet(nn.Module):
         iq: Tensor,
         *,
         batch_size: int = 512,
+        rotations: int = 1,
         progress: Callable[[int], object] | None = None,
     ) -> Output:
         """Return what is said of frames complex64 [frame, sample], undecided, on the CPU.
 
         It is computed in evaluation mode and single precision. ``draw`` makes diagrams of a batch
-        of frames; ``progress`` is called with the number of frames of each. Where memory does not
-        hold a batch, it is halved, down to one frame. Raises InputError where there are no frames.
+        of frames; ``progress`` is called with the number of frames of each. Of more ``rotations``
+        than one, each frame is drawn at so many carrier phases, which fall into other bins, and the
+        logarithms of its probabilities, or its SNR in dB, are averaged. Where memory does not hold
+        a batch, it is halved, down to one frame.
+
+        Raises InputError where there are no frames, and for rotations below 1.
         """
         if not len(iq):
             raise InputError("There are no frames to say anything of.")
+        if rotations < 1:
+            raise InputError(f"rotations must be 1 or more; they are {rotations}.")
         device, was_training = self.snrs_db.device, self.training
         self.eval()
         pieces: list[Output] = []
@@ -161,8 +170,7 @@ class JointNet(nn.Module):
             batch = iq[done : done + batch_size]
             try:
                 with torch.autocast(device.type, enabled=False):
-                    diagrams = draw(batch.to(device)).contiguous(memory_format=torch.channels_last)
-                    pieces.append(Output(*(part.cpu() for part in self(diagrams))))
+                    pieces.append(self._said(draw, batch.to(device), rotations))
             except RuntimeError as error:
                 if not is_out_of_memory(error) or len(batch) <= 1:
                     raise
@@ -173,6 +181,22 @@ class JointNet(nn.Module):
                 progress(len(batch))
         self.train(was_training)
         return Output(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
+
+    def _said(self, draw: Callable[[Tensor], Tensor], iq: Tensor, rotations: int) -> Output:
+        said: list[Output] = []
+        for turn in range(rotations):
+            turned = iq * cmath.rect(1, turn * GOLDEN_ANGLE) if turn else iq
+            said.append(self(draw(turned).contiguous(memory_format=torch.channels_last)))
+        if rotations > 1:
+            classifies = self.settings["snr_head"] == "classification"
+            said = [
+                Output(
+                    output.modulation.log_softmax(1),
+                    output.snr.log_softmax(1) if classifies else output.snr,
+                )
+                for output in said
+            ]
+        return Output(*(torch.stack(parts).mean(0).cpu() for parts in zip(*said, strict=True)))
 
     @torch.no_grad()
     def decide(self, output: Output) -> Prediction:

@@ -13,12 +13,21 @@ Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams fl
 
 
 def predict(
-    net: JointNet, draw: Draw, iq: Tensor, *, batch_size: int = 512, progress: bool = False
+    net: JointNet,
+    draw: Draw,
+    iq: Tensor,
+    *,
+    batch_size: int = 512,
+    rotations: int = 1,
+    progress: bool = False,
 ) -> Prediction:
     """Return the decisions for frames complex64 [frame, sample], computed in single precision.
 
-    Where memory does not hold ``batch_size`` frames they are fewer. ``progress`` shows a bar.
+    Where memory does not hold ``batch_size`` frames they are fewer. Each frame is asked at so many
+    ``rotations`` of its carrier, and the answers averaged. ``progress`` shows a bar.
     """
     with tqdm(total=len(iq), desc="predict", disable=not progress, unit="frame") as bar:
-        output = net.outputs(draw, iq, batch_size=batch_size, progress=bar.update)
+        output = net.outputs(
+            draw, iq, batch_size=batch_size, rotations=rotations, progress=bar.update
+        )
     return Prediction(*(part.cpu() for part in net.decide(output)))
