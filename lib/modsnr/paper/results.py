@@ -102,7 +102,8 @@ def number(name: str, source: NumberSource, run: runs.Record) -> dict[str, Any]:
 def printed_as(where: str, value: Any, form: str) -> str:
     try:
         named = value if isinstance(value, dict) else {"value": value}
-        text = form.format(named["value"], **named)
+        unnamed = [named["value"]] if "value" in named else []
+        text = form.format(*unnamed, **named)
     except (LookupError, TypeError, ValueError) as error:
         raise InputError(f"{where}: {value!r} cannot be printed as {form!r}: {error}") from error
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text)

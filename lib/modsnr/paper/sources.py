@@ -51,7 +51,8 @@ class RunSource(_Source):
 class NumberSource(_Source):
     """A value of a run's metrics (or of its run.json), times ``scale``, printed by ``format``.
 
-    An interval ``{value, low, high}`` is printed by these names, and by ``{}`` as its value.
+    An interval ``{value, low, high}``, or what else has named parts, is printed by their names, and
+    by ``{}`` as its value if it has one.
     """
 
     run: str
