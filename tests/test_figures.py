@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from test_audit_figures import evidence, labels
 
-from modsnr import figures
+from modsnr import figures, signals
 
 SNRS = [float(value) for value in range(0, 32, 2)]
 TASKS = {"joint": "joint", "modulation": "modulation", "snr": "SNR"}
@@ -226,6 +226,27 @@ def of_subsets():
 
 
 EVERY_FIGURE = {
+    "shift_matrix": lambda: figures.shift_matrix(
+        {
+            task: {
+                net: {c: interval(0.3 + 0.1 * row) for c in signals.CONDITIONS}
+                for row, net in enumerate(("all-views", "both-rings", "mixture"))
+            }
+            for task in TASKS
+        },
+        conditions=list(signals.CONDITIONS),
+        titles=TASKS,
+    ),
+    "rejection_bars": lambda: figures.rejection_bars(
+        {
+            name: {
+                score: {"auc": interval(0.7), "detected": interval(0.3)}
+                for score in ("confidence", "novelty")
+            }
+            for name in ("8PSK", "64QAM", "BPSK")
+        },
+        false_alarm=0.05,
+    ),
     "accuracy_by_choice": lambda: figures.accuracy_by_choice(
         by_choice(), possible(), titles={"samples": "samples a frame"}
     ),

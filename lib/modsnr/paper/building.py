@@ -109,6 +109,7 @@ def constants() -> dict[str, float | int | str]:
 
 def lacks(profile: str) -> list[str]:
     """Return the runs of the paper that the profile's pipeline does not make; none: it can."""
+    runs.load_profile(profile)  # a name that is none is told before anything is read
     return missing_runs(read_sources(runs.root() / "paper"), profile)
 
 
