@@ -271,7 +271,7 @@ def test_every_union_of_the_notebooks_is_one_that_is_tested(monkeypatch):
     stems = [path.stem for path in (runs.root() / "notebooks").glob("*.ipynb")]
     declared = [p for stem in stems for p in runs.parameters(stem).values()]
     unions = {p.annotation for p in declared if "|" in p.annotation or "Opt" in p.annotation}
-    assert unions <= {"bool | str | None"}
+    assert unions <= {"bool | str | None", "float | None"}
     assert runs.parse_text("02_training", "pretrained", "false") is False
 
 
