@@ -314,6 +314,7 @@ def test_work_ends_in_an_error_if_all_workers_or_the_scheduler_are_gone(
         workers.connect(address),
     ):
         pass
+    monkeypatch.setattr(workers, "CONNECT_WITHIN_S", 30.0)  # a worker may take its time to come
     worker = start_worker(start, path)
     tasks = [(tmp_path, item, 0.1) for item in range(200)]
     with workers.connect(address) as pool:
