@@ -11,14 +11,13 @@ likelihood is greatest decides; a wrong one that looks alike has a line at nearl
 
 from __future__ import annotations
 
-import cmath
 from functools import lru_cache
 from math import log, pi
 
 import torch
 from torch import Tensor
 
-from modsnr.signals import STUDY_CLASSES, alphabet
+from modsnr.signals import STUDY_CLASSES, alphabet, symmetry
 
 # OQPSK has no symbols at the others' timing.
 ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
@@ -147,12 +146,3 @@ def _tables(device: torch.device) -> tuple[tuple[tuple[int, ...], ...], Tensor, 
         of_lines = harmonics[..., 1 : len(of_alphabet) + 1]
         lines[number, : len(of_alphabet)] = of_lines.flatten(0, 1).T
     return tuple(orders), torch.stack(constant).to(device), lines.to(device)
-
-
-def symmetry(points: Tensor) -> int:
-    """Return how often in a turn an alphabet meets itself, of 32, 16, 8, 4 and 2 times."""
-    for order in (32, 16, 8, 4):
-        turned = points * cmath.rect(1, 2 * pi / order)
-        if (turned.unsqueeze(1) - points).abs().amin(1).max() < 1e-3:
-            return order
-    return 2

@@ -9,6 +9,8 @@ from math import ceil, log, pi
 import torch
 from torch import Tensor
 
+from modsnr.signals import symmetry
+
 # Distances held at a time: larger pieces fall out of a core's cache and take twice as long.
 PIECE = 2**16
 # A term below exp(-60) times the largest counts for nothing, and subnormal numbers are slow.
@@ -120,17 +122,3 @@ def phase_grid(symbols: Tensor, *, offset: bool) -> Tensor:
     step = min(0.07, 0.75 * apart.item() / symbols.abs().max().item())
     count = max(4, ceil(sector / step))
     return torch.arange(count) * (sector / count)
-
-
-def symmetry(symbols: Tensor) -> int:
-    """Return how often in a turn an alphabet, complex128 [point], meets itself.
-
-    To within a thousandth of its RMS: DVB's 128APSK does so four times, exactly only twice.
-    """
-    outermost = int((symbols.abs() > symbols.abs().max() - 0.01).sum())
-    for order in range(outermost, 1, -1):
-        turn = torch.polar(torch.tensor(1.0).double(), torch.tensor(2 * pi / order).double())
-        apart = (turn * symbols.unsqueeze(1) - symbols.unsqueeze(0)).abs().amin(1)
-        if outermost % order == 0 and apart.max() < 1e-3:
-            return order
-    return 1

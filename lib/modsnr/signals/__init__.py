@@ -18,6 +18,7 @@ from modsnr.signals.alphabets import (
     Rings,
     alphabet,
     cumulants,
+    symmetry,
 )
 from modsnr.signals.channels import CHANNELS, Channel, Mixture, air, channel, parts_of, settings
 from modsnr.signals.comparing import densities, moments, simulated_like
@@ -65,6 +66,7 @@ __all__ = [
     "simulate",
     "simulate_and_tell",
     "simulated_like",
+    "symmetry",
     "traits",
     "under",
     "unknown",

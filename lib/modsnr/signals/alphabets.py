@@ -148,3 +148,17 @@ def cumulants(samples: Tensor) -> dict[str, Tensor]:
         "C60": m60 - 15 * c20 * m40 + 30 * c20**3,
         "C63": c63 + 0j,
     }
+
+
+def symmetry(symbols: Tensor) -> int:
+    """Return how often in a turn an alphabet, complex128 [point], meets itself.
+
+    To within a thousandth of its RMS: DVB's 128APSK does so four times, exactly only twice.
+    """
+    outermost = int((symbols.abs() > symbols.abs().max() - 0.01).sum())
+    for order in range(outermost, 1, -1):
+        turn = torch.polar(torch.tensor(1.0).double(), torch.tensor(2 * pi / order).double())
+        apart = (turn * symbols.unsqueeze(1) - symbols.unsqueeze(0)).abs().amin(1)
+        if outermost % order == 0 and apart.max() < 1e-3:
+            return order
+    return 1
