@@ -387,11 +387,7 @@ def toy_forward(diagrams):
 def test_evidence_for_the_modulation_is_the_log_probability_of_the_true_class(generator):
     diagrams = torch.rand(2, 1, 3, 3, generator=generator)
     score = explain.evidence(
-        toy_forward,
-        lambda d: (None, d[:, 0, 0, 0]),
-        "modulation",
-        torch.tensor([2, 0]),
-        torch.zeros(2),
+        toy_forward, "modulation", torch.tensor([2, 0]), torch.zeros(2), torch.zeros(1)
     )
     logits = diagrams[:, 0].sum(2)
     wanted = torch.stack([
@@ -404,24 +400,21 @@ def test_evidence_for_the_snr_is_minus_the_error_in_db(generator):
     diagrams = torch.zeros(2, 1, 3, 3)
     diagrams[:, 0, 0, 0] = torch.tensor([7.0, 12.0])
     score = explain.evidence(
-        toy_forward,
-        lambda d: (None, d[:, 0, 0, 0]),
-        "snr",
-        torch.zeros(2),
-        torch.tensor([10.0, 10.0]),
+        toy_forward, "snr", torch.zeros(2), torch.tensor([10.0, 10.0]), torch.tensor([0.0, 10.0])
     )
     assert score(diagrams).tolist() == [-3.0, -2.0]
 
 
 def test_evidence_for_another_task_is_refused():
     with pytest.raises(InputError, match="'joint' is neither"):
-        explain.evidence(toy_forward, toy_forward, "joint", torch.zeros(1), torch.zeros(1))
+        explain.evidence(toy_forward, "joint", torch.zeros(1), torch.zeros(1), torch.zeros(1))
 
 
 def test_occlusion_finds_the_pixel_that_the_snr_is_read_from(generator):
     diagrams = torch.rand(2, 1, 4, 4, generator=generator) + 1
     truth = diagrams[:, 0, 1, 2].clone()
-    score = explain.evidence(toy_forward, lambda d: (None, d[:, 0, 1, 2]), "snr", truth, truth)
+    labels = truth.long(), truth, torch.tensor([0.0])
+    score = explain.evidence(lambda d: (None, d[:, 0, 1, 2]), "snr", *labels)
     found = explain.occlusion(score, diagrams, window=1, stride=1)
     wanted = torch.zeros_like(diagrams)
     wanted[:, 0, 1, 2] = truth
