@@ -4,22 +4,36 @@ A mask says which pixels of one view are hidden. Masks are pure functions of dia
 generator; accuracies come from the caller's model. The study counted p % of the occupied pixels
 for its brightest and dimmest masks but p % of all pixels, mostly empty background, for its random
 ones; here every mask reports the share it really hid in both conventions, and ``random`` hides as
-many occupied pixels as the brightest and dimmest masks do.
+many occupied pixels as the brightest and dimmest masks do. ``regions`` hides by place instead,
+each beside as many pixels at random; ``fill`` says what stands where pixels are hidden.
 """
 
-from modsnr.explain.attributions import evidence, occlusion
-from modsnr.explain.masks import FRACTIONS, METHODS, Mask, masks
+from modsnr.explain.attributions import Score, evidence, occlusion
+from modsnr.explain.fills import FILLS, Fill, fill
+from modsnr.explain.masks import FRACTIONS, METHODS, Mask, masks, random_like
 from modsnr.explain.perturbing import TASKS, Impact, impact_scores, perturb
+from modsnr.explain.regions import RINGS, TAIL, players, quadrants, regions, rings
 
 __all__ = [
+    "FILLS",
     "FRACTIONS",
     "METHODS",
+    "RINGS",
+    "TAIL",
     "TASKS",
+    "Fill",
     "Impact",
     "Mask",
+    "Score",
     "evidence",
+    "fill",
     "impact_scores",
     "masks",
     "occlusion",
     "perturb",
+    "players",
+    "quadrants",
+    "random_like",
+    "regions",
+    "rings",
 ]

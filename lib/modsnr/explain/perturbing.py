@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from modsnr import InputError
-from modsnr.explain.masks import FRACTIONS, masks
+from modsnr.explain.fills import Fill, fill
+from modsnr.explain.masks import Mask, masks
 from modsnr.metrics import Interval, difference, right
 
 TASKS = ("modulation", "snr", "joint")
@@ -19,15 +20,32 @@ TASKS = ("modulation", "snr", "joint")
 Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams
 # diagrams -> modulation, SNR in dB, [frame] each; what follows these two is not looked at
 Decide = Callable[[Tensor], Sequence[Tensor]]
+Key = TypeVar("Key", bound=Hashable)
+KeyOut = TypeVar("KeyOut", bound=Hashable, covariant=True)
+
+
+class Hide(Protocol[KeyOut]):
+    """Images of one view, float32 [frame, bins, bins], to masks by name."""
+
+    def __call__(self, images: Tensor, *, generator: torch.Generator) -> Mapping[KeyOut, Mask]: ...
 
 
 class Impact(NamedTuple):
-    """``right`` before and after hiding pixels, bool [frame] a task; the mean shares hidden."""
+    """``right`` before and after hiding pixels, bool [frame] a task, and what was hidden of the
+    frame's occupied pixels and of all its pixels, float64 [frame], means over the views masked."""
 
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
-    share_of_occupied: float
-    share_of_image: float
+    share_of_occupied: np.ndarray
+    share_of_image: np.ndarray
+
+    def of(self, rows: np.ndarray) -> Impact:
+        """Return the impact on some of the frames, bool or int64 [frame]."""
+        before, after = (
+            {task: values[rows] for task, values in outcomes.items()}
+            for outcomes in (self.before, self.after)
+        )
+        return Impact(before, after, self.share_of_occupied[rows], self.share_of_image[rows])
 
 
 def perturb(
@@ -37,17 +55,20 @@ def perturb(
     modulation: np.ndarray,
     snr_db: np.ndarray,
     *,
-    view: int,
+    view: int | None,
     grid_db: Sequence[float],
-    fractions: Sequence[float] = FRACTIONS,
+    hide: Hide[Key] = masks,
+    how: Fill = "blackout",
     batch_size: int = 256,
     seed: int = 0,
     progress: bool = False,
-) -> dict[tuple[str, float], Impact]:
+) -> dict[Key, Impact]:
     """Return the impact of every mask on one view of the frames' diagrams.
 
-    ``iq`` is complex64 [frame, sample] with its labels; ``view`` is the channel that is blackened,
-    the other channels stay. Nothing but one batch of diagrams is held at a time.
+    ``iq`` is complex64 [frame, sample] with its labels; ``view`` is the channel that is masked, the
+    other channels stay; None masks each by itself and all at once. ``hide`` maps one view's images
+    to masks by name, ``how`` fills what they hide. Nothing but one batch of diagrams is held at a
+    time.
     """
     if not len(iq) == len(modulation) == len(snr_db) or not len(iq):
         raise InputError(
@@ -55,29 +76,32 @@ def perturb(
             f"{len(modulation)} modulations, {len(snr_db)} SNRs."
         )
     before: list[dict[str, np.ndarray]] = []
-    after: dict[tuple[str, float], list[dict[str, np.ndarray]]] = {}
-    shares: dict[tuple[str, float], list[np.ndarray]] = {}
+    after: dict[Key, list[dict[str, np.ndarray]]] = {}
+    shares: dict[Key, list[np.ndarray]] = {}
     grid = np.asarray(grid_db)
     starts = range(0, len(iq), batch_size)
     for start in tqdm(starts, desc="perturb", unit="batch", disable=not progress):
         rows = slice(start, start + batch_size)
         truth = modulation[rows], snr_db[rows]
         diagrams = draw(iq[rows]).contiguous(memory_format=torch.channels_last)
-        if not 0 <= view < diagrams.shape[1]:
+        if view is not None and not 0 <= view < diagrams.shape[1]:
             raise InputError(f"The diagrams have {diagrams.shape[1]} views; there is no {view}.")
         generator = torch.Generator(diagrams.device).manual_seed(seed + start)
         before.append(_right(decide(diagrams), *truth, grid))
-        covered = masks(diagrams[:, view], fractions, generator=generator)
-        for key, mask in covered.items():
+        channels = range(diagrams.shape[1]) if view is None else [view]
+        covered = [hide(diagrams[:, channel], generator=generator) for channel in channels]
+        for key in covered[0]:
             perturbed = diagrams.clone()
-            perturbed[:, view].masked_fill_(mask.hidden, 0.0)
+            for channel, found in zip(channels, covered, strict=True):
+                perturbed[:, channel] = fill(
+                    diagrams[:, channel], found[key].hidden, how, generator=generator
+                )
             after.setdefault(key, []).append(_right(decide(perturbed), *truth, grid))
-            both = torch.stack([mask.share_of_occupied, mask.share_of_image], 1)
-            shares.setdefault(key, []).append(both.cpu().numpy())
+            both = [torch.stack(found[key][1:], 1) for found in covered]
+            shares.setdefault(key, []).append(torch.stack(both).mean(0).cpu().numpy())
     whole = _joined(before)
     return {
-        key: Impact(whole, _joined(after[key]), *np.concatenate(shares[key]).mean(0).tolist())
-        for key in after
+        key: Impact(whole, _joined(after[key]), *np.concatenate(shares[key]).T) for key in after
     }
 
 
@@ -109,8 +133,8 @@ def impact_scores(impact: Impact, *, seed: int = 0) -> dict[str, dict[str, Inter
         drop = difference(impact.before[task], impact.after[task], seed=seed)
         result[task] = {
             "accuracy_drop": drop,
-            "pis_of_occupied": _scaled(drop, impact.share_of_occupied),
-            "pis_of_image": _scaled(drop, impact.share_of_image),
+            "pis_of_occupied": _scaled(drop, float(impact.share_of_occupied.mean())),
+            "pis_of_image": _scaled(drop, float(impact.share_of_image.mean())),
         }
     return result
 
