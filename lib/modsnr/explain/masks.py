@@ -42,34 +42,38 @@ def masks(
     flat = images.flatten(1)
     occupied, pixels = flat > 0, flat.shape[1]
     count = occupied.sum(1, keepdim=True)
+    most = int(count.max())
     chance = torch.rand(flat.shape, generator=generator, device=flat.device)
-    shuffled = chance.argsort(1)  # [frame, place]: all pixels in random order
-    # Sorted stably after the shuffle, so that ties stay in random order.
-    values = torch.where(occupied, flat, -torch.inf).gather(1, shuffled)
-    falling = shuffled.gather(1, values.argsort(dim=1, descending=True, stable=True))
-    brightest = _inverse(falling)
-    met = occupied.gather(1, shuffled).cumsum(1)  # occupied pixels up to a place of the shuffle
-    ranks = {
-        "brightest": brightest,
-        "dimmest": torch.where(occupied, count - 1 - brightest, pixels),
-        "random": torch.where(
-            occupied, torch.empty_like(met).scatter_(1, shuffled, met) - 1, pixels
-        ),
-        "random_image": _inverse(shuffled),
+    # Ties are broken by a chance too small, at any scale, to reorder single-precision values.
+    shaken = flat.double() * (1 + 1e-9 * chance.double())
+    falling = shaken.topk(most, dim=1).indices  # [frame, place]: the occupied pixels come first
+    place = torch.arange(most, device=flat.device)
+    lot = torch.rand(falling.shape, generator=generator, device=flat.device)
+    drawn = torch.where(place < count, lot, 2.0).argsort(1)
+    anywhere = chance.topk(max(1, round(pixels * max(fractions))), dim=1).indices
+    orders = {  # each method's pixels, the first to be hidden first
+        "brightest": falling,
+        "dimmest": falling.gather(1, torch.where(place < count, count - 1 - place, place)),
+        "random": falling.gather(1, drawn),
+        "random_image": anywhere,
     }
     result = {}
-    for method in METHODS:
-        whole = torch.full_like(count, pixels) if method == "random_image" else count
+    for method, order in orders.items():
+        of_image = method == "random_image"
+        whole = torch.full_like(count, pixels) if of_image else count
+        struck = occupied.gather(1, order).cumsum(1) if of_image else None
         for fraction in fractions:
-            size = (whole * fraction).round().long().clamp(min=1)
-            result[method, fraction] = _mask((ranks[method] < size).view(images.shape), occupied)
+            size = (whole * fraction).round().long().clamp(min=1)  # [frame, 1]
+            first = slice(int(size.max()))
+            hidden = torch.zeros_like(occupied)
+            hidden.scatter_(1, order[:, first], torch.arange(first.stop, device=size.device) < size)
+            of_occupied = size if struck is None else struck.gather(1, size - 1)
+            result[method, fraction] = Mask(
+                hidden.view(images.shape),
+                (of_occupied.double() / count)[:, 0],
+                (size.double() / pixels)[:, 0],
+            )
     return result
-
-
-def _inverse(order: Tensor) -> Tensor:
-    """Return the place at which each item stands in an order, int64 [frame, item]."""
-    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places)
 
 
 def random_like(images: Tensor, hidden: Tensor, *, generator: torch.Generator) -> Mask:
