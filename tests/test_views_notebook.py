@@ -237,7 +237,9 @@ def test_verdicts_are_a_row_a_claim():
 
 
 def test_07_tells_each_toy_what_was_built_into_it(compared, house):
-    run = runs.execute("07_views", profile=None, parameters={"low_to_db": 0, "high_from_db": 30})
+    run = runs.execute(
+        "07_views", profile=None, parameters={"low_to_db": 0, "high_from_db": 30, "whole": "all"}
+    )
     assert run.status == "completed", run.error
     told = run.metrics
     by_bins = {k: of["snr_accuracy"]["value"] for k, of in told["factors"]["bins"].items()}
@@ -280,7 +282,7 @@ def test_07_tells_each_toy_what_was_built_into_it(compared, house):
 
 def test_07_says_the_same_again_and_its_bands_and_seed_are_those_asked_for(compared):
     first, again, other = (
-        runs.execute("07_views", parameters=asked, plain=True).metrics
+        runs.execute("07_views", parameters={"whole": "all"} | asked, plain=True).metrics
         for asked in ({}, {}, {"seed": 1, "low_to_db": 10, "black_hole": 1.0, "study_low": 0.0})
     )
     assert first == again
@@ -307,7 +309,7 @@ def test_07_asks_for_the_runs_that_its_claims_need(house):
 
 
 KEPT = ("frames", "constellation", "max-regression-0", "power-classification-0", "view-residual")
-KEPT += ("constellation-extent-1.5", "views")
+KEPT += ("constellation-extent-1.5", "views-all", "views-residual", "views")
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +335,7 @@ def test_the_profile_cut_down_runs_to_its_end(small):
     assert tuple(small) == KEPT
     told = small["views"].metrics
     assert set(told["factors"]["extent"]) == {"1.5", "3"}
-    assert set(told["views"]) == {"constellation", "residual"}
+    assert set(told["views"]) == {" + ".join(VIEWS), "residual"}
     verdicts = small["views"].table("claims")
     assert set(verdicts.verdict) == {"not decided"}  # as one seed decides nothing
     assert told["claims"]["normalisation"]["power_above_max"]["low"] is None
