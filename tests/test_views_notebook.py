@@ -367,7 +367,7 @@ def test_04_draws_at_the_extent_that_a_run_was_trained_at_and_old_runs_at_their_
         del told["parameters"]["extent"]
         told |= {"name": name, "parameters": told["parameters"] | extent}
         (folder / "run.json").write_text(json.dumps(told))
-    quick = {"explained_frames": 32, "fractions": [0.1], "occlusion_window": 32}
+    quick = {"explained_frames": 32, "fractions": [0.1], "grouped_fraction": 0.1}
     run = runs.execute(
         "04_explainability", parameters={"models": [close.name, "own", "old"], **quick}
     )

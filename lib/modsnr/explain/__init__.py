@@ -13,22 +13,36 @@ from modsnr.explain.fills import FILLS, Fill, fill
 from modsnr.explain.masks import FRACTIONS, METHODS, Mask, masks, random_like
 from modsnr.explain.perturbing import TASKS, Impact, impact_scores, perturb
 from modsnr.explain.regions import RINGS, TAIL, players, quadrants, regions, rings
+from modsnr.explain.tables import (
+    STUDY_PIS,
+    by_fraction,
+    by_label,
+    claim_rows,
+    named,
+    score_rows,
+    scored,
+)
 
 __all__ = [
     "FILLS",
     "FRACTIONS",
     "METHODS",
     "RINGS",
+    "STUDY_PIS",
     "TAIL",
     "TASKS",
     "Fill",
     "Impact",
     "Mask",
     "Score",
+    "by_fraction",
+    "by_label",
+    "claim_rows",
     "evidence",
     "fill",
     "impact_scores",
     "masks",
+    "named",
     "occlusion",
     "perturb",
     "players",
@@ -36,4 +50,6 @@ __all__ = [
     "random_like",
     "regions",
     "rings",
+    "score_rows",
+    "scored",
 ]

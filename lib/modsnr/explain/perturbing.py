@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from modsnr import InputError
 from modsnr.explain.fills import Fill, fill
 from modsnr.explain.masks import Mask, masks
-from modsnr.metrics import Interval, difference, right
+from modsnr.metrics import Interval, difference, mean_interval, right
 
 TASKS = ("modulation", "snr", "joint")
 
@@ -122,7 +122,7 @@ def _joined(pieces: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def impact_scores(impact: Impact, *, seed: int = 0) -> dict[str, dict[str, Interval]]:
-    """Return a task's accuracy_drop and its perturbation impact score in both conventions.
+    """Return a task's accuracy, its accuracy_drop and its impact score in both conventions.
 
     PIS = (accuracy before - accuracy after) / share hidden: pis_of_occupied over the share of the
     occupied pixels that was really hidden, pis_of_image over the share of all pixels. Intervals
@@ -131,7 +131,9 @@ def impact_scores(impact: Impact, *, seed: int = 0) -> dict[str, dict[str, Inter
     result = {}
     for task in TASKS:
         drop = difference(impact.before[task], impact.after[task], seed=seed)
+        left = mean_interval(impact.after[task], np.random.default_rng(seed))
         result[task] = {
+            "accuracy": left,  # of what is left
             "accuracy_drop": drop,
             "pis_of_occupied": _scaled(drop, float(impact.share_of_occupied.mean())),
             "pis_of_image": _scaled(drop, float(impact.share_of_image.mean())),

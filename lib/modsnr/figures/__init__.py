@@ -12,6 +12,7 @@ from modsnr.figures.of_frames import (
     spectrum,
     view_gallery,
 )
+from modsnr.figures.of_impacts import impact_by_label, method_bars, region_matrix
 from modsnr.figures.of_limits import accuracy_limits, snr_limits
 from modsnr.figures.of_models import (
     accuracy_over_snr,
@@ -48,13 +49,16 @@ __all__ = [
     "confusion_pair",
     "fidelity",
     "impact_bars",
+    "impact_by_label",
     "impact_panels",
     "importance_bars",
     "learning_curve",
     "learning_curves",
+    "method_bars",
     "outcome_bars",
     "parallel_coordinates",
     "ranked",
+    "region_matrix",
     "rejection_bars",
     "reliability",
     "shift_matrix",

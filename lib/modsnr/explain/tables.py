@@ -1,0 +1,146 @@
+"""Impacts to scores, and scores to what tables, figures and verdicts need: mappings in and out.
+
+Impacts may be nested by any names, such as model and view; what is made of them is nested alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from modsnr.explain.perturbing import TASKS, Impact, impact_scores
+from modsnr.metrics import Interval
+
+Quantity = Literal["accuracy", "accuracy_drop", "pis_of_occupied", "pis_of_image"]
+
+# Joint and modulation PIS that the study reports, over its occupied pixels: mask, share, task.
+STUDY_PIS: Mapping[tuple[str, float, str], float] = {
+    ("brightest", 0.01, "joint"): 11.75,
+    ("brightest", 0.05, "joint"): 4.07,
+    ("brightest", 0.05, "modulation"): 2.07,
+    ("dimmest", 0.01, "joint"): 48.67,
+    ("dimmest", 0.05, "joint"): 9.72,
+}
+
+
+def scored(impacts: Mapping[Any, Any], *, seed: int = 0) -> dict[Any, Any]:
+    """Return the scores of nested impacts: ``impact_scores`` of each, with the shares hidden."""
+    return {
+        key: (
+            impact_scores(found, seed=seed)
+            | {
+                "share_of_occupied": float(found.share_of_occupied.mean()),
+                "share_of_image": float(found.share_of_image.mean()),
+            }
+            if isinstance(found, Impact)
+            else scored(found, seed=seed)
+        )
+        for key, found in impacts.items()
+    }
+
+
+def named(scores: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return nested scores with text for keys: ("brightest", 0.05) becomes "brightest_5"."""
+    return {
+        _name(key): named(found) if isinstance(found, Mapping) else found
+        for key, found in scores.items()
+    }
+
+
+def _name(key: Hashable) -> str:
+    return f"{key[0]}_{100 * key[1]:g}" if isinstance(key, tuple) else str(key)
+
+
+def score_rows(scores: Mapping[Any, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a row a mask of scores nested by ``names``, the last of which is the mask.
+
+    Of every task: the accuracy, the accuracy lost, and the score in both conventions.
+    """
+    rows: list[dict[str, Any]] = []
+    first, *rest = names
+    for key, found in scores.items():
+        if rest:
+            rows += [{first: key, **row} for row in score_rows(found, rest)]
+            continue
+        row: dict[str, Any] = {first: key}
+        if isinstance(key, tuple):
+            row = {first: key[0], "fraction": key[1]}
+        row |= {"of occupied": found["share_of_occupied"], "of image": found["share_of_image"]}
+        for task in TASKS:
+            row |= {
+                f"{task} accuracy": found[task]["accuracy"]["value"],
+                f"{task} drop": found[task]["accuracy_drop"]["value"],
+                f"{task} PIS": found[task]["pis_of_occupied"]["value"],
+                f"{task} PIS of image": found[task]["pis_of_image"]["value"],
+            }
+        rows.append(row)
+    return rows
+
+
+def by_fraction(
+    scores: Mapping[tuple[str, float], Mapping[str, Any]], quantity: Quantity = "pis_of_occupied"
+) -> dict[str, dict[str, dict[float, Interval]]]:
+    """Return method -> task -> fraction -> Interval from the scores of one view's masks."""
+    result: dict[str, dict[str, dict[float, Interval]]] = {}
+    for (method, fraction), found in scores.items():
+        for task in TASKS:
+            of_task = result.setdefault(method, {}).setdefault(task, {})
+            of_task[fraction] = found[task][quantity]
+    return result
+
+
+def by_label(impact: Impact, labels: Sequence[Any], *, seed: int = 0) -> dict[Any, dict[str, Any]]:
+    """Return the scores of the frames of each label [frame], in ascending order of the labels."""
+    labels = np.asarray(labels)
+    return {
+        label.item(): impact_scores(impact.of(labels == label), seed=seed)
+        for label in np.unique(labels)
+    }
+
+
+def claim_rows(scores: Mapping[tuple[str, float], Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the study's claims on masks: claimed, measured with its interval, and a verdict.
+
+    ``scores`` are those of the masks on the study's view. A claimed score holds if it lies within
+    the interval measured, and is contradicted else. That one mask costs more than another holds
+    where the one's whole interval lies above the other's, is contradicted where it lies below, and
+    is not decided where they overlap. "About zero" holds where the interval covers zero.
+    """
+    rows = []
+    for (method, fraction, task), claimed in STUDY_PIS.items():
+        if (method, fraction) not in scores:
+            continue
+        found = scores[method, fraction][task]["pis_of_occupied"]
+        within = found["low"] <= claimed <= found["high"]
+        claim = f"{task} PIS, {method} {100 * fraction:g} %"
+        verdict = "holds" if within else "contradicted"
+        rows.append({"claim": claim, "claimed": f"{claimed:g}", **found, "verdict": verdict})
+    for fraction in sorted({fraction for _, fraction in scores}):
+        at = {method: scores[method, fraction]["joint"] for method, of in scores if of == fraction}
+        percent = f"{100 * fraction:g} %"
+        controls: tuple[tuple[str, Quantity, str], ...] = (
+            ("random", "pis_of_occupied", "matched"),
+            ("random_image", "pis_of_image", "the study's"),  # it counts all pixels
+        )
+        for method, share, control in controls:
+            found = at[method][share]
+            verdict = "holds" if found["low"] <= 0 <= found["high"] else "contradicted"
+            claim = f"joint PIS, random {percent}, {control} control"
+            rows.append({"claim": claim, "claimed": "about 0", **found, "verdict": verdict})
+        for more, less in (
+            ("dimmest", "brightest"),
+            ("brightest", "random"),
+            ("dimmest", "random"),
+        ):
+            found, other = at[more]["pis_of_occupied"], at[less]["pis_of_occupied"]
+            verdict = "not decided"
+            if found["low"] > other["high"]:
+                verdict = "holds"
+            elif found["high"] < other["low"]:
+                verdict = "contradicted"
+            claim = f"joint PIS, {more} above {less}, {percent}"
+            bound = f"above {other['value']:.2f}"
+            rows.append({"claim": claim, "claimed": bound, **found, "verdict": verdict})
+    return rows
