@@ -66,9 +66,9 @@ def _curve(
     generator = torch.Generator(diagrams.device).manual_seed(seed)
     chance = torch.rand(occupied.shape, generator=generator, device=diagrams.device).argsort(1)
     key = attribution.flatten(1).masked_fill(~occupied, -torch.inf).gather(1, chance)
-    order = chance.gather(1, key.argsort(1, descending=True, stable=True))
-    turn = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1]).to(order))
-    turn, count = turn.view_as(diagrams), occupied.sum(1).double().view(-1, 1, 1, 1)
+    order = chance.gather(1, key.argsort(dim=1, descending=True, stable=True))
+    turn = order.argsort(1).view_as(diagrams)  # when each pixel has its turn
+    count = occupied.sum(1).double().view(-1, 1, 1, 1)
     points = []
     for step in range(steps + 1):
         reached = turn < (count * step / steps).round()
@@ -108,7 +108,7 @@ def infidelity(
         hidden = (chance < share) & occupied
         return hidden.float(), inputs.masked_fill(hidden, 0.0)
 
-    return needed("captum.metrics").infidelity(
+    found = needed("captum.metrics").infidelity(
         lambda inputs: ask(score, inputs),
         hide,
         diagrams,
@@ -117,6 +117,7 @@ def infidelity(
         max_examples_per_batch=len(diagrams),  # a batch is the frames in their order
         normalize=scaled,
     )
+    return found.clamp(min=0)  # scaled, it is a difference of sums, which may round below 0
 
 
 def sensitivity(
@@ -146,13 +147,12 @@ def sensitivity(
         chance = torch.rand(inputs.shape, generator=generator, device=inputs.device)
         return inputs * (1 + radius * (2 * chance - 1))
 
+    def explain(given: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
+        # captum asks about the diagrams themselves in a tuple, and wants one back
+        return (attribute(given[0]),) if isinstance(given, tuple) else attribute(given)
+
     return needed("captum.metrics").sensitivity_max(
-        # captum hands over the diagrams themselves in a tuple, and shaken ones bare
-        lambda given: attribute(given[0] if isinstance(given, tuple) else given),
-        diagrams,
-        shake,
-        n_perturb_samples=samples,
-        max_examples_per_batch=len(diagrams),
+        explain, diagrams, shake, n_perturb_samples=samples, max_examples_per_batch=len(diagrams)
     )
 
 
