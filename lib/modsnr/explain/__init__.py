@@ -17,7 +17,7 @@ from modsnr.explain.attributions import (
 )
 from modsnr.explain.masks import FRACTIONS, METHODS, Mask, masks
 from modsnr.explain.perturbing import TASKS, Impact, impact_scores, perturb
-from modsnr.explain.regions import (
+from modsnr.explain.shapley import (
     EXACT,
     feature_ablation,
     kernel_shap,

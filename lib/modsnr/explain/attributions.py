@@ -1,6 +1,6 @@
 """Attributions: how much each pixel of a diagram holds up a score.
 
-Every method, here and in ``regions``, takes a score and diagrams float32 [frame, view, bins, bins],
+Every method, here and in ``shapley``, takes a score and diagrams float32 [frame, view, bins, bins],
 and returns float32 of the same shape. What is hidden is black. The score is asked about the whole
 batch at a time, in the order of its frames, so it may know their labels. Networks are expected in
 evaluation mode.
