@@ -1,4 +1,5 @@
-"""Perturbations of diagrams and what they cost: the perturbation impact score, and attributions.
+"""Perturbations of diagrams and what they cost: the perturbation impact score; attributions to
+pixels and regions, and whether these can be trusted.
 
 A mask says which pixels of one view are hidden. Masks are pure functions of diagrams and a
 generator; accuracies come from the caller's model. The study counted p % of the occupied pixels
@@ -8,11 +9,18 @@ many occupied pixels as the brightest and dimmest masks do. ``regions`` hides by
 each beside as many pixels at random; ``fill`` says what stands where pixels are hidden.
 """
 
-from modsnr.explain.attributions import Score, evidence, occlusion
+from modsnr.explain.attributions import Score, evidence, grad_cam, integrated_gradients, occlusion
 from modsnr.explain.fills import FILLS, Fill, fill
 from modsnr.explain.masks import FRACTIONS, METHODS, Mask, masks, random_like
 from modsnr.explain.perturbing import TASKS, Impact, impact_scores, perturb
 from modsnr.explain.regions import RINGS, TAIL, players, quadrants, regions, rings
+from modsnr.explain.shapley import (
+    EXACT,
+    feature_ablation,
+    kernel_shap,
+    shapley_values,
+    square_regions,
+)
 from modsnr.explain.tables import (
     STUDY_PIS,
     by_fraction,
@@ -22,8 +30,18 @@ from modsnr.explain.tables import (
     score_rows,
     scored,
 )
+from modsnr.explain.trust import (
+    area,
+    deletion,
+    infidelity,
+    insertion,
+    randomised,
+    rank_agreement,
+    sensitivity,
+)
 
 __all__ = [
+    "EXACT",
     "FILLS",
     "FRACTIONS",
     "METHODS",
@@ -35,12 +53,20 @@ __all__ = [
     "Impact",
     "Mask",
     "Score",
+    "area",
     "by_fraction",
     "by_label",
     "claim_rows",
+    "deletion",
     "evidence",
+    "feature_ablation",
     "fill",
+    "grad_cam",
     "impact_scores",
+    "infidelity",
+    "insertion",
+    "integrated_gradients",
+    "kernel_shap",
     "masks",
     "named",
     "occlusion",
@@ -48,8 +74,13 @@ __all__ = [
     "players",
     "quadrants",
     "random_like",
+    "randomised",
+    "rank_agreement",
     "regions",
     "rings",
     "score_rows",
     "scored",
+    "sensitivity",
+    "shapley_values",
+    "square_regions",
 ]

@@ -1,11 +1,20 @@
-"""Attributions: how much each pixel of a diagram holds up a score."""
+"""Attributions: how much each pixel of a diagram holds up a score.
+
+Every method, here and in ``shapley``, takes a score and diagrams float32 [frame, view, bins, bins],
+and returns float32 of the same shape. What is hidden is black. The score is asked about the whole
+batch at a time, in the order of its frames, so it may know their labels. Networks are expected in
+evaluation mode.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modsnr import InputError
 
@@ -54,22 +63,143 @@ def occlusion(score: Score, diagrams: Tensor, *, window: int, stride: int) -> Te
     ``score`` maps diagrams to values [frame]; a square window is blackened in one view at a time
     (captum's Occlusion, after Zeiler and Fergus 2014) and the score's loss is spread over it.
 
-    Raises InputError for a window that does not fit, and where captum is not installed.
+    Raises InputError for a window that does not fit, for diagrams that are none, and where captum
+    is not installed.
     """
-    try:
-        from captum.attr import Occlusion  # here: nothing else of this module needs it
-    except ImportError as error:
-        missing = f"Occlusion is captum's, which is not here ({error}): install it."
-        raise InputError(missing) from error
+    check(diagrams)
     if not 0 < stride <= window <= diagrams.shape[-1]:
         raise InputError(
             f"Occlusion needs 0 < stride <= window <= bins; they are {stride}, {window}, "
             f"{diagrams.shape[-1]}."
         )
+    method = needed("captum.attr").Occlusion(lambda inputs: ask(score, inputs))
     with torch.no_grad():
-        return Occlusion(score).attribute(
+        return method.attribute(
             diagrams,
             sliding_window_shapes=(1, window, window),
             strides=(1, stride, stride),
             baselines=0.0,
         )
+
+
+def integrated_gradients(score: Score, diagrams: Tensor, *, steps: int = 32) -> Tensor:
+    """Return each pixel's share in a score by its gradients on the way from black.
+
+    Sundararajan, Taly and Yan 2017, by captum with Gauss-Legendre quadrature over ``steps``
+    points, one batch of diagrams at a time. A frame's shares sum to its score less that of a black
+    diagram, as near as the steps allow.
+
+    Raises InputError for steps below 1, for diagrams that are none, and for a score without
+    gradients.
+    """
+    at_least_one(steps=steps)
+    check(diagrams)
+    method = needed("captum.attr").IntegratedGradients(
+        lambda inputs: _ask_for_gradients(score, inputs)
+    )
+    shares = method.attribute(
+        diagrams.detach(), baselines=0.0, n_steps=steps, internal_batch_size=len(diagrams)
+    )
+    return shares.float()
+
+
+def grad_cam(
+    score: Score,
+    diagrams: Tensor,
+    layer: nn.Module,
+    as_maps: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Return where the features of a layer speak for a score (Grad-CAM, Selvaraju et al. 2017).
+
+    ``layer`` is a part of the network that the score asks; ``as_maps`` turns what it returns into
+    maps [frame, channel, row, column], where it returns anything else. Each map is weighted by the
+    mean of its gradients; the positive part of their sum is enlarged to the bins bilinearly. A
+    layer has no views left to tell apart: all views carry the same map.
+
+    Raises InputError for diagrams that are none, for a score without gradients or that does not
+    pass through the layer just once, and for features that are no maps.
+    """
+    check(diagrams)
+    outputs: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda _layer, _inputs, output: outputs.append(output))
+    try:
+        with torch.enable_grad():
+            values = _ask_for_gradients(score, diagrams.detach().requires_grad_())
+    finally:
+        hook.remove()
+    if len(outputs) != 1:
+        raise InputError(
+            f"The score passes {len(outputs)} times through the layer that Grad-CAM is to look at; "
+            "it must be a part of the score's network that is run once."
+        )
+    (gradients,) = torch.autograd.grad(values.sum(), outputs)
+    maps, slopes = outputs[0].detach(), gradients
+    if as_maps:
+        maps, slopes = as_maps(maps), as_maps(slopes)
+    if maps.ndim != 4:
+        raise InputError(
+            f"Grad-CAM needs maps [frame, channel, row, column]; the layer gives "
+            f"{list(maps.shape)}: pass as_maps."
+        )
+    found = (slopes.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).relu().float()
+    found = nn.functional.interpolate(found, diagrams.shape[2:], mode="bilinear")
+    return found.expand_as(diagrams).contiguous()
+
+
+def _ask_for_gradients(score: Score, diagrams: Tensor) -> Tensor:
+    values = ask(score, diagrams)
+    if not values.requires_grad:
+        raise InputError("The score has no gradients: it decides, or is taken under no_grad.")
+    return values
+
+
+# What all methods have in common
+
+
+def needed(module: str) -> Any:
+    """Return a module that only explaining needs. Raises InputError where it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(f"Explaining needs {module}, which is not here ({error}).") from error
+
+
+def ask(score: Score, diagrams: Tensor) -> Tensor:
+    """Return the score of diagrams, float32 [frame]. Raises InputError where it is of any other
+    shape."""
+    values = score(diagrams)
+    if values.shape != diagrams.shape[:1]:
+        raise InputError(
+            f"A score must be one value a frame, [{len(diagrams)}]; it is {list(values.shape)}."
+        )
+    return values.float()
+
+
+def check(diagrams: Tensor) -> None:
+    """Raise InputError for what is no batch of diagrams."""
+    if diagrams.ndim != 4 or not diagrams.is_floating_point() or not diagrams.numel():
+        raise InputError(
+            "Diagrams must be floats [frame, view, bins, bins] and some; they are "
+            f"{diagrams.dtype} {list(diagrams.shape)}."
+        )
+    finite = diagrams.isfinite().flatten(1).all(1)
+    if not finite.all():
+        raise InputError(
+            f"{int((~finite).sum())} diagrams hold NaN or infinite values, the first at index "
+            f"{int((~finite).nonzero()[0])}."
+        )
+
+
+def at_least_one(**counts: int) -> None:
+    """Raise InputError for a count below 1, by its name."""
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} must be 1 or more; it is {count}.")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Have what is drawn from torch's own generator on the CPU follow a seed, and then undo it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' as well
+        yield

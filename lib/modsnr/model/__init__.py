@@ -1,5 +1,6 @@
 """The joint network, the losses of its two heads, and the weighing of the one against the other."""
 
+from modsnr.model.features import Features, last_features
 from modsnr.model.losses import SNR_LOSSES, TASK_WEIGHTINGS, JointLoss, dwa_weights
 from modsnr.model.network import (
     SNR_LAYERS,
@@ -22,6 +23,7 @@ __all__ = [
     "STUDY_BACKBONES",
     "TASK_WEIGHTINGS",
     "Compact",
+    "Features",
     "JointLoss",
     "JointNet",
     "Output",
@@ -31,6 +33,7 @@ __all__ = [
     "fastest_device",
     "head",
     "is_out_of_memory",
+    "last_features",
     "load",
     "read_tensors",
     "replacing",

@@ -1,0 +1,235 @@
+"""Can an attribution be believed? Whether a score follows it, and whether it follows the network.
+
+Attributions, like diagrams, are [frame, view, bins, bins]; all views are looked at jointly. Only
+occupied (non-zero) pixels count: black ones cannot be hidden. Scores as in ``attributions``.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from itertools import chain
+from typing import TypeVar
+
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from modsnr import InputError
+from modsnr.explain.attributions import Score, ask, at_least_one, check, needed, seeded
+
+Network = TypeVar("Network", bound=nn.Module)
+
+# Does the score follow the attribution?
+
+
+def deletion(
+    score: Score, diagrams: Tensor, attribution: Tensor, *, steps: int = 20, seed: int = 0
+) -> Tensor:
+    """Return a score while pixels are blackened, the highest attribution first.
+
+    float32 [frame, step + 1]: from the whole diagram to a black one, in equal shares of a frame's
+    occupied pixels, rounded (Petsiuk, Das and Saenko 2018). Ties are broken at random by ``seed``.
+    The control is the same curve of a random attribution; the steeper fall is the better.
+
+    Raises InputError for attributions of another shape than the diagrams or not finite, for
+    diagrams that are none or have no points, and for steps below 1.
+    """
+    return _curve(score, diagrams, attribution, steps, seed, shown=False)
+
+
+def insertion(
+    score: Score, diagrams: Tensor, attribution: Tensor, *, steps: int = 20, seed: int = 0
+) -> Tensor:
+    """Return a score while pixels are shown on black, the highest attribution first.
+
+    As ``deletion``, from a black diagram to the whole one; the steeper rise is the better.
+    """
+    return _curve(score, diagrams, attribution, steps, seed, shown=True)
+
+
+def area(curve: Tensor) -> Tensor:
+    """Return the area under curves [frame, step + 1] over 0..1 by trapezoids, [frame]."""
+    if curve.ndim != 2 or curve.shape[1] < 2:
+        raise InputError(f"A curve is [frame, step + 1], two points or more; it is {curve.shape}.")
+    return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1), dim=1)
+
+
+@torch.no_grad()
+def _curve(
+    score: Score, diagrams: Tensor, attribution: Tensor, steps: int, seed: int, *, shown: bool
+) -> Tensor:
+    at_least_one(steps=steps)
+    occupied = _occupied(diagrams, attribution).flatten(1)
+    generator = torch.Generator(diagrams.device).manual_seed(seed)
+    chance = torch.rand(occupied.shape, generator=generator, device=diagrams.device).argsort(1)
+    key = attribution.flatten(1).masked_fill(~occupied, -torch.inf).gather(1, chance)
+    order = chance.gather(1, key.argsort(dim=1, descending=True, stable=True))
+    turn = order.argsort(1).view_as(diagrams)  # when each pixel has its turn
+    count = occupied.sum(1).double().view(-1, 1, 1, 1)
+    points = []
+    for step in range(steps + 1):
+        reached = turn < (count * step / steps).round()
+        points.append(ask(score, diagrams * (reached if shown else ~reached)))
+    return torch.stack(points, 1)
+
+
+def infidelity(
+    score: Score,
+    diagrams: Tensor,
+    attribution: Tensor,
+    *,
+    share: float = 0.1,
+    samples: int = 50,
+    scaled: bool = True,
+    seed: int = 0,
+) -> Tensor:
+    """Return how far the attribution of hidden pixels is from what their hiding costs, squared.
+
+    float32 [frame], by captum after Yeh et al. 2019: the mean over ``samples`` draws, each of which
+    blackens every occupied pixel with probability ``share``, of (sum of their attribution - loss of
+    the score) squared. ``scaled``: the attribution is first scaled by the factor that suits a
+    frame best, so that methods without a unit, such as Grad-CAM, can be compared.
+
+    Raises InputError as ``deletion``, for samples below 1, and for a share outside 0..1.
+    """
+    at_least_one(samples=samples)
+    occupied = _occupied(diagrams, attribution)
+    if not 0 < share <= 1:
+        raise InputError(
+            f"The share of pixels to hide must lie above 0 and up to 1; it is {share}."
+        )
+    generator = torch.Generator(diagrams.device).manual_seed(seed)
+
+    def hide(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        chance = torch.rand(inputs.shape, generator=generator, device=inputs.device)
+        hidden = (chance < share) & occupied
+        return hidden.float(), inputs.masked_fill(hidden, 0.0)
+
+    found = needed("captum.metrics").infidelity(
+        lambda inputs: ask(score, inputs),
+        hide,
+        diagrams,
+        attribution,
+        n_perturb_samples=samples,
+        max_examples_per_batch=len(diagrams),  # a batch is the frames in their order
+        normalize=scaled,
+    )
+    return found.clamp(min=0)  # scaled, it is a difference of sums, which may round below 0
+
+
+def sensitivity(
+    attribute: Callable[[Tensor], Tensor],
+    diagrams: Tensor,
+    *,
+    radius: float = 0.02,
+    samples: int = 10,
+    seed: int = 0,
+) -> Tensor:
+    """Return how far an attribution moves at most when diagrams hardly do, relative to its norm.
+
+    float32 [frame], by captum (max-sensitivity, Yeh et al. 2019). ``attribute`` maps diagrams to
+    attributions. In each of ``samples`` draws every pixel is changed by a share of its value drawn
+    evenly from -radius..radius: what is black stays black.
+
+    Raises InputError for diagrams that are none, samples below 1, and a radius that is not
+    positive.
+    """
+    at_least_one(samples=samples)
+    check(diagrams)
+    if not radius > 0:
+        raise InputError(f"The radius must be positive; it is {radius}.")
+    generator = torch.Generator(diagrams.device).manual_seed(seed)
+
+    def shake(inputs: Tensor) -> Tensor:
+        chance = torch.rand(inputs.shape, generator=generator, device=inputs.device)
+        return inputs * (1 + radius * (2 * chance - 1))
+
+    def explain(given: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
+        # captum asks about the diagrams themselves in a tuple, and wants one back
+        return (attribute(given[0]),) if isinstance(given, tuple) else attribute(given)
+
+    return needed("captum.metrics").sensitivity_max(
+        explain, diagrams, shake, n_perturb_samples=samples, max_examples_per_batch=len(diagrams)
+    )
+
+
+def _occupied(diagrams: Tensor, attribution: Tensor) -> Tensor:
+    """Return which pixels are occupied, bool; diagrams and their attribution are checked."""
+    check(diagrams)
+    if attribution.shape != diagrams.shape:
+        raise InputError(
+            f"An attribution has the shape of its diagrams, {list(diagrams.shape)}; it has "
+            f"{list(attribution.shape)}."
+        )
+    if not attribution.isfinite().all():
+        raise InputError("The attribution holds NaN or infinite values; it ranks nothing.")
+    occupied = diagrams != 0
+    empty = (~occupied.flatten(1).any(1)).nonzero().flatten()
+    if len(empty):
+        raise InputError(f"{len(empty)} diagrams are empty, the first at index {int(empty[0])}.")
+    return occupied
+
+
+# Does the attribution follow the network?
+
+
+@torch.no_grad()
+def randomised(net: Network, seed: int, *, share: float = 1.0) -> Network:
+    """Return a copy of a network that has learnt nothing, in the same mode and on its device.
+
+    An attribution that stays as it was does not explain the network (Adebayo et al. 2018). Layers
+    with ``reset_parameters`` are drawn anew, and batch norm forgets its statistics; a parameter
+    that no such layer holds, such as a class token, has its values shuffled. ``share`` is that of
+    the layers, from the output backwards in the order in which the network names them: the
+    cascade. The same seed draws the same weights on all devices; torch's own generator is not
+    touched.
+
+    Raises InputError for a share outside 0..1 and for a network without layers.
+    """
+    layers = [module for module in net.modules() if _can_be_drawn(module)]
+    if not 0 < share <= 1 or not layers:
+        raise InputError(
+            f"The share of layers to draw anew must lie above 0 and up to 1, and there must be "
+            f"some; it is {share} of {len(layers)}."
+        )
+    device = next(chain(net.parameters(), net.buffers())).device
+    drawn = copy.deepcopy(net).cpu()
+    layers = [module for module in drawn.modules() if _can_be_drawn(module)]
+    with seeded(seed):
+        for layer in layers[-math.ceil(share * len(layers)) :]:
+            reset = getattr(layer, "reset_parameters", None)
+            if reset:
+                reset()
+                continue
+            for parameter in layer.parameters(recurse=False):
+                flat = parameter.flatten()
+                parameter.copy_(flat[torch.randperm(len(flat))].view_as(parameter))
+    return drawn.to(device)
+
+
+def _can_be_drawn(module: nn.Module) -> bool:
+    """Return whether a module itself, not its parts, holds parameters or statistics to reset."""
+    held = any(True for _ in module.parameters(recurse=False))
+    kept = any(True for _ in module.buffers(recurse=False))
+    return held or (kept and hasattr(module, "reset_parameters"))
+
+
+def rank_agreement(first: Tensor, second: Tensor, diagrams: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of two attributions of each frame, float64 [frame].
+
+    It is taken over the frame's occupied pixels, ties sharing their mean rank: 1 the same order,
+    0 none in common, -1 the reverse. An attribution that is constant there ranks nothing: 0.
+
+    Raises InputError as ``deletion``, for either attribution.
+    """
+    occupied = (_occupied(diagrams, first) & _occupied(diagrams, second)).cpu()
+    found = []
+    for pixels, one, other in zip(occupied, first.cpu(), second.cpu(), strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.ConstantInputWarning)
+            agreement = stats.spearmanr(one[pixels].numpy(), other[pixels].numpy()).statistic
+        found.append(0.0 if math.isnan(agreement) else float(agreement))
+    return torch.tensor(found, dtype=torch.float64)

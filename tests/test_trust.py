@@ -1,0 +1,396 @@
+"""Whether attributions can be believed: curves and agreements counted by hand on toys."""
+
+from math import inf, nan, sqrt
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from modsnr import InputError, explain
+
+
+@pytest.fixture
+def images(generator):
+    images = torch.rand(3, 2, 4, 4, generator=generator)
+    return images * (images > 0.4)
+
+
+@pytest.fixture
+def weights(generator):
+    return torch.randn(2, 4, 4, generator=generator)
+
+
+def linear(weights):
+    return lambda diagrams: (diagrams * weights).sum((1, 2, 3))
+
+
+def total(diagrams):
+    return diagrams.sum((1, 2, 3))
+
+
+# Deletion and insertion. Two frames of two views of 1 x 3 pixels: the occupied ones are 4, 3, 2, 1
+# in the one and 4, 3 in the other, and the score is their sum.
+
+PIXELS = torch.tensor(
+    [[[[0.0, 4.0, 2.0]], [[3.0, 0.0, 1.0]]], [[[4.0, 0.0, 0.0]], [[3.0, 0.0, 0.0]]]]
+)
+EVEN = torch.ones_like(PIXELS)
+
+
+def test_deletion_takes_the_highest_attribution_first_over_all_views():
+    curve = explain.deletion(total, PIXELS, PIXELS, steps=2)
+    assert curve.dtype == torch.float32
+    assert curve.tolist() == [[10.0, 3.0, 0.0], [7.0, 3.0, 0.0]]
+
+
+def test_deletion_pixel_by_pixel_rounds_the_shares_of_a_frame_with_fewer_pixels():
+    curve = explain.deletion(total, PIXELS, PIXELS, steps=4)
+    # Two pixels in four steps: 0, 1/2, 1, 3/2 and 2, halves rounded to the even count.
+    assert curve.tolist() == [[10.0, 6.0, 3.0, 1.0, 0.0], [7.0, 7.0, 3.0, 0.0, 0.0]]
+
+
+def test_insertion_shows_the_highest_attribution_first():
+    curve = explain.insertion(total, PIXELS, PIXELS, steps=4)
+    assert curve.tolist() == [[0.0, 4.0, 7.0, 9.0, 10.0], [0.0, 0.0, 4.0, 7.0, 7.0]]
+
+
+def test_an_attribution_turned_round_takes_the_lowest_pixels_first():
+    assert explain.deletion(total, PIXELS, -PIXELS, steps=2).tolist() == [[10, 7, 0], [7, 4, 0]]
+    assert explain.insertion(total, PIXELS, -PIXELS, steps=2).tolist() == [[0, 3, 10], [0, 3, 7]]
+
+
+def test_what_is_attributed_to_black_pixels_changes_no_curve():
+    attribution = torch.where(PIXELS == 0, 100.0, PIXELS)
+    for curve in (explain.deletion, explain.insertion):
+        found = curve(total, PIXELS, attribution, steps=4)
+        assert torch.equal(found, curve(total, PIXELS, PIXELS, steps=4))
+
+
+def test_more_steps_than_pixels_pass_over_all_of_them():
+    curve = explain.deletion(total, PIXELS, PIXELS, steps=100)
+    assert curve.shape == (2, 101)
+    assert curve[0].unique().tolist() == [0.0, 1.0, 3.0, 6.0, 10.0]
+
+
+def test_ties_are_taken_at_random_and_the_same_for_the_same_seed():
+    image = torch.arange(1.0, 33).view(1, 2, 4, 4)
+    even = torch.zeros_like(image)
+    first, again, other = (explain.deletion(total, image, even, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    half = [explain.deletion(total, image, even, steps=2, seed=s)[0, 1].item() for s in range(200)]
+    # 16 of 32 pixels are left, half of the sum 528 on average; one draw varies by 26.5.
+    assert sum(half) / 200 == pytest.approx(264, abs=4 * 26.5 / sqrt(200))
+
+
+def test_curves_ask_about_the_whole_batch_once_a_step():
+    asked = []
+    explain.deletion(lambda d: (asked.append(len(d)), total(d))[1], PIXELS, PIXELS, steps=5)
+    assert asked == [2] * 6
+
+
+def test_the_true_terms_of_a_linear_score_fall_faster_and_rise_faster_than_chance(
+    images, weights, generator
+):
+    score, terms = linear(weights), images * weights
+    chance = torch.rand(images.shape, generator=generator)
+    by_terms, by_chance = (explain.deletion(score, images, a) for a in (terms, chance))
+    assert (explain.area(by_terms) < explain.area(by_chance)).all()
+    by_terms, by_chance = (explain.insertion(score, images, a) for a in (terms, chance))
+    assert (explain.area(by_terms) > explain.area(by_chance)).all()
+
+
+def test_the_area_is_that_of_the_trapezoids_over_zero_to_one():
+    curve = torch.tensor([[10.0, 6.0, 3.0, 1.0, 0.0], [2.0, 2.0, 2.0, 2.0, 2.0]])
+    assert_close(explain.area(curve), torch.tensor([(8 + 4.5 + 2 + 0.5) / 4, 2.0]))
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 2, 2)])
+def test_what_is_no_curve_has_no_area(shape):
+    with pytest.raises(InputError, match=r"A curve is \[frame, step \+ 1\]"):
+        explain.area(torch.zeros(shape))
+
+
+# Infidelity
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_the_terms_of_a_linear_score_are_not_unfaithful_at_all(scaled, images, weights):
+    found = explain.infidelity(linear(weights), images, images * weights, scaled=scaled)
+    assert found.shape == (3,)
+    assert_close(found, torch.zeros(3), atol=1e-6, rtol=0)
+
+
+def test_an_attribution_of_nothing_misses_all_that_hiding_everything_costs():
+    nothing = torch.zeros_like(PIXELS)
+    for scaled in (True, False):
+        found = explain.infidelity(total, PIXELS, nothing, share=1.0, samples=3, scaled=scaled)
+        assert_close(found, torch.tensor([100.0, 49.0]))
+
+
+def test_a_factor_is_forgiven_only_where_attributions_are_scaled():
+    doubled = 2 * PIXELS
+    found = explain.infidelity(total, PIXELS, doubled, share=1.0, samples=3, scaled=False)
+    assert_close(found, torch.tensor([100.0, 49.0]))  # 20 and 14 were said, 10 and 7 it costs
+    found = explain.infidelity(total, PIXELS, doubled, scaled=True)
+    assert_close(found, torch.zeros(2), atol=1e-5, rtol=0)
+
+
+def test_infidelity_hides_the_share_that_it_is_told_of_occupied_pixels():
+    image = torch.ones(2, 1, 20, 20)
+    image[1, :, :10] = 0
+    lost = {}
+    for share in (0.1, 0.5):
+        left = []
+        explain.infidelity(
+            lambda d, left=left: (left.append(total(d)), total(d))[1], image, image, share=share
+        )
+        lost[share] = 1 - torch.stack(left[::2]).mean(0) / torch.tensor([400.0, 200.0])
+    for share, found in lost.items():  # 4 sigma of 50 draws of 200 pixels is at most 0.02
+        assert_close(found, torch.full((2,), share), atol=0.02, rtol=0)
+
+
+def test_the_seed_and_the_number_of_draws_decide_the_infidelity(images, weights):
+    def found(**options):
+        return explain.infidelity(total, images, images * weights, **options)
+
+    assert torch.equal(found(seed=1), found(seed=1))
+    assert not torch.equal(found(seed=1), found(seed=2))
+    assert not torch.equal(found(samples=50), found(samples=51))
+
+
+def test_every_frame_keeps_its_label_while_its_infidelity_and_sensitivity_are_drawn(images):
+    sign = torch.tensor([1.0, -1.0, 2.0])
+
+    def score(diagrams):
+        return total(diagrams) * sign  # only a batch of these frames in this order will do
+
+    attribution = images * sign.view(-1, 1, 1, 1)
+    found = explain.infidelity(score, images, attribution, scaled=False)
+    assert_close(found, torch.zeros(3), atol=1e-6, rtol=0)
+    by_gradients = explain.sensitivity(
+        lambda d: explain.integrated_gradients(score, d, steps=2), images
+    )
+    assert_close(by_gradients, explain.sensitivity(lambda d: d, images))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.1, nan])
+def test_a_share_to_hide_outside_zero_to_one_is_refused(share, images):
+    with pytest.raises(InputError, match="share of pixels to hide must lie above 0 and up to 1"):
+        explain.infidelity(total, images, images, share=share)
+
+
+# Sensitivity
+
+
+def test_an_attribution_that_never_moves_is_not_sensitive(images):
+    assert explain.sensitivity(torch.ones_like, images).tolist() == [0.0] * 3
+
+
+def test_an_attribution_in_step_with_a_lone_pixel_moves_as_far_as_the_pixel_at_most():
+    image = torch.zeros(2, 1, 3, 3)
+    image[:, 0, 1, 1] = torch.tensor([1.0, 5.0])
+    seen = []
+    found = explain.sensitivity(
+        lambda d: (seen.append(d[:, 0, 1, 1].clone()), d)[1], image, radius=0.1, samples=400
+    )
+    moved = (torch.stack(seen[1:]) / torch.tensor([1.0, 5.0]) - 1).abs()
+    assert_close(found, moved.amax(0))
+    assert (found <= 0.1 + 1e-6).all()
+    assert (found > 0.095).all()  # 400 even draws of 0..0.1 all below it: less than 1e-8
+
+
+def test_shaken_diagrams_stay_black_where_they_were_and_twice_the_radius_moves_twice(images):
+    seen = []
+    small, large = (
+        explain.sensitivity(lambda d: (seen.append(d), d)[1], images, radius=radius)
+        for radius in (0.01, 0.02)
+    )
+    assert all(torch.equal(shaken == 0, images == 0) for shaken in seen)
+    assert_close(large, 2 * small, rtol=1e-3, atol=0)
+
+
+def test_the_seed_and_the_number_of_draws_decide_the_sensitivity(images):
+    def found(**options):
+        return explain.sensitivity(lambda d: d, images, **options)
+
+    assert torch.equal(found(seed=1), found(seed=1))
+    assert not torch.equal(found(seed=1), found(seed=2))
+    assert (found(samples=100) > found(samples=1)).all()
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, nan])
+def test_a_radius_that_is_not_positive_is_refused(radius, images):
+    with pytest.raises(InputError, match="radius must be positive"):
+        explain.sensitivity(lambda d: d, images, radius=radius)
+
+
+# Networks that have learnt nothing
+
+
+class Tokens(nn.Module):
+    """A layer with a parameter that it cannot reset, as a class token is."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.arange(8.0))
+
+    def forward(self, features):
+        return features + self.token
+
+
+@pytest.fixture
+def trained(generator):
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(27, 8), Tokens(),
+        nn.Linear(8, 2),
+    )  # fmt: skip
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if "token" not in name and value.is_floating_point():
+                value.copy_(torch.rand(value.shape, generator=generator) + 5)
+    net[1].num_batches_tracked.fill_(7)
+    return net.eval()
+
+
+def learnt(net, other):
+    """Return the names of parameters and statistics that are the same in both networks."""
+    before = net.state_dict()
+    return {name for name, value in other.state_dict().items() if torch.equal(value, before[name])}
+
+
+def test_a_randomised_network_has_kept_no_weight_and_no_statistic(trained):
+    drawn = explain.randomised(trained, 1)
+    assert not learnt(trained, drawn)
+    assert drawn[1].running_mean.tolist() == [0.0] * 3
+    assert drawn[0].weight.abs().max() <= 1 / sqrt(8)  # as torch draws a layer of eight inputs
+    assert sorted(drawn[5].token.tolist()) == list(range(8))
+
+
+def test_randomising_leaves_the_network_its_mode_and_torchs_own_generator_alone(trained):
+    weights = {name: value.clone() for name, value in trained.state_dict().items()}
+    state = torch.get_rng_state()
+    drawn = explain.randomised(trained, 1)
+    assert all(torch.equal(value, weights[name]) for name, value in trained.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not drawn.training
+    assert explain.randomised(trained.train(), 1).training
+    assert all(parameter.requires_grad for parameter in drawn.parameters())
+
+
+def test_the_same_seed_draws_the_same_weights_and_another_seed_others(trained):
+    first, again, other = (explain.randomised(trained, seed) for seed in (1, 1, 2))
+    assert learnt(first, again) == set(first.state_dict())
+    fixed = {name for name in first.state_dict() if name.startswith("1.")}  # all start batch norm
+    assert learnt(first, other) == fixed
+
+
+@pytest.mark.parametrize(
+    ("share", "kept"),
+    [(0.01, "0145"), (0.2, "0145"), (0.4, "014"), (0.6, "01"), (0.8, "0"), (1.0, "")],
+)
+def test_the_cascade_randomises_from_the_output_backwards(share, kept, trained):
+    drawn = explain.randomised(trained, 1, share=share)
+    assert {name[0] for name in learnt(trained, drawn)} == set(kept)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.1, nan])
+def test_a_share_of_layers_outside_zero_to_one_is_refused(share, trained):
+    with pytest.raises(InputError, match="share of layers to draw anew must lie above 0"):
+        explain.randomised(trained, 1, share=share)
+
+
+def test_a_network_without_layers_cannot_be_randomised():
+    with pytest.raises(InputError, match=r"it is 1\.0 of 0"):
+        explain.randomised(nn.Flatten(), 1)
+
+
+# Agreement
+
+
+def test_agreement_is_one_for_the_same_order_and_minus_one_for_the_reverse(images, weights):
+    attribution = images * weights
+    found = explain.rank_agreement(attribution, attribution.exp(), images)
+    assert found.dtype == torch.float64
+    assert_close(found, torch.ones(3, dtype=torch.float64))
+    found = explain.rank_agreement(attribution, -(attribution**3), images)
+    assert_close(found, -torch.ones(3, dtype=torch.float64))
+
+
+def test_agreement_looks_at_occupied_pixels_only_and_shares_the_ranks_of_ties():
+    image = torch.tensor([[[[1.0, 1.0, 1.0, 1.0, 0.0]]]])
+    first = torch.tensor([[[[1.0, 2.0, 3.0, 4.0, 99.0]]]])
+    second = torch.tensor([[[[5.0, 5.0, 7.0, 6.0, -99.0]]]])
+    # Ranks 1 2 3 4 and 1.5 1.5 4 3: covariance 3.5, variances 5 and 4.5.
+    found = explain.rank_agreement(first, second, image)
+    assert found.item() == pytest.approx(3.5 / sqrt(5 * 4.5))
+
+
+def test_a_constant_attribution_agrees_with_nothing():
+    found = explain.rank_agreement(EVEN, PIXELS, PIXELS)
+    assert found.tolist() == [0.0, 0.0]
+    assert explain.rank_agreement(EVEN, EVEN, PIXELS).tolist() == [0.0, 0.0]
+
+
+def test_a_lone_pixel_has_no_order():
+    lonely = torch.tensor([[[[0.0, 3.0]]]])
+    assert explain.rank_agreement(lonely, lonely, lonely).tolist() == [0.0]
+
+
+# What all of them refuse
+
+TESTS = {
+    "deletion": lambda images, attribution: explain.deletion(total, images, attribution),
+    "insertion": lambda images, attribution: explain.insertion(total, images, attribution),
+    "infidelity": lambda images, attribution: explain.infidelity(total, images, attribution),
+    "rank_agreement": lambda images, other: explain.rank_agreement(other, other, images),
+    "rank_agreement second": lambda images, other: explain.rank_agreement(images, other, images),
+}
+
+
+@pytest.mark.parametrize("method", TESTS.values(), ids=TESTS)
+def test_an_attribution_of_another_shape_is_refused(method, images):
+    for attribution in (images[:, :1], images[:2], images[0]):
+        with pytest.raises(InputError, match=r"has the shape of its diagrams, \[3, 2, 4, 4\]"):
+            method(images, attribution)
+
+
+@pytest.mark.parametrize("value", [nan, inf])
+@pytest.mark.parametrize("method", TESTS.values(), ids=TESTS)
+def test_an_attribution_that_is_not_finite_is_refused(method, value, images):
+    attribution = images.clone()
+    attribution[1, 1, 1, 1] = value
+    with pytest.raises(InputError, match="attribution holds NaN or infinite values"):
+        method(images, attribution)
+
+
+WITH_SENSITIVITY = TESTS | {
+    "sensitivity": lambda images, _: explain.sensitivity(lambda d: d, images)
+}
+
+
+@pytest.mark.parametrize("method", WITH_SENSITIVITY.values(), ids=WITH_SENSITIVITY)
+def test_diagrams_that_are_not_finite_or_none_at_all_are_refused(method, images):
+    with pytest.raises(InputError, match="and some; they are"):
+        method(images[:0], images[:0])
+    images[2, 0, 0, 0] = nan
+    with pytest.raises(InputError, match="1 diagrams hold NaN or infinite values"):
+        method(images, torch.zeros_like(images))
+
+
+@pytest.mark.parametrize("method", TESTS.values(), ids=TESTS)
+def test_a_diagram_without_points_is_refused_by_its_place(method, images):
+    images[1] = 0
+    with pytest.raises(InputError, match="1 diagrams are empty, the first at index 1"):
+        method(images, images)
+
+
+def test_counts_below_one_are_refused_by_their_name(images):
+    for curve in (explain.deletion, explain.insertion):
+        with pytest.raises(InputError, match="steps must be 1 or more; it is 0"):
+            curve(total, images, images, steps=0)
+    with pytest.raises(InputError, match="samples must be 1 or more; it is 0"):
+        explain.infidelity(total, images, images, samples=0)
+    with pytest.raises(InputError, match="samples must be 1 or more; it is -1"):
+        explain.sensitivity(lambda d: d, images, samples=-1)
