@@ -91,12 +91,16 @@ def by_fraction(
     return result
 
 
-def by_label(impact: Impact, labels: Sequence[Any], *, seed: int = 0) -> dict[Any, dict[str, Any]]:
-    """Return the scores of the frames of each label [frame], in ascending order of the labels."""
+def by_label(
+    impact: Impact, labels: Sequence[Any], order: Sequence[Any], *, seed: int = 0
+) -> dict[Any, dict[str, Any]]:
+    """Return the scores of the frames of each label [frame], in the order given; a label that no
+    frame has is left out."""
     labels = np.asarray(labels)
     return {
-        label.item(): impact_scores(impact.of(labels == label), seed=seed)
-        for label in np.unique(labels)
+        label: impact_scores(impact.of(labels == label), seed=seed)
+        for label in order
+        if (labels == label).any()
     }
 
 

@@ -35,7 +35,7 @@ def region_matrix(
         ax.imshow(lost, vmin=0, vmax=100, cmap="cividis_r", aspect="auto")
         for row, column in np.ndindex(*lost.shape):
             shade = "white" if lost[row, column] > 50 else "black"
-            text = f"{lost[row, column]:.0f}  ({chance[row, column]:.0f})"
+            text = f"{lost[row, column]:.0f}  ({chance[row, column]:.0f})".replace("-0", "0")
             ax.text(column, row, text, color=shade, ha="center", va="center", fontsize=7)
         ax.set_title(title)
         ax.set_xticks(range(len(views)), views, rotation=20, ha="right", rotation_mode="anchor")
