@@ -20,6 +20,7 @@ from modsnr.figures.of_models import (
     reliability,
     snr_calibration,
 )
+from modsnr.figures.of_radio import counterfactual_curves, maps_over_alphabet, points_in_time
 from modsnr.figures.of_recordings import timeline
 from modsnr.figures.of_shifts import rejection_bars, shift_matrix
 from modsnr.figures.of_sweeps import (
@@ -46,14 +47,17 @@ __all__ = [
     "attribution_grid",
     "class_order_audit",
     "confusion_pair",
+    "counterfactual_curves",
     "fidelity",
     "impact_bars",
     "impact_panels",
     "importance_bars",
     "learning_curve",
     "learning_curves",
+    "maps_over_alphabet",
     "outcome_bars",
     "parallel_coordinates",
+    "points_in_time",
     "ranked",
     "rejection_bars",
     "reliability",
