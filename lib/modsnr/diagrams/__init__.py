@@ -17,7 +17,7 @@ differ only in which points they count:
 """
 
 from modsnr.diagrams.aligning import align
-from modsnr.diagrams.drawing import Canvas, render
+from modsnr.diagrams.drawing import Canvas, places, render
 from modsnr.diagrams.views import (
     EXTENTS,
     RESIDUAL_DB,
@@ -28,6 +28,7 @@ from modsnr.diagrams.views import (
     residual_radius_of,
     symbol_noise,
     synchronise,
+    times,
     unit_power,
     views_of,
 )
@@ -40,11 +41,13 @@ __all__ = [
     "align",
     "log_radius",
     "out_of_band",
+    "places",
     "points",
     "render",
     "residual_radius_of",
     "symbol_noise",
     "synchronise",
+    "times",
     "unit_power",
     "views_of",
 ]

@@ -45,6 +45,19 @@ def render(
     return _over_maximum(out) if normalization == "max" else out
 
 
+def places(iq: Tensor, view: str, bins: int, extent: float | None = None) -> Tensor:
+    """Return the pixel in which each point of a frame falls: int64 [frame, point].
+
+    ``iq`` is complex [frame, sample]; a pixel is row * bins + column of the view's image as
+    ``render`` draws it, -1 where the point lies outside and is not counted. Bins and extent are
+    those of ``render``; so are the errors.
+    """
+    iq = _checked(iq, bins, extent, "count", "power")
+    shown = points(iq, view)
+    flat = _flat_places(shown, _per_unit(view, bins, extent), bins)
+    return torch.where(flat < bins * bins, flat, -1)
+
+
 class Canvas:
     """Draws as ``render`` does, time and again into the same images; much faster on a CPU.
 
@@ -138,13 +151,12 @@ def _draw(
     On the CPU a compiled loop, elsewhere a scatter; both bin with the same single-precision
     operations and so agree to the bit in counts.
     """
-    bins, reach = images.shape[-1], EXTENTS.get(view) if extent is None else extent
+    bins = images.shape[-1]
     if iq.device.type == "cpu" and view == "constellation":
         shown, unscaled = iq.to(torch.complex64), True  # the loop scales to unit power itself
     else:
         shown, unscaled = points(iq, view), False
-    assert reach is not None  # points knows the views that EXTENTS knows
-    per_unit = float(np.float32(bins / (2 * reach)))
+    per_unit = _per_unit(view, bins, extent)
     if shown.device.type == "cpu":
         table = _log_table(shown.shape[1]) if logarithmic else _count_table(shown.shape[1])
         touched = touched or _Touched.none(*shown.shape, number=-1)
@@ -158,16 +170,26 @@ def _draw(
         images[:, channel] = counts.log1p() if logarithmic else counts
 
 
+def _per_unit(view: str, bins: int, extent: float | None) -> float:
+    """Return bins a unit of a view's points, in single precision as every device counts."""
+    return float(np.float32(bins / (2 * (EXTENTS[view] if extent is None else extent))))
+
+
 def _histogram_scatter(points: Tensor, per_unit: float, bins: int) -> Tensor:
+    flat = _flat_places(points, per_unit, bins)
+    counts = torch.zeros(len(points), bins * bins + 1, device=points.device)
+    counts.scatter_add_(1, flat, torch.ones_like(counts[:, :1]).expand_as(flat))
+    return counts[:, :-1].view(-1, bins, bins)
+
+
+def _flat_places(points: Tensor, per_unit: float, bins: int) -> Tensor:
+    """Return row * bins + column of each point, int64 [frame, point], bins * bins outside."""
     # Even numbers of bins split at zero: flooring before the shift keeps mirrored frames mirrored.
     half = 0.5 * (bins % 2)
     place = torch.view_as_real(points).mul(per_unit).add(half).floor().add(bins // 2)
     inside = ((place >= 0) & (place < bins)).all(2)
     column, row = place.clamp(0, bins - 1).long().unbind(2)
-    flat = torch.where(inside, row * bins + column, bins * bins)  # the last place takes the rest
-    counts = torch.zeros(len(points), bins * bins + 1, device=points.device)
-    counts.scatter_add_(1, flat, torch.ones_like(counts[:, :1]).expand_as(flat))
-    return counts[:, :-1].view(-1, bins, bins)
+    return torch.where(inside, row * bins + column, bins * bins)
 
 
 @lru_cache(maxsize=8)

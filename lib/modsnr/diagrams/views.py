@@ -31,6 +31,29 @@ def points(iq: Tensor, view: str) -> Tensor:
     return _POINTS[view](iq.to(torch.complex64))
 
 
+def times(view: str, samples: int) -> Tensor:
+    """Return where in a frame of so many samples each point of ``view`` is: float32 [point].
+
+    In samples from the frame's first. constellation: the sample itself. residual: the middle of
+    the filter's window. synchronised, aligned: the symbol's place if the blind timing were zero;
+    each frame's own lies within half a symbol of it, the same way for all its symbols.
+
+    Raises InputError for an unknown view and for frames too short for it.
+    """
+    if view not in views_of(samples):
+        raise InputError(
+            f"Frames of {samples} samples have the views {', '.join(views_of(samples))}; "
+            f"{view!r} is none of them."
+        )
+    if view == "constellation":
+        return torch.arange(samples, dtype=torch.float32)
+    if view == "residual":
+        middle = RESIDUAL_TAPS // 2
+        return torch.arange(middle, samples - middle, dtype=torch.float32)
+    symbols = torch.arange(EDGE_SYMBOLS, samples // SAMPLES_PER_SYMBOL - EDGE_SYMBOLS)
+    return symbols.to(torch.float32) * SAMPLES_PER_SYMBOL
+
+
 def views_of(samples: int) -> tuple[str, ...]:
     """Return the views that frames of so many samples are long enough for."""
     fit = {

@@ -6,13 +6,18 @@ generator; accuracies come from the caller's model. The study counted p % of the
 for its brightest and dimmest masks but p % of all pixels, mostly empty background, for its random
 ones; here every mask reports the share it really hid in both conventions, and ``random`` hides as
 many occupied pixels as the brightest and dimmest masks do. ``regions`` hides by place instead,
-each beside as many pixels at random; ``fill`` says what stands where pixels are hidden.
+each beside as many pixels at random; ``fill`` says what stands where pixels are hidden. ``radio``
+brings maps of pixels back to the samples and symbols behind them, and asks how little of a change
+to a frame turns the answer.
 """
 
 from modsnr.explain.attributions import Score, evidence, grad_cam, integrated_gradients, occlusion
 from modsnr.explain.fills import FILLS, Fill, fill
+from modsnr.explain.hiding import Hidden
+from modsnr.explain.judging import Judgement, judge, judgement_rows, pixel_methods
 from modsnr.explain.masks import FRACTIONS, METHODS, Mask, masks, random_like
 from modsnr.explain.perturbing import TASKS, Impact, impact_scores, perturb
+from modsnr.explain.radio import Flip, of_points, share_turned, smallest_change
 from modsnr.explain.regions import RINGS, TAIL, players, quadrants, regions, rings
 from modsnr.explain.shapley import (
     EXACT,
@@ -50,7 +55,10 @@ __all__ = [
     "TAIL",
     "TASKS",
     "Fill",
+    "Flip",
+    "Hidden",
     "Impact",
+    "Judgement",
     "Mask",
     "Score",
     "area",
@@ -66,11 +74,15 @@ __all__ = [
     "infidelity",
     "insertion",
     "integrated_gradients",
+    "judge",
+    "judgement_rows",
     "kernel_shap",
     "masks",
     "named",
     "occlusion",
+    "of_points",
     "perturb",
+    "pixel_methods",
     "players",
     "quadrants",
     "random_like",
@@ -82,5 +94,7 @@ __all__ = [
     "scored",
     "sensitivity",
     "shapley_values",
+    "share_turned",
+    "smallest_change",
     "square_regions",
 ]

@@ -21,6 +21,7 @@ from modsnr.figures.of_models import (
     reliability,
     snr_calibration,
 )
+from modsnr.figures.of_radio import counterfactual_curves, maps_over_alphabet, points_in_time
 from modsnr.figures.of_recordings import timeline
 from modsnr.figures.of_shifts import rejection_bars, shift_matrix
 from modsnr.figures.of_sweeps import (
@@ -47,6 +48,7 @@ __all__ = [
     "attribution_grid",
     "class_order_audit",
     "confusion_pair",
+    "counterfactual_curves",
     "fidelity",
     "impact_bars",
     "impact_by_label",
@@ -54,9 +56,11 @@ __all__ = [
     "importance_bars",
     "learning_curve",
     "learning_curves",
+    "maps_over_alphabet",
     "method_bars",
     "outcome_bars",
     "parallel_coordinates",
+    "points_in_time",
     "ranked",
     "region_matrix",
     "rejection_bars",

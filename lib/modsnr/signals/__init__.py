@@ -18,6 +18,7 @@ from modsnr.signals.alphabets import (
     Rings,
     alphabet,
     cumulants,
+    stretched,
     symmetry,
 )
 from modsnr.signals.channels import CHANNELS, Channel, Mixture, air, channel, parts_of, settings
@@ -66,6 +67,7 @@ __all__ = [
     "simulate",
     "simulate_and_tell",
     "simulated_like",
+    "stretched",
     "symmetry",
     "traits",
     "under",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import cos, pi, sin
+from math import cos, log, pi, sin
 
 import torch
 from torch import Tensor
@@ -110,6 +110,32 @@ def alphabet(modulation: str, rings: Mapping[str, Rings] = DVB_RINGS) -> Tensor:
         points = [2.0 * k - (order - 1) for k in range(order)]
     symbols = torch.tensor(points, dtype=torch.complex128)
     return symbols / symbols.abs().square().mean().sqrt()
+
+
+def stretched(rings: Mapping[str, Rings], factor: float) -> dict[str, Rings]:
+    """Return rings of each APSK alphabet whose outermost radius over the innermost is ``factor``
+    times as large, phases kept.
+
+    Every ratio of two radii is raised to the same power, which spreads the rings evenly in their
+    logarithm: stretching by a and then by b is stretching by a b. ``alphabet`` then restores unit
+    power, so the outer rings hardly move while the inner ones shrink.
+
+    Raises InputError where rings would meet or change places, and for an alphabet of one ring.
+    """
+    result = {}
+    for name, of_name in rings.items():
+        radii = [radius for radius, _ in of_name]
+        ratio = max(radii) / min(radii)
+        if ratio == 1 or not 1 / ratio < factor < float("inf"):
+            raise InputError(
+                f"The rings of {name} have a ratio of {ratio:.3f}, which times {factor} must be "
+                f"above 1 and finite, and there must be two rings or more."
+            )
+        power = log(ratio * factor) / log(ratio)
+        result[name] = tuple(
+            (min(radii) * (radius / min(radii)) ** power, phases) for radius, phases in of_name
+        )
+    return result
 
 
 def _qam(order: int) -> list[complex]:

@@ -1,0 +1,259 @@
+"""Explanations in the receiver's terms, on frames and networks whose answer is known by hand."""
+
+from math import nan, pi
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from torch.testing import assert_close
+
+from modsnr import InputError, diagrams, explain, signals
+
+SAMPLES = 512  # the residual view needs half as many
+
+
+def seeded(seed=2018):
+    return torch.Generator().manual_seed(seed)
+
+
+def made(modulation="16APSK", snr_db=15.0, *, frames=4, rings=signals.DVB_RINGS, **channel):
+    """Return frames of one modulation, always from the same seed, and what is told of them."""
+    return signals.simulate_and_tell(
+        torch.zeros(frames, dtype=torch.long),
+        torch.full((frames,), float(snr_db)),
+        generator=seeded(),
+        classes=[modulation],
+        channel=signals.Channel(rings=rings, **channel),
+        samples=SAMPLES,
+    )
+
+
+# Where the points of a frame are
+
+
+@pytest.mark.parametrize("view", diagrams.VIEWS)
+@pytest.mark.parametrize("bins", [2, 33, 64])
+@pytest.mark.parametrize("extent", [None, 0.4])
+def test_places_are_those_that_the_diagram_counts(view, bins, extent):
+    iq, _ = made()
+    places = diagrams.places(iq, view, bins, extent)
+    counts = diagrams.render(iq, views=[view], bins=bins, extent=extent, scale="count")
+    for frame, image in zip(places, counts[:, 0], strict=True):
+        inside = frame[frame >= 0]
+        assert_close(
+            torch.bincount(inside, minlength=bins**2).float(), image.flatten(), rtol=0, atol=0
+        )
+    assert (places == -1).any() == (extent is not None)
+
+
+def test_a_place_is_the_row_times_the_bins_and_the_column():
+    # Unit power; of two bins the upper row is the second, of three the middle reaches from -1 to 1.
+    iq = torch.tensor([[1 + 1j, 1 - 1j, -1 - 1j, -1 + 1j]]) / 2**0.5
+    assert diagrams.places(iq, "constellation", 2).tolist() == [[3, 1, 0, 2]]
+    assert diagrams.places(iq, "constellation", 3).tolist() == [[4, 4, 4, 4]]
+    assert diagrams.places(iq, "constellation", 2, 0.5).tolist() == [[-1] * 4]
+
+
+def test_places_refuse_what_the_diagram_refuses():
+    with pytest.raises(InputError, match="no view 'spectrum'"):
+        diagrams.places(made()[0], "spectrum", 8)
+    with pytest.raises(InputError, match="bins must be 2 or more"):
+        diagrams.places(made()[0], "constellation", 1)
+
+
+@pytest.mark.parametrize("view", diagrams.VIEWS)
+def test_every_point_of_a_view_has_a_time(view):
+    iq, _ = made()
+    times = diagrams.times(view, SAMPLES)
+    assert times.shape == diagrams.points(iq, view).shape[1:]
+    assert 0 <= times.min() < times.max() < SAMPLES
+
+
+@pytest.mark.parametrize("at", [100, 257, 400])
+def test_a_click_is_seen_at_its_time_in_the_residual(at):
+    iq, _ = made()
+    clicked = iq.clone()
+    clicked[:, at] += 30
+    loudest = diagrams.points(clicked, "residual").abs().argmax(1)
+    assert_array_equal(diagrams.times("residual", SAMPLES)[loudest], [at] * 4)
+
+
+@pytest.mark.parametrize("view", ["synchronised", "aligned"])
+def test_a_symbol_lies_within_half_a_symbol_of_its_time(view):
+    iq, told = made("QPSK", 30, clock_offset_std=0.0)
+    times = diagrams.times(view, SAMPLES)
+    strong = 40  # the symbol that is made larger stands out from the others by its radius
+    for frame, first in zip(iq, told.first, strict=True):
+        peak = first + 8 * (((-first / 8).ceil()) + strong)
+        near = (torch.arange(SAMPLES) - peak).abs() < 4
+        louder = torch.where(near, 3 * frame, frame)
+        found = diagrams.points(louder[None], view)[0].abs().argmax()
+        assert abs(times[found] - peak) <= 4
+
+
+def test_views_without_points_have_no_times():
+    with pytest.raises(InputError, match="'residual' is none of them"):
+        diagrams.times("residual", 128)
+    with pytest.raises(InputError, match="'spectrum' is none of them"):
+        diagrams.times("spectrum", 1024)
+
+
+# Pixels brought back to points
+
+
+def test_the_points_of_a_pixel_share_its_value_and_those_outside_have_nothing():
+    attribution = torch.tensor([[[6.0, -2.0], [5.0, 0.0]]])
+    places = torch.tensor([[0, 0, 1, -1, 0, 3]])
+    shares = explain.of_points(attribution, places)
+    assert shares.dtype == torch.float32
+    assert shares.tolist() == [
+        [2.0, 2.0, -2.0, 0.0, 2.0, 0.0]
+    ]  # pixel 2 is empty: its 5 is nobody's
+
+
+@pytest.mark.parametrize("view", diagrams.VIEWS)
+def test_the_points_of_a_frame_have_together_what_its_occupied_pixels_have(view):
+    iq, _ = made()
+    attribution = torch.randn(4, 32, 32, generator=seeded())
+    counts = diagrams.render(iq, views=[view], bins=32, extent=0.4, scale="count")[:, 0]
+    shares = explain.of_points(attribution, diagrams.places(iq, view, 32, 0.4))
+    assert_close(shares.sum(1), (attribution * (counts > 0)).sum((1, 2)), rtol=1e-4, atol=1e-4)
+
+
+def test_places_of_other_bins_or_frames_are_refused():
+    with pytest.raises(InputError, match="made with the same bins"):
+        explain.of_points(torch.zeros(1, 2, 2), torch.tensor([[4]]))
+    with pytest.raises(InputError, match="same frames"):
+        explain.of_points(torch.zeros(2, 2, 2), torch.tensor([[0]]))
+
+
+# The least change that turns an answer
+
+
+def thresholds(change):
+    """Frames: the first turns at 3, the second at -2, the third never, the fourth from 3 to 5."""
+    return torch.tensor([change >= 3, change <= -2, False, 3 <= change < 5]).long() * 7 + 1
+
+
+def test_the_first_change_that_turns_an_answer_is_reported_for_each_frame():
+    flip = explain.smallest_change(thresholds, [0, 1, 2, 4, 6])
+    assert_array_equal(flip.change, [4, nan, nan, 4])
+    assert_array_equal(flip.before, [1, 1, 1, 1])
+    assert_array_equal(flip.after, [8, 1, 1, 8])
+    assert (flip.change.dtype, flip.before.dtype, flip.after.dtype) == (float, int, int)
+
+
+def test_the_other_side_is_asked_for_by_itself():
+    flip = explain.smallest_change(thresholds, [0, -1, -2, -4])
+    assert_array_equal(flip.change, [nan, -2, nan, nan])
+
+
+def test_an_answer_that_turns_and_turns_back_between_two_changes_is_not_seen():
+    flip = explain.smallest_change(thresholds, [0, 2, 6])
+    assert_array_equal(flip.change, [6, nan, nan, nan])
+
+
+def test_nothing_is_asked_once_every_answer_has_turned():
+    asked = []
+
+    def answer(change):
+        asked.append(change)
+        return torch.tensor([change > 0.5, change > 1.5]).long()
+
+    explain.smallest_change(answer, [0, 1, 2, 3, 4])
+    assert asked == [0, 1, 2]
+
+
+@pytest.mark.parametrize("changes", [[0], [1, 2], [0, 2, 1], [0, -1, 2], [0, 1, nan]])
+def test_changes_must_begin_with_none_and_grow_to_one_side(changes):
+    with pytest.raises(InputError, match="begin with 0 and grow in size"):
+        explain.smallest_change(thresholds, changes)
+
+
+def test_the_share_turned_counts_each_frame_from_its_own_change_on():
+    change = np.array([4, nan, 2, 4.0])
+    shares = explain.share_turned(change, [0, 2, 4, 6])
+    assert {size: of["value"] for size, of in shares.items()} == {0: 0, 2: 0.25, 4: 0.75, 6: 0.75}
+    assert shares[0]["low"] == shares[0]["high"] == 0
+    assert shares[4]["low"] < 0.75 < shares[4]["high"]
+    mirrored = explain.share_turned(-change, [0, -2, -4, -6])
+    assert [of["value"] for of in mirrored.values()] == [0, 0.25, 0.75, 0.75]
+
+
+def test_a_decision_by_a_level_turns_where_the_noise_reaches_it():
+    """A toy that calls a frame by its power, 1 + 10^(-SNR/10): it passes 1.5 at 3 dB."""
+
+    def answer(change):
+        return (made("QPSK", 10 + change, frames=32)[0].abs().square().mean(1) > 1.5).long()
+
+    flip = explain.smallest_change(answer, [0, *-np.arange(1, 13, 0.5)])
+    assert not np.isnan(flip.change).any()
+    # The mean power of 512 samples of QPSK and noise is known to 0.06: 0.6 dB of SNR here.
+    assert abs(flip.change.mean() + 7) < 0.6
+    assert np.abs(flip.change + 7).max() < 2
+
+
+# Frames made again with one thing changed
+
+
+def test_another_snr_scales_the_noise_and_nothing_else():
+    (clean, told), (loud, _), (soft, again) = (made(snr_db=snr) for snr in (np.inf, 0, 20))
+    assert_close(loud - clean, 10 * (soft - clean), rtol=1e-3, atol=1e-4)
+    assert (loud - clean).abs().square().mean() == pytest.approx(1, rel=0.1)
+    for one, other in zip(vars(told).values(), vars(again).values(), strict=True):
+        assert_close(one, other, rtol=0, atol=0)
+
+
+def test_other_rings_keep_symbols_timing_and_noise():
+    wide = signals.stretched(signals.DVB_RINGS, 1.3)
+    (clean, told), (noisy, _) = made(snr_db=np.inf), made(snr_db=5)
+    (clean_too, told_too), (noisy_too, _) = (made(snr_db=snr, rings=wide) for snr in (np.inf, 5))
+    assert_close(noisy - clean, noisy_too - clean_too, rtol=0, atol=1e-5)
+    assert not torch.allclose(clean, clean_too, atol=0.05)
+    assert_close(told.symbols.angle(), told_too.symbols.angle())
+    for name in ("first", "period", "rolloff", "phase", "carrier_offset"):
+        assert_close(getattr(told, name), getattr(told_too, name), rtol=0, atol=0)
+
+
+# Rings farther apart
+
+
+def radii(modulation, rings):
+    return signals.alphabet(modulation, rings).abs().unique().round(decimals=6).unique()
+
+
+@pytest.mark.parametrize("modulation", signals.DVB_RINGS)
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_the_outermost_radius_over_the_innermost_is_stretched_at_unit_power(modulation, factor):
+    stretched = signals.stretched(signals.DVB_RINGS, factor)
+    before, after = radii(modulation, signals.DVB_RINGS), radii(modulation, stretched)
+    assert len(after) == len(before)
+    assert after[-1] / after[0] == pytest.approx(factor * (before[-1] / before[0]).item(), rel=1e-4)
+    symbols = signals.alphabet(modulation, stretched)
+    assert symbols.abs().square().mean().item() == pytest.approx(1)
+    original = signals.alphabet(modulation)
+    assert_close(symbols.angle() % (2 * pi), original.angle() % (2 * pi))
+
+
+def test_all_ratios_of_radii_are_raised_to_one_power():
+    rings = {"32APSK": [(1.0, [0.0]), (2.0, [0.0]), (4.0, [0.0])]}
+    stretched = signals.stretched(rings, 4.0)["32APSK"]
+    assert [radius for radius, _ in stretched] == pytest.approx([1, 4, 16])
+
+
+def test_stretching_twice_is_stretching_by_the_product():
+    twice = signals.stretched(signals.stretched(signals.DVB_RINGS, 1.5), 0.8)
+    once = signals.stretched(signals.DVB_RINGS, 1.2)
+    assert_close(signals.alphabet("128APSK", twice), signals.alphabet("128APSK", once))
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 0.5, nan, float("inf")])
+def test_rings_that_would_meet_are_refused(factor):
+    with pytest.raises(InputError, match="must be above 1"):
+        signals.stretched({"16APSK": [(1.0, [0.0]), (2.0, [0.0])]}, factor)
+
+
+def test_a_single_ring_has_no_ratio_to_stretch():
+    with pytest.raises(InputError, match="two rings or more"):
+        signals.stretched({"16APSK": [(1.0, [0.0])]}, 1.1)
