@@ -54,7 +54,7 @@ class Painted:
     def __init__(self, *shown, **told):
         self.shown, self.told = shown, told
 
-    def savefig(self, buffer, *, format, dpi, pil_kwargs):
+    def savefig(self, buffer, *, format, dpi, pil_kwargs):  # noqa: ARG002
         images, attribution, probabilities = self.shown
         for array in (*images.values(), attribution, self.told["hidden"]):
             buffer.write(array.tobytes())
