@@ -252,6 +252,8 @@ def test_grad_cam_of_two_maps_is_the_positive_part_of_their_difference():
     layer, image = one_layer(), torch.tensor([[[[0.0, 0.5], [0.75, 1.0]]]])
     found = explain.grad_cam(toy_score(layer), image, layer)
     assert_close(found, torch.tensor([[[[0.0, 0.0], [0.5, 1.0]]]]) / 4)
+    with torch.no_grad():  # as captum's metrics ask
+        assert torch.equal(explain.grad_cam(toy_score(layer), image, layer), found)
 
 
 def test_grad_cam_is_enlarged_to_the_bins_bilinearly_and_the_same_in_all_views():

@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from test_audit_figures import evidence, labels
+from test_explorer_figure import one_frame
 from test_radio_figures import counterfactual_curves, maps_over_alphabet, points_in_time
 
 from modsnr import figures, signals
@@ -227,6 +228,7 @@ def of_subsets():
 
 
 EVERY_FIGURE = {
+    "one_frame": one_frame,
     "maps_over_alphabet": maps_over_alphabet,
     "points_in_time": points_in_time,
     "counterfactual_curves": counterfactual_curves,

@@ -14,7 +14,14 @@ to a frame turns the answer.
 from modsnr.explain.attributions import Score, evidence, grad_cam, integrated_gradients, occlusion
 from modsnr.explain.fills import FILLS, Fill, fill
 from modsnr.explain.hiding import Hidden
-from modsnr.explain.judging import Judgement, judge, judgement_rows, pixel_methods
+from modsnr.explain.judging import (
+    Judgement,
+    agreements,
+    judge,
+    judge_all,
+    judgement_rows,
+    pixel_methods,
+)
 from modsnr.explain.masks import FRACTIONS, METHODS, Mask, masks, random_like
 from modsnr.explain.perturbing import TASKS, Impact, impact_scores, perturb
 from modsnr.explain.radio import Flip, of_points, share_turned, smallest_change
@@ -61,6 +68,7 @@ __all__ = [
     "Judgement",
     "Mask",
     "Score",
+    "agreements",
     "area",
     "by_fraction",
     "by_label",
@@ -75,6 +83,7 @@ __all__ = [
     "insertion",
     "integrated_gradients",
     "judge",
+    "judge_all",
     "judgement_rows",
     "kernel_shap",
     "masks",

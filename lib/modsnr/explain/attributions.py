@@ -124,7 +124,7 @@ def grad_cam(
     hook = layer.register_forward_hook(lambda _layer, _inputs, output: outputs.append(output))
     try:
         with torch.enable_grad():
-            values = _ask_for_gradients(score, diagrams.detach().requires_grad_())
+            total = _ask_for_gradients(score, diagrams.detach().requires_grad_()).sum()
     finally:
         hook.remove()
     if len(outputs) != 1:
@@ -132,7 +132,7 @@ def grad_cam(
             f"The score passes {len(outputs)} times through the layer that Grad-CAM is to look at; "
             "it must be a part of the score's network that is run once."
         )
-    (gradients,) = torch.autograd.grad(values.sum(), outputs)
+    (gradients,) = torch.autograd.grad(total, outputs)
     maps, slopes = outputs[0].detach(), gradients
     if as_maps:
         maps, slopes = as_maps(maps), as_maps(slopes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ def pixel_methods(
     }
 
 
-def _at_random(score: Score, diagrams: Tensor, *, seed: int) -> Tensor:
+def _at_random(_score: Score, diagrams: Tensor, *, seed: int) -> Tensor:
     generator = torch.Generator(diagrams.device).manual_seed(seed)
     return torch.rand(diagrams.shape, generator=generator, device=diagrams.device)
 
@@ -109,6 +110,43 @@ def judge(
         ),
         seconds,
     )
+
+
+def judge_all(
+    methods: Mapping[str, Attribute],
+    score: Score,
+    diagrams: Tensor,
+    *,
+    untrained: tuple[Mapping[str, Attribute], Score],
+    shakes: int = 3,
+    seed: int = 0,
+) -> dict[str, Judgement]:
+    """Return the judgement of each method by name; ``untrained`` has the same names."""
+    others, of_other = untrained
+    return {
+        name: judge(
+            attribute,
+            score,
+            diagrams,
+            untrained=(others[name], of_other),
+            shakes=shakes,
+            seed=seed,
+        )
+        for name, attribute in methods.items()
+    }
+
+
+def agreements(
+    attributions: Mapping[str, Tensor], diagrams: Tensor, *, seed: int = 0
+) -> dict[str, Interval]:
+    """Return the mean rank agreement over frames of every two attributions, by "one and other"."""
+    return {
+        f"{one} and {other}": mean_interval(
+            rank_agreement(attributions[one], attributions[other], diagrams).numpy(),
+            np.random.default_rng(seed),
+        )
+        for one, other in combinations(attributions, 2)
+    }
 
 
 def judgement_rows(judged: Mapping[str, Judgement], *, seed: int = 0) -> list[dict[str, Any]]:

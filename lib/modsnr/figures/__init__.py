@@ -5,6 +5,7 @@ by colour-blind readers; series also differ in marker or hatch.
 """
 
 from modsnr.figures.of_explanations import attribution_grid, impact_bars, impact_panels
+from modsnr.figures.of_explorer import one_frame
 from modsnr.figures.of_frames import (
     class_order_audit,
     fidelity,
@@ -58,6 +59,7 @@ __all__ = [
     "learning_curves",
     "maps_over_alphabet",
     "method_bars",
+    "one_frame",
     "outcome_bars",
     "parallel_coordinates",
     "points_in_time",

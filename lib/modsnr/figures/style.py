@@ -43,7 +43,10 @@ class Picture(Figure):
     """A figure that notebooks show as it is, without pyplot and its global state."""
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        with mpl.rc_context(STYLE):  # ticks and grid lines are made, and fonts chosen, only now
+        # Saving puts the layout back by its setter, to which none means the style sheet's.
+        keeps_none = self.get_layout_engine() is None
+        layout = {"figure.constrained_layout.use": False} if keeps_none else {}
+        with mpl.rc_context(STYLE | layout):  # ticks, grid lines and fonts are chosen only now
             super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:

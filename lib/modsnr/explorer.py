@@ -1,0 +1,293 @@
+"""One frame, live: what a network sees of it, says of it, and goes by, while controls are moved.
+
+``look`` is a pure function of settings and a network; ``Explorer`` puts widgets around it. What
+makes frames, draws, hides, explains and paints is passed in.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from html import escape
+from math import pi
+from typing import Any, NamedTuple
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from torch import Tensor
+
+from modsnr import InputError
+
+MASKS = ("none", "brightest", "dimmest", "random")
+TASKS = ("modulation", "snr")
+OFFSET_UNIT = 1e-4  # cycles/sample
+WIDEST_OFFSET = 10.0  # in that unit
+LAST_SEED = 2**31 - 1
+DPI = 110
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the frame is, what is hidden of it, and what is asked.
+
+    The SNR is in dB per sample, the carrier offset in 1e-4 cycles/sample; ``fraction`` is the
+    share, 0 to 1, of the occupied pixels of ``view`` that ``mask`` hides.
+    """
+
+    network: str
+    modulation: str = "16QAM"
+    snr_db: float = 10.0
+    carrier_offset: float = 0.0
+    seed: int = 0
+    view: str = "synchronised"
+    mask: str = "none"
+    fraction: float = 0.05
+    task: str = "modulation"
+
+
+class Shown(NamedTuple):
+    """``diagrams`` are float32 [view, bins, bins] as the network saw them, ``hidden`` is bool
+    [bins, bins], ``attribution`` float32 [bins, bins], both of the chosen view; ``probabilities``
+    are float32 [class], ``estimate_db`` is the SNR in dB."""
+
+    diagrams: np.ndarray
+    hidden: np.ndarray
+    attribution: np.ndarray
+    probabilities: np.ndarray
+    estimate_db: float
+
+
+def look(
+    settings: Settings,
+    net: Any,
+    *,
+    draw: Callable[[Tensor], Tensor],
+    simulate: Callable[..., Tensor],
+    masks: Callable[..., Mapping],
+    evidence: Callable[..., Callable[[Tensor], Tensor]],
+) -> Shown:
+    """Return what a network sees and says of one simulated frame.
+
+    ``net`` maps diagrams to its outputs and has ``decide``, ``snrs_db`` and ``settings`` with
+    classes and views. ``simulate``, ``masks`` and ``evidence`` are called as those of signals and
+    explain are. The attribution is gradient times input of the evidence for the right answer,
+    after hiding. A seed gives the same symbols, timing, phase and noise at every SNR and offset.
+
+    Raises InputError for a class, view, mask or task that there is not, and for other seeds than
+    0 to 2^31 - 1.
+    """
+    classes, views = net.settings["classes"], net.settings["views"]
+    for name, known in {"modulation": classes, "view": views, "mask": MASKS, "task": TASKS}.items():
+        if (value := getattr(settings, name)) not in known:
+            raise InputError(f"There is no {name} {value!r} here; there are {', '.join(known)}.")
+    if not 0 <= settings.seed <= LAST_SEED:
+        raise InputError(f"The seed must lie in 0..{LAST_SEED}; it is {settings.seed}.")
+    generator = torch.Generator().manual_seed(settings.seed)
+    truth = torch.tensor([classes.index(settings.modulation)]), torch.tensor([settings.snr_db])
+    iq = simulate(*truth, generator=generator, classes=classes)
+    turn = 2 * pi * OFFSET_UNIT * settings.carrier_offset * torch.arange(iq.shape[1])
+    diagrams = draw(iq * torch.polar(torch.ones_like(turn), turn))
+    channel = views.index(settings.view)
+    hidden = torch.zeros(diagrams.shape[2:], dtype=torch.bool)
+    if settings.mask != "none":
+        key = settings.mask, settings.fraction
+        hidden = masks(diagrams[:, channel], [key[1]], generator=generator)[key].hidden[0]
+        diagrams = diagrams.clone()
+        diagrams[:, channel].masked_fill_(hidden, 0.0)
+    score = evidence(net, settings.task, *truth, net.snrs_db)
+    seen = diagrams.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(score(seen).sum(), seen)
+    with torch.no_grad():
+        output = net(diagrams)
+        said = net.decide(output)
+    return Shown(
+        diagrams[0].numpy(),
+        hidden.numpy(),
+        (gradient * diagrams)[0, channel].numpy(),
+        output[0][0].float().softmax(0).numpy(),
+        float(said.snr_db[0]),
+    )
+
+
+class Explorer:
+    """``panel``: controls, by name in ``controls``, and a picture and a sentence that follow them.
+
+    ``record`` and ``net`` are those of the network shown, ``shown`` is what ``look`` returned.
+
+    ``networks`` are the names to choose from; ``find`` makes a name a record, of which ``weights``
+    and ``parameters`` are used, and ``load`` makes the weights a network. ``render`` draws as that
+    of diagrams does, ``picture`` paints as ``one_frame`` of figures; the others are those of
+    ``look``. What cannot be shown is told in the panel by the message of the InputError, and no
+    picture is left that belongs to other settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        networks: Sequence[str],
+        *,
+        find: Callable[[str], Any],
+        load: Callable[[Any], Any],
+        render: Callable[..., Tensor],
+        picture: Callable[..., Any],
+        **of_look: Callable[..., Any],
+    ) -> None:
+        self._find, self._load, self._render, self._picture = find, load, render, picture
+        self._of_look = of_look
+        self._draw: Any = None
+        self.record: Any = None
+        self.net: Any = None
+        self._opened, self._problem = "", ""
+        self._figure: Any = None
+        self._offering = False  # the options of controls change, which nobody asked to be shown
+        self.shown: Shown | None = None
+        self.controls = _controls(settings, networks)
+        self.words, self.image = widgets.HTML(), widgets.Image(format="png")
+        self.image.layout.max_width = "100%"
+        held = list(self.controls.values())
+        columns = widgets.HBox([widgets.VBox(held[:5]), widgets.VBox(held[5:])])
+        self.panel = widgets.VBox([columns, self.words, self.image])
+        self._show(settings)
+        for control in held:
+            control.observe(self._follow, "value")
+
+    @property
+    def settings(self) -> Settings:
+        """What the controls say."""
+        return Settings(**{name: control.value for name, control in self.controls.items()})
+
+    @property
+    def figure(self) -> Any:
+        """The picture shown; InputError, as told in the panel, where there is none."""
+        if self._figure is None:
+            raise InputError(self._problem)
+        return self._figure
+
+    def _follow(self, _: Any) -> None:
+        if not self._offering:
+            self._show()
+
+    def _show(self, settings: Settings | None = None) -> None:
+        """Show what the settings say; None: what the controls say, also of another network."""
+        try:
+            network = (settings or self.settings).network
+            if network != self._opened:
+                self._open(network)
+            settings = settings or self.settings
+            self.shown = look(settings, self.net, draw=self._draw, **self._of_look)
+            self._figure = self._painted(settings, self.shown)
+        except InputError as error:
+            self.shown, self._figure, self._problem = None, None, str(error)
+            self.words.value = f'<p role="alert"><b>{escape(str(error))}</b></p>'
+            self.image.layout.display = "none"
+            return
+        quick = {"compress_level": 1}  # it is looked at once and not kept
+        self._figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI, pil_kwargs=quick)
+        self.words.value = self._said(settings, self.shown)
+        self.image.value = buffer.getvalue()
+        self.image.layout.display = None
+
+    def _open(self, name: str) -> None:
+        """Open a network and offer what it knows; a choice that it does not know is its first."""
+        self._opened = ""  # should it fail, the next change tries again
+        record = self._find(name)
+        net = self._load(record.weights)
+        self.record, self.net = record, net
+        self._draw = partial(
+            self._render,
+            views=net.settings["views"],
+            bins=net.settings["bins"],
+            extent=record.parameters.get("extent"),  # runs that were not asked: each view's own
+            normalization=record.parameters["normalization"],
+        )
+        self._offering = True
+        try:
+            for name_of, known in (("modulation", "classes"), ("view", "views")):
+                control, options = self.controls[name_of], tuple(net.settings[known])
+                value = control.value
+                control.options = options
+                control.value = value if value in options else options[0]
+            snr = self.controls["snr_db"]
+            ends = [float(net.snrs_db.min()), float(net.snrs_db.max()), snr.value]
+            with snr.hold_trait_notifications():
+                snr.min, snr.max = min(ends), max(ends)
+        finally:
+            self._offering = False
+        self._opened = name
+
+    def _painted(self, settings: Settings, shown: Shown) -> Any:
+        views, classes = self.net.settings["views"], self.net.settings["classes"]
+        return self._picture(
+            dict(zip(views, shown.diagrams, strict=True)),
+            shown.attribution,
+            dict(zip(classes, shown.probabilities.tolist(), strict=True)),
+            view=settings.view,
+            hidden=shown.hidden,
+            task=settings.task,
+            modulation=settings.modulation,
+            snr_db=settings.snr_db,
+            estimate_db=shown.estimate_db,
+            range_db=(float(self.net.snrs_db.min()), float(self.net.snrs_db.max())),
+        )
+
+    def _said(self, settings: Settings, shown: Shown) -> str:
+        best = int(shown.probabilities.argmax())
+        decided = self.net.settings["classes"][best]
+        right = "right" if decided == settings.modulation else f"wrong: it is {settings.modulation}"
+        text = (
+            f"{decided} with probability {shown.probabilities[best]:.2f}, {right}; "
+            f"{shown.estimate_db:.1f} dB where it is {settings.snr_db:g} dB; "
+            f"{int(shown.hidden.sum())} pixels hidden."
+        )
+        return f'<p role="status">{escape(text)}</p>'
+
+
+def _controls(settings: Settings, networks: Sequence[str]) -> dict[str, Any]:
+    """Return a control for each of the settings, in the order in which the tab key visits them."""
+    common: dict[str, Any] = {
+        "style": {"description_width": "11em"},
+        "layout": {"width": "26em"},
+    }
+    slider = common | {"continuous_update": False}  # drawn when let go, and at every arrow key
+    widest = max(WIDEST_OFFSET, abs(settings.carrier_offset))
+
+    def choice(name: str, label: str, options: Sequence[str]) -> widgets.Dropdown:
+        value = getattr(settings, name)
+        value = value if value in options else options[0]
+        return widgets.Dropdown(options=options, value=value, description=label, **common)
+
+    controls = {
+        "network": choice("network", "network", list(dict.fromkeys([settings.network, *networks]))),
+        "modulation": choice("modulation", "modulation", [settings.modulation]),
+        "snr_db": widgets.FloatSlider(
+            value=settings.snr_db,
+            min=min(0.0, settings.snr_db),
+            max=max(30.0, settings.snr_db),
+            step=0.5,
+            readout_format=".1f",
+            description="SNR (dB)",
+            **slider,
+        ),
+        "carrier_offset": widgets.FloatSlider(
+            value=settings.carrier_offset,
+            min=-widest,
+            max=widest,
+            step=0.25,
+            description="carrier (1e-4 cycles/sample)",
+            **slider,
+        ),
+        "seed": widgets.BoundedIntText(
+            value=settings.seed, min=0, max=LAST_SEED, description="frame (seed)", **common
+        ),
+        "view": choice("view", "view", [settings.view]),
+        "mask": choice("mask", "hide the pixels", MASKS),
+        "fraction": widgets.FloatText(
+            value=settings.fraction, step=0.01, description="share hidden (0 to 1)", **common
+        ),
+        "task": choice("task", "attribution of", TASKS),
+    }
+    assert list(controls) == [field.name for field in fields(Settings)]
+    return controls

@@ -1,0 +1,354 @@
+"""The panel shows what its controls say, whatever they said before, and tells what it cannot."""
+
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from modsnr import InputError, diagrams, explain, explorer, runs, signals
+
+ROOT = Path(__file__).parents[1]
+VIEWS = ("constellation", "synchronised", "residual")
+BINS = 16
+
+
+class Toy:
+    """A network whose answers are sums of pixels: the first view's upper half speaks for the first
+    class, all of the last view for the SNR."""
+
+    def __init__(self, classes=("BPSK", "16QAM"), snrs_db=(0.0, 10.0, 20.0), views=VIEWS):
+        self.settings = {"classes": list(classes), "views": list(views), "bins": BINS}
+        self.snrs_db = torch.tensor(snrs_db)
+
+    def __call__(self, images):
+        logits = torch.zeros(len(images), len(self.settings["classes"]))
+        logits[:, 0] = images[:, 0, BINS // 2 :].sum((1, 2)) / 100
+        return logits, images[:, -1].sum((1, 2)) / 10
+
+    def decide(self, output):
+        return SimpleNamespace(snr_db=output[1])
+
+
+NETS = {
+    "toy": Toy(),
+    "other": Toy(("QPSK", "8PSK", "BPSK"), (-10.0, 30.0), VIEWS[:2]),
+}
+
+
+def find(name):
+    if name == "lost":
+        raise InputError("run 7 has no weights here: train it again, or take <another>")
+    return SimpleNamespace(weights=name, parameters={"normalization": "power"})
+
+
+class Painted:
+    """What a picture was asked to show."""
+
+    def __init__(self, *shown, **told):
+        self.shown, self.told = shown, told
+
+    def savefig(self, buffer, *, format, dpi, pil_kwargs):  # noqa: ARG002
+        images, attribution, probabilities = self.shown
+        for array in (*images.values(), attribution, self.told["hidden"]):
+            buffer.write(array.tobytes())
+        told = {name: value for name, value in self.told.items() if name != "hidden"}
+        buffer.write(f"{format} {dpi} {list(images)} {probabilities} {told}".encode())
+
+
+MEANS = {
+    "simulate": partial(
+        signals.simulate, channel=signals.channel("minor", carrier_offset_std=0.0), samples=512
+    ),
+    "masks": explain.masks,
+    "evidence": explain.evidence,
+}
+PARTS = {
+    "find": find,
+    "load": NETS.get,
+    "render": diagrams.render,
+    "picture": Painted,
+    **MEANS,
+}
+FIRST = explorer.Settings("toy", view="residual")
+draw = partial(diagrams.render, views=VIEWS, bins=BINS)
+
+
+def panel(**changes):
+    return explorer.Explorer(replace(FIRST, **changes), ["toy", "other", "lost"], **PARTS)
+
+
+def look(**changes):
+    return explorer.look(replace(FIRST, **changes), NETS["toy"], draw=draw, **MEANS)
+
+
+# What is shown of a frame
+
+
+def test_what_both_heads_say_is_what_the_network_says_of_the_diagrams_shown():
+    shown = look()
+    logits, snr = NETS["toy"](torch.from_numpy(shown.diagrams)[None])
+    assert_allclose(shown.probabilities, logits[0].softmax(0))
+    assert shown.estimate_db == pytest.approx(snr.item())
+
+
+def test_the_attribution_of_a_sum_of_pixels_is_the_pixels_towards_the_truth():
+    low, high = look(task="snr", snr_db=-20.0), look(task="snr", snr_db=60.0)
+    # The evidence is minus the error: more pixels are wrong where the sum is too large already.
+    assert low.estimate_db > -20
+    assert high.estimate_db < 60
+    assert_allclose(low.attribution, -low.diagrams[-1] / 10, rtol=1e-6)
+    assert_allclose(high.attribution, high.diagrams[-1] / 10, rtol=1e-6)
+
+
+def test_the_attribution_of_a_view_that_an_answer_does_not_use_is_nothing():
+    assert not look(task="modulation", view="residual").attribution.any()
+    assert look(task="modulation", view="constellation").attribution.any()
+
+
+@pytest.mark.parametrize("mask", ["brightest", "dimmest", "random"])
+def test_a_mask_blackens_its_share_of_the_chosen_view_and_leaves_the_others(mask):
+    plain, masked = look(), look(mask=mask, fraction=0.25)
+    channel = VIEWS.index("residual")
+    image = plain.diagrams[channel]
+    assert masked.hidden.sum() == round(0.25 * np.count_nonzero(image))
+    assert image[masked.hidden].all()
+    assert_array_equal(masked.diagrams[channel], np.where(masked.hidden, 0, image))
+    assert_array_equal(masked.diagrams[:channel], plain.diagrams[:channel])
+    if mask != "random":
+        worst, best = image[masked.hidden], image[(image > 0) & ~masked.hidden]
+        assert worst.min() >= best.max() if mask == "brightest" else worst.max() <= best.min()
+
+
+def test_the_carrier_turns_the_frame_of_the_same_seed():
+    truth = torch.tensor([1]), torch.tensor([10.0])
+    generator = torch.Generator().manual_seed(FIRST.seed)
+    iq = MEANS["simulate"](*truth, generator=generator, classes=NETS["toy"].settings["classes"])
+    turned = iq * torch.exp(2j * torch.pi * 3e-4 * torch.arange(512))
+    assert_array_equal(look(carrier_offset=3.0).diagrams, draw(turned)[0])
+    assert_array_equal(look().diagrams, draw(iq)[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"modulation": "64QAM"}, "no modulation '64QAM' here; there are BPSK, 16QAM"),
+        ({"view": "aligned"}, "no view 'aligned'"),
+        ({"mask": "all"}, "no mask 'all' here; there are none, brightest"),
+        ({"task": "joint"}, "no task 'joint'"),
+        ({"seed": -1}, r"seed must lie in 0..\d+; it is -1"),
+        ({"mask": "random", "fraction": 1.5}, "above 0 and up to 1"),
+    ],
+)
+def test_what_is_not_there_is_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
+        look(**wrong)
+
+
+# Controls
+
+ALL = set(explorer.Shown._fields)
+CHANGES = {
+    "modulation": ("BPSK", ALL - {"hidden"}),  # the residual is noise, whatever the symbols
+    "snr_db": (20.0, ALL),
+    "carrier_offset": (5.0, ALL),
+    "seed": (3, ALL),
+    "view": ("constellation", ALL),
+    "mask": ("dimmest", ALL - {"probabilities"}),  # the toy reads these from another view
+    "fraction": (0.3, ALL - {"probabilities"}),
+    "task": ("modulation", {"attribution"}),
+}
+
+
+@pytest.mark.parametrize("control", CHANGES)
+def test_a_control_changes_what_it_should_and_nothing_else(control):
+    shown_by = panel(task="snr", mask="brightest")
+    before, picture = shown_by.shown, shown_by.image.value
+    value, wanted = CHANGES[control]
+    shown_by.controls[control].value = value
+    after = shown_by.shown
+    changed = {
+        name
+        for name in before._fields
+        if not np.array_equal(getattr(before, name), getattr(after, name))
+    }
+    assert changed == wanted
+    assert shown_by.image.value != picture
+
+
+@pytest.mark.parametrize("control", [*CHANGES, "network"])
+def test_the_panel_after_a_change_is_a_fresh_panel_of_the_same_settings(control):
+    changed = panel(mask="random", modulation="BPSK", view="constellation", task="snr")
+    value = CHANGES[control][0] if control in CHANGES else "other"
+    value = "16QAM" if control == "modulation" else "residual" if control == "view" else value
+    changed.controls[control].value = value
+    fresh = explorer.Explorer(changed.settings, ["toy", "other", "lost"], **PARTS)
+    assert getattr(changed.settings, control) == value
+    assert fresh.settings == changed.settings
+    assert fresh.image.value == changed.image.value
+    assert fresh.words.value == changed.words.value
+    for one, other in zip(fresh.shown, changed.shown, strict=True):
+        assert_array_equal(one, other)
+
+
+def test_changes_there_and_back_leave_nothing_behind():
+    wanders = panel(mask="random")
+    first = wanders.image.value
+    for control, (value, _) in CHANGES.items():
+        before = wanders.controls[control].value
+        wanders.controls[control].value = value
+        wanders.controls[control].value = before
+    assert wanders.image.value == first
+
+
+def test_another_network_offers_its_own_classes_views_and_snrs():
+    shown_by = panel(modulation="16QAM")
+    assert shown_by.controls["modulation"].options == ("BPSK", "16QAM")
+    assert (shown_by.controls["snr_db"].min, shown_by.controls["snr_db"].max) == (0, 20)
+    shown_by.controls["network"].value = "other"
+    assert shown_by.net is NETS["other"]
+    assert shown_by.controls["modulation"].options == ("QPSK", "8PSK", "BPSK")
+    assert shown_by.settings.modulation == "QPSK"  # it does not know 16QAM
+    assert shown_by.settings.view == "constellation"  # nor the residual
+    assert (shown_by.controls["snr_db"].min, shown_by.controls["snr_db"].max) == (-10, 30)
+    shown_by.controls["modulation"].value = "BPSK"
+    shown_by.controls["network"].value = "toy"
+    assert shown_by.settings.modulation == "BPSK"  # both know it
+
+
+def test_the_picture_is_asked_to_show_what_is_shown():
+    shown_by = panel(mask="dimmest")
+    images, attribution, probabilities = shown_by.figure.shown
+    assert list(images) == list(VIEWS)
+    assert_array_equal(list(images.values()), shown_by.shown.diagrams)
+    assert_array_equal(attribution, shown_by.shown.attribution)
+    assert list(probabilities) == ["BPSK", "16QAM"]
+    told = shown_by.figure.told
+    assert (told["view"], told["modulation"], told["range_db"]) == (
+        "residual",
+        "16QAM",
+        (0.0, 20.0),
+    )
+    assert told["estimate_db"] == shown_by.shown.estimate_db
+
+
+def test_the_answer_is_said_in_words_too():
+    shown_by = panel()
+    best = shown_by.shown.probabilities.max()
+    wanted = f"BPSK with probability {best:.2f}, wrong: it is 16QAM; "
+    assert wanted in shown_by.words.value
+    shown_by.controls["modulation"].value = "BPSK"
+    assert ", right; " in shown_by.words.value
+
+
+def test_every_control_has_a_label_and_none_follows_each_pixel_of_a_drag():
+    controls = panel().controls
+    assert all(control.description for control in controls.values())
+    drawn_out = [c for c in controls.values() if getattr(c, "continuous_update", False)]
+    assert drawn_out == []
+
+
+def test_the_tab_key_visits_the_controls_in_the_order_of_the_settings():
+    shown_by = panel()
+    columns = shown_by.panel.children[0].children
+    visited = [control for column in columns for control in column.children]
+    assert visited == list(shown_by.controls.values())
+
+
+# What cannot be shown
+
+
+def assert_told(shown_by, message):
+    assert message in shown_by.words.value
+    assert 'role="alert"' in shown_by.words.value
+    assert shown_by.image.layout.display == "none"
+    with pytest.raises(InputError):
+        _ = shown_by.figure
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5, float("nan")])
+def test_a_fraction_out_of_range_is_told_and_a_good_one_is_shown_again(fraction):
+    shown_by = panel(mask="random")
+    first = shown_by.image.value
+    shown_by.controls["fraction"].value = fraction
+    assert_told(shown_by, "Mask fractions must lie above 0 and up to 1")
+    shown_by.controls["fraction"].value = FIRST.fraction
+    assert shown_by.image.layout.display is None
+    assert 'role="status"' in shown_by.words.value
+    assert shown_by.image.value == first
+
+
+def test_a_fraction_that_no_mask_uses_does_not_matter():
+    assert panel(mask="none", fraction=7.0).shown is not None
+
+
+def test_a_run_without_weights_is_told_by_name_and_another_may_be_taken():
+    shown_by = panel(network="lost")
+    assert_told(shown_by, "has no weights here: train it again, or take &lt;another&gt;")
+    shown_by.controls["snr_db"].value = 3.0
+    assert_told(shown_by, "has no weights here")
+    shown_by.controls["network"].value = "toy"
+    assert shown_by.shown is not None
+    shown_by.controls["network"].value = "lost"
+    assert_told(shown_by, "has no weights here")
+
+
+def test_settings_at_first_that_the_network_does_not_know_are_told():
+    shown_by = panel(modulation="64QAM")
+    assert_told(shown_by, "There is no modulation &#x27;64QAM&#x27; here")
+    shown_by.controls["snr_db"].value = 12.0
+    assert shown_by.settings.modulation == "BPSK"
+    assert shown_by.shown is not None
+
+
+# The notebook
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A copy of the notebooks and of the committed run of all views, with its weights."""
+    root = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    (trained,) = (ROOT / "runs").glob("*-02_training-all-views")
+    shutil.copytree(trained, root / "runs" / trained.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield root
+
+
+def test_the_notebook_opens_the_committed_network_and_saves_its_first_picture(house):
+    run = runs.execute("explorer", parameters={"mask": "brightest"})
+    assert run.status == "completed", run.error
+    assert run.figure("panel").stat().st_size > 10_000
+    (trained,) = (house / "runs").glob("*-02_training-all-views")
+    assert run.parents == [trained.name]
+    told = run.metrics
+    assert told["settings"]["network"] == "all-views"
+    assert max(told["probabilities"], key=told["probabilities"].get) == "16QAM"
+    assert told["estimated_snr_db"] == pytest.approx(10, abs=1.5)
+    assert told["hidden_pixels"] > 0
+    views = json.loads((run.folder / "notebook.ipynb").read_text())["cells"]
+    outputs = [output for cell in views for output in cell.get("outputs", ())]
+    assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs)
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+
+
+def test_a_run_that_is_not_there_fails_the_notebook_by_what_the_panel_tells(house):
+    run = runs.execute("explorer", parameters={"networks": ["all-viws"]}, plain=True)
+    assert run.status == "failed"
+    assert "did you mean 'all-views'" in (run.error or "")
+
+
+def test_the_notebook_begins_with_the_settings_that_the_library_has():
+    declared = runs.parameters("explorer")
+    first = explorer.Settings("all-views")
+    assert {name: getattr(first, name) for name in vars(first) if name != "network"} == {
+        name: declared[name].default for name in vars(first) if name != "network"
+    }
+    assert declared["networks"].default[0] == "all-views"
