@@ -1,0 +1,209 @@
+"""Methods judged on a network whose answer is known, tables of scores by hand, hidden drawings."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from modsnr import InputError, explain
+
+# A toy network of two views of 8 x 8: its certainty is the share of the pixels of one corner of the
+# first view that are lit, so those pixels are the answer.
+
+CORNER = torch.zeros(2, 8, 8)
+CORNER[0, :3, :3] = 1.0
+
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.look = nn.Conv2d(2, 1, 8, bias=False)
+        with torch.no_grad():
+            self.look.weight.copy_(CORNER / CORNER.sum())
+
+    def forward(self, diagrams):
+        return self.look(diagrams).flatten()
+
+
+def certain(net):
+    return lambda diagrams: (
+        (net(diagrams) * 3).clamp(max=0.0) + (net(diagrams) * 3 - 3).clamp(max=0)
+    )
+
+
+@pytest.fixture
+def lit(generator):
+    """Diagrams of ones and zeros, the corner lit, float32 [frame, view, bins, bins]."""
+    images = (torch.rand(12, 2, 8, 8, generator=generator) < 0.5).float()
+    return torch.where(CORNER > 0, 1.0, images)
+
+
+@pytest.fixture
+def judged(lit):
+    net, other = Toy(), explain.randomised(Toy(), 3)
+    methods = {
+        "gradients": partial(explain.integrated_gradients, steps=8),
+        "the picture": lambda _score, images: images * torch.linspace(0, 1, 8),
+        "random": lambda _score, images: torch.rand(images.shape, generator=seeded(5)),
+    }
+    return explain.judge_all(
+        methods, certain(net), lit, untrained=(methods, certain(other)), shakes=2
+    )
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_what_finds_the_answer_is_believed_and_what_repeats_the_picture_is_not(judged):
+    verdicts = {row["method"]: row["verdict"] for row in explain.judgement_rows(judged)}
+    assert verdicts["gradients"] == "believed"
+    assert verdicts["random"] == "control"
+    assert "follows the picture" in verdicts["the picture"]
+
+
+def test_a_judgement_holds_what_each_test_says_by_itself(judged, lit):
+    found = judged["gradients"]
+    score = certain(Toy())
+    assert_close(found.attribution, explain.integrated_gradients(score, lit, steps=8))
+    curve = explain.deletion(lambda images: score(images).exp(), lit, found.attribution)
+    assert_close(torch.tensor(found.deletion), explain.area(curve).double())
+    assert (found.insertion > judged["random"].insertion).all()
+    assert judged["the picture"].untrained == pytest.approx(np.ones(12))
+    assert found.seconds > 0
+
+
+def test_a_method_agrees_with_itself_and_the_names_tell_the_pair(judged, lit):
+    found = judged["gradients"].attribution
+    pairs = explain.agreements({"a": found, "b": found * 2, "c": -found}, lit)
+    assert pairs["a and b"]["value"] == pytest.approx(1.0)
+    assert pairs["b and c"]["value"] == pytest.approx(-1.0)
+    assert list(pairs) == ["a and b", "a and c", "b and c"]
+
+
+def test_all_methods_are_ready_and_each_gives_a_map(lit):
+    net = Toy()
+    regions = explain.players(2, 8)
+    methods = explain.pixel_methods(
+        net.look, None, regions, window=4, steps=4, orders=2, sets=60, seed=0
+    )
+    for name, attribute in methods.items():
+        found = attribute(net, lit)
+        assert found.shape == lit.shape, name
+        assert found.isfinite().all(), name
+    first, again = (methods["random"](net, lit) for _ in range(2))
+    assert torch.equal(first, again)
+
+
+# Scores to tables
+
+
+@pytest.fixture
+def scores(rng):
+    """Scores of three masks of which the first costs half, the others nothing."""
+    frames = 400
+    right = np.ones(frames, bool)
+    impacts = {}
+    for method in explain.METHODS:
+        for fraction in (0.01, 0.05):
+            left = rng.random(frames) < 0.5 if method == "brightest" else right
+            after = dict.fromkeys(explain.TASKS, left)
+            before = dict.fromkeys(explain.TASKS, right)
+            share = np.full(frames, fraction)
+            impacts[method, fraction] = explain.Impact(before, after, share, share / 10)
+    return explain.scored({"net": {"view": impacts}})
+
+
+def test_scores_are_nested_as_their_impacts_and_can_be_named(scores):
+    found = scores["net"]["view"]["brightest", 0.05]
+    assert found["joint"]["accuracy"]["value"] == pytest.approx(0.5, abs=0.08)
+    assert found["share_of_occupied"] == pytest.approx(0.05)
+    assert set(explain.named(scores)["net"]["view"]) == {
+        f"{method}_{percent}" for method in explain.METHODS for percent in (1, 5)
+    }
+    assert explain.named(scores)["net"]["view"]["brightest_5"] == found
+
+
+def test_rows_carry_the_names_of_their_nesting(scores):
+    rows = explain.score_rows(scores, ["model", "view", "mask"])
+    assert len(rows) == 8
+    row = next(row for row in rows if row["mask"] == "brightest" and row["fraction"] == 0.05)
+    assert (row["model"], row["view"]) == ("net", "view")
+    assert row["joint PIS"] == pytest.approx(row["joint drop"] / 0.05)
+    assert row["joint PIS of image"] == pytest.approx(row["joint drop"] / 0.005)
+
+
+def test_curves_are_sorted_by_method_task_and_fraction(scores):
+    curves = explain.by_fraction(scores["net"]["view"], "accuracy_drop")
+    assert list(curves) == list(explain.METHODS)
+    assert list(curves["random"]["snr"]) == [0.01, 0.05]
+    assert curves["random"]["snr"][0.01]["value"] == 0
+
+
+def test_frames_are_scored_by_label_in_the_order_given():
+    right, left = np.ones(6, bool), np.array([1, 1, 1, 0, 0, 0], bool)
+    impact = explain.Impact(
+        dict.fromkeys(explain.TASKS, right),
+        dict.fromkeys(explain.TASKS, left),
+        np.ones(6),
+        np.ones(6),
+    )
+    found = explain.by_label(impact, list("bbbaaa"), ["a", "c", "b"])
+    assert list(found) == ["a", "b"]
+    drops = [of["joint"]["accuracy_drop"]["value"] for of in found.values()]
+    assert drops == [1.0, 0.0]
+
+
+def test_each_claim_on_masks_has_its_verdict_by_the_rule(scores):
+    said = {row["claim"]: row for row in explain.claim_rows(scores["net"]["view"])}
+    verdicts = {claim: row["verdict"] for claim, row in said.items()}
+    # Half of the accuracy by a hundredth of the pixels is a score of 50, by a twentieth 10.
+    assert verdicts["joint PIS, brightest 1 %"] == "contradicted"
+    assert verdicts["joint PIS, dimmest above brightest, 1 %"] == "contradicted"
+    assert verdicts["joint PIS, brightest above random, 5 %"] == "holds"
+    assert verdicts["joint PIS, dimmest above random, 5 %"] == "not decided"
+    assert verdicts["joint PIS, random 5 %, matched control"] == "holds"
+    assert said["joint PIS, brightest 1 %"]["claimed"] == "11.75"
+    assert said["joint PIS, brightest 1 %"]["value"] == pytest.approx(50, abs=8)
+
+
+def test_a_claimed_score_within_the_interval_holds(scores):
+    of = scores["net"]["view"]["dimmest", 0.05]
+    of["joint"]["pis_of_occupied"] = {"value": 9.5, "low": 9.0, "high": 10.0}
+    said = {row["claim"]: row["verdict"] for row in explain.claim_rows(scores["net"]["view"])}
+    assert said["joint PIS, dimmest 5 %"] == "holds"
+
+
+# Drawings with pixels hidden
+
+
+def toy_draw(iq):
+    return torch.arange(1.0, 17).view(1, 1, 4, 4).repeat(len(iq), 2, 1, 1)
+
+
+def test_a_hidden_drawing_lacks_the_share_of_each_view_and_keeps_the_rest():
+    iq = torch.zeros(3, 8, dtype=torch.complex64)
+    seen = explain.Hidden(toy_draw, "brightest", 0.25)(iq)
+    assert torch.equal(seen, torch.where(toy_draw(iq) > 12, 0.0, toy_draw(iq)))
+    random = explain.Hidden(toy_draw, "random", 0.25)
+    assert ((random(iq) == 0).sum((2, 3)) == 4).all()
+    assert torch.equal(random(iq), random(iq))
+    assert not torch.equal(random(iq), explain.Hidden(toy_draw, "random", 0.25, seed=9)(iq))
+
+
+def test_the_canvas_of_a_hidden_drawing_is_left_as_it_was():
+    images = toy_draw(torch.zeros(1, 8))
+    explain.Hidden(lambda _iq: images, "brightest", 1.0)(torch.zeros(1, 8))
+    assert images.min() == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "fraction", "message"),
+    [("darkest", 0.1, "'darkest'"), ("random", 0.0, "up to 1; it is 0"), ("random", 1.5, "1.5")],
+)
+def test_another_mask_and_another_fraction_are_refused(method, fraction, message):
+    with pytest.raises(InputError, match=message):
+        explain.Hidden(toy_draw, method, fraction)
