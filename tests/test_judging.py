@@ -29,9 +29,7 @@ class Toy(nn.Module):
 
 
 def certain(net):
-    return lambda diagrams: (
-        (net(diagrams) * 3).clamp(max=0.0) + (net(diagrams) * 3 - 3).clamp(max=0)
-    )
+    return lambda diagrams: 3 * net(diagrams) - 3
 
 
 @pytest.fixture
