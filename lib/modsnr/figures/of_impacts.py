@@ -102,7 +102,7 @@ def method_bars(
     ``areas`` is quantity -> method -> Interval.
     """
     methods = list(next(iter(areas.values())))
-    figure = Picture(figsize=(COLUMN, 0.5 + 0.3 * len(methods)))
+    figure = Picture(figsize=(COLUMN, 0.75 + 0.09 * len(areas) * len(methods)))
     ax = figure.subplots()
     height = 0.8 / len(areas)
     for index, (quantity, of_method) in enumerate(areas.items()):
@@ -121,5 +121,5 @@ def method_bars(
     ax.invert_yaxis()
     ax.set_xlabel(xlabel)
     ax.grid(visible=False, axis="y")
-    figure.legend(loc="outside upper center", ncols=len(areas))
+    figure.legend(loc="outside upper center", ncols=min(len(areas), 2))
     return figure
