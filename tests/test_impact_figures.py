@@ -16,11 +16,14 @@ def interval(value):
 def of_regions(scale):
     return {
         view: {
-            region: {task: interval(scale * (0.1 + 0.3 * v + 0.1 * r + 0.05 * t)) for t, task in enumerate(TASKS)}
+            region: {
+                task: interval(scale * (0.1 + 0.3 * v + 0.1 * r + 0.05 * t))
+                for t, task in enumerate(TASKS)
+            }
             for r, region in enumerate(("ring_1", "whole"))
         }
         for v, view in enumerate(("constellation", "residual"))
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

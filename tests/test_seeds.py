@@ -173,3 +173,15 @@ def test_coverage_has_a_row_for_all_frames_each_snr_and_each_modulation_that_the
     assert rows[0]["coverage_low"] == pytest.approx(0.8)
     assert rows[0]["coverage_high"] == 1.0
     assert rows[0]["width_db"] == pytest.approx(2.7)
+
+
+def test_a_parameter_without_effect_does_not_part_two_seeds():
+    runs = {
+        f"net-{seed}": {"name": f"net-{seed}", "seed": seed, "task_weighting": way} | {
+            "modulation_share": share
+        }
+        for seed, way, share in ((0, "uncertainty", 0.5), (1, "uncertainty", 0.7))
+    }  # fmt: skip
+    assert list(metrics.seed_groups(runs)) == ["net"]
+    fixed = {name: of | {"task_weighting": "fixed"} for name, of in runs.items()}
+    assert list(metrics.seed_groups(fixed)) == ["net-0", "net-1"]

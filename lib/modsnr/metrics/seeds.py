@@ -23,6 +23,11 @@ HEADLINES = (
     "snr_interval_coverage",
     "snr_interval_width_db",
 )
+# parameter -> the one that it waits for, and the values of that one with which it has an effect
+IDLE: Mapping[str, tuple[str, Sequence[Any]]] = {
+    "modulation_share": ("task_weighting", ("fixed",)),
+    "hide_fraction": ("hide", ("brightest", "dimmest", "random", "random_image")),
+}
 
 
 def seed_groups(
@@ -33,13 +38,18 @@ def seed_groups(
     ``models`` is model -> parameters of its run, of which "name" is the run's; groups and models
     keep their order. A group of several is called by the common beginning of its runs' names
     (all-views-0, all-views-1: all-views); one model is called as it is, and so is the first of a
-    group whose names have no beginning in common or one that is taken. A second model with the same
-    seed is a repetition, not a seed more, and goes to another group.
+    group whose names have no beginning in common or one that is taken. What has no effect
+    (``IDLE``) does not count as a difference. A second model with the same seed is a repetition,
+    not a seed more, and goes to another group.
     """
     alike: dict[str, list[str]] = {}
     seen: dict[str, int] = {}
     for model, parameters in models.items():
-        fixed = sorted((k, repr(v)) for k, v in parameters.items() if k not in apart)
+        fixed = sorted(
+            (k, repr(v))
+            for k, v in parameters.items()
+            if k not in apart and (k not in IDLE or parameters.get(IDLE[k][0]) in IDLE[k][1])
+        )
         with_seed = repr((fixed, parameters.get("seed")))
         seen[with_seed] = seen.get(with_seed, 0) + 1
         alike.setdefault(repr((fixed, seen[with_seed])), []).append(model)
