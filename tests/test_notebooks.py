@@ -181,3 +181,57 @@ def test_frames_written_anew_are_not_explained_by_models_of_the_old_ones(smoke):
     explained = runs.execute("04_explainability", profile="smoke", name="stale")
     assert explained.status == "failed"
     assert "AssertionError: trained on" in (explained.error or "")
+
+
+ATTRIBUTION = {"explained_frames": 6, "steps": 4, "orders": 2, "sets": 80, "shakes": 1}
+RADIO = {"modulations": ["QPSK", "16QAM"], "snrs_db": [0.0, 10.0], "averaged": 4, "steps": 4}
+RADIO |= {"turned": ["QPSK", "64QAM"], "from_db": 20.0, "counterfactuals": 8}
+
+
+def test_attributions_of_a_network_are_judged_and_compared(smoke):
+    repeat = ["all-views"]  # the same network: its maps are its own
+    asked = ATTRIBUTION | {"repeats": ["constellation"]}
+    refused = runs.execute("09_attribution", profile="smoke", parameters=asked, plain=True)
+    assert "draw differently" in (refused.error or "")
+    asked = ATTRIBUTION | {
+        "retrained": ["constellation"], "retrained_profile": "smoke", "repeats": repeat
+    }  # fmt: skip
+    run = runs.execute("09_attribution", profile="smoke", parameters=asked, plain=True)
+    assert run.status == "completed", run.error
+    methods = run.metrics["methods"]
+    assert set(methods) == {"modulation", "snr"}
+    assert methods["snr"]["random"]["verdict"] == "control"
+    assert len(methods["modulation"]) == 7
+    assert run.metrics["retrained"]["constellation"]["hidden"] == "nothing"
+    # What the evidence gains from black to the whole picture is shared out among the rings.
+    assert sum(run.metrics["shapley"]["SNR"].values()) > 0
+    for figure in ("faithfulness", "occlusion", "integrated_gradients"):
+        assert (run.folder / "figures" / f"{figure}.pdf").exists()
+
+
+def test_the_way_back_to_the_radio_tells_what_turns_an_answer(smoke):
+    run = runs.execute("10_radio", profile="smoke", parameters=RADIO, plain=True)
+    assert run.status == "completed", run.error
+    turned = run.metrics["turned"]
+    assert set(turned) == {"SNR lowered (dB)", "carrier turned (degrees)"}  # no APSK, no rings
+    for of_change in turned.values():
+        for shares in of_change.values():
+            values = [share["value"] for share in shares.values()]
+            assert values[0] == 0
+            assert values == sorted(values)
+    for figure in ("maps", "in_time", "counterfactuals"):
+        assert (run.folder / "figures" / f"{figure}.pdf").exists()
+    unknown = RADIO | {"turned": ["GMSK"]}
+    refused = runs.execute("10_radio", profile="smoke", parameters=unknown, plain=True)
+    assert "GMSK" in (refused.error or "")
+
+
+def test_a_network_can_be_trained_without_the_pixels_that_a_mask_hides(smoke):
+    asked = {"name": "half", "hide": "brightest", "hide_fraction": 0.5, "epochs": 1}
+    run = runs.execute("02_training", profile="smoke", parameters=asked, plain=True)
+    assert run.status == "completed", run.error
+    whole = runs.execute(
+        "02_training", profile="smoke", parameters={"name": "whole", "epochs": 1}, plain=True
+    )
+    seen = [record.predictions()["predicted_snr_db"] for record in (run, whole)]
+    assert (seen[0] != seen[1]).any()
