@@ -183,7 +183,7 @@ def test_frames_written_anew_are_not_explained_by_models_of_the_old_ones(smoke):
     assert "AssertionError: trained on" in (explained.error or "")
 
 
-ATTRIBUTION = {"explained_frames": 6, "steps": 4, "orders": 2, "sets": 80, "shakes": 1}
+ATTRIBUTION = {"explained_frames": 3, "steps": 2, "orders": 1, "sets": 50, "shakes": 1}
 RADIO = {"modulations": ["QPSK", "16QAM"], "snrs_db": [0.0, 10.0], "averaged": 4, "steps": 4}
 RADIO |= {"turned": ["QPSK", "64QAM"], "from_db": 20.0, "counterfactuals": 8}
 
