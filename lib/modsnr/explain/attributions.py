@@ -121,7 +121,11 @@ def grad_cam(
     """
     check(diagrams)
     outputs: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda _layer, _inputs, output: outputs.append(output))
+
+    def keep(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+        outputs.append(output)
+
+    hook = layer.register_forward_hook(keep)
     try:
         with torch.enable_grad():
             total = _ask_for_gradients(score, diagrams.detach().requires_grad_()).sum()

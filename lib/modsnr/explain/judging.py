@@ -95,20 +95,20 @@ def judge(
     def certainty(images: Tensor) -> Tensor:
         return score(images).exp()
 
+    def of_frames(values: Tensor) -> np.ndarray:
+        return values.double().cpu().numpy()
+
     other, of_other = untrained
     return Judgement(
-        found,
-        *(
-            values.double().cpu().numpy()
-            for values in (
-                area(deletion(certainty, diagrams, found, seed=seed)),
-                area(insertion(certainty, diagrams, found, seed=seed)),
-                infidelity(score, diagrams, found, seed=seed),
-                sensitivity(partial(attribute, score), diagrams, samples=shakes, seed=seed),
-                rank_agreement(found, other(of_other, diagrams), diagrams),
-            )
+        attribution=found,
+        deletion=of_frames(area(deletion(certainty, diagrams, found, seed=seed))),
+        insertion=of_frames(area(insertion(certainty, diagrams, found, seed=seed))),
+        infidelity=of_frames(infidelity(score, diagrams, found, seed=seed)),
+        sensitivity=of_frames(
+            sensitivity(partial(attribute, score), diagrams, samples=shakes, seed=seed)
         ),
-        seconds,
+        untrained=of_frames(rank_agreement(found, other(of_other, diagrams), diagrams)),
+        seconds=seconds,
     )
 
 

@@ -96,11 +96,11 @@ def by_label(
 ) -> dict[Any, dict[str, Any]]:
     """Return the scores of the frames of each label [frame], in the order given; a label that no
     frame has is left out."""
-    labels = np.asarray(labels)
+    of_frame = np.asarray(labels)
     return {
-        label: impact_scores(impact.of(labels == label), seed=seed)
+        label: impact_scores(impact.of(of_frame == label), seed=seed)
         for label in order
-        if (labels == label).any()
+        if (of_frame == label).any()
     }
 
 

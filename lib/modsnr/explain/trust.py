@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Callable
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from scipy import stats
@@ -230,6 +230,7 @@ def rank_agreement(first: Tensor, second: Tensor, diagrams: Tensor) -> Tensor:
     for pixels, one, other in zip(occupied, first.cpu(), second.cpu(), strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", stats.ConstantInputWarning)
-            agreement = stats.spearmanr(one[pixels].numpy(), other[pixels].numpy()).statistic
-        found.append(0.0 if math.isnan(agreement) else float(agreement))
+            found_here: Any = stats.spearmanr(one[pixels].numpy(), other[pixels].numpy())
+        agreement = float(found_here.statistic)
+        found.append(0.0 if math.isnan(agreement) else agreement)
     return torch.tensor(found, dtype=torch.float64)

@@ -39,7 +39,8 @@ def one_frame(
     cell = min((width - 0.2) / count, 1.65)  # inches
     # Without a layout to find, and with one set of axes for all images, it is drawn in half the
     # time, which someone who moves a slider waits for.
-    figure = Picture(figsize=(width, height), layout="none")
+    unlaid: Any = "none"  # which matplotlib takes, and does not declare
+    figure = Picture(figsize=(width, height), layout=unlaid)
     images = figure.add_axes(
         (0.1 / width, 1 - (cell + 0.2) / height, count * cell / width, cell / height)
     )

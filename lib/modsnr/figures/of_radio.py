@@ -57,7 +57,15 @@ def maps_over_alphabet(
         if seen.max() > seen.min():
             ax.contour(middle, middle, seen, [seen.max() / 5], colors="0.55", linewidths=0.4)
         size = 3.2 if len(points) <= 16 else 2.2 if len(points) <= 64 else 1.4
-        ax.plot(points.real, points.imag, "o", color="black", mfc="none", mew=0.4, markersize=size)
+        ax.plot(
+            np.real(points),
+            np.imag(points),
+            "o",
+            color="black",
+            mfc="none",
+            mew=0.4,
+            markersize=size,
+        )
         ax.text(0.97, 0.03, f"±{limit:.1g}", fontsize=6, ha="right", transform=ax.transAxes)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
         ax.locator_params(nbins=3)
