@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from test_audit_figures import evidence, labels
 from test_explorer_figure import one_frame
+from test_impact_figures import impact_by_label, method_bars, region_matrix
 from test_radio_figures import counterfactual_curves, maps_over_alphabet, points_in_time
 
 from modsnr import figures, signals
@@ -229,6 +230,9 @@ def of_subsets():
 
 EVERY_FIGURE = {
     "one_frame": one_frame,
+    "impact_by_label": impact_by_label,
+    "method_bars": method_bars,
+    "region_matrix": region_matrix,
     "maps_over_alphabet": maps_over_alphabet,
     "points_in_time": points_in_time,
     "counterfactual_curves": counterfactual_curves,

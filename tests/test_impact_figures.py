@@ -26,6 +26,27 @@ def of_regions(scale):
     }
 
 
+def region_matrix():
+    return figures.region_matrix(of_regions(1.0), of_regions(-0.01), tasks=TASKS)
+
+
+def impact_by_label():
+    lost = {
+        "modulation": {"brightest": {"BPSK": interval(0.3), "QPSK": interval(0.1)}},
+        "snr": {"brightest": {0.0: interval(0.2), 2.0: interval(0.4)}},
+    }
+    return figures.impact_by_label(lost, xlabels={"modulation": "modulation", "snr": "SNR (dB)"})
+
+
+def method_bars():
+    areas = {
+        f"{task}, {end}": {name: interval(0.1 * k + 0.2) for k, name in enumerate("abc")}
+        for task in ("modulation", "SNR")
+        for end in ("deletion", "insertion")
+    }
+    return figures.method_bars(areas, xlabel="area")
+
+
 @pytest.fixture
 def on_paper(tmp_path):
     """Save a figure, so that it is laid out, and return the picture."""
@@ -38,7 +59,7 @@ def on_paper(tmp_path):
 
 
 def test_a_cell_of_the_region_matrix_tells_the_loss_and_what_chance_costs(on_paper):
-    figure = figures.region_matrix(of_regions(1.0), of_regions(-0.01), tasks=TASKS)
+    figure = region_matrix()
     on_paper(figure)
     left, right = figure.axes[:2]
     assert [text.get_text() for text in left.texts] == [
@@ -50,11 +71,7 @@ def test_a_cell_of_the_region_matrix_tells_the_loss_and_what_chance_costs(on_pap
 
 
 def test_what_is_lost_stands_over_its_label_in_points(on_paper):
-    lost = {
-        "modulation": {"brightest": {"BPSK": interval(0.3), "QPSK": interval(0.1)}},
-        "snr": {"brightest": {0.0: interval(0.2), 2.0: interval(0.4)}},
-    }
-    figure = figures.impact_by_label(lost, xlabels={"modulation": "modulation", "snr": "SNR (dB)"})
+    figure = impact_by_label()
     on_paper(figure)
     first, second = figure.axes
     assert [label.get_text() for label in first.get_xticklabels()] == ["BPSK", "QPSK"]
@@ -64,12 +81,7 @@ def test_what_is_lost_stands_over_its_label_in_points(on_paper):
 
 
 def test_bars_of_methods_stand_for_their_values_and_the_legend_is_whole(on_paper):
-    areas = {
-        f"{task}, {end}": {name: interval(0.1 * k + 0.2) for k, name in enumerate("abc")}
-        for task in ("modulation", "SNR")
-        for end in ("deletion", "insertion")
-    }
-    figure = figures.method_bars(areas, xlabel="area")
+    figure = method_bars()
     on_paper(figure)
     (ax,) = figure.axes
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches[:3]], [0.2, 0.3, 0.4])
