@@ -183,31 +183,8 @@ def test_frames_written_anew_are_not_explained_by_models_of_the_old_ones(smoke):
     assert "AssertionError: trained on" in (explained.error or "")
 
 
-ATTRIBUTION = {"explained_frames": 3, "steps": 2, "orders": 1, "sets": 50, "shakes": 1}
 RADIO = {"modulations": ["QPSK", "16QAM"], "snrs_db": [0.0, 10.0], "averaged": 4, "steps": 4}
 RADIO |= {"turned": ["QPSK", "64QAM"], "from_db": 20.0, "counterfactuals": 8}
-
-
-def test_attributions_of_a_network_are_judged_and_compared(smoke):
-    # Trained on the store as it is now, whichever test wrote it last.
-    views = ["constellation", "synchronised", "aligned", "residual"]
-    seen = {"name": "seen", "views": views, "epochs": 1}
-    runs.execute("02_training", profile="smoke", parameters=seen, plain=True)
-    asked = ATTRIBUTION | {"network": "seen", "repeats": ["constellation"]}
-    refused = runs.execute("09_attribution", profile="smoke", parameters=asked, plain=True)
-    assert "draw differently" in (refused.error or "")
-    asked |= {"repeats": ["seen"]}  # the same network: its maps are its own
-    asked |= {"retrained": ["constellation"], "retrained_profile": "smoke"}
-    run = runs.execute("09_attribution", profile="smoke", parameters=asked, plain=True)
-    assert run.status == "completed", run.error
-    methods = run.metrics["methods"]
-    assert set(methods) == {"modulation", "snr"}
-    assert methods["snr"]["random"]["verdict"] == "control"
-    assert len(methods["modulation"]) == 7
-    assert run.metrics["retrained"]["constellation"]["hidden"] == "nothing"
-    assert len(run.metrics["shapley"]["SNR"]) == 4 * 4  # views, rings
-    for figure in ("faithfulness", "occlusion", "integrated_gradients"):
-        assert (run.folder / "figures" / f"{figure}.pdf").exists()
 
 
 def test_the_way_back_to_the_radio_tells_what_turns_an_answer(smoke):
