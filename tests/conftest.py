@@ -1,4 +1,7 @@
-"""Seeded generators, so that every test draws the same numbers wherever it runs."""
+"""Seeded generators, so that every test draws the same numbers wherever it runs, and a house."""
+
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,3 +28,19 @@ def one_thread():
     yield
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     torch.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A copy of the notebooks and of the committed run of all views, with its weights.
+
+    Modules that need another house have their own of that name.
+    """
+    repository = Path(__file__).parents[1]
+    root = tmp_path_factory.mktemp("house")
+    shutil.copytree(repository / "notebooks", root / "notebooks")
+    (trained,) = (repository / "runs").glob("*-02_training-all-views")
+    shutil.copytree(trained, root / "runs" / trained.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield root

@@ -1,7 +1,6 @@
 """The panel shows what its controls say, whatever they said before, and tells what it cannot."""
 
 import json
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -308,18 +307,6 @@ def test_settings_at_first_that_the_network_does_not_know_are_told():
 
 
 # The notebook
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    """A copy of the notebooks and of the committed run of all views, with its weights."""
-    root = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    (trained,) = (ROOT / "runs").glob("*-02_training-all-views")
-    shutil.copytree(trained, root / "runs" / trained.name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODSNR_ROOT", str(root))
-        yield root
 
 
 def test_the_notebook_opens_the_committed_network_and_saves_its_first_picture(house):

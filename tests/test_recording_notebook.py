@@ -17,18 +17,6 @@ SNR_DB, FRAMES = 18.0, 40
 QUICK = {"calibration_frames": 1088, "max_frames": FRAMES}  # 64 frames for each of two times 17
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    """A copy of the notebooks and of the committed run of all views, with its weights."""
-    root = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    (trained,) = (ROOT / "runs").glob("*-02_training-all-views")
-    shutil.copytree(trained, root / "runs" / trained.name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODSNR_ROOT", str(root))
-        yield root
-
-
 def record(iq, path, *, carrier=-0.03, seed=5):
     """Write what a receiver takes of a signal at 8 samples a symbol: 13.7, off carrier, noisy."""
     iq = resample_poly(iq, 137, 80)
@@ -76,7 +64,9 @@ def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(house, generator):
     assert (run.folder / "figures" / "timeline.png").exists()
 
 
-def test_a_recording_is_drawn_at_the_extent_that_was_asked_for_when_the_network_was_trained(house):
+def test_a_recording_is_drawn_at_the_extent_that_was_asked_for_when_the_network_was_trained(
+    house,
+):
     (trained,) = (house / "runs").glob("*-02_training-all-views")
     folder = trained.with_name(trained.name.replace("all-views", "far"))
     shutil.copytree(trained, folder)

@@ -26,8 +26,7 @@ def regions(images: Tensor, *, generator: torch.Generator | None = None) -> dict
     check(images)
     bins = images.shape[-1]
     occupied = images > 0
-    place = layout(bins, images.device)
-    radius = (place["row"].square() + place["column"].square()).sqrt()
+    radius = radii(bins, images.device)
     ring, quadrant = rings(bins, images.device), quadrants(bins, images.device)
     near = torch.nn.functional.avg_pool2d(images.unsqueeze(1), 3, 1, 1).squeeze(1)
     clusters = _first(images, near, 0.5)
@@ -54,11 +53,15 @@ def layout(bins: int, device: torch.device | None = None) -> dict[str, Tensor]:
     return {"row": centre.unsqueeze(1), "column": centre.unsqueeze(0)}
 
 
+def radii(bins: int, device: torch.device | None = None) -> Tensor:
+    """Return how far each pixel's centre is from the origin [bins, bins], 1 at an edge's middle."""
+    place = layout(bins, device)
+    return (place["row"].square() + place["column"].square()).sqrt()
+
+
 def rings(bins: int, device: torch.device | None = None) -> Tensor:
     """Return the number of the ring that each pixel lies in, int64 [bins, bins], 0 the inmost."""
-    place = layout(bins, device)
-    radius = (place["row"].square() + place["column"].square()).sqrt()
-    return (radius * RINGS).long().clamp(max=RINGS - 1)
+    return (radii(bins, device) * RINGS).long().clamp(max=RINGS - 1)
 
 
 def quadrants(bins: int, device: torch.device | None = None) -> Tensor:

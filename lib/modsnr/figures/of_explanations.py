@@ -17,6 +17,7 @@ from modsnr.figures.style import (
     Interval,
     Picture,
     styled,
+    value_and_reach,
 )
 
 
@@ -37,15 +38,12 @@ def impact_bars(
     for ax, task in zip(panels, tasks, strict=True):
         for index, (method, of_task) in enumerate(scores.items()):
             points = of_task[task]
-            value = np.array([point["value"] for point in points.values()])
-            spread = np.abs(
-                np.array([[point["low"], point["high"]] for point in points.values()]).T - value
-            )
+            value, reach = value_and_reach(points.values())
             ax.bar(
                 np.arange(len(points)) + (index - (len(scores) - 1) / 2) * width,
                 value,
                 width,
-                yerr=spread.tolist(),
+                yerr=reach.tolist(),
                 label=method.replace("_", " "),
                 color=PALETTE[index % len(PALETTE)],
                 hatch=HATCHES[index % len(HATCHES)],
@@ -82,14 +80,11 @@ def impact_panels(
             for index, (method, of_task) in enumerate(methods.items()):
                 points = of_task[task]
                 percent = np.array([100 * fraction for fraction in points])
-                value, low, high = (
-                    np.array([point[name] for point in points.values()])
-                    for name in ("value", "low", "high")
-                )
+                value, reach = value_and_reach(points.values())
                 ax.errorbar(
                     percent * (1 + 0.03 * (index - 1.5)),
                     value,
-                    yerr=np.abs([value - low, high - value]).tolist(),
+                    yerr=reach.tolist(),
                     color=PALETTE[index % len(PALETTE)],
                     marker=MARKERS[index % len(MARKERS)],
                     label=method.replace("_", " "),

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, Interval, Picture, styled
+from modsnr.figures.style import (
+    COLUMN,
+    MARKERS,
+    PAGE,
+    PALETTE,
+    Interval,
+    Picture,
+    styled,
+    value_and_reach,
+)
 
 
 @styled
@@ -21,7 +30,7 @@ def region_matrix(
     """Draw the accuracy lost with each region, in points: a panel a task, a row a region.
 
     ``drops`` and ``controls`` are view -> region -> task -> Interval; a cell's shade is its drop,
-    and beneath it stands what as many pixels drawn at random cost. ``tasks`` is task -> title.
+    and in brackets stands what as many pixels drawn at random cost. ``tasks`` is task -> title.
     """
     views = list(drops)
     regions = list(next(iter(drops.values())))
@@ -66,15 +75,12 @@ def impact_by_label(
     panels = figure.subplots(1, len(lost), sharey=True, width_ratios=widths, squeeze=False)[0]
     for ax, (kind, series) in zip(panels, lost.items(), strict=True):
         for index, (name, points) in enumerate(series.items()):
-            value, low, high = (
-                100 * np.array([point[end] for point in points.values()])
-                for end in ("value", "low", "high")
-            )
+            value, reach = value_and_reach(points.values())
             shift = 0.22 * (index - (len(series) - 1) / 2)
             ax.errorbar(
                 np.arange(len(points)) + shift,
-                value,
-                yerr=np.abs([value - low, high - value]).tolist(),
+                100 * value,
+                yerr=(100 * reach).tolist(),
                 fmt=MARKERS[index % len(MARKERS)],
                 color=PALETTE[index % len(PALETTE)],
                 label=name,
@@ -106,13 +112,12 @@ def method_bars(
     ax = figure.subplots()
     height = 0.8 / len(areas)
     for index, (quantity, of_method) in enumerate(areas.items()):
-        value = np.array([of_method[method]["value"] for method in methods])
-        ends = [[of_method[m][end] for m in methods] for end in ("low", "high")]
+        value, reach = value_and_reach(of_method[method] for method in methods)
         ax.barh(
             np.arange(len(methods)) + (index - (len(areas) - 1) / 2) * height,
             value,
             height,
-            xerr=np.abs(np.array(ends) - value).tolist(),
+            xerr=reach.tolist(),
             label=quantity,
             color=PALETTE[index % len(PALETTE)],
             error_kw={"elinewidth": 0.8, "capsize": 1.5},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import wraps
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 Interval = Mapping[str, float]  # value, low, high
@@ -37,6 +38,13 @@ STYLE: Any = {
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
+
+
+def value_and_reach(points: Iterable[Interval]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of intervals [point], and how far they reach down and up [2, point]."""
+    ends = [[point["value"], point["low"], point["high"]] for point in points]
+    value, low, high = np.array(ends).T
+    return value, np.abs([value - low, high - value])
 
 
 class Picture(Figure):
