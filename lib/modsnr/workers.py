@@ -43,6 +43,7 @@ ADDRESS = re.compile(r"(tcp|tls)://[^/]+:\d+")
 CONNECT_WITHIN_S = 10.0
 IN_FLIGHT = 3  # tasks a thread: one runs, the next are there already
 DEATHS = 3  # of workers under a task before the task is held to be the reason
+TOGETHER_S = 0.5  # what the scheduler gives up at once is told well within
 LOST_AFTER_S = 60.0  # a worker that is restarted is back long before
 # Workers of one thread do not fight for cores. The libraries read this when they are loaded.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
@@ -109,10 +110,13 @@ def _each(
             try:
                 result = future.result()
             except KilledWorker as error:
+                suspects = [item, *_killers(done, running)]
                 raise RuntimeError(
-                    f"{error.allowed_failures + 1} workers, one after the other, died under item "
-                    f"{reprlib.repr(item)}. Most often the memory does not suffice: take smaller "
-                    'items, fewer workers, or more memory a job. With "here" a crash shows itself.'
+                    f"{error.allowed_failures + 1} workers, one after the other, died under "
+                    f"{'item' if len(suspects) == 1 else 'one of the items'} "
+                    f"{', '.join(map(reprlib.repr, suspects))}. Most often the memory does not "
+                    "suffice: take smaller items, fewer workers, or more memory a job. With "
+                    '"here" a crash shows itself.'
                 ) from error
             except CancelledError as error:
                 raise RuntimeError(
@@ -123,6 +127,25 @@ def _each(
     finally:
         if client.status == "running":  # not if the pool was left before its results were taken
             client.cancel(list(running))
+
+
+def _killers(done: SimpleQueue[Future], running: dict[Future, Item]) -> list[Item]:
+    """Return the items that Dask gives up together with one: any of them may be the reason.
+
+    Those that wait in a worker are blamed for its death like the one it computes. What kills a
+    worker is under all the deaths of its neighbours, so it is given up with them at the latest.
+    """
+    from distributed import KilledWorker
+
+    found = []
+    while True:
+        try:
+            future = done.get(timeout=TOGETHER_S)
+        except Empty:
+            return found
+        item = running.pop(future)
+        if isinstance(future.exception(), KilledWorker):
+            found.append(item)
 
 
 def _submit(client: Any, function: Callable[[Item], Result], item: Item) -> Future:
