@@ -556,3 +556,13 @@ def test_the_logarithmic_radius_keeps_angles_and_has_centre_and_rim():
     assert_close(found.abs(), torch.tensor([0.0, 0.0, 0.5, 1.0]), rtol=0, atol=1e-5)
     assert_close(torch.angle(found[2:]), torch.tensor([-2.0, 1.0]))
     assert diagrams.log_radius(torch.zeros(1, 3, dtype=torch.complex64)).abs().max() == 0
+
+
+def test_a_training_is_drawn_as_its_parameters_say(rng):
+    iq = torch.from_numpy(rng.standard_normal((2, 512)) + 1j * rng.standard_normal((2, 512)))
+    asked = {"views": ["residual", "constellation"], "bins": 16, "normalization": "max"}
+    drawn = diagrams.as_trained(asked | {"epochs": 3})(iq)
+    same = diagrams.render(iq, views=asked["views"], bins=16, normalization="max")
+    assert torch.equal(drawn, same)
+    wider = diagrams.as_trained(asked | {"extent": 5.0})(iq)
+    assert not torch.equal(drawn, wider)

@@ -728,3 +728,14 @@ def test_a_damaged_structure_is_refused_and_never_another_error(noise, path, rng
         except InputError:
             refused += 1
     assert refused > 10
+
+
+def test_some_rows_are_drawn_once_each_by_the_seed_and_no_more_than_there_are():
+    some = frames.some_of(100, 7, seed=3)
+    assert len(set(some.tolist())) == 7
+    assert (np.diff(some) > 0).all()
+    assert_array_equal(some, frames.some_of(100, 7, seed=3))
+    assert some.tolist() != frames.some_of(100, 7, seed=4).tolist()
+    assert frames.some_of(5, 9, seed=0).tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(InputError, match="of the 5; 0 are asked for"):
+        frames.some_of(5, 0, seed=0)

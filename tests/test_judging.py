@@ -205,3 +205,49 @@ def test_the_canvas_of_a_hidden_drawing_is_left_as_it_was():
 def test_another_mask_and_another_fraction_are_refused(method, fraction, message):
     with pytest.raises(InputError, match=message):
         explain.Hidden(toy_draw, method, fraction)
+
+
+def one_pixel_each(images):
+    """A network whose modulation rests on one pixel of the first view, its SNR on another."""
+    first, second = images[:, 0, 3, 3], images[:, 0, 1, 2]
+    return torch.stack([first, -first], 1), 10 * second
+
+
+@pytest.mark.parametrize(("what", "place"), [("modulation", (3, 3)), ("snr", (1, 2))])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_an_answer_rests_on_is_hidden_first(what, place, mode):
+    iq = torch.zeros(3, 8, dtype=torch.complex64)
+    with mode():
+        whole = toy_draw(iq)
+        seen = explain.hidden(toy_draw, what, 1 / 32, forward=one_pixel_each)(iq)
+    assert (whole != seen).nonzero().tolist() == [[frame, 0, *place] for frame in range(3)]
+    assert (seen[:, 0, *place] == 0).all()
+
+
+def test_the_share_hidden_from_an_answer_is_of_the_occupied_pixels():
+    def half_empty(iq):
+        return toy_draw(iq) * (toy_draw(iq) > 8)
+
+    seen = explain.hidden(half_empty, "snr", 0.75, forward=one_pixel_each)(torch.zeros(2, 8))
+    assert ((seen > 0).sum((1, 2, 3)) == 4).all()  # of two times eight
+
+
+def test_an_answer_of_classes_is_its_likeliest_class():
+    def of_classes(images):
+        level = images[:, 0, 3, 3]
+        return one_pixel_each(images)[0], torch.stack([level, 2 * level], 1)
+
+    seen = explain.hidden(toy_draw, "snr", 1 / 32, forward=of_classes)(torch.zeros(1, 8))
+    assert seen[0, 0, 3, 3] == 0
+
+
+def test_hiding_from_an_answer_needs_a_network_and_a_share():
+    with pytest.raises(InputError, match=r"the snr rests on .* \(hide_by\)"):
+        explain.hidden(toy_draw, "snr", 0.5)
+    with pytest.raises(InputError, match="not 'random'"):
+        explain.hidden(toy_draw, "random", 0.5, forward=one_pixel_each)
+    assert explain.hidden(toy_draw, "", 0.5) is toy_draw
+    with pytest.raises(InputError, match="up to 1; it is 2"):
+        explain.hidden(toy_draw, "snr", 2, forward=one_pixel_each)
+    with pytest.raises(InputError, match="'power' is neither"):
+        explain.own_answer(one_pixel_each, "power", toy_draw(torch.zeros(1, 8)))

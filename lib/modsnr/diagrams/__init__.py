@@ -17,7 +17,7 @@ differ only in which points they count:
 """
 
 from modsnr.diagrams.aligning import align
-from modsnr.diagrams.drawing import Canvas, places, render
+from modsnr.diagrams.drawing import Canvas, as_trained, places, render
 from modsnr.diagrams.views import (
     EXTENTS,
     RESIDUAL_DB,
@@ -39,6 +39,7 @@ __all__ = [
     "VIEWS",
     "Canvas",
     "align",
+    "as_trained",
     "log_radius",
     "out_of_band",
     "places",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -43,6 +43,22 @@ def render(
     for channel, view in enumerate(views):
         _draw(iq, view, extent, scale == "log1p", out, channel, None)
     return _over_maximum(out) if normalization == "max" else out
+
+
+def as_trained(asked: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
+    """Return the drawing, frames to diagrams, that a training's parameters ask for.
+
+    ``asked`` holds ``views``, ``bins``, ``normalization`` and, unless each view has its own,
+    ``extent``, as ``render`` takes them; the rest of it is not looked at. Unlike a ``Canvas`` it
+    draws afresh, so that what it returns may be kept.
+    """
+    return partial(
+        render,
+        views=asked["views"],
+        bins=asked["bins"],
+        extent=asked.get("extent"),  # trainings that were not asked: each view's own
+        normalization=asked["normalization"],
+    )
 
 
 def places(iq: Tensor, view: str, bins: int, extent: float | None = None) -> Tensor:

@@ -11,9 +11,16 @@ brings maps of pixels back to the samples and symbols behind them, and asks how 
 to a frame turns the answer.
 """
 
-from modsnr.explain.attributions import Score, evidence, grad_cam, integrated_gradients, occlusion
+from modsnr.explain.attributions import (
+    Score,
+    evidence,
+    grad_cam,
+    integrated_gradients,
+    occlusion,
+    own_answer,
+)
 from modsnr.explain.fills import FILLS, Fill, fill
-from modsnr.explain.hiding import Hidden
+from modsnr.explain.hiding import Hidden, HiddenFrom, hidden
 from modsnr.explain.judging import (
     Judgement,
     agreements,
@@ -64,6 +71,7 @@ __all__ = [
     "Fill",
     "Flip",
     "Hidden",
+    "HiddenFrom",
     "Impact",
     "Judgement",
     "Mask",
@@ -78,6 +86,7 @@ __all__ = [
     "feature_ablation",
     "fill",
     "grad_cam",
+    "hidden",
     "impact_scores",
     "infidelity",
     "insertion",
@@ -90,6 +99,7 @@ __all__ = [
     "named",
     "occlusion",
     "of_points",
+    "own_answer",
     "perturb",
     "pixel_methods",
     "players",

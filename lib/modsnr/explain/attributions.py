@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from modsnr import InputError
 
+ANSWERS = ("modulation", "snr")  # as a network gives them
 Score = Callable[[Tensor], Tensor]  # diagrams float32 [frame, view, bins, bins] -> values [frame]
 
 
@@ -35,7 +36,7 @@ def evidence(
     log-probability of the true class. snr: minus the error of the estimate in dB, or the
     log-probability of the true SNR. Frames repeated as a whole, as captum does, keep their labels.
     """
-    if task not in ("modulation", "snr"):
+    if task not in ANSWERS:
         raise InputError(f"There is evidence for modulation and snr; {task!r} is neither.")
     place = (snr_db.unsqueeze(1) - grid_db).abs().argmin(1)
 
@@ -49,6 +50,27 @@ def evidence(
         return -(said - snr_db.repeat(len(said) // len(snr_db))).abs()
 
     return of_modulation if task == "modulation" else of_snr
+
+
+def own_answer(forward: Callable[[Tensor], Sequence[Tensor]], task: str, diagrams: Tensor) -> Score:
+    """Return the score of the answer that a network itself gives to whole diagrams.
+
+    As ``evidence``, with the network's decisions in the place of the labels: what it says where
+    pixels are missing is held against what it says of all of them.
+    """
+    if task not in ANSWERS:
+        raise InputError(f"There are answers for modulation and snr; {task!r} is neither.")
+    place = ANSWERS.index(task)
+    with torch.no_grad():
+        said = forward(diagrams)[place]
+
+    def of_answer(hidden: Tensor) -> Tensor:
+        now = forward(hidden)[place]
+        if said.ndim == 2:
+            return _chosen(now, said.argmax(1))
+        return -(now - said.repeat(len(now) // len(said))).abs()
+
+    return of_answer
 
 
 def _chosen(logits: Tensor, of_frame: Tensor) -> Tensor:

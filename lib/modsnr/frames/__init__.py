@@ -7,6 +7,7 @@ from modsnr.frames.labelled import (
     check,
     grid_labels,
     remaining,
+    some_of,
     split,
     split_hash,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "read",
     "read_of",
     "remaining",
+    "some_of",
     "split",
     "split_hash",
     "stored_digests",

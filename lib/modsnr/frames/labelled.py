@@ -105,6 +105,16 @@ def grid_labels(
     return modulation, snr_db
 
 
+def some_of(total: int, count: int, seed: int) -> np.ndarray:
+    """Return ``count`` of ``total`` rows drawn without repeats, all if there are fewer.
+
+    int64 [row], rising. Raises InputError for a count below 1.
+    """
+    if count < 1:
+        raise InputError(f"At least one frame must be drawn of the {total}; {count} are asked for.")
+    return np.sort(np.random.default_rng(seed).permutation(total)[:count])
+
+
 def remaining(classes: Sequence[str], left_out: Sequence[str]) -> tuple[str, ...]:
     """Return ``classes`` without those ``left_out``, in their order.
 
