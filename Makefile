@@ -10,7 +10,7 @@ export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study best gpu paper lab test test-floor check bench lock clean
+.PHONY: help setup reproduce study best gpu paper lab api test test-floor check bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf) from the
 lab: $(STAMP) ## open JupyterLab in the notebooks folder
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
+api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.html
+	$(BIN)/pdoc modsnr --no-show-source --output-directory lib/api
+
 test: $(STAMP) ## run the test suite, a file at a time on each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
@@ -75,4 +78,4 @@ lock: | $(UV) ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --all-extras --python-version 3.11 --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 clean: ## remove the environment, data and builds (never runs)
-	rm -rf .venv .venv-floor .tools data paper/build
+	rm -rf .venv .venv-floor .tools data paper/build lib/api

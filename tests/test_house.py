@@ -1,6 +1,7 @@
 """The house rules: who imports whom, how long a module is, what the set-up files agree on."""
 
 import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -59,6 +60,34 @@ def test_no_pickle_is_loaded_anywhere():
     loaders = re.compile(r"import pickle|pickle\.load|torch\.load|allow_pickle=True|joblib")
     for path in [*LIB.rglob("*.py"), *NOTEBOOKS]:
         assert not loaders.search(path.read_text()), path
+
+
+def test_every_public_name_says_what_it_is():
+    names = {path.relative_to(LIB).parts[0].removesuffix(".py") for path in MODULES}
+    for name in sorted(names - {"__main__"}):
+        module = importlib.import_module(f"modsnr.{name}")
+        assert module.__doc__, name
+        public = getattr(module, "__all__", [key for key in vars(module) if key[0] != "_"])
+        for key in public:
+            of = getattr(module, key)
+            if not (inspect.isfunction(of) or inspect.isclass(of)) or "modsnr" not in of.__module__:
+                continue
+            methods = vars(of).items() if inspect.isclass(of) else ()
+            mute = [
+                k for k, m in methods if k[0] != "_" and inspect.isfunction(m) and not m.__doc__
+            ]
+            assert inspect.getdoc(of), f"{name}.{key}"
+            assert not mute, f"{name}.{key}: {mute}"
+
+
+def test_what_the_guide_for_contributors_names_is_there():
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    places = re.findall(r"`([\w.]+)`[^`|]*?(?: of | in |\()`(lib/[\w/]+\.py)`", guide)
+    assert len(places) >= 8
+    for name, path in places:
+        assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), (name, path)
+    for path in re.findall(r"`((?:lib|tests|notebooks|paper)/[\w/.]+)`", guide):
+        assert (ROOT / path).exists(), path
 
 
 def requirement_name(line: str) -> str:

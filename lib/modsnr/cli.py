@@ -34,6 +34,7 @@ class Commands(click.Group):
     """Commands that tell a refusal in one line, and an interrupt by exit code 130."""
 
     def invoke(self, ctx: click.Context) -> object:
+        """Return what the command does; a refusal or an interrupt ends it by its exit code."""
         try:
             return super().invoke(ctx)
         except InputError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import log10, pi
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,15 +21,26 @@ STOP_BAND = 0.11  # cycles/sample; the widest band ends at (1 + 0.4) / 2 / 8 = 0
 RESIDUAL_TAPS = 129
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
 
-VIEWS = ("constellation", "synchronised", "aligned", "residual")
-EXTENTS = {"constellation": 3.0, "synchronised": 2.0, "aligned": 2.0, "residual": 1.0}
+
+class View(NamedTuple):
+    """What a view is: a new one is a function from samples to points, and an entry in ``_VIEWS``.
+
+    ``points`` maps frames complex64 [frame, sample] to complex64 [frame, point]; ``extent`` is that
+    of its diagrams; ``fits`` says whether frames of so many samples are long enough; ``times``
+    gives the place of each point in such a frame, float32 [point], in samples from its first.
+    """
+
+    points: Callable[[Tensor], Tensor]
+    extent: float
+    fits: Callable[[int], bool]
+    times: Callable[[int], Tensor]
 
 
 def points(iq: Tensor, view: str) -> Tensor:
     """Return the points that ``view`` counts: complex64 [frame, point], each view's own scale."""
-    if view not in _POINTS:
+    if view not in _VIEWS:
         raise InputError(f"There is no view {view!r}; the views are {', '.join(VIEWS)}.")
-    return _POINTS[view](iq.to(torch.complex64))
+    return _VIEWS[view].points(iq.to(torch.complex64))
 
 
 def times(view: str, samples: int) -> Tensor:
@@ -45,24 +57,12 @@ def times(view: str, samples: int) -> Tensor:
             f"Frames of {samples} samples have the views {', '.join(views_of(samples))}; "
             f"{view!r} is none of them."
         )
-    if view == "constellation":
-        return torch.arange(samples, dtype=torch.float32)
-    if view == "residual":
-        middle = RESIDUAL_TAPS // 2
-        return torch.arange(middle, samples - middle, dtype=torch.float32)
-    symbols = torch.arange(EDGE_SYMBOLS, samples // SAMPLES_PER_SYMBOL - EDGE_SYMBOLS)
-    return symbols.to(torch.float32) * SAMPLES_PER_SYMBOL
+    return _VIEWS[view].times(samples)
 
 
 def views_of(samples: int) -> tuple[str, ...]:
     """Return the views that frames of so many samples are long enough for."""
-    fit = {
-        "constellation": samples >= 1,
-        "synchronised": _long_enough_to_synchronise(samples),
-        "aligned": _long_enough_to_synchronise(samples),
-        "residual": samples >= 2 * RESIDUAL_TAPS - 1,
-    }
-    return tuple(view for view in VIEWS if fit[view])
+    return tuple(name for name, view in _VIEWS.items() if view.fits(samples))
 
 
 def unit_power(iq: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def out_of_band(iq: Tensor) -> Tensor:
     are kept, so nothing of the frame's ends leaks into the stop band.
     """
     samples = iq.shape[1]
-    if samples < 2 * RESIDUAL_TAPS - 1:
+    if not _long_enough_for_the_residual(samples):
         raise InputError(
             f"The residual view needs frames of {2 * RESIDUAL_TAPS - 1} samples or more; "
             f"these have {samples}."
@@ -145,12 +145,42 @@ def log_radius(residual: Tensor) -> Tensor:
     return residual * (radius / magnitude)
 
 
-_POINTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "constellation": unit_power,
-    "synchronised": synchronise,
-    "aligned": lambda iq: align(synchronise(iq), symbol_noise(iq)),
-    "residual": lambda iq: log_radius(out_of_band(iq)),
+def _long_enough_for_the_residual(samples: int) -> bool:
+    return samples >= 2 * RESIDUAL_TAPS - 1
+
+
+def _times_of_samples(samples: int) -> Tensor:
+    return torch.arange(samples, dtype=torch.float32)
+
+
+def _times_of_symbols(samples: int) -> Tensor:
+    symbols = torch.arange(EDGE_SYMBOLS, samples // SAMPLES_PER_SYMBOL - EDGE_SYMBOLS)
+    return symbols.to(torch.float32) * SAMPLES_PER_SYMBOL
+
+
+def _times_of_the_residual(samples: int) -> Tensor:
+    middle = RESIDUAL_TAPS // 2
+    return torch.arange(middle, samples - middle, dtype=torch.float32)
+
+
+_VIEWS: dict[str, View] = {
+    "constellation": View(unit_power, 3.0, lambda samples: samples >= 1, _times_of_samples),
+    "synchronised": View(synchronise, 2.0, _long_enough_to_synchronise, _times_of_symbols),
+    "aligned": View(
+        lambda iq: align(synchronise(iq), symbol_noise(iq)),
+        2.0,
+        _long_enough_to_synchronise,
+        _times_of_symbols,
+    ),
+    "residual": View(
+        lambda iq: log_radius(out_of_band(iq)),
+        1.0,
+        _long_enough_for_the_residual,
+        _times_of_the_residual,
+    ),
 }
+VIEWS = tuple(_VIEWS)
+EXTENTS = {name: view.extent for name, view in _VIEWS.items()}
 
 
 @lru_cache(maxsize=8)

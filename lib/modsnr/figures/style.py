@@ -51,6 +51,7 @@ class Picture(Figure):
     """A figure that notebooks show as it is, without pyplot and its global state."""
 
     def savefig(self, fname: Any, **options: Any) -> None:
+        """Write the figure as matplotlib does, by the style sheet that it was drawn by."""
         # Saving puts the layout back by its setter, to which none means the style sheet's.
         keeps_none = self.get_layout_engine() is None
         layout = {"figure.constrained_layout.use": False} if keeps_none else {}

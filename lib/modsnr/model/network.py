@@ -123,6 +123,7 @@ class JointNet(nn.Module):
         self.snr_head = head(width, SNR_LAYERS[snr_layer], outputs, dropout)
 
     def forward(self, diagrams: Tensor) -> Output:
+        """Return what the network says of diagrams float32 [frame, view, bins, bins]."""
         features = self.backbone(diagrams)  # [frame, width]
         modulation, snr = self.modulation_head(features), self.snr_head(features)
         if self.settings["snr_head"] == "regression":
@@ -328,4 +329,5 @@ class Compact(nn.Module):
         return stride
 
     def forward(self, diagrams: Tensor) -> Tensor:
+        """Return the features float32 [frame, width] of diagrams [frame, channel, bins, bins]."""
         return self.layers(diagrams).mean((2, 3))
