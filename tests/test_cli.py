@@ -72,6 +72,7 @@ def test_help_needs_none_of_the_heavy_packages():
         (("run", "01_work", "--profile", "quik"), "did you mean 'quick'?"),
         (("reproduce", "--profile", "none"), "no profile is called 'none'"),
         (("runs", "show", "x"), "no run is called 'x'; known: none"),
+        (("runs", "compare", "x"), "a comparison is of two runs or more"),
     ],
 )
 def test_input_that_cannot_be_used_is_one_line_and_exit_code_2(house, words, complaint):
@@ -167,13 +168,16 @@ def test_paper_is_made_of_the_profile_that_is_asked_for(house, paper):
 def test_runs_are_listed_shown_and_logged(executed):
     call("run", "01_work", "--name", "first")
     listed = call("runs").stdout.splitlines()
-    assert listed[0].split()[:3] == ["run", "notebook", "name"]
-    assert listed[1].split()[1:4] == ["01_work", "first", "completed"]
+    assert listed[0].split()[:3] == ["run", "name", "notebook"]
     record = runs.find("first")
-    for called in (record.id, f"runs/{record.id}", "first"):
+    assert listed[1].startswith(record.id)
+    assert listed[1].split()[1:3] == ["first", "01_work"]
+    assert listed[1].endswith("joint accuracy 50.0%")
+    for called in (record.id, record.id[:16], f"runs/{record.id}", "first"):
         shown = call("runs", "show", called).stdout
-        assert json.loads(shown[: shown.rindex("}") + 1])["id"] == record.id
-        assert "joint_accuracy: 0.5" in shown
+        assert shown.startswith(f"{record.id}\ncompleted\njoint accuracy 50.0%\n")
+        told = json.loads(call("runs", "show", "--json", called).stdout)
+        assert (told["id"], told["metrics"]) == (record.id, {"joint_accuracy": 0.5})
     assert call("runs", "log").stdout.strip().endswith("runs/RUNLOG.md")
 
 
@@ -184,6 +188,77 @@ def test_a_sweep_is_one_line_of_the_list_unless_all_runs_are_asked_for(house):
         run.finish()
     runs.start("01_work", {"name": "own"}).finish()
     short, long = (call("runs", *words).stdout.splitlines()[1:] for words in ((), ("--all",)))
-    assert [re.split("  +", line)[2] for line in short] == ["own", "3 trials"]
-    assert short[1].startswith("sweep toy")
-    assert [line.split()[2] for line in long] == ["own", "toy-2", "toy-1", "toy-0"]
+    assert [re.split("  +", line)[1] for line in short] == ["own", "sweep toy, 3 trials"]
+    assert [line.split()[1] for line in long] == ["own", "toy-2", "toy-1", "toy-0"]
+
+
+@pytest.fixture
+def several(house):
+    """Four runs, the last of them failed, one of another profile."""
+    for name, status in [("a-1", "completed"), ("a-2", "completed"), ("b", "failed")]:
+        runs.start("01_work", {"name": name}).finish(status)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_PROFILE", "quick")
+        runs.start("01_work", {"name": "a-3"}).finish()
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ((), ["a-3", "b", "a-2", "a-1"]),
+        (("--name", "a-*"), ["a-3", "a-2", "a-1"]),
+        (("--notebook", "01"), ["a-3", "b", "a-2", "a-1"]),
+        (("--notebook", "02_*"), []),
+        (("--profile", "quick"), ["a-3"]),
+        (("--status", "failed", "--status", "crashed"), ["b"]),
+        (("--since", "1h", "--name", "b"), ["b"]),
+        (("--since", "2999-01-01"), []),
+        (("--limit", "2"), ["a-3", "b"]),
+        (("--limit", "0"), ["a-3", "b", "a-2", "a-1"]),
+        (("--limit", "1", "--all"), ["a-3", "b", "a-2", "a-1"]),
+    ],
+)
+def test_the_list_is_narrowed_by_notebook_name_profile_status_age_and_number(several, words, names):
+    result = call("runs", *words)
+    assert result.exit_code == 0, result.output
+    assert [line.split()[1] for line in result.stdout.splitlines()[1:]] == names
+
+
+def test_the_list_says_what_it_leaves_out(several):
+    assert call("runs", "--limit", "1").stderr == "3 older ones by --limit 0\n"
+    assert call("runs", "--name", "c").stderr == "none of 4 runs is like that\n"
+    assert call("runs").stderr == ""
+    result = call("runs", "--since", "yesterday")
+    assert result.exit_code == 2
+    assert "'yesterday' is no moment: write a date such as 2026-11-25" in result.stderr
+
+
+def test_the_list_goes_on_without_a_file_that_cannot_be_read_and_says_so(several, house):
+    (house / "notebooks" / "headlines.yaml").write_text("01_work: {result: {}}")
+    result = call("runs")
+    assert len(result.stdout.splitlines()) == 5
+    assert "not used: notebooks/headlines.yaml" in result.stderr
+    assert "**Not used:** notebooks/headlines.yaml" in (house / "runs" / "RUNLOG.md").read_text()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_the_list_fits_a_terminal_and_keeps_what_names_a_run(width):
+    began, frames = "20261125T111503Z", "frames-of-all-rings"
+    rows = [list(runs.OVERVIEW)]
+    for name in ("views", "constellation-no-brightest-50"):
+        told = "joint 93.0%; modulation 93.0%; SNR 99.9%"
+        row = [f"{began}-02_training-{name}", "★", name, "02_training", frames, "29 min", told]
+        rows.append(row)
+    lines = cli._fitted(rows, width)
+    assert all(len(line) <= width for line in lines)
+    assert all(line.startswith(began) and "02_training" in line for line in lines[1:])
+    assert all(("29 min" in line) == (width >= 100) for line in lines[1:])
+    assert all((frames in line) == (width >= 120) for line in lines[1:])
+    assert lines[2].endswith(told) if width == 200 else lines[2].endswith("…")
+    assert cli._fitted(rows, None)[1].startswith(f"{began}-02_training-views  ")
+
+
+def test_compare_puts_runs_side_by_side(several):
+    result = call("runs", "compare", "a-1", "a-2")
+    assert result.exit_code == 0, result.output
+    assert "parameters: the same" in result.stdout

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "paper": {"runs"},
     "sweeps": {"runs", "workers"},
     "__main__": {"cli"},
-    "cli": {"runs", "paper", "sweeps", "workers"},
+    "comparison": {"runs", "metrics"},
+    "cli": {"runs", "paper", "sweeps", "workers", "comparison"},
 }
 MODULES = sorted(path for path in LIB.rglob("*.py") if path.name != "__init__.py")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -85,7 +85,7 @@ def test_a_light_run_is_its_text_and_is_read_like_any_other(elsewhere, make):
     with pytest.raises(InputError, match="has no weights here"):
         _ = record.weights
     listed = CliRunner().invoke(cli.main, ["runs"]).stdout
-    assert "completed  0.25" in listed
+    assert "joint accuracy 25.0%" in listed
 
 
 def test_what_is_over_twelve_megabytes_stays_behind_and_the_record_is_the_same(elsewhere, make):

@@ -520,12 +520,27 @@ def test_a_run_is_found_by_id_or_as_the_latest_completed_of_its_name(house):
         runs.find("resnet", notebook="02_x")
 
 
+def test_an_id_may_be_cut_short_where_it_fits_one_run(house):
+    made = [
+        house / "runs" / f"2024010{n}T000000Z-01_work-{name}" for n, name in ((1, "a"), (2, "b"))
+    ]
+    for folder in (*made, house / "runs" / "20240102T000000Z-01_work-c"):
+        folder.mkdir(parents=True)
+    assert runs.find("20240101", status=None).folder == made[0]
+    assert runs.find("20240102T000000Z-01_work-b", status=None).folder == made[1]
+    meant = "20240102T000000Z-01_work-c, 20240102T000000Z-01_work-b"
+    with pytest.raises(InputError, match=f"2 runs begin with '20240102T': write on, to {meant}"):
+        runs.find("20240102T", status=None)
+    with pytest.raises(InputError, match="no run is called '20230101T'"):
+        runs.find("20230101T", status=None)
+
+
 def test_the_log_has_a_line_and_a_section_a_run_and_marks_the_best(house):
     for name, accuracy in [("low", 0.25), ("best", {"value": 0.75, "low": 0.7, "high": 0.8})]:
         run = begin(house, name=name, epochs=5, note="a | b")
         run.save_metrics({"joint_accuracy": accuracy})
         run.finish()
-    parent = run.id
+    parent, first = run.id, runs.find("low").id
     values = {"name": "worse", "ending": "well"}
     run = runs.start("01_work", values, parents=[runs.find("best")])
     run.save_metrics({"joint_accuracy": 0.9})
@@ -533,14 +548,60 @@ def test_the_log_has_a_line_and_a_section_a_run_and_marks_the_best(house):
     (run.folder / "figures" / "b.png").write_bytes(b"")
     run.finish("diverged")
     text = (house / "runs" / "RUNLOG.md").read_text()
-    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ★")]
-    assert [line[3:7] for line in lines] == [["best", "", "completed", "0.75 (0.7 to 0.8)"]]
-    assert text.index("## " + run.id) < text.index("## " + parent)
-    assert f"From [{parent}](#{parent})." in text
-    assert f"![b.png]({run.id}/figures/b.png)" in text
-    assert "| epochs | `5` |" in text
-    assert "    modsnr run 01_work --name best --note 'a | b' -p epochs 5" in text
+    lines = [line.split(" | ")[1:] for line in text.splitlines() if "](#2" in line and "| " in line]
+    assert [line[:2] for line in lines] == [
+        ["", f"[worse](#{run.id})"],
+        ["★", f"[best](#{parent})"],
+        ["", f"[low](#{first})"],
+    ]
+    assert [line[5].removesuffix(" |") for line in lines] == [
+        "diverged; joint accuracy 90.0%",
+        "joint accuracy 75.0%",
+        "joint accuracy 25.0%",
+    ]
+    worse, best, _ = text.split('<a id="2')[1:]
+    assert best.startswith(parent[1:] + '"></a>\n\n## 01_work, best ★\n')
+    assert "## 01_work, worse\n\n**diverged**\n\n**joint accuracy 90.0%**\n" in worse
+    assert f"- from [best](#{parent})\n" in worse
+    assert f"- behind [worse](#{run.id})\n" in best
+    assert f'<img src="{run.id}/figures/b.png" width="420" alt="b">' in worse
+    assert f"[b]({run.id}/figures/b.png)" in worse
+    assert "- of its own `epochs` = `5`\n" in best
+    assert "> a \\| b\n" in best
+    assert "```sh\nmodsnr run 01_work --name best --note 'a | b' -p epochs 5\n```" in best
     assert runs.write_runlog().read_text() == text
+
+
+def test_the_log_tells_a_runs_own_parameters_from_its_profiles(house):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_PROFILE", "small")
+        begin(house, rate=1e-2, epochs=4, views=["a"]).finish()
+    text = (house / "runs" / "RUNLOG.md").read_text()
+    assert (
+        '- of its own `epochs` = `4`, `views` = `["a"]`\n- of profile small `rate` = `0.01`' in text
+    )
+
+
+def test_the_log_names_a_parent_that_is_not_here(house):
+    runs.start("01_work", {"name": "orphan"}, parents=["20200101T000000Z-01_work-gone"]).finish()
+    text = (house / "runs" / "RUNLOG.md").read_text()
+    assert "- from `20200101T000000Z-01_work-gone` (not here)" in text
+
+
+def test_the_log_folds_what_is_old_and_what_rests_on_a_run_that_many_rest_on(house):
+    parent = begin(house, name="parent").finish()
+    for number in range(35):
+        values = {"name": f"child-{number}"}
+        run = runs.start("01_work", values, parents=[parent] if number < 13 else [])
+    run.finish()
+    text = (house / "runs" / "RUNLOG.md").read_text()
+    assert "<details><summary>6 older</summary>" in text
+    newest = text[: text.index("<details>")]
+    assert newest.count("](#") == 30
+    assert "[child-34](#" in newest
+    assert "[child-4](#" not in newest
+    assert "- behind <details><summary>13 runs</summary>[child-12](#" in text
+    assert [text.count(f"\n## 01_work, {name}\n") for name in ("parent", "child-0")] == [1, 1]
 
 
 def test_the_log_has_every_run_of_processes_that_end_at_once(house):
@@ -550,14 +611,17 @@ def test_the_log_has_every_run_of_processes_that_end_at_once(house):
     )
     writers = [
         subprocess.Popen([sys.executable, "-c", script, f"w{n}"], stdin=subprocess.PIPE, text=True)
-        for n in range(4)
+        for n in range(8)
     ]
     for writer in writers:
         writer.stdin.write("go\n")
         writer.stdin.close()
-    assert [writer.wait(60) for writer in writers] == [0] * 4
+    assert [writer.wait(60) for writer in writers] == [0] * 8
     text = (house / "runs" / "RUNLOG.md").read_text()
-    assert text.count("**completed**") == 20
+    for n in range(8):
+        assert len(re.findall(rf"^\| .*\[w{n}\]\(#.*\|$", text, re.M)) == 5
+        assert text.count(f"\n## 01_work, w{n}\n") == 5
+    assert "40 runs, newest first (40 completed)" in text
     assert not list((house / "runs").rglob(".*.json.*"))
 
 
@@ -590,35 +654,49 @@ def swept(house):
 
 def test_the_trials_of_a_sweep_share_a_line_and_a_section_of_the_log(house, swept):
     text = runs.write_runlog().read_text()
-    overview = [line for line in text.split("\n\n")[2].splitlines() if "01_work" in line]
+    overview = [line for line in text.splitlines() if "](#" in line and line.startswith("|")]
     assert len(overview) == 3
-    assert "3 trials |  | 2 completed, 1 diverged | 0.7 (0.6 to 0.8) at best" in overview[1]
+    assert "| ★ | [sweep toy, 3 trials](#sweep-toy) | 01_work |" in overview[1]
+    assert "| 2 completed, 1 diverged; at best joint accuracy 70.0% |" in overview[1]
     assert text.count("\n## ") == 3
-    section = text[text.index("## sweep toy") : text.index(f"## {swept[0].id}")]
-    best = swept[4].id
-    assert f"Best: [{best}](#{best}), joint accuracy 0.7 (0.6 to 0.8)." in section
-    assert f"From [{swept[0].id}](#{swept[0].id})." in section
-    assert "| epochs | `9` |" in section
-    assert "|  | trial | status | rate | joint accuracy | wall time |" in section
+    section = text[text.index("## 01_work, sweep toy ★") : text.index("## 01_work, own")]
+    best = swept[4]
+    assert f"Best: [{best.name}](#{best.id}), joint accuracy 70.0%." in section
+    assert f"- from [own](#{swept[0].id})\n" in section
+    assert f"- behind [all](#{swept[5].id})\n" in section
+    assert "- in all of them `epochs` = `9`\n- searched `rate`\n" in section
+    assert "| trial | rate | wall time | outcome |" in section
     rows = [line for line in section.splitlines() if "<a id=" in line and line.startswith("|")]
     assert [row.split("](")[1].split(")")[0] for row in rows] == [run.id for run in swept[1:5]]
-    assert "| crashed, done again | 0.5 |" in rows[1]
-    assert "| diverged: Diverged: step 7 \\| loss | 0.75 | 0.9 |" in rows[2]
+    assert [row.count("★") for row in rows] == [0, 0, 0, 1]
+    assert "| 0.5 | 0 s | done again; crashed |" in rows[1]
+    assert "| diverged: Diverged: step 7 \\| loss; joint accuracy 90.0% |" in rows[2]
+
+
+def test_the_log_tells_the_command_of_a_sweep_whose_file_is_there(house, swept):
+    command = "modsnr sweep toy --trials 3\n"
+    assert command not in runs.write_runlog().read_text()
+    (house / "notebooks" / "sweeps").mkdir()
+    (house / "notebooks" / "sweeps" / "toy.yaml").write_text("")
+    assert command in runs.write_runlog().read_text()
 
 
 def test_the_star_is_at_the_notebooks_best_be_it_a_trial_or_not(house, swept):
-    starred = [line for line in runs.write_runlog().read_text().splitlines() if "| ★" in line]
-    assert len(starred) == 2
-    assert "[sweep toy](#sweep-toy)" in starred[0]
-    assert f"[3]({swept[4].id})" in starred[1]
+    def starred():
+        lines = runs.write_runlog().read_text().splitlines()
+        return [line for line in lines if "★" in line and line.startswith("| ")]
+
+    of_sweep, of_trial = starred()
+    assert "(#sweep-toy)" in of_sweep
+    assert f"[3]({swept[4].id}) ★ |" in of_trial
     (swept[0].folder / "metrics.json").write_text('{"joint_accuracy": 0.8}')
-    (starred,) = [line for line in runs.write_runlog().read_text().splitlines() if "| ★" in line]
-    assert f"(#{swept[0].id})" in starred
+    (of_run,) = starred()
+    assert f"(#{swept[0].id})" in of_run
 
 
 def test_a_run_that_rests_on_many_trials_names_their_sweep(house, swept):
     text = runs.write_runlog().read_text()
-    assert f"From [{swept[0].id}](#{swept[0].id}), 4 runs of [sweep toy](#sweep-toy)." in text
+    assert f"- from [own](#{swept[0].id}), 4 runs of [sweep toy](#sweep-toy)\n" in text
 
 
 # --- Kernels ------------------------------------------------------------------------------------
@@ -714,7 +792,7 @@ def test_an_interrupt_of_the_command_ends_its_run_as_interrupted(shared_house):
     assert "Traceback" not in printed
     assert runs.Record.load(record.folder).status == "interrupted"
     log = (shared_house / "runs" / "RUNLOG.md").read_text()
-    assert "| 01_work | stopped |  | interrupted |" in log
+    assert re.search(r"\[stopped\]\(#\S+ \| 01_work \|  \| .* \| interrupted: ", log)
     assert "KeyboardInterrupt" in (record.folder / "notebook.ipynb").read_text()
 
 

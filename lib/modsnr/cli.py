@@ -6,12 +6,15 @@ the same command goes on, 130 interrupted.
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
+import sys
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -170,31 +173,97 @@ def paper(profile: str | None) -> None:
 
 
 @main.group("runs", invoke_without_command=True)
-@click.option("--all", "every", is_flag=True, help="each trial of a sweep in a line of its own")
+@click.option("--notebook", default="*", metavar="PATTERN", help="02_training, or its number, 02")
+@click.option("--name", default="*", metavar="PATTERN", help="such as 'views-*'")
+@click.option("--profile", default="*", metavar="PATTERN", help="that they were made by")
+@click.option("--status", multiple=True, type=click.Choice(get_args(runs.Status)), help="or more")
+@click.option("--since", metavar="WHEN", help="2026-11-25, 2026-11-25T13:00 (UTC), 12h, 3d, 2w")
+@click.option("--limit", type=click.IntRange(0), default=30, show_default=True, metavar="N")
+@click.option("--all", "every", is_flag=True, help="no limit, a line for each trial of a sweep")
 @click.pass_context
-def runs_(ctx: click.Context, every: bool) -> None:
-    """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself."""
+def runs_(
+    ctx: click.Context,
+    notebook: str,
+    name: str,
+    profile: str,
+    status: tuple[str, ...],
+    since: str | None,
+    limit: int,
+    every: bool,
+) -> None:
+    """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself.
+
+    In the second column, ★ is the best of its notebook on the same frames and ¶ stands in the
+    paper. --limit 0 lists all; in a pipe, no line is cut short.
+    """
     if ctx.invoked_subcommand:
         return
     runs.write_runlog()
-    lines = [["run", *runs.OVERVIEW], *runs.overview(runs.records(), every=every)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    known = runs.survey()
+    for fault in known.faults:
+        click.echo(f"not used: {fault}", err=True)
+    begun = runs.moment(since) if since else None
+    wanted = runs.select(
+        known.runs, notebook=notebook, name=name, profile=profile, status=status, since=begun
+    )
+    lines = runs.overview(known, wanted, every=every)
+    shown = lines if every or not limit else lines[:limit]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in _fitted([list(runs.OVERVIEW), *shown], width):
+        click.echo(line)
+    if not lines:
+        click.echo(f"none of {len(known.runs)} runs is like that", err=True)
+    elif len(shown) < len(lines):
+        click.echo(f"{len(lines) - len(shown)} older ones by --limit 0", err=True)
+
+
+def _fitted(rows: list[list[str]], width: int | None) -> list[str]:
+    """Return the overview's lines within ``width``, the last column cut short.
+
+    Ids are cut to their time, which suffices to name most runs. Frames and wall time stay away
+    where the outcome would have too little room, and long names are cut short.
+    """
+    if width is None:
+        return runs.aligned(rows)
+    rows = [[row[0].split("-")[0], *row[1:]] for row in rows]
+    for column in ("frames", "wall time", None):
+        lines = runs.aligned([row[:-1] for row in rows])
+        room = width - max(map(len, lines)) - 2
+        if room >= 24 or column is None:
+            break
+        place = rows[0].index(column)
+        rows = [row[:place] + row[place + 1 :] for row in rows]
+    if room < 16:
+        rows = [[*row[:2], _short(row[2], 22), *row[3:]] for row in rows]
+    return [_short(line, width) for line in runs.aligned(rows)]
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 @runs_.command()
 @click.argument("run")
-def show(run: str) -> None:
-    """Show one run, called by its id, its folder or its name (then the latest)."""
+@click.option("--json", "as_json", is_flag=True, help="all that the run tells, its metrics too")
+def show(run: str, as_json: bool) -> None:
+    """Show a run, called by its id or the beginning of it, its folder, or its name (the latest)."""
     record = runs.find(Path(run).name, status=None)
-    click.echo(record.model_dump_json(indent=1))
-    for path in sorted(p for p in record.folder.rglob("*") if p.is_file() and p.name[0] != "."):
-        click.echo(path.relative_to(runs.root()))
-    for name, value in record.metrics.items():
-        if text := runs.measured(value):
-            click.echo(f"{name}: {text}")
+    if as_json:
+        told = record.model_dump(mode="json") | {"metrics": record.metrics}
+        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+    else:
+        click.echo(runs.page(runs.survey(), record))
+
+
+@runs_.command()
+@click.argument("references", nargs=-1, metavar="RUN RUN...")
+@click.option("--all", "every", is_flag=True, help="all results that they share, not the first 30")
+def compare(references: tuple[str, ...], every: bool) -> None:
+    """Compare runs with the first: what went in, what came out, and the paired difference."""
+    # It brings numpy, which no other command on runs needs.
+    from modsnr import comparison
+
+    click.echo(comparison.page(references, every=every))
 
 
 @runs_.command()

@@ -14,8 +14,10 @@ on any death, so a run that says "running" and whose lock is free is shown as cr
 
 from modsnr.runs.execution import execute, prune
 from modsnr.runs.keeping import Kept, keep
-from modsnr.runs.log import OVERVIEW, overview, write_runlog
+from modsnr.runs.log import write_runlog
+from modsnr.runs.overview import OVERVIEW, Survey, moment, overview, select, survey
 from modsnr.runs.packing import Packed, pack
+from modsnr.runs.page import aligned, leaves, page, shown
 from modsnr.runs.parameters import (
     Parameter,
     Profile,
@@ -45,15 +47,20 @@ __all__ = [
     "Run",
     "Status",
     "Step",
+    "Survey",
+    "aligned",
     "check",
     "execute",
     "find",
     "is_held",
     "keep",
+    "leaves",
     "load_profile",
     "measured",
+    "moment",
     "overview",
     "pack",
+    "page",
     "parameters",
     "parse_text",
     "prune",
@@ -62,7 +69,10 @@ __all__ = [
     "repeated",
     "reproduce",
     "root",
+    "select",
+    "shown",
     "start",
     "store",
+    "survey",
     "write_runlog",
 ]

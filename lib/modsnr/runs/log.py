@@ -5,24 +5,33 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
-from modsnr.runs.parameters import (
-    root,
+from modsnr.runs.headlines import USUAL
+from modsnr.runs.overview import (
+    BEST,
+    OF_PAPER,
+    OVERVIEW,
+    Survey,
+    count,
+    groups,
+    lasted,
+    line,
+    outcomes,
+    survey,
+    told,
 )
-from modsnr.runs.records import (
-    Record,
-    _cell,
-    _results,
-    _table,
-    measured,
-    records,
-    repeated,
-)
+from modsnr.runs.parameters import root
+from modsnr.runs.records import Record, _cell, _results, _table, repeated
+
+NEWEST = 30  # lines of the table before the others are folded
+FEW, MANY = 3, 12  # runs of a sweep that are named one by one, and runs that are named at all
+WIDTH = 420  # of a figure that is shown small, in CSS pixels
 
 
 def write_runlog() -> Path:
@@ -35,178 +44,193 @@ def write_runlog() -> Path:
     lock = os.open(folder / ".locks" / "runlog", os.O_CREAT | os.O_RDWR, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _write(folder / "RUNLOG.md", _runlog(records()))
+        _write(folder / "RUNLOG.md", _runlog(survey()))
     finally:
         os.close(lock)
     return folder / "RUNLOG.md"
 
 
-def _runlog(runs: list[Record]) -> str:
-    """Return the log of ``runs``: a table with a line a run, then a section a run.
+def _runlog(all_runs: Survey) -> str:
+    """Return the log: a table with a line a run, then a section a run, newest first.
 
     The trials of a sweep share a line and a section.
     """
-    best: dict[str, list[Record]] = {}
-    for run in runs:
-        best.setdefault(run.notebook, []).append(run)
-    stars = {run.id for group in best.values() if (run := _best(group))}
-    sweep_of = {run.id: str(run.sweep["name"]) for run in runs if run.sweep}
+    known = groups(all_runs.runs)
     rows, sections = [], []
-    for group in _groups(runs):
-        label, link = _label(group)
-        short = label if group[0].sweep else label[:16]
-        star = "★" if stars & {run.id for run in group} else ""
-        rows.append([star, f"[{short}](#{link})", *_line(group)])
-        if group[0].sweep:
-            sections += _sweep_section(group, stars, sweep_of)
-        else:
-            sections += _section(group[0], sweep_of)
-    about = (
-        "Generated from the run folders, newest first. ★ marks a notebook's best joint accuracy."
-    )
-    columns = ["", "run", *OVERVIEW]
-    return "\n".join(["# Runs", "", about, "", *_table(columns, rows), "", *sections])
+    for group in known:
+        mark, name, notebook, frames, wall, outcome = line(all_runs, group)
+        sweep = group[0].sweep
+        anchor = f"sweep-{sweep['name']}" if sweep else group[0].id
+        day = f"{group[0].started[:10]} {group[0].started[11:16]}"
+        linked = f"[{name}](#{anchor})"
+        rows.append([_unbroken(day), mark, linked, notebook, frames, _unbroken(wall), outcome])
+        section = _sweep_section(all_runs, group) if sweep else _section(all_runs, group[0])
+        sections += [f'<a id="{anchor}"></a>', "", *section]
+    columns, older = ("began", *OVERVIEW[1:]), rows[NEWEST:]
+    overview = _table(columns, rows[:NEWEST])
+    if older:
+        overview += ["", *_folded(f"{len(older)} older", _table(columns, older))]
+    faults = [text for fault in all_runs.faults for text in (f"**Not used:** {_cell(fault)}", "")]
+    return "\n".join(["# Runs", "", *_about(all_runs), "", *faults, *overview, "", *sections])
 
 
-OVERVIEW = ("notebook", "name", "profile", "status", "joint accuracy", "wall time", "commit")
+def _about(all_runs: Survey) -> list[str]:
+    counts = Counter(run.status for run in all_runs.runs)
+    told = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
+    return [
+        f"{len(all_runs.runs):,} runs, newest first ({told or 'none yet'}), written from their "
+        "folders at every end of a run. Times are UTC; *frames* is the store that a run works on.",
+        "",
+        f"{BEST} is the best of its notebook on the same frames, where there are several; "
+        f"{OF_PAPER} stands behind results in [the paper](../paper/PAPER.pdf).",
+    ]
 
 
-def overview(runs: list[Record], *, every: bool = False) -> list[list[str]]:
-    """Return a line a run, its id and a text for each of the columns of ``OVERVIEW``.
+def _unbroken(text: str) -> str:
+    """Return ``text`` so that a narrow column of a table does not break it."""
+    return text.replace(" ", "&nbsp;").replace("-", "&#8209;")
 
-    The trials of a sweep share one line, where the newest of them stands, unless ``every`` run has
-    its own.
+
+def _folded(summary: str, lines: Sequence[str]) -> list[str]:
+    return [f"<details><summary>{summary}</summary>", "", *lines, "", "</details>"]
+
+
+def _linked(all_runs: Survey, ids: Iterable[str]) -> str:
+    """Return links to the runs' sections, many trials of one sweep by the sweep, many runs folded.
+
+    A run that is not here is named, not linked.
     """
-    groups = [[run] for run in runs] if every else _groups(runs)
-    return [[group[0].id if every else _label(group)[0], *_line(group, every)] for group in groups]
+    ids = list(ids)
+    known = {run.id: run for run in all_runs.runs}
+    trials = Counter(all_runs.sweep_of[id] for id in ids if id in all_runs.sweep_of)
+    many = {name: n for name, n in trials.items() if n > FEW}
+    links = [
+        f"[{known[id].name}](#{id})" if id in known else f"`{id}` (not here)"
+        for id in ids
+        if all_runs.sweep_of.get(id) not in many
+    ]
+    links += [f"{n} runs of [sweep {name}](#sweep-{name})" for name, n in many.items()]
+    if len(links) <= MANY:
+        return ", ".join(links)
+    return f"<details><summary>{len(links)} runs</summary>{', '.join(links)}</details>"
 
 
-def _groups(runs: list[Record]) -> list[list[Record]]:
-    """Return the runs one by one, but a sweep's trials together."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for run in runs:
-        key = (run.notebook, str(run.sweep["name"])) if run.sweep else (run.id,)
-        groups.setdefault(key, []).append(run)
-    return list(groups.values())
+def _section(all_runs: Survey, run: Record) -> list[str]:
+    """Return the lines of a run's own section."""
+    results, mark = all_runs.headline(run), all_runs.mark([run])
+    lines = [f"## {run.notebook}, {run.name} {mark}".rstrip(), ""]
+    if run.status != "completed":
+        lines += [f"**{run.status}**{': ' + _cell(run.error) if run.error else ''}", ""]
+    lines += [f"**{_cell(results)}**", ""] if results else []
+    lines += [" · ".join(_circumstances(all_runs, run)), ""]
+    lines += [f"> {_cell(run.note)}", ""] if run.note else []
+    lines += _thumbnail(all_runs, run)
+    lines += ["```sh", run.command, "```", ""] if run.command else []
+    own = own_parameters(run)
+    preset = [name for name in run.changed if name not in own]
+    of = f"profile {run.profile}" if run.profile else "parameters"
+    facts = {
+        "of its own": _values(run, own),
+        f"of {of}": _values(run, preset),
+        "from": _linked(all_runs, run.parents),
+        "behind": _linked(all_runs, all_runs.children.get(run.id, [])),
+        "left": _files(run),
+    }
+    lines += [*(f"- {what} {text}" for what, text in facts.items() if text), ""]
+    metrics = _results(run)[:-1]
+    return lines + ([*_folded("all results", metrics), ""] if metrics else [])
 
 
-def _label(group: list[Record]) -> tuple[str, str]:
-    """Return what a run or a sweep is called, and the anchor of its section."""
-    sweep = group[0].sweep
-    if sweep:
-        return f"sweep {sweep['name']}", f"sweep-{sweep['name']}"
-    return group[0].id, group[0].id
+def _circumstances(all_runs: Survey, run: Record) -> list[str]:
+    commit = run.git["commit"][:7] + ", code changed since" * run.git["dirty"] if run.git else ""
+    cores, cpu = run.hardware.get("cores"), run.hardware.get("cpu", "")
+    machine = ", ".join(run.hardware.get("gpus", [])) or (f"{cores} cores, {cpu}" if cores else "")
+    known = {
+        "": f"{run.started[:10]} {run.started[11:16]}",
+        "took": lasted([run]),
+        "profile": run.profile,
+        "frames": f"{run.data['name']}" if run.data else "",
+        "on": machine,
+        "commit": commit,
+        "in the paper as": ", ".join(all_runs.paper.get(run.id, [])),
+    }
+    return [f"{what} {text}".lstrip() for what, text in known.items() if text]
 
 
-def _best(runs: list[Record]) -> Record | None:
-    """Return the completed run of the highest joint accuracy, or none; of equals the last id."""
-    known = [(run.joint_accuracy, run.id, run) for run in runs if run.status == "completed"]
-    return max((one for one in known if one[0] is not None), default=(None,))[-1]
+def own_parameters(run: Record) -> list[str]:
+    """Return the parameters that the run was given beside its profile, as its command tells them."""
+    words = shlex.split(run.command)
+    return [name for option, name in pairwise(words) if option == "-p" and name in run.parameters]
 
 
-def _line(group: list[Record], alone: bool = False) -> list[str]:
-    """Return the texts of ``OVERVIEW`` for a run, or for a sweep's trials together."""
-    run = group[0]
-    name, status, accuracy = run.name, run.status, measured(run.metrics.get("joint_accuracy"))
-    if run.sweep and not alone:
-        best = _best(group)
-        name, status = _count(group), _outcomes(group)
-        accuracy = measured(best.metrics["joint_accuracy"]) + " at best" if best else ""
-    profile, commit = (_common(map(tell, group)) for tell in (_profile, _commit))
-    return [run.notebook, name, profile, status, accuracy, _wall(group), commit]
+def _values(run: Record, names: Iterable[str]) -> str:
+    return ", ".join(
+        f"`{name}` = `{json.dumps(run.parameters.get(name), ensure_ascii=False)}`"
+        for name in names
+    )
 
 
-def _profile(run: Record) -> str:
-    return run.profile or ""
+def _thumbnail(all_runs: Survey, run: Record) -> list[str]:
+    """Return one figure, small, that leads to the large one."""
+    names = sorted(path.stem for path in run.folder.glob("figures/*.png"))
+    first = all_runs.headlines.get(run.notebook, USUAL).figure
+    if not names:
+        return []
+    name = first if first in names else names[0]
+    path = f"{run.id}/figures/{name}.png"
+    return [f'<a href="{path}"><img src="{path}" width="{WIDTH}" alt="{name}"></a>', ""]
 
 
-def _commit(run: Record) -> str:
-    return run.git["commit"][:7] + " dirty" * run.git["dirty"] if run.git else ""
+def _files(run: Record) -> str:
+    """Return links to the run's folder and to what a reader would open there."""
+    names = {"notebook": "notebook.ipynb", "metrics": "metrics.json", "epochs": "history.csv"}
+    names |= {path.stem: f"figures/{path.name}" for path in sorted(run.folder.glob("figures/*.png"))}
+    links = [f"[{n}]({run.id}/{f})" for n, f in names.items() if (run.folder / f).exists()]
+    return ", ".join([f"[{run.id}]({run.id})", *links])
 
 
-def _common(texts: Iterable[str]) -> str:
-    """Return the text if all are the same, else "several"."""
-    known = set(texts)
-    return known.pop() if len(known) == 1 else "several"
-
-
-def _wall(runs: list[Record]) -> str:
-    seconds = [run.wall_seconds for run in runs if run.wall_seconds is not None]
-    return str(timedelta(seconds=round(sum(seconds)))) if seconds else ""
-
-
-def _count(trials: list[Record]) -> str:
-    count = len(trials) - len(repeated(trials))
-    return f"{count} trial" + "s" * (count != 1)
-
-
-def _outcomes(trials: list[Record]) -> str:
-    """Return how many trials ended how; one that was killed and done again counts once."""
-    again = repeated(trials)
-    counts = Counter(run.status for run in trials if run.id not in again)
-    return ", ".join(f"{n} {status}" for status, n in counts.most_common())
-
-
-def _from(parents: Iterable[str], sweep_of: Mapping[str, str]) -> list[str]:
-    """Return the line that names a run's parents, many trials of one sweep by the sweep."""
-    trials = Counter(sweep_of[id] for id in parents if id in sweep_of)
-    many = {name: n for name, n in trials.items() if n > 3}
-    words = [f"[{id}](#{id})" for id in parents if sweep_of.get(id) not in many]
-    words += [f"{n} runs of [sweep {name}](#sweep-{name})" for name, n in many.items()]
-    return [f"From {', '.join(words)}.", ""] if words else []
-
-
-def _sweep_section(group: list[Record], stars: set[str], sweep_of: Mapping[str, str]) -> list[str]:
+def _sweep_section(all_runs: Survey, group: Sequence[Record]) -> list[str]:
     """Return the lines of a sweep's section: what came of it, and folded a line a trial."""
     trials = sorted(group, key=lambda run: (run.sweep or {})["trial"])
-    (label, link), best = _label(group), _best(group)
-    lines = [f'<a id="{link}"></a>', "", f"## {label}", "", f"**{_outcomes(group)}**", ""]
+    name = str((trials[0].sweep or {})["name"])
+    best = next((run for run in trials if run.id in all_runs.best), None)
+    notebook, mark = trials[0].notebook, all_runs.mark(group)
+    lines = [f"## {notebook}, sweep {name} {mark}".rstrip(), "", f"**{outcomes(group)}**", ""]
     if best:
-        accuracy = measured(best.metrics["joint_accuracy"])
-        lines += [f"Best: [{best.id}](#{best.id}), joint accuracy {accuracy}.", ""]
-    lines += _from(dict.fromkeys(id for run in trials for id in run.parents), sweep_of)
-    told = {name for run in trials for name in run.changed}
+        lines += [f"Best: [{best.name}](#{best.id}), {all_runs.headline(best)}.", ""]
+    lines += [f"{trials[0].started[:10]} · took {lasted(group)} in all", ""]
+    if (root() / "notebooks" / "sweeps" / f"{name}.yaml").exists():
+        command = ["modsnr", "sweep", name, "--trials", count(group).split()[0]]
+        lines += ["```sh", shlex.join(command), "```", ""]
+    given = {name for run in trials for name in run.changed}
     values = {
         name: [json.dumps(run.parameters.get(name)) for run in trials]
         for name in trials[0].parameters
-        if name in told
+        if name in given
     }
-    fixed = [[name, f"`{texts[0]}`"] for name, texts in values.items() if len(set(texts)) == 1]
-    lines += [*_table(["parameter", "value"], fixed), ""] if fixed else []
+    fixed = [name for name, texts in values.items() if len(set(texts)) == 1]
     searched = {name: texts for name, texts in values.items() if len(set(texts)) > 1}
+    children = [id for run in trials for id in all_runs.children.get(run.id, [])]
+    facts = {
+        "in all of them": _values(trials[0], fixed),
+        "searched": ", ".join(f"`{name}`" for name in searched),
+        "from": _linked(all_runs, dict.fromkeys(id for run in trials for id in run.parents)),
+        "behind": _linked(all_runs, dict.fromkeys(children)),
+    }
+    lines += [*(f"- {what} {text}" for what, text in facts.items() if text), ""]
     again = repeated(group)
     rows = [
         [
-            "★" if run.id in stars else "",
-            f'<a id="{run.id}"></a>[{(run.sweep or {})["trial"]}]({run.id})',
-            _status(run, run.id in again),
+            f'<a id="{run.id}"></a>[{(run.sweep or {})["trial"]}]({run.id}) '
+            + all_runs.mark([run]),
             *(value.strip('"') for value in chosen),
-            measured(run.metrics.get("joint_accuracy")),
-            _wall([run]),
+            lasted([run]),
+            "done again; " * (run.id in again) + told(all_runs, run),
         ]
         for run, *chosen in zip(trials, *searched.values(), strict=True)
     ]
-    table = _table(["", "trial", "status", *searched, "joint accuracy", "wall time"], rows)
-    return [*lines, f"<details><summary>{_count(group)}</summary>", "", *table, "", "</details>", ""]
-
-
-def _status(run: Record, again: bool) -> str:
-    why = (run.error or "").split("\n")[0]
-    return run.status + ", done again" * again + (f": {why[:60]}" if why else "")
-
-
-def _section(run: Record, sweep_of: Mapping[str, str]) -> list[str]:
-    """Return the lines of a run's own section."""
-    lines = [f'<a id="{run.id}"></a>', "", f"## {run.id}", ""]
-    lines += [f"**{run.status}**{': ' + _cell(run.error) if run.error else ''}", ""]
-    lines += [f"> {_cell(run.note)}", ""] if run.note else []
-    lines += [f"    {run.command}", ""] if run.command else []
-    lines += _from(run.parents, sweep_of)
-    changed = [[name, f"`{json.dumps(run.parameters.get(name))}`"] for name in run.changed]
-    lines += [*_table(["parameter", "value"], changed), ""] if changed else []
-    lines += _results(run)
-    figures = sorted(path.name for path in run.folder.glob("figures/*.png"))
-    return lines + ([f"![{figures[0]}]({run.id}/figures/{figures[0]})", ""] if figures else [])
+    table = _table(["trial", *searched, "wall time", "outcome"], rows)
+    return [*lines, *_folded(count(group), table), ""]
 
 
 def _write(path: Path, content: str | bytes) -> None:

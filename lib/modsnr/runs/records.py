@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned", "crashed"]
 CHECKPOINT = "checkpoint.safetensors"  # that a run which was cut off is resumed from
+SHORT_ID = re.compile(r"\d{8}T?")
 FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
 
 
@@ -140,13 +141,21 @@ def find(
 ) -> Record:
     """Return the run with that id, else the latest of that name; ``status=None`` takes any.
 
-    Raises InputError with the nearest ids and names, or with the status of what there is.
+    An id may be cut short: "20261125T1115" is enough where no other run began in that minute.
+    Raises InputError with the nearest ids and names, with those that a short id may mean, or with
+    the status of what there is.
     """
     wanted = {"notebook": notebook, "profile": profile}
     known = [r for r in records() if all(v in (None, getattr(r, k)) for k, v in wanted.items())]
     of = "".join(f" of {k} {v}" for k, v in wanted.items() if v)
-    _known("run", reference, [n for r in known for n in (r.id, r.name)], of)
     named = [r for r in known if reference in (r.id, r.name)]
+    if not named and SHORT_ID.match(reference):
+        named = [r for r in known if r.id.startswith(reference)]
+        if len(named) > 1:
+            meant = ", ".join(r.id for r in named[:8]) + ", ..." * (len(named) > 8)
+            raise InputError(f"{len(named)} runs{of} begin with {reference!r}: write on, to {meant}")
+    if not named:
+        _known("run", reference, [n for r in known for n in (r.id, r.name)], of)
     for record in named:
         if status in (None, record.status):
             return record

@@ -1,0 +1,121 @@
+"""What is said first of a run: the results that its notebook is about, and whether it is best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, field_validator
+
+from modsnr import InputError
+from modsnr.runs.parameters import read_yaml, root
+from modsnr.runs.records import Record
+
+SHOWN = 4  # names that a `*` stands for; a comparison of twenty models is no headline
+
+
+class Headline(BaseModel, frozen=True, extra="forbid"):
+    """Where a result stands in metrics.json, and how its number is printed."""
+
+    key: str
+    format: str = "{}"
+
+    @field_validator("format")
+    @classmethod
+    def _prints_numbers(cls, value: str) -> str:
+        # A run that ends must not fail for it, so it is tried where it is read.
+        try:
+            value.format(0.5)
+        except (ValueError, IndexError, KeyError) as error:
+            raise ValueError(f"{value!r} prints no number: {error}") from error
+        return value
+
+    def told(self, metrics: Mapping[str, Any]) -> list[str]:
+        """Return the text of each result that ``key`` names, the name of a ``*`` before it."""
+        texts = {name: self._text(value) for name, value in found(metrics, self.key).items()}
+        return [f"{name} {text}".lstrip() for name, text in texts.items() if text]
+
+    def _text(self, value: Any) -> str:
+        value = value.get("value") if isinstance(value, dict) else value
+        if isinstance(value, int | float):
+            return self.format.format(value)
+        return value if isinstance(value, str) else ""
+
+
+class Headlines(BaseModel, frozen=True, extra="forbid"):
+    """The results of a notebook by what they are called, its best run's, and its first figure."""
+
+    results: dict[str, Headline] = {}
+    best: str | None = None
+    figure: str | None = None
+
+    def told(self, metrics: Mapping[str, Any]) -> str:
+        """Return the results in a line: "joint 93.0%; SNR: a 99.9%, b 40.1%"; "" if none is there.
+
+        Of a key with a ``*`` four names are told, and how many more there are.
+        """
+        texts = []
+        for label, headline in self.results.items():
+            shown = headline.told(metrics)
+            more = [f"{len(shown) - SHOWN} more"] if len(shown) > SHOWN else []
+            colon = ":" if "*" in headline.key else ""
+            texts += [f"{label}{colon} {', '.join(shown[:SHOWN] + more)}"] if shown else []
+        return "; ".join(texts)
+
+
+JOINT = Headline(key="joint_accuracy", format="{:.1%}")
+USUAL = Headlines(results={"joint accuracy": JOINT}, best="joint_accuracy")
+
+
+def read_headlines() -> dict[str, Headlines]:
+    """Return notebook -> headlines, as ``notebooks/headlines.yaml`` says; empty without that file.
+
+    Raises InputError where it cannot be read or is not what it should be.
+    """
+    path = root() / "notebooks" / "headlines.yaml"
+    if not path.exists():
+        return {}
+    try:
+        return {
+            name: Headlines.model_validate(told) for name, told in (read_yaml(path) or {}).items()
+        }
+    except (InputError, ValidationError, AttributeError) as error:
+        raise InputError(f"notebooks/headlines.yaml: {' '.join(str(error).split())}") from error
+
+
+def found(metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return what stands in ``metrics`` under ``key``, by the names that its ``*`` stand for.
+
+    ``models/*/snr`` of {"models": {"a": {"snr": 1}, "b": {}}} is {"a": 1}; a key without a ``*`` has
+    one result, called "", or none.
+    """
+    level: dict[str, Any] = {"": metrics}
+    for part in key.split("/"):
+        level = {
+            f"{name} {one}".strip() if part == "*" else name: inner[one]
+            for name, inner in level.items()
+            if isinstance(inner, dict)
+            for one in (inner if part == "*" else [part])
+            if one in inner
+        }
+    return level
+
+
+def best_of(
+    runs: Iterable[Record],
+    metrics: Mapping[str, Mapping[str, Any]],
+    headlines: Mapping[str, Headlines],
+) -> set[str]:
+    """Return the ids of runs that are best of their notebook's completed ones on the same frames.
+
+    The highest is best, of equals the last id; a run alone on its frames is not compared.
+    """
+    rivals: dict[tuple[str, str | None], list[tuple[float, str]]] = {}
+    for run in runs:
+        key = headlines.get(run.notebook, USUAL).best
+        value = found(metrics[run.id], key).get("") if key else None
+        value = value.get("value") if isinstance(value, dict) else value
+        if run.status == "completed" and isinstance(value, int | float):
+            frames = run.data["sha256"] if run.data else None
+            rivals.setdefault((run.notebook, frames), []).append((value, run.id))
+    return {max(known)[1] for known in rivals.values() if len(known) > 1}

@@ -1,0 +1,200 @@
+"""All runs beside one another: what only their company tells of each, and a line a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any
+
+import yaml
+
+from modsnr import InputError
+from modsnr.runs.headlines import USUAL, Headlines, best_of, read_headlines
+from modsnr.runs.parameters import root
+from modsnr.runs.records import Record, records, repeated
+
+OVERVIEW = ("run", "", "name", "notebook", "frames", "wall time", "outcome")
+BEST, OF_PAPER = "★", "¶"
+LONGEST_ERROR = 60
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All runs, newest first, and by run id what is told of each.
+
+    ``best`` are those that are best on their frames, ``paper`` names what the paper calls a run,
+    ``children`` the runs that rest on it, ``faults`` the files that could not be read for this.
+    """
+
+    runs: list[Record]
+    metrics: dict[str, dict[str, Any]]
+    headlines: dict[str, Headlines]
+    best: set[str]
+    paper: dict[str, list[str]]
+    children: dict[str, list[str]]
+    sweep_of: dict[str, str]
+    faults: list[str] = field(default_factory=list)
+
+    def headline(self, run: Record) -> str:
+        """Return the run's main results in a line; "" if it left none."""
+        return self.headlines.get(run.notebook, USUAL).told(self.metrics[run.id])
+
+    def mark(self, runs: Iterable[Record]) -> str:
+        """Return the marks of a run or of a sweep's trials: ★ for best, ¶ for in the paper."""
+        ids = {run.id for run in runs}
+        return BEST * bool(ids & self.best) + OF_PAPER * bool(ids & set(self.paper))
+
+
+def survey() -> Survey:
+    """Return the runs as their folders, ``headlines.yaml`` and the paper's sources tell them.
+
+    Where one of these two files cannot be used, that is among the faults: a run that ends must not
+    fail for it.
+    """
+    known = records()
+    metrics = {run.id: run.metrics for run in known}
+    faults: list[str] = []
+
+    def tried(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return read()
+        except InputError as error:
+            faults.append(str(error))
+            return {}
+
+    headlines, paper = tried(read_headlines), tried(_paper_names)
+    children: dict[str, list[str]] = {}
+    for run in known:
+        for parent in run.parents:
+            children.setdefault(parent, []).append(run.id)
+    sweep_of = {run.id: str(run.sweep["name"]) for run in known if run.sweep}
+    best = best_of(known, metrics, headlines)
+    return Survey(known, metrics, headlines, best, paper, children, sweep_of, faults)
+
+
+def _paper_names() -> dict[str, list[str]]:
+    """Return run id -> what the paper calls it, by its sources; empty where there is no paper."""
+    path = root() / "paper" / "sources.yaml"
+    if not path.exists():
+        return {}
+    try:
+        # libyaml's loader is ten times as fast on this long file, and each run reads it twice.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        told = yaml.load(path.read_text(encoding="utf-8"), loader)["runs"]
+        names: dict[str, list[str]] = {}
+        for alias, source in told.items():
+            names.setdefault(source["run"], []).append(alias)
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"paper/sources.yaml: {' '.join(str(error).split())}") from error
+    return names
+
+
+def overview(all_runs: Survey, chosen: Sequence[Record], *, every: bool = False) -> list[list[str]]:
+    """Return a line a run, its id and a text for each further column of ``OVERVIEW``.
+
+    The trials of a sweep share one line, that of the newest of them, unless ``every`` run has its
+    own.
+    """
+    return [[group[0].id, *line(all_runs, group, every)] for group in groups(chosen, every)]
+
+
+def groups(runs: Iterable[Record], every: bool = False) -> list[list[Record]]:
+    """Return the runs one by one, but a sweep's trials together, unless ``every`` one is wanted."""
+    together: dict[tuple[str, ...], list[Record]] = {}
+    for run in runs:
+        key = (run.notebook, str(run.sweep["name"])) if run.sweep and not every else (run.id,)
+        together.setdefault(key, []).append(run)
+    return list(together.values())
+
+
+def line(all_runs: Survey, group: Sequence[Record], alone: bool = False) -> list[str]:
+    """Return the texts of ``OVERVIEW`` after the first, of a run or of a sweep's trials together."""
+    run = group[0]
+    if run.sweep and not alone:
+        name = f"sweep {run.sweep['name']}, {count(group)}"
+        outcome = outcomes(group)
+        best = next((one for one in group if one.id in all_runs.best), None)
+        outcome += f"; at best {all_runs.headline(best)}" if best else ""
+    else:
+        name, outcome = run.name, told(all_runs, run)
+    of = {one.data["name"] if one.data else "" for one in group}
+    frames = of.pop() if len(of) == 1 else "several"
+    return [all_runs.mark(group), name, run.notebook, frames, lasted(group), outcome]
+
+
+def told(all_runs: Survey, run: Record) -> str:
+    """Return the results of a completed run; of another its status, why, and what results it has."""
+    why = (run.error or "").split("\n")[0]
+    short = why[: LONGEST_ERROR - 1] + "…" if len(why) > LONGEST_ERROR else why
+    status = [] if run.status == "completed" else [run.status + (f": {short}" if short else "")]
+    return "; ".join([*status, *filter(None, [all_runs.headline(run)])])
+
+
+def lasted(runs: Iterable[Record]) -> str:
+    """Return how long the runs took together: "49 s", "29 min", "2 h 28 min"; "" if unknown."""
+    seconds = [run.wall_seconds for run in runs if run.wall_seconds is not None]
+    if not seconds:
+        return ""
+    total = round(sum(seconds))
+    if total < 100:
+        return f"{total} s"
+    hours, minutes = divmod(round(total / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def count(trials: Sequence[Record]) -> str:
+    number = len(trials) - len(repeated(trials))
+    return f"{number} trial" + "s" * (number != 1)
+
+
+def outcomes(trials: Sequence[Record]) -> str:
+    """Return how many trials ended how; one that was killed and done again counts once."""
+    again = repeated(trials)
+    counts = Counter(run.status for run in trials if run.id not in again)
+    return ", ".join(f"{n} {status}" for status, n in counts.most_common())
+
+
+def select(
+    runs: Iterable[Record],
+    *,
+    notebook: str = "*",
+    name: str = "*",
+    profile: str = "*",
+    status: Sequence[str] = (),
+    since: datetime | None = None,
+) -> list[Record]:
+    """Return the runs whose notebook, name and profile fit the patterns (``*``, ``?``, ``[ab]``).
+
+    ``status`` is one of these, or any if there are none; runs before ``since`` are left out. A
+    notebook may be called by its number: "02" is "02_training".
+    """
+    return [
+        run
+        for run in runs
+        if (fnmatchcase(run.notebook, notebook) or run.notebook.split("_")[0] == notebook)
+        and fnmatchcase(run.name, name)
+        and fnmatchcase(run.profile or "", profile)
+        and (not status or run.status in status)
+        and (since is None or datetime.fromisoformat(run.started) >= since)
+    ]
+
+
+def moment(text: str, now: datetime | None = None) -> datetime:
+    """Return the moment that ``text`` names, in UTC: "2026-11-25", "2026-11-25T13:00", "12h", "3d".
+
+    Raises InputError for another text.
+    """
+    ago = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+    try:
+        if text[:-1].isdecimal() and text[-1] in ago:
+            return (now or datetime.now(UTC)) - int(text[:-1]) * ago[text[-1]]
+        named = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"{text!r} is no moment: write a date such as 2026-11-25 or 2026-11-25T13:00 (UTC), or "
+            "12h, 3d, 2w for so long ago"
+        ) from None
+    return named if named.tzinfo else named.replace(tzinfo=UTC)

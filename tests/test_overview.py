@@ -1,0 +1,193 @@
+"""What is said first of a run, and which is best, is told by a file beside the notebooks."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from modsnr import InputError, runs
+from modsnr.runs.headlines import Headline, Headlines, best_of, found, read_headlines
+from modsnr.runs.overview import lasted
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A repository without a notebook, whose runs ``make`` writes as they would be read back."""
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    (tmp_path / "notebooks").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def make(house):
+    def make(name, *, metrics=None, **told):
+        number = len(list((house / "runs").glob("*"))) if (house / "runs").exists() else 0
+        notebook = told.pop("notebook", "01_work")
+        id = f"2024010{number + 1}T000000Z-{notebook}-{name}"
+        values = {"status": "completed", "started": f"2024-01-0{number + 1}T00:00:00.000Z"} | told
+        record = runs.Record(
+            id=id, folder=house / "runs" / id, name=name, notebook=notebook, **values
+        )
+        record.folder.mkdir(parents=True)
+        (record.folder / "run.json").write_text(record.model_dump_json())
+        if metrics is not None:
+            (record.folder / "metrics.json").write_text(runs.under_way.to_json(metrics).decode())
+        return record
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("joint", {"": 0.5}),
+        ("models/a/joint", {"": 1}),
+        ("models/*/joint", {"a": 1, "b": 2}),
+        ("*/*/snr", {"models a": 3}),
+        ("models/c/joint", {}),
+        ("joint/a", {}),
+    ],
+)
+def test_a_key_names_what_stands_in_the_metrics_under_it(key, values):
+    metrics = {"joint": 0.5, "models": {"a": {"joint": 1, "snr": 3}, "b": {"joint": 2}}}
+    assert found(metrics, key) == values
+
+
+def test_headlines_print_numbers_intervals_and_words_and_leave_out_what_is_not_there():
+    told = Headlines(
+        results={
+            "joint": Headline(key="joint", format="{:.1%}"),
+            "frames": Headline(key="frames", format="{:,}"),
+            "verdict": Headline(key="verdict"),
+            "SNR": Headline(key="models/*", format="{:.0f} dB"),
+            "absent": Headline(key="none"),
+            "null": Headline(key="null"),
+            "list": Headline(key="list"),
+        }
+    )
+    metrics = {
+        "joint": {"value": 0.125, "low": 0.1, "high": 0.2},
+        "frames": 54400,
+        "verdict": "16QAM",
+        "models": {name: number for number, name in enumerate("abcdef")},
+        "null": None,
+        "list": [1],
+    }
+    assert told.told(metrics) == (
+        "joint 12.5%; frames 54,400; verdict 16QAM; SNR: a 0 dB, b 1 dB, c 2 dB, d 3 dB, 2 more"
+    )
+    assert told.told({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("01_work: {result: {}}", "Extra inputs are not permitted"),
+        ("01_work: {results: {joint: {format: '{:.1%}'}}}", "results.joint.key"),
+        ("01_work: {results: {joint: {key: a, format: '{:d}'}}}", "prints no number"),
+        ("01_work: {results: {joint: {key: a, format: '{0} {1}'}}}", "prints no number"),
+        ("- 01_work", "has no attribute"),
+        ("a: {", "expected"),
+    ],
+)
+def test_headlines_that_cannot_be_used_are_refused_by_name(house, text, complaint):
+    (house / "notebooks" / "headlines.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"^notebooks/headlines.yaml: .*{complaint}"):
+        read_headlines()
+
+
+def test_the_best_is_the_highest_of_a_notebooks_completed_runs_on_the_same_frames(make):
+    here, there = ({"name": name, "sha256": name} for name in ("here", "there"))
+    accuracies = [
+        ("low", 0.2, "completed", here),
+        ("best", {"value": 0.4, "low": 0.3, "high": 0.5}, "completed", here),
+        ("lost", 0.9, "diverged", here),
+        ("alone", 0.8, "completed", there),
+        ("mute", None, "completed", here),
+    ]
+    known = [
+        make(name, metrics={"joint_accuracy": accuracy}, status=status, data=data)
+        for name, accuracy, status, data in accuracies
+    ]
+    metrics = {run.id: run.metrics for run in known}
+    assert best_of(known, metrics, {}) == {known[1].id}
+    assert best_of(known, metrics, {"01_work": Headlines()}) == set()
+    # By another metric that only two have, the order is another.
+    metrics[known[0].id]["speed"], metrics[known[1].id]["speed"] = 2, 1
+    assert best_of(known, metrics, {"01_work": Headlines(best="speed")}) == {known[0].id}
+
+
+def test_each_committed_run_has_a_headline_and_the_figure_that_is_to_be_shown():
+    repository = runs.survey()
+    assert repository.faults == []
+    told = {run.notebook for run in repository.runs if repository.headline(run)}
+    assert told == {run.notebook for run in repository.runs}
+    for notebook, headlines in repository.headlines.items():
+        made = [run for run in repository.runs if run.notebook == notebook]
+        for run in (run for run in made if (run.folder / "figures").exists()):
+            assert run.figure(headlines.figure).exists()
+
+
+def test_a_run_behind_the_paper_is_known_by_what_the_paper_calls_it(house, make):
+    run, other = make("a"), make("b")
+    assert runs.survey().paper == {}
+    (house / "paper").mkdir()
+    sources = house / "paper" / "sources.yaml"
+    sources.write_text(f"runs:\n  x: {{run: {run.id}}}\n  y: {{run: {run.id}}}\n  z: {{run: null}}")
+    known = runs.survey()
+    assert known.paper[run.id] == ["x", "y"]
+    assert (known.mark([run]), known.mark([other])) == ("¶", "")
+    assert "in the paper as x, y" in runs.write_runlog().read_text()
+    sources.write_text("runs: [x]")
+    assert runs.survey().paper == {}
+    assert "**Not used:** paper/sources.yaml: " in runs.write_runlog().read_text()
+
+
+def test_the_thumbnail_is_the_figure_that_the_headlines_name_else_the_first(house, make):
+    run = make("a")
+    (run.folder / "figures").mkdir()
+    for name in ("first", "second"):
+        (run.folder / "figures" / f"{name}.png").touch()
+    assert f'<img src="{run.id}/figures/first.png"' in runs.write_runlog().read_text()
+    (house / "notebooks" / "headlines.yaml").write_text("01_work: {figure: second}")
+    assert f'<img src="{run.id}/figures/second.png"' in runs.write_runlog().read_text()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        ([None], ""),
+        ([49.4], "49 s"),
+        ([99, 0.4], "99 s"),
+        ([100], "2 min"),
+        ([1768.7], "29 min"),
+        ([3599], "1 h 0 min"),
+        ([8905, None], "2 h 28 min"),
+    ],
+)
+def test_wall_times_are_told_in_the_unit_that_suits_them(make, seconds, text):
+    made = [make(f"r{n}", wall_seconds=wall) for n, wall in enumerate(seconds)]
+    assert lasted(made) == text
+
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("2026-11-24", datetime(2026, 11, 24, tzinfo=UTC)),
+        ("2026-11-24T13:00", datetime(2026, 11, 24, 13, tzinfo=UTC)),
+        ("2026-11-24T13:00+02:00", datetime(2026, 11, 24, 11, tzinfo=UTC)),
+        ("12h", datetime(2026, 11, 25, 0, tzinfo=UTC)),
+        ("3d", datetime(2026, 11, 22, 12, tzinfo=UTC)),
+        ("1w", datetime(2026, 11, 18, 12, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_a_date_or_so_long_ago(text, named):
+    assert runs.moment(text, NOON) == named
+
+
+@pytest.mark.parametrize("text", ["", "h", "3m", "-1d", "9999999999999d", "25.11.2026"])
+def test_what_is_no_moment_is_refused_with_examples(text):
+    with pytest.raises(InputError, match="is no moment: write a date such as 2026-11-25"):
+        runs.moment(text, NOON)
