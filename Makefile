@@ -48,7 +48,7 @@ best: $(READY) ## all views at full size, likewise in pieces
 gpu: $(READY) ## what fits into half an hour of one GPU, likewise in pieces
 	$(PIECE) --resume --minutes $(MINUTES) --profile gpu
 
-paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf) from the committed runs
+paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf and .html) from the committed runs
 	$(BIN)/modsnr paper
 
 lab: $(STAMP) ## open JupyterLab in the notebooks folder

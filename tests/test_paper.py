@@ -6,122 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 import yaml
+from paper_house import PROSE, REPOSITORY, SOURCES, House
 
-from modsnr import InputError, paper
+from modsnr import InputError, paper, signals
+from modsnr.diagrams import aligning, views
 from modsnr.paper.building import RESULTS_BEGIN, RESULTS_END
 from modsnr.paper.sources import Sources
-
-REPOSITORY = Path(__file__).parents[1]
-HEADER = "---\ntitle: A test\nauthor: Nobody\nabstract: Nothing.\n---\n\n# Body\n\n"
-PROSE = """\
-Joint accuracy is {{joint}} ({{interval}}) after {{minutes}} minutes, against {{const:study}}
-[@kendall2018multi]. See @fig:views, @tbl:published, @tbl:runs and @eq:unit of 16QAM by ResNet50.
-
-$$ x^2 = 1 $$ {#eq:unit}
-
-![A caption with {{joint}}.](figures/views.pdf){#fig:views}
-
-::: {#tbl:published .wide}
-{{table:published}}
-
-What was published.
-:::
-
-::: {#tbl:runs}
-{{table:runs}}
-
-The runs.
-:::
-"""
-SOURCES = {
-    "runs": {"evaluation": {"notebook": "03_evaluation", "name": "evaluation", "run": None}},
-    "numbers": {
-        "joint": {"run": "evaluation", "key": "models/ours/joint/value", "format": "{:.1%}"},
-        "interval": {
-            "run": "evaluation",
-            "key": "models/ours/joint",
-            "format": "{low:.1f} to {high:.1f}",
-            "scale": 100,
-        },
-        "minutes": {
-            "run": "evaluation",
-            "source": "run",
-            "key": "wall_seconds",
-            "format": "{:.0f}",
-            "scale": 1 / 60,
-        },
-    },
-    "tables": {
-        "published": {
-            "run": "evaluation",
-            "table": "published",
-            "columns": {"what": "Quantity", "share": "Ours"},
-            "formats": {"share": "{:.1%}"},
-        }
-    },
-    "figures": {"views": {"run": "evaluation", "figure": "views"}},
-    "constants": {"study": {"value": 0.4865, "format": "{:.2%}", "source": "the study"}},
-}
-METRICS = {"models": {"ours": {"joint": {"value": 0.5, "low": -0.25, "high": 0.75}}, "bad": None}}
-
-
-class House:
-    """A small repository with a paper and runs, in a folder of the test."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.paper = root, root / "paper"
-        self.paper.mkdir()
-        shutil.copy(REPOSITORY / "paper" / "template.typ", self.paper)
-        bibliography = (REPOSITORY / "paper" / "references.bib").read_text("utf-8").split("\n@")
-        (entry,) = (entry for entry in bibliography if "{kendall2018multi," in entry)
-        self.bibliography = f"@{entry}"
-        self.write()
-
-    def write(self, prose: str = PROSE, **changes) -> None:
-        sources = SOURCES | changes
-        (self.paper / "references.bib").write_text(self.bibliography, encoding="utf-8")
-        (self.paper / "PAPER.md").write_text(HEADER + prose, encoding="utf-8")
-        (self.paper / "sources.yaml").write_text(
-            yaml.safe_dump(sources, sort_keys=False), encoding="utf-8"
-        )
-
-    def run(self, hour: int = 1, *, joint: float = 0.5, **changes) -> str:
-        """Write the folder of a run and return its id."""
-        names = {"notebook": "03_evaluation", "name": "evaluation"} | changes
-        facts = {
-            "id": f"20240102T{hour:02}0000Z-{names['notebook']}-{names['name']}",
-            "profile": "study",
-            "status": "completed",
-            "git": {"commit": "0123456789abcdef", "dirty": False},
-            "started": f"2024-01-02T{hour:02}:00:00+00:00",
-            "wall_seconds": 120.0,
-        } | names
-        folder = self.root / "runs" / facts["id"]
-        for part in ("figures", "tables"):
-            (folder / part).mkdir(parents=True)
-        metrics = json.loads(json.dumps(METRICS))
-        metrics["models"]["ours"]["joint"]["value"] = joint
-        (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-        (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-        (folder / "tables" / "published.csv").write_text(
-            f"what,left out,share\njoint,x,{joint}\nmodulation,x,-0.125\n", encoding="utf-8"
-        )
-        figure, axes = plt.subplots(figsize=(3, 2))
-        axes.plot([0, joint])
-        figure.savefig(folder / "figures" / "views.pdf")
-        figure.savefig(folder / "figures" / "views.png")
-        plt.close(figure)
-        return facts["id"]
-
-    def canonical(self, **changes) -> str:
-        """Write a run and name it in the sources."""
-        identity = self.run(**changes)
-        entry = SOURCES["runs"]["evaluation"] | {"run": identity}
-        self.write(runs={"evaluation": entry})
-        return identity
 
 
 @pytest.fixture
@@ -141,6 +33,23 @@ def contents(folder: Path) -> dict[str, str]:
 def test_the_papers_own_prose_and_sources_agree(monkeypatch):
     monkeypatch.delenv("MODSNR_ROOT", raising=False)
     paper.check()
+
+
+def test_facts_of_the_library_are_what_it_holds(monkeypatch):
+    monkeypatch.delenv("MODSNR_ROOT", raising=False)
+    told, air = paper.constants(), signals.Channel()
+    assert told["classes"] == ", ".join(signals.STUDY_CLASSES)
+    assert told["carrier_offset"] == air.carrier_offset_std
+    assert told["clock_offset"] == air.clock_offset_std
+    assert told["rolloff"] == "{} to {}".format(*air.rolloff_range)
+    assert told["samples_per_symbol"] == air.samples_per_symbol
+    assert (told["residual_centre"], told["residual_rim"]) == views.RESIDUAL_DB
+    assert told["stop_band"] == views.STOP_BAND
+    assert told["matched_rolloff"] == views.MATCHED_ROLLOFF
+    assert told["carrier_reach"] == aligning.REACH
+    assert told["extent"] == views.EXTENTS["constellation"]
+    synchronised = views.EXTENTS["synchronised"]
+    assert told["extent_synchronised"] == synchronised == views.EXTENTS["aligned"]
 
 
 def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(house):
@@ -180,9 +89,9 @@ def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(ho
 
 def test_what_typst_cannot_set_is_refused(house):
     house.canonical()
-    with (house.paper / "PAPER.md").open("a", encoding="utf-8") as prose:
-        prose.write("\n\n$$ x = y $$ {#eq:unit}\n")
-    with pytest.raises(InputError, match=r"typst cannot set .*PAPER\.pdf.*eq:unit"):
+    with (house.paper / "template.typ").open("a", encoding="utf-8") as template:
+        template.write("#unheard\n")
+    with pytest.raises(InputError, match=r"typst cannot set .*PAPER\.pdf.*unheard"):
         paper.build()
 
 
@@ -392,7 +301,21 @@ def test_a_profile_cannot_lead_out_of_the_build_folder(house):
         ("It is $x = {{joint}}$.", "stands in the formula"),
         ("It is known [@unheard2020].", r"\[@unheard2020\] is not in references.bib"),
         ("As @fig:unheard shows.", "@fig:unheard refers to nothing"),
+        ("As @tbl:unheard shows.", "@tbl:unheard refers to nothing"),
+        ("By @eq:unheard it is.", "@eq:unheard refers to nothing"),
+        ("In @sec:unheard it is.", "@sec:unheard refers to nothing"),
+        ("# No number {#sec:none .unnumbered}\n\n@sec:none", "@sec:none refers to nothing"),
+        ("Of @eq:other {#eq:other} it is.", r"\{#eq:other\} must follow a formula of its own"),
+        ("$$ x = y $$", "1 of the formulas on display have no"),
+        ("$$ x = y $$ {#eq:unit}", "eq:unit labels 2 things"),
         ("![Cap.](figures/views.pdf){#fig:again}", "fig:again is not referred to"),
+        ("![Cap., see @fig:again.](figures/views.pdf){#fig:again}", "fig:again is not referred to"),
+        ("::: {#tbl:again}\n| a |\n|---|\n| b |\n\nCap.\n:::", "tbl:again is not referred to"),
+        ("| a |\n|---|\n| b |\n", "1 of the tables are in no block"),
+        ("A <b>bold</b> word.", "'<b>' is html: one of the two pages would lack it"),
+        ("It is [51%](https://example.org) by hand.", "'51%' .* typed by hand"),
+        ("![Cap., 51%, of @fig:again.](figures/views.pdf){#fig:again}", "'51%' .* typed by hand"),
+        ("It is $x = 93$ by formula.", "'93' stands in the formula"),
         ("![Cap.](figures/views.pdf)", r"a figure without label, .*views.pdf"),
         ("![Cap.](figures/other.pdf){#fig:o} @fig:o", "figures/other.pdf must stand alone"),
         ("![C.](figures/other.pdf){#fig:o}\n\n@fig:o", "figures/other.pdf is no figure"),
@@ -412,7 +335,8 @@ def test_prose_that_disagrees_with_its_sources_is_refused(house, added, fault):
     "harmless",
     [
         "Both 16QAM and 128APSK, ResNet50, DVB-S2X, `0.5`, $x_1 + 2$.",
-        "A page [see the 2nd](https://example.org/48.65).",
+        "A page [see there](https://example.org/48.65).",
+        "A ratio of $10 \\log_{10} x^2$.",
         "```\nx = 48.65\n```",
     ],
 )

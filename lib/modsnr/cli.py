@@ -168,7 +168,7 @@ def reproduce(ctx: click.Context, profile: str, resume: bool, minutes: float, pl
 @main.command()
 @PROFILE
 def paper(profile: str | None) -> None:
-    """Make figures, tables, numbers and PDF of the runs that the paper names, or of a profile's."""
+    """Make figures, tables, numbers, PDF and web page of the paper's runs, or of a profile's."""
     _make_paper(profile)
 
 
@@ -316,4 +316,6 @@ def _paper() -> ModuleType:
 
 
 def _make_paper(profile: str | None) -> None:
-    click.echo(_paper().build(profile=profile))
+    pdf = _paper().build(profile=profile)
+    click.echo(pdf.with_suffix(".html"))
+    click.echo(pdf)

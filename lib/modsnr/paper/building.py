@@ -1,4 +1,4 @@
-"""The paper in one call: from the runs to figures, tables, numbers and PDF."""
+"""The paper in one call: from the runs to figures, tables, numbers, PDF and web page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from modsnr import InputError, runs
-from modsnr.paper.pages import PLACEHOLDER, filled, pandoc
+from modsnr.paper.appendix import tables_of
+from modsnr.paper.pages import PLACEHOLDER, Node, filled, pandoc
 from modsnr.paper.results import (
     chosen_runs,
     date_and_mark,
@@ -19,16 +20,17 @@ from modsnr.paper.results import (
     number,
     printed_as,
     table,
-    table_of_runs,
 )
 from modsnr.paper.sources import read, read_sources
+from modsnr.paper.typeset import for_typst
+from modsnr.paper.web import for_web
 
 RESULTS_BEGIN = "<!-- results: written by `make paper` from paper/sources.yaml -->"
 RESULTS_END = "<!-- end of the results -->"
 
 
 def build(profile: str | None = None) -> Path:
-    """Build the paper and return the path of its PDF.
+    """Build the paper and return the path of its PDF; the web page, ``PAPER.html``, is beside it.
 
     Without a profile it is the committed paper, from the canonical runs of ``sources.yaml``. With
     one it is a draft under ``paper/build/<profile>/`` from the latest completed runs of that
@@ -36,8 +38,6 @@ def build(profile: str | None = None) -> Path:
 
     Raises InputError if the prose and its sources disagree, or a run cannot be used.
     """
-    import typst  # here: the facts below are read where there is no typst
-
     if profile is not None and not re.fullmatch(r"[\w-]+", profile):
         raise InputError(f"{profile!r} is not the name of a profile")
     paper = runs.root() / "paper"
@@ -49,7 +49,7 @@ def build(profile: str | None = None) -> Path:
         for name, fact in sources.constants.items()
     }
     tables = {name: table(s, chosen[s.run]) for name, s in sources.tables.items()}
-    tables["runs"] = table_of_runs(chosen)
+    tables |= tables_of(chosen)
     figures = {  # the PDFs are the paper's, the PNGs for pages such as the README
         f"{name}.{kind}": chosen[source.run].figure(source.figure, kind)
         for name, source in sources.figures.items()
@@ -76,16 +76,37 @@ def build(profile: str | None = None) -> Path:
     printed |= {f"const:{name}": entry["printed"] for name, entry in constants.items()}
     if profile is None and sources.readme:
         _write_results(runs.root() / "README.md", sources.readme, printed)
-    document = filled(document, printed, tables, "" if profile is None else f"/build/{profile}")
+    document = filled(document, printed, tables)
     document["meta"] |= date_and_mark(chosen, profile)
-    template = f"--template={paper / 'template.typ'}"
-    page = pandoc(json.dumps(document), "json", "typst", "--wrap=none", "--standalone", template)
+    place = "" if profile is None else f"/build/{profile}"
+    _write_pdf(for_typst(document, place), paper, out / "PAPER.pdf")
+    _write_page(for_web(document), paper, out / "PAPER.html")
+    return out / "PAPER.pdf"
+
+
+def _write_pdf(document: Node, paper: Path, path: Path) -> None:
+    import typst  # here: what the paper says of constants is read where there is no typst
+
+    options = ("--wrap=none", "--standalone", f"--template={paper / 'template.typ'}")
+    page = pandoc(json.dumps(document), "json", "typst", *options)
     compiler = typst.Compiler(page.encode(), root=str(paper), ignore_system_fonts=True)
     try:
-        compiler.compile(output=str(out / "PAPER.pdf"), format="pdf")
+        compiler.compile(output=str(path), format="pdf")
     except typst.TypstError as error:
-        raise InputError(f"typst cannot set {out / 'PAPER.pdf'}: {error}") from error
-    return out / "PAPER.pdf"
+        raise InputError(f"typst cannot set {path}: {error}") from error
+
+
+def _write_page(document: Node, paper: Path, path: Path) -> None:
+    citations = (f"--bibliography={paper / 'references.bib'}", f"--csl={paper / 'numeric.csl'}")
+    page = pandoc(
+        json.dumps(document),
+        "json",
+        "html5",
+        *("--wrap=none", "--standalone", f"--template={paper / 'template.html'}"),
+        *("--toc", "--toc-depth=2", "--number-sections", "--mathml"),
+        *("--citeproc", *citations, "--metadata=link-citations:true"),
+    )
+    path.write_text(page, encoding="utf-8")
 
 
 def _write_results(readme: Path, results: str, printed: dict[str, str]) -> None:

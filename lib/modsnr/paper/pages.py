@@ -1,8 +1,7 @@
-"""The document as pandoc reads it, and as typst sets it."""
+"""The document as pandoc reads it, with its results put in."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -11,7 +10,8 @@ PLACEHOLDER = re.compile(r"\{\{((?:const:|table:)?[\w-]+)\}\}")
 EQUATION_LABEL = re.compile(r"\{#(eq:[\w-]+)\}")
 CROSS_REFERENCE = re.compile(r"(?:fig|tbl|eq|sec):")
 NUMBER_FIRST = re.compile(r"[−-]?[\d.,]+%?(?!\w)")
-NOT_PROSE = ("Code", "CodeBlock", "Math", "Link", "Cite", "Image", "RawInline", "RawBlock")
+CODE_COLUMNS = frozenset({"run", "commit", "command", "parameters", "split", "content"})
+NOT_PROSE = ("Code", "CodeBlock", "Math", "Cite", "Image", "RawInline", "RawBlock")
 
 Node = dict[str, Any]
 """An element of pandoc's document tree, with its type ``t`` and its content ``c``."""
@@ -50,7 +50,7 @@ class Plate(NamedTuple):
     """A figure or table as it stands in the prose."""
 
     label: str
-    wide: bool
+    classes: list[str]
     body: list[Node]
     caption: list[Node]
 
@@ -58,10 +58,25 @@ class Plate(NamedTuple):
 def plate_of(node: Node) -> Plate | None:
     match node:
         case {"t": "Figure", "c": [[label, _, _], [_, [{"c": caption}]], body]}:
-            wide = any("wide" in image["c"][0][1] for image in nodes(body, "Image"))
-            return Plate(label, wide, body, caption)
+            classes = [name for image in nodes(body, "Image") for name in image["c"][0][1]]
+            return Plate(label, classes, body, caption)
         case {"t": "Div", "c": [[label, classes, _], [*body, {"t": "Para", "c": caption}]]}:
-            return Plate(label, "wide" in classes, body, caption)
+            return Plate(label, classes, body, caption)
+    return None
+
+
+def equation_of(node: Node) -> tuple[str, Node] | None:
+    """Return label and formula of a paragraph that is a labelled formula on display."""
+    match node:
+        case {
+            "t": "Para",
+            "c": [
+                {"t": "Math", "c": [{"t": "DisplayMath"}, _]} as formula,
+                *space,
+                {"c": str(text)},
+            ],
+        } if (label := EQUATION_LABEL.fullmatch(text)) and len(space) < 2:
+            return label[1], formula
     return None
 
 
@@ -75,57 +90,68 @@ def table_name(plate: Plate) -> str | None:
     return None
 
 
-def filled(document: Node, printed: dict[str, str], tables: dict[str, Rows], place: str) -> Node:
-    """Return the document with its results put in, in the form that typst understands."""
+def filled(document: Node, printed: dict[str, str], tables: dict[str, Rows]) -> Node:
+    """Return the document with its results put in, numbers as text and tables as tables."""
 
     def change(node: Node) -> list[Node]:
         match node:
-            case {"t": "Str", "c": text} if label := EQUATION_LABEL.fullmatch(text):
-                return [_raw(f"<{label[1]}>")]
+            case {"t": "Para", "c": [{"t": "Str", "c": text}]} if (
+                found := PLACEHOLDER.fullmatch(text)
+            ) and found[1].startswith("table:"):
+                return [_table(tables[found[1].removeprefix("table:")])]
             case {"t": "Str", "c": text}:
-                filled = PLACEHOLDER.sub(lambda found: printed[found[1]], text)
-                return [{"t": "Str", "c": filled}]
-            case {"t": "Cite", "c": [[{"citationId": key}], _]} if CROSS_REFERENCE.match(key):
-                return [_raw(f"#ref(<{key}>);")]
-        if (plate := plate_of(node)) is None:
-            return [node]
-        kind = "image" if plate.label.startswith("fig:") else "table"
-        # At the foot of a page typst would set wide floats over those of a column.
-        float_ = 'placement: top, scope: "parent"' if plate.wide else "placement: auto"
-        head = [_raw(f"#figure(kind: {kind}, {float_}, caption: ["), *plate.caption, _raw("])[")]
-        body = plate.body
-        if kind == "image":
-            images = [f'image("{place}/{path}")' for path in images_of(body)]
-            grid = f"#grid(columns: (1fr,) * {len(images)}, gutter: 1em, {', '.join(images)})"
-            body = [{"t": "Plain", "c": [_raw(grid)]}]
-        elif name := table_name(plate):
-            body = [{"t": "Plain", "c": [_raw(_typst_table(tables[name]))]}]
-        for table in nodes(body, "Table"):
-            table["c"][0][1] = ["typst:no-figure"]  # it stands in a figure already
-        tail = [_raw(f"] <{plate.label}>")]
-        return [{"t": "Plain", "c": head}, *body, {"t": "Plain", "c": tail}]
+                return [_str(PLACEHOLDER.sub(lambda found: printed[found[1]], text))]
+        return [node]
 
-    return _rewritten(document, change)
+    return rewritten(document, change)
 
 
-def _rewritten(tree: Any, change: Callable[[Node], list[Node]]) -> Any:
+def rewritten(tree: Any, change: Callable[[Node], list[Node]]) -> Any:
+    """Return the tree with each node replaced by what ``change`` makes of it, outer nodes first.
+
+    It is not asked again of the nodes that it returns, but of what they hold.
+    """
     if isinstance(tree, list):
         grown: list[Any] = []
         for branch in tree:
             grown += change(branch) if isinstance(branch, dict) else [branch]
-        return [_rewritten(branch, change) for branch in grown]
+        return [rewritten(branch, change) for branch in grown]
     if isinstance(tree, dict):
-        return {key: _rewritten(branch, change) for key, branch in tree.items()}
+        return {key: rewritten(branch, change) for key, branch in tree.items()}
     return tree
 
 
-def _raw(text: str) -> Node:
-    return {"t": "RawInline", "c": ["typst", text]}
+def _str(text: str) -> Node:
+    return {"t": "Str", "c": text}
 
 
-def _typst_table(rows: Rows) -> str:
-    head, *body = (", ".join(json.dumps(text, ensure_ascii=False) for text in row) for row in rows)
-    columns = zip(*rows[1:], strict=True)
-    sides = ["right" if all(map(NUMBER_FIRST.match, column)) else "left" for column in columns]
-    layout = f"columns: {len(rows[0])}, align: ({', '.join(sides)},)"
-    return f"#table({layout}, table.header({head}), table.hline(), {', '.join(body)})"
+def _table(rows: Rows) -> Node:
+    """Return rows as pandoc's table, columns of numbers to the right, of code in code's font."""
+    head, *body = rows
+    columns = list(zip(*body, strict=True)) or [()] * len(head)
+    sides = [
+        "AlignRight" if all(map(NUMBER_FIRST.match, cells)) else "AlignLeft" for cells in columns
+    ]
+    attributes = ["", [], []]
+
+    def row(cells: list[str], code: frozenset[str] = frozenset()) -> list[Any]:
+        held = [
+            [{"t": "Code", "c": [attributes, text]} if text and name in code else _str(text)]
+            for name, text in zip(head, cells, strict=True)
+        ]
+        here = {"t": "AlignDefault"}
+        return [attributes, [[attributes, here, 1, 1, [{"t": "Plain", "c": c}]] for c in held]]
+
+    specs = [[{"t": side}, {"t": "ColWidthDefault"}] for side in sides]
+    of_body = [attributes, 0, [], [row(cells, CODE_COLUMNS) for cells in body]]
+    return {
+        "t": "Table",
+        "c": [
+            attributes,
+            [None, []],
+            specs,
+            [attributes, [row(head)]],
+            [of_body],
+            [attributes, []],
+        ],
+    }

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from modsnr import InputError, runs
+from modsnr.paper.appendix import is_dirty
 from modsnr.paper.pages import Node, Rows
 from modsnr.paper.sources import NumberSource, Sources, TableSource
 
@@ -69,13 +70,9 @@ def _canonical(what: str, identity: str | None, alike: list[runs.Record]) -> run
         raise InputError(f"{what}: {identity} is {record.status}, not completed")
     if record.profile == "smoke":
         raise InputError(f"{what}: {identity} is of the smoke profile, which proves nothing")
-    if _is_dirty(record):
+    if is_dirty(record):
         raise InputError(f"{what}: {identity} is dirty, made by code that was not committed")
     return record
-
-
-def _is_dirty(run: runs.Record) -> bool:
-    return run.git is None or run.git["dirty"]
 
 
 def number(name: str, source: NumberSource, run: runs.Record) -> dict[str, Any]:
@@ -127,23 +124,14 @@ def table(source: TableSource, run: runs.Record) -> Rows:
     return [[*columns.values()], *([cell(row, column) for column in columns] for row in rows)]
 
 
-def table_of_runs(chosen: dict[str, runs.Record]) -> Rows:
-    rows = [["used for", "run", "commit", "minutes"]]
-    for alias, run in chosen.items():
-        commit = run.git["commit"][:10] if run.git else "none"
-        changed = " with uncommitted changes" if _is_dirty(run) else ""
-        rows.append([alias, run.id, commit + changed, f"{(run.wall_seconds or 0) / 60:.1f}"])
-    return rows
-
-
 def date_and_mark(chosen: dict[str, runs.Record], profile: str | None) -> dict[str, Node]:
     """Return the metadata that come from the runs: the date of the newest, the mark of a draft."""
     day = max(datetime.fromisoformat(run.started) for run in chosen.values())
-    parts = {"year": day.year, "month": day.month, "day": day.day}
+    parts = {"year": day.year, "month": day.month, "day": day.day, "iso": f"{day:%Y-%m-%d}"}
     date = {key: {"t": "MetaString", "c": str(part)} for key, part in parts.items()}
     meta = {"date": {"t": "MetaMap", "c": date}}
     if profile is not None:
-        dirty = any(_is_dirty(run) for run in chosen.values())
+        dirty = any(is_dirty(run) for run in chosen.values())
         mark = f"{profile} profile: not the canonical results"
         mark += "; made by code that was not committed" if dirty else ""
         meta["mark"] = {"t": "MetaString", "c": mark}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,12 +13,14 @@ import pydantic
 import yaml
 
 from modsnr import InputError
+from modsnr.paper.appendix import TABLES
 from modsnr.paper.pages import (
     CROSS_REFERENCE,
     EQUATION_LABEL,
     PLACEHOLDER,
     Node,
     Plate,
+    equation_of,
     images_of,
     nodes,
     pandoc,
@@ -29,7 +32,9 @@ from modsnr.paper.pages import (
 NAMES_WITH_DIGITS = r"\d+A?(?:ASK|PSK|QAM)\b|20\d\d\.\d\d[A-C]\b"  # 16QAM, RadioML 2018.01A
 # A number by itself: no part of a name (ResNet50, DVB-S2) and no name of its own.
 TYPED_NUMBER = re.compile(rf"(?<![A-Za-z\d.])(?<![A-Za-z]-)(?!{NAMES_WITH_DIGITS})\.?\d[\d.,]*%?")
-TYPED_IN_FORMULA = re.compile(r"\d+\.\d+|\d\s*\\?%")
+# The formulas' own numbers have one digit, but for the ten of decibels.
+TYPED_IN_FORMULA = re.compile(r"\d+\.\d+|\d\s*\\?%|(?<!\d)(?!10(?!\d))\d{2,}")
+MADE_TABLES = {f"table:{name}" for name in TABLES}
 
 
 class _Source(pydantic.BaseModel, extra="forbid"):
@@ -122,7 +127,7 @@ def read(paper: Path) -> tuple[Sources, Node]:
 
 
 def _faults_of_numbers(document: Node, plates: list[Plate], sources: Sources) -> Iterator[str]:
-    used = {"table:runs"}
+    used = {*MADE_TABLES}
     for text in words(document):
         used.update(PLACEHOLDER.findall(text))
         if typed := TYPED_NUMBER.search(EQUATION_LABEL.sub("", PLACEHOLDER.sub("", text))):
@@ -134,12 +139,12 @@ def _faults_of_numbers(document: Node, plates: list[Plate], sources: Sources) ->
         text = formula["c"][1]
         if typed := TYPED_IN_FORMULA.search(text) or PLACEHOLDER.search(text):
             yield f"{typed[0]!r} stands in the formula {text!r}: print it in the prose"
-    known = {*sources.numbers, "table:runs"}
+    known = {*sources.numbers, *MADE_TABLES}
     known |= {f"const:{name}" for name in sources.constants}
     known |= {f"table:{name}" for name in sources.tables}
     yield from _without(used, known, "{{{{{}}}}} is not in sources.yaml")
     yield from _without(known, used, "{} of sources.yaml is not used")
-    tables = {name for name in used if name.startswith("table:")} - {"table:runs"}
+    tables = {name for name in used if name.startswith("table:")} - MADE_TABLES
     placed = {f"table:{table_name(plate)}" for plate in plates}
     yield from _without(tables, placed, "{{{{{}}}}} must stand alone in a block ::: {{#tbl:...}}")
 
@@ -156,17 +161,43 @@ def _faults_of_numbers(document: Node, plates: list[Plate], sources: Sources) ->
 
 
 def _faults_of_references(document: Node, plates: list[Plate], entries: set[str]) -> Iterator[str]:
-    labels = {
+    labels = [
         plate.label or f"a figure without label, {images_of(plate.body)}," for plate in plates
-    }
-    targets = labels | {header["c"][1][0] for header in nodes(document, "Header")}
-    targets |= {label for text in words(document) for label in EQUATION_LABEL.findall(text)}
-    cited = {entry["citationId"] for cite in nodes(document, "Cite") for entry in cite["c"][0]}
-    references = {key for key in cited if CROSS_REFERENCE.match(key)}
-    yield from _without(references, targets, "@{} refers to nothing")
-    yield from _without(labels, references, "{} is not referred to")
-    yield from _without(cited - references, entries, "[@{}] is not in references.bib")
+    ]
+    equations = [of[0] for node in nodes(document, "Para") if (of := equation_of(node))]
+    sections = [node["c"][1] for node in nodes(document, "Header")]
+    numbered = [label for label, classes, _ in sections if "unnumbered" not in classes]
+    written = {label for text in words(document) for label in EQUATION_LABEL.findall(text)}
+    yield from _without(written, {*equations}, "{{#{}}} must follow a formula of its own paragraph")
+    formulas = [f["c"][1] for f in nodes(document, "Math") if f["c"][0]["t"] == "DisplayMath"]
+    if len(formulas) > len(equations):
+        yield f"{len(formulas) - len(equations)} of the formulas on display have no {{#eq:name}}"
+    every = Counter([*labels, *equations, *numbered])
+    yield from (f"{label} labels {count} things" for label, count in every.items() if count > 1)
+
+    cited, references = _keys(document)
+    _, of_text = _keys(document, outside=("Figure", "Div"))
+    yield from _without(references, {*every}, "@{} refers to nothing that has a number")
+    yield from _without({*labels}, of_text, "{} is not referred to in the text")
+    bare = sum(1 for _ in nodes(document, "Table")) - sum(
+        1 for plate in plates for _ in nodes(plate.body, "Table")
+    )
+    if bare:
+        yield f"{bare} of the tables are in no block ::: {{#tbl:...}}, so without label and caption"
+    yield from _without(cited, entries, "[@{}] is not in references.bib")
     yield from _without(entries, cited, "{} of references.bib is not cited")
+    if not any(div["c"][0][0] == "refs" for div in nodes(document, "Div")):
+        yield "the references have no place: write ::: {#refs} and ::: where they belong"
+    if raw := next(nodes(document, "RawInline", "RawBlock"), None):
+        yield f"{raw['c'][1]!r} is {raw['c'][0]}: one of the two pages would lack it"
+
+
+def _keys(document: Node, outside: tuple[str, ...] = ()) -> tuple[set[str], set[str]]:
+    """Return the entries that are cited, and the labels that are referred to."""
+    cites = nodes(document, "Cite", outside=outside)
+    keys = {entry["citationId"] for cite in cites for entry in cite["c"][0]}
+    references = {key for key in keys if CROSS_REFERENCE.match(key)}
+    return keys - references, references
 
 
 def _without(these: set[str], those: set[str], fault: str) -> list[str]:

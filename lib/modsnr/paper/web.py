@@ -1,0 +1,89 @@
+"""The filled document as a web page: what typst numbers by itself is numbered here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePosixPath
+
+from modsnr.paper.pages import (
+    CROSS_REFERENCE,
+    Node,
+    Plate,
+    equation_of,
+    images_of,
+    nodes,
+    plate_of,
+    rewritten,
+)
+
+NAMES = {"fig": "Fig.", "tbl": "Table", "eq": "Eq.", "sec": "Section"}
+
+
+def for_web(document: Node) -> Node:
+    """Return the document with figures, tables and formulas numbered, and links to them.
+
+    The images are the PNG twins of those that the prose names.
+    """
+    numbers = numbered(document)
+
+    def name(label: str) -> str:
+        return f"{NAMES[label.partition(':')[0]]}\N{NO-BREAK SPACE}{numbers[label]}"
+
+    def change(node: Node) -> list[Node]:
+        match node:
+            case {"t": "Cite", "c": [[{"citationId": key}], _]} if CROSS_REFERENCE.match(key):
+                text = [{"t": "Str", "c": name(key)}]
+                return [{"t": "Link", "c": [["", [], []], text, [f"#{key}", ""]]}]
+        if equation := equation_of(node):
+            label, formula = equation
+            head = _raw(f'<div class="equation" id="{label}">')
+            tail = _raw(f'<span class="number">{numbers[label]}</span></div>')
+            return [{"t": "Plain", "c": [head, formula, tail]}]
+        if plate := plate_of(node):
+            return _figure(plate, name(plate.label))
+        return [node]
+
+    return rewritten(document, change)
+
+
+def numbered(document: Node) -> dict[str, str]:
+    """Return the number of each label, as typst counts: by kind, in the order of the text."""
+    numbers: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    depths: list[int] = []
+    for node in nodes(document, "Para", "Figure", "Div", "Header"):
+        if equation := equation_of(node):
+            seen["eq"] += 1
+            numbers[equation[0]] = f"({seen['eq']})"
+        elif plate := plate_of(node):
+            kind = plate.label.partition(":")[0]
+            seen[kind] += 1
+            numbers[plate.label] = str(seen[kind])
+        elif node["t"] == "Header" and "unnumbered" not in node["c"][1][1]:
+            level, (label, _, _), _ = node["c"]
+            depths = [*depths, *[0] * level][:level]
+            depths[-1] += 1
+            numbers[label] = ".".join(map(str, depths))
+    return numbers
+
+
+def _figure(plate: Plate, name: str) -> list[Node]:
+    classes = ' class="wide"' if "wide" in plate.classes else ""
+    caption = [_raw(f"<figcaption><b>{name}.</b> "), *plate.caption, _raw("</figcaption>")]
+    shown = [
+        {"t": "Image", "c": [["", [], []], plate.caption, [str(path.with_suffix(".png")), ""]]}
+        for path in map(PurePosixPath, images_of(plate.body))
+    ]
+    if shown:
+        body = [{"t": "Plain", "c": [_raw('<div class="images">'), *shown, _raw("</div>")]}]
+    else:  # as wide as it is, in a frame that scrolls, by keyboard too
+        scroll = _raw(f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">')
+        body = [{"t": "Plain", "c": [scroll]}, *plate.body, {"t": "Plain", "c": [_raw("</div>")]}]
+    head, told = [_raw(f'<figure id="{plate.label}"{classes}>')], {"t": "Plain", "c": caption}
+    told_and_shown = [*body, told] if shown else [told, *body]
+    tail = {"t": "Plain", "c": [_raw("</figure>")]}
+    return [{"t": "Plain", "c": head}, *told_and_shown, tail]
+
+
+def _raw(text: str) -> Node:
+    return {"t": "RawInline", "c": ["html", text]}

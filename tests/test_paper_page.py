@@ -1,0 +1,233 @@
+"""The paper as a web page, and the appendix that the runs' records make."""
+
+import csv
+from html.parser import HTMLParser
+
+import pytest
+from paper_house import PROSE, House
+
+from modsnr import paper
+
+APPENDIX = """
+See @sec:more, @tbl:commands, @tbl:data and @tbl:environment.
+
+# More {#sec:more}
+
+## Below
+
+::: {#tbl:commands .wide}
+{{table:commands}}
+
+Commands.
+:::
+
+::: {#tbl:data .wide}
+{{table:data}}
+
+Data.
+:::
+
+::: {#tbl:environment}
+{{table:environment}}
+
+Machines.
+:::
+"""
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    return House(tmp_path)
+
+
+class Page(HTMLParser):
+    """What a page holds: elements with their attributes, and the text of its links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.links: dict[str, str] = {}
+        self._link: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "a":
+            self._link = dict(attrs)["href"]
+
+    def handle_endtag(self, tag):
+        if tag == "a":
+            self._link = None
+
+    def handle_data(self, data):
+        if self._link:
+            self.links[self._link] = self.links.get(self._link, "") + data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def rows_of(table: str) -> list[list[str]]:
+    with (paper.build("quick").parent / "tables" / f"{table}.csv").open(encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_every_link_of_the_page_leads_to_a_place_of_it_by_its_number(house):
+    house.write(PROSE + APPENDIX)
+    house.run(profile="quick")
+    page = Page(paper.build("quick").with_suffix(".html").read_text("utf-8"))
+    places = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    inner = {link.removeprefix("#") for link in page.links if link.startswith("#")}
+    assert inner <= places
+    told = {link: text.replace("\N{NO-BREAK SPACE}", " ") for link, text in page.links.items()}
+    assert told["#fig:views"] == "Fig. 1"
+    assert told["#tbl:published"] == "Table 1"
+    assert told["#tbl:environment"] == "Table 5"
+    assert told["#eq:unit"] == "Eq. (1)"
+    assert told["#sec:more"].replace(" ", "") == "2MoreSection2"  # of the contents, of the text
+    assert told["#below"].replace(" ", "") == "2.1Below"
+    assert told["#ref-kendall2018multi"] == "[1]"
+
+
+def test_the_page_needs_nothing_but_its_figures(house):
+    house.canonical()
+    path = paper.build().with_suffix(".html")
+    page = Page(path.read_text("utf-8"))
+    assert [image["src"] for image in page.all("img")] == ["figures/views.png"]
+    assert (path.parent / "figures" / "views.png").exists()
+    assert page.all("img")[0]["alt"] == "A caption with 50.0%."
+    assert not page.all("script")
+    assert not page.all("link")
+    assert "url(" not in path.read_text("utf-8")
+
+
+def test_the_page_holds_the_numbers_tables_and_formulas_of_the_paper(house):
+    house.canonical()
+    text = paper.build().with_suffix(".html").read_text("utf-8")
+    assert "Joint accuracy is 50.0% (−25.0 to 75.0)" in text
+    assert "{{" not in text
+    assert "{#" not in text
+    assert '<td style="text-align: right;">−12.5%</td>' in text
+    assert '<math display="block"' in text
+    assert "Multi-Task Learning" in text.split("References</h1>")[1]
+
+
+def test_only_the_page_of_a_draft_is_marked_as_one(house):
+    house.canonical(profile="quick")
+    committed, draft = paper.build(), paper.build("quick")
+    mark = "quick profile: not the canonical results"
+    assert mark in draft.with_suffix(".html").read_text("utf-8")
+    assert mark not in committed.with_suffix(".html").read_text("utf-8")
+
+
+def test_commands_are_told_with_the_parameters_that_are_not_the_notebooks(house):
+    house.run(
+        profile="quick",
+        command="modsnr run 03_evaluation --profile quick",
+        parameters={"models": ["a", "b"], "seed": 0},
+        changed=["models"],
+        seeds={"seed": 0},
+    )
+    assert rows_of("commands") == [
+        ["used for", "command", "parameters"],
+        ["evaluation", "modsnr run 03_evaluation --profile quick", "models=a, b"],
+    ]
+
+
+def test_runs_behind_the_papers_own_stand_together_by_notebook_and_sweep(house):
+    frames = house.run(1, notebook="01_preprocessing", name="frames", profile="quick")
+    seeds = [
+        house.run(
+            2 + seed,
+            notebook="02_training",
+            name=f"net-{seed}",
+            profile="quick",
+            command=f"modsnr run 02_training --name net-{seed} -p seed {seed}",
+            parameters={"seed": seed, "epochs": 2},
+            changed=["epochs", "seed"],
+            seeds={"seed": seed},
+            parents=[frames],
+        )
+        for seed in (0, 1)
+    ]
+    trial = house.run(
+        5, notebook="02_training", name="trial", profile="quick", sweep={"name": "wide", "trial": 0}
+    )
+    lost = "20240101T000000Z-02_training-lost"
+    of_paper = house.run(6, profile="quick", parents=[*seeds, trial, lost])
+    commit = "0123456789ab"
+    assert rows_of("runs")[1:] == [
+        ["evaluation", of_paper, commit, "", "2.0"],
+        ["01_preprocessing, profile quick", frames, commit, "", "2.0"],
+        ["02_training, profile quick", f"{seeds[0]} and 1 more", commit, "0, 1", "4.0"],
+        ["02_training, sweep wide", trial, commit, "", "2.0"],
+        ["not under runs/", lost, "", "", ""],
+    ]
+    told = {row[0]: row[1:] for row in rows_of("commands")}
+    assert told["02_training, profile quick"] == [
+        "modsnr run 02_training --name ...",
+        "epochs=2; seed=*",
+    ]
+
+
+def test_frames_are_told_with_grid_parts_and_hashes(house):
+    grid = {"snr_low_db": 0, "snr_high_db": 30, "snr_step_db": 2, "samples": 1024, "seed": 1}
+    air = {"source": "simulator", "channel": "minor", "apsk_geometry": "", "samples_per_symbol": 8}
+    frames = house.run(
+        1,
+        notebook="01_preprocessing",
+        name="frames",
+        profile="quick",
+        parameters=grid | air | {"rolloff_low": 0.1, "rolloff_high": 0.4},
+        data={"name": "store", "sha256": "c" * 64},
+    )
+    house.metrics(
+        frames,
+        frames={"train": 1500, "validation": 20, "test": 30},
+        modulations=17,
+        split_hash="5" * 64,
+    )
+    house.run(2, profile="quick", parents=[frames])
+    (row,) = rows_of("data")[1:]
+    assert row == [
+        *("store", "17", "0:2:30", "1,024", "8", "minor", "dvb", "0.1–0.4"),
+        *("1,500", "20", "30", "1", "5" * 12, "c" * 12),
+    ]
+
+
+def test_machines_are_told_with_their_hours_and_versions_once(house):
+    numpy = {"python": "3.11.7", "numpy": "2.4.6"}
+    older = house.run(
+        1,
+        notebook="02_training",
+        name="net",
+        profile="quick",
+        versions=numpy | {"numpy": "1.26.4"},
+        hardware={"cpu": "CPU", "cores": 2, "memory_gb": 25.3, "gpus": ["GPU"]},
+        wall_seconds=7200.0,
+    )
+    house.run(
+        2,
+        profile="quick",
+        parents=[older],
+        versions=numpy,
+        hardware={"cpu": "CPU", "cores": 2, "memory_gb": 25.3},
+        wall_seconds=1800.0,
+    )
+    assert rows_of("environment")[1:] == [
+        ["CPU, 2 cores, 25.3 GB", "1 run, 0.5 hours"],
+        ["CPU, 2 cores, 25.3 GB, GPU", "1 run, 2.0 hours"],
+        ["python", "3.11.7"],
+        ["numpy", "2.4.6, 1.26.4"],
+    ]
+
+
+def test_a_wide_figure_and_one_of_two_images_are_set_on_the_page(house):
+    pair = "::: {#fig:pair .wide}\n![](figures/views.pdf) ![](figures/views.pdf)\n\nA pair.\n:::\n"
+    figure = "![A caption with {{joint}}.](figures/views.pdf){#fig:views}"
+    house.write(PROSE.replace(figure, pair).replace("@fig:views", "@fig:pair"))
+    house.run(profile="quick")
+    page = Page(paper.build("quick").with_suffix(".html").read_text("utf-8"))
+    assert [image["src"] for image in page.all("img")] == ["figures/views.png"] * 2
+    assert {"id": "fig:pair", "class": "wide"} in page.all("figure")
