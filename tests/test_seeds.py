@@ -185,3 +185,11 @@ def test_a_parameter_without_effect_does_not_part_two_seeds():
     assert list(metrics.seed_groups(runs)) == ["net"]
     fixed = {name: of | {"task_weighting": "fixed"} for name, of in runs.items()}
     assert list(metrics.seed_groups(fixed)) == ["net-0", "net-1"]
+
+
+@pytest.mark.parametrize(("hide", "parts"), [("", False), ("random", False), ("snr", True)])
+def test_the_network_that_says_what_to_hide_parts_models_only_where_it_is_asked(hide, parts):
+    given = models(
+        parameters("a-0", hide=hide, hide_by="one"), parameters("a-1", 1, hide=hide, hide_by="two")
+    )
+    assert (len(metrics.seed_groups(given)) == 2) is parts

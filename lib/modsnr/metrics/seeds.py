@@ -26,7 +26,11 @@ HEADLINES = (
 # parameter -> the one that it waits for, and the values of that one with which it has an effect
 IDLE: Mapping[str, tuple[str, Sequence[Any]]] = {
     "modulation_share": ("task_weighting", ("fixed",)),
-    "hide_fraction": ("hide", ("brightest", "dimmest", "random", "random_image")),
+    "hide_fraction": (
+        "hide",
+        ("brightest", "dimmest", "random", "random_image", "modulation", "snr"),
+    ),
+    "hide_by": ("hide", ("modulation", "snr")),
 }
 
 
