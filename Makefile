@@ -10,7 +10,7 @@ export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study best gpu paper lab api test test-floor check bench lock clean
+.PHONY: help setup reproduce study best gpu paper lab api test test-browser test-floor check bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -51,8 +51,8 @@ gpu: $(READY) ## what fits into half an hour of one GPU, likewise in pieces
 paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf and .html) from the committed runs
 	$(BIN)/modsnr paper
 
-lab: $(STAMP) ## open JupyterLab in the notebooks folder
-	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
+lab: $(STAMP) ## open JupyterLab on the README and its list of notebooks, on this machine only
+	JUPYTER_CONFIG_PATH=notebooks/lab $(BIN)/jupyter lab
 
 api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.html
 	$(BIN)/pdoc modsnr --no-show-source --output-directory lib/api
@@ -64,6 +64,9 @@ test-floor: | $(UV) ## run the tests on the oldest supported torch and NumPy
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv-floor
 	$(UV) pip install --quiet --python .venv-floor/bin/python torch==2.4.1 torchvision==0.19.1 numpy==1.26.4 --editable '.[dev]'
 	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest --numprocesses auto --dist loadfile
+
+test-browser: $(STAMP) ## run the notebooks in JupyterLab in a headless Chromium, about ten minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 check: $(STAMP) ## lint, types, notebooks without outputs
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ the same command goes on, 130 interrupted.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -83,6 +84,7 @@ def run(
     record = runs.execute(
         notebook, profile=profile, parameters=values, name=name, plain=plain, echo=_show
     )
+    click.echo(os.path.relpath(record.folder))
     click.echo(f"{record.id} {record.status}{': ' + record.error if record.error else ''}")
     if record.status != "completed":
         ctx.exit(130 if record.status == "interrupted" else 1)

@@ -251,7 +251,9 @@ def _controls(settings: Settings, networks: Sequence[str]) -> dict[str, Any]:
         "style": {"description_width": "11em"},
         "layout": {"width": "26em"},
     }
-    slider = common | {"continuous_update": False}  # drawn when let go, and at every arrow key
+    # The browser sends a value once the one before is drawn, and then the last only: a picture
+    # follows a slider that is dragged, or an arrow key held, and none is drawn too late.
+    slider = common | {"continuous_update": True}
     widest = max(WIDEST_OFFSET, abs(settings.carrier_offset))
 
     def choice(name: str, label: str, options: Sequence[str]) -> widgets.Dropdown:

@@ -116,7 +116,19 @@ class Record(BaseModel, frozen=True, extra="ignore"):
         return self.folder / name
 
     def _repr_markdown_(self) -> str:
-        return "\n".join([f"**{self.id}** {self.status}", "", *_results(self)])
+        # JupyterLab opens files by links, not folders, and its file browser goes along.
+        first = f"**{self.id}** {self.status}; [its folder]({self._seen_from_notebook()}/run.json)"
+        return "\n".join([first, "", *_results(self)])
+
+    def _seen_from_notebook(self) -> str:
+        """Return the way to the folder from where the notebook that shows it is read."""
+        # An executed copy lies in the folder of a run, whichever folder the kernel worked in.
+        return os.path.relpath(self.folder) if is_watched() else f"../{self.id}"
+
+
+def is_watched() -> bool:
+    """Return whether a person watches, in JupyterLab."""
+    return "JPY_SESSION_NAME" in os.environ
 
 
 def records() -> list[Record]:

@@ -33,7 +33,8 @@ from modsnr.runs.parameters import (
     parameters,
     root,
 )
-from modsnr.runs.records import CHECKPOINT, Record, Status, records
+from modsnr.runs.records import CHECKPOINT, Record, Status, is_watched, records
+from modsnr.runs.tables import ShownTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,6 +155,10 @@ class Run:
         bar = tqdm if self.interactive else _lines_of_progress()
         return bar(total=total, desc=what, unit=f" {unit}", unit_scale=True)
 
+    def show_table(self, table: pd.DataFrame) -> ShownTable:
+        """Return what shows a table: to sort and filter where a person watches, else as it is."""
+        return ShownTable(table, live=self.interactive)
+
     def path(self, given: str) -> Path:
         """Return a path given as a parameter; a relative one begins where the caller stood."""
         return Path(os.environ.get("MODSNR_CALLED_FROM", "."), given).absolute()
@@ -161,7 +166,7 @@ class Run:
     @property
     def interactive(self) -> bool:
         """Whether a person watches, in JupyterLab, and progress bars are seen to move."""
-        return "JPY_SESSION_NAME" in os.environ
+        return is_watched()
 
     def finish(self, status: Status = "completed") -> Record:
         """End the run with ``status``, renew RUNLOG.md and return the run read back.
