@@ -1,12 +1,20 @@
 """The paper as a web page, and the appendix that the runs' records make."""
 
 import csv
+import json
+from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+import typst
 from paper_house import PROSE, House
 
 from modsnr import paper
+from modsnr.paper.appendix import TABLES
+from modsnr.paper.pages import filled, pandoc
+from modsnr.paper.sources import read
+from modsnr.paper.typeset import for_typst
+from modsnr.paper.web import numbered
 
 APPENDIX = """
 See @sec:more, @tbl:commands, @tbl:data and @tbl:environment.
@@ -84,10 +92,30 @@ def test_every_link_of_the_page_leads_to_a_place_of_it_by_its_number(house):
     assert told["#fig:views"] == "Fig. 1"
     assert told["#tbl:published"] == "Table 1"
     assert told["#tbl:environment"] == "Table 5"
-    assert told["#eq:unit"] == "Eq. (1)"
+    assert told["#eq:unit"] == "Eq. 1"
     assert told["#sec:more"].replace(" ", "") == "2MoreSection2"  # of the contents, of the text
     assert told["#below"].replace(" ", "") == "2.1Below"
     assert told["#ref-kendall2018multi"] == "[1]"
+
+
+def test_the_page_counts_figures_and_tables_as_the_pdf_does(house):
+    house.write(PROSE + APPENDIX)
+    house.run(profile="quick")
+    paper.build("quick")
+    _, document = read(house.paper)
+    names = ("joint", "interval", "minutes", "const:study")
+    tables = {name: [["a"], ["b"]] for name in ("published", *TABLES)}
+    document = filled(document, dict.fromkeys(names, ""), tables)
+    text = pandoc(json.dumps(for_typst(document, "/build/quick")), "json", "typst")
+    numbering = '#set heading(numbering: "1")\n#set math.equation(numbering: "(1)")\n'
+    asked = {"root": str(house.paper), "field": "label"}
+    labels = json.loads(typst.query(f"{numbering}{text}".encode(), "figure", **asked))
+    seen = Counter()
+    for label in labels:
+        name = label.strip("<>")
+        seen[name[:3]] += 1
+        assert numbered(document)[name] == str(seen[name[:3]])
+    assert seen == {"fig": 1, "tbl": 5}
 
 
 def test_the_page_needs_nothing_but_its_figures(house):

@@ -8,8 +8,8 @@ it which run holds it, under which key, and how it is printed. In the prose stan
   (``{{table:runs}}``, ``commands``, ``data`` and ``environment`` are always there: how the paper's
   runs were made);
 - ``![Caption.](figures/name.pdf){#fig:name}``, or a ``::: {#fig:name}`` block of several images
-  and a caption; the class ``.wide`` lets figures and tables span both columns, ``.here`` keeps
-  them where they are in the text;
+  and a caption; the class ``.wide`` lets figures and tables span both columns, and go to the top
+  of a page unless ``.here`` keeps them where they are in the text;
 - ``$$ ... $$ {#eq:name}``; ``@fig:name``, ``@tbl:name``, ``@eq:name``, ``@sec:name``; ``[@key]``;
 - ``::: {#refs}`` and ``:::``, the place of the references; the class ``.appendix`` of a heading,
   from which on there is one column.

@@ -75,7 +75,7 @@ def _table_of_runs(groups: list[Group], missing: list[str]) -> Rows:
         commits = _distinct(run.git["commit"][:DIGITS] if run.git else "none" for run in group)
         changed = " with uncommitted changes" if any(map(is_dirty, group)) else ""
         commit = f"{len(commits)} commits" if len(commits) > 2 else " ".join(commits)
-        seeds = _distinct(str(seed) for run in group for seed in run.seeds.values())
+        seeds = sorted({str(seed) for run in group for seed in run.seeds.values()})
         minutes = sum(run.wall_seconds or 0 for run in group) / 60
         seed = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 3 else ", ".join(seeds)
         ids = _first_and_more([run.id for run in group])
@@ -132,7 +132,7 @@ def _table_of_data(of: Iterable[runs.Record]) -> Rows:
         rows.append([
             run.data["name"],
             str(metrics.get("modulations", "")),
-            f"{low_db}:{step_db}:{high_db}",
+            f"{low_db}:{step_db}:{high_db}".replace("-", "−"),
             f"{told.get('samples', 0):,}",
             per_symbol,
             channel if simulated else str(metrics.get("source", "")),

@@ -51,10 +51,10 @@ def for_typst(document: Node, place: str) -> Node:
 
 
 def _place_of(plate: Plate) -> str:
-    if "here" in plate.classes:
-        return "placement: none"
-    # At the foot of a page typst would set wide floats over those of a column.
-    return 'placement: top, scope: "parent"' if "wide" in plate.classes else "placement: auto"
+    # At the foot of a page typst would set wide floats over those of a column, and where wide ones
+    # fill a page it would squeeze those of a column to nothing: a column's stand where they are.
+    floats = "wide" in plate.classes and "here" not in plate.classes
+    return 'placement: top, scope: "parent"' if floats else "placement: none"
 
 
 def _bare(block: Node) -> Node:

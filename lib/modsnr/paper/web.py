@@ -37,7 +37,7 @@ def for_web(document: Node) -> Node:
         if equation := equation_of(node):
             label, formula = equation
             head = _raw(f'<div class="equation" id="{label}">')
-            tail = _raw(f'<span class="number">{numbers[label]}</span></div>')
+            tail = _raw(f'<span class="number">({numbers[label]})</span></div>')
             return [{"t": "Plain", "c": [head, formula, tail]}]
         if plate := plate_of(node):
             return _figure(plate, name(plate.label))
@@ -54,7 +54,7 @@ def numbered(document: Node) -> dict[str, str]:
     for node in nodes(document, "Para", "Figure", "Div", "Header"):
         if equation := equation_of(node):
             seen["eq"] += 1
-            numbers[equation[0]] = f"({seen['eq']})"
+            numbers[equation[0]] = str(seen["eq"])
         elif plate := plate_of(node):
             kind = plate.label.partition(":")[0]
             seen[kind] += 1
