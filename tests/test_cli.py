@@ -243,7 +243,7 @@ def test_the_list_goes_on_without_a_file_that_cannot_be_read_and_says_so(several
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_the_list_fits_a_terminal_and_keeps_what_names_a_run(width):
-    began, frames = "20261125T111503Z", "frames-of-all-rings"
+    began, frames = "20261125T111503Z", "compact"
     rows = [list(runs.OVERVIEW)]
     for name in ("views", "constellation-no-brightest-50"):
         told = "joint 93.0%; modulation 93.0%; SNR 99.9%"

@@ -1,5 +1,6 @@
 """What is said first of a run, and which is best, is told by a file beside the notebooks."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -127,6 +128,19 @@ def test_each_committed_run_has_a_headline_and_the_figure_that_is_to_be_shown():
             assert run.figure(headlines.figure).exists()
 
 
+def test_every_link_of_the_committed_runs_log_leads_somewhere():
+    text = runs.log._runlog(runs.survey())
+    assert len(text) < 500_000  # beyond 512 kB a page of Markdown is no longer drawn
+    anchors = re.findall(r'<a id="([^"]+)">', text)
+    assert len(set(anchors)) == len(anchors)
+    links = set(re.findall(r'\]\(([^)]+)\)|(?:href|src)="([^"]+)"', text))
+    for link in (markdown or tag for markdown, tag in links):
+        if link.startswith("#"):
+            assert link[1:] in anchors
+        else:
+            assert (runs.root() / "runs" / link).exists(), link
+
+
 def test_a_run_behind_the_paper_is_known_by_what_the_paper_calls_it(house, make):
     run, other = make("a"), make("b")
     assert runs.survey().paper == {}
@@ -157,8 +171,8 @@ def test_the_thumbnail_is_the_figure_that_the_headlines_name_else_the_first(hous
     [
         ([None], ""),
         ([49.4], "49 s"),
-        ([99, 0.4], "99 s"),
-        ([100], "2 min"),
+        ([59, 0.4], "59 s"),
+        ([59.6], "1 min"),
         ([1768.7], "29 min"),
         ([3599], "1 h 0 min"),
         ([8905, None], "2 h 28 min"),

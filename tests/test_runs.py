@@ -512,7 +512,9 @@ def test_a_run_is_found_by_id_or_as_the_latest_completed_of_its_name(house):
     assert runs.find(old.id) == old
     assert runs.find("resnet", status=None) == bad
     assert runs.find("resnet", notebook="01_work", status="diverged") == bad
-    with pytest.raises(InputError, match="did you mean 'resnet'"):
+    with pytest.raises(
+        InputError, match=r"did you mean 'resnet'\? `modsnr runs --limit 0` lists all"
+    ):
         runs.find("resent")
     with pytest.raises(InputError, match=f"run {bad.id} is diverged, not completed"):
         runs.find(bad.id)
@@ -537,7 +539,7 @@ def test_an_id_may_be_cut_short_where_it_fits_one_run(house):
 
 def test_the_log_has_a_line_and_a_section_a_run_and_marks_the_best(house):
     for name, accuracy in [("low", 0.25), ("best", {"value": 0.75, "low": 0.7, "high": 0.8})]:
-        run = begin(house, name=name, epochs=5, note="a | b")
+        run = begin(house, name=name, epochs=5, note="a | b, <i>")
         run.save_metrics({"joint_accuracy": accuracy})
         run.finish()
     parent, first = run.id, runs.find("low").id
@@ -562,13 +564,13 @@ def test_the_log_has_a_line_and_a_section_a_run_and_marks_the_best(house):
     worse, best, _ = text.split('<a id="2')[1:]
     assert best.startswith(parent[1:] + '"></a>\n\n## 01_work, best ★\n')
     assert "## 01_work, worse\n\n**diverged**\n\n**joint accuracy 90.0%**\n" in worse
-    assert f"- from [best](#{parent})\n" in worse
-    assert f"- behind [worse](#{run.id})\n" in best
+    assert f"- **Rests on** [best](#{parent})\n" in worse
+    assert f"- **Behind** [worse](#{run.id})\n" in best
     assert f'<img src="{run.id}/figures/b.png" width="420" alt="b">' in worse
     assert f"[b]({run.id}/figures/b.png)" in worse
-    assert "- of its own `epochs` = `5`\n" in best
-    assert "> a \\| b\n" in best
-    assert "```sh\nmodsnr run 01_work --name best --note 'a | b' -p epochs 5\n```" in best
+    assert "- **Its own** `epochs` = `5`\n" in best
+    assert "> a | b, &lt;i&gt;\n" in best
+    assert "```sh\nmodsnr run 01_work --name best --note 'a | b, <i>' -p epochs 5\n```" in best
     assert runs.write_runlog().read_text() == text
 
 
@@ -577,15 +579,14 @@ def test_the_log_tells_a_runs_own_parameters_from_its_profiles(house):
         patch.setenv("MODSNR_PROFILE", "small")
         begin(house, rate=1e-2, epochs=4, views=["a"]).finish()
     text = (house / "runs" / "RUNLOG.md").read_text()
-    assert (
-        '- of its own `epochs` = `4`, `views` = `["a"]`\n- of profile small `rate` = `0.01`' in text
-    )
+    assert '- **Its own** `epochs` = `4`, `views` = `["a"]`\n' in text
+    assert "- **From profile small** `rate` = `0.01`\n" in text
 
 
 def test_the_log_names_a_parent_that_is_not_here(house):
     runs.start("01_work", {"name": "orphan"}, parents=["20200101T000000Z-01_work-gone"]).finish()
     text = (house / "runs" / "RUNLOG.md").read_text()
-    assert "- from `20200101T000000Z-01_work-gone` (not here)" in text
+    assert "- **Rests on** `20200101T000000Z-01_work-gone` (not here)" in text
 
 
 def test_the_log_folds_what_is_old_and_what_rests_on_a_run_that_many_rest_on(house):
@@ -600,7 +601,7 @@ def test_the_log_folds_what_is_old_and_what_rests_on_a_run_that_many_rest_on(hou
     assert newest.count("](#") == 30
     assert "[child-34](#" in newest
     assert "[child-4](#" not in newest
-    assert "- behind <details><summary>13 runs</summary>[child-12](#" in text
+    assert "- **Behind** <details><summary>13 runs</summary>[child-12](#" in text
     assert [text.count(f"\n## 01_work, {name}\n") for name in ("parent", "child-0")] == [1, 1]
 
 
@@ -662,10 +663,10 @@ def test_the_trials_of_a_sweep_share_a_line_and_a_section_of_the_log(house, swep
     section = text[text.index("## 01_work, sweep toy ★") : text.index("## 01_work, own")]
     best = swept[4]
     assert f"Best: [{best.name}](#{best.id}), joint accuracy 70.0%." in section
-    assert f"- from [own](#{swept[0].id})\n" in section
-    assert f"- behind [all](#{swept[5].id})\n" in section
-    assert "- in all of them `epochs` = `9`\n- searched `rate`\n" in section
-    assert "| trial | rate | wall time | outcome |" in section
+    assert f"- **Rests on** [own](#{swept[0].id})\n" in section
+    assert f"- **Behind** [all](#{swept[5].id})\n" in section
+    assert "- **In all trials** `epochs` = `9`\n- **Searched** `rate`\n" in section
+    assert "| trial | rate | took | outcome |" in section
     rows = [line for line in section.splitlines() if "<a id=" in line and line.startswith("|")]
     assert [row.split("](")[1].split(")")[0] for row in rows] == [run.id for run in swept[1:5]]
     assert [row.count("★") for row in rows] == [0, 0, 0, 1]
@@ -696,7 +697,7 @@ def test_the_star_is_at_the_notebooks_best_be_it_a_trial_or_not(house, swept):
 
 def test_a_run_that_rests_on_many_trials_names_their_sweep(house, swept):
     text = runs.write_runlog().read_text()
-    assert f"- from [own](#{swept[0].id}), 4 runs of [sweep toy](#sweep-toy)\n" in text
+    assert f"- **Rests on** [own](#{swept[0].id}), 4 runs of [sweep toy](#sweep-toy)\n" in text
 
 
 # --- Kernels ------------------------------------------------------------------------------------

@@ -222,16 +222,16 @@ def runs_(
 def _fitted(rows: list[list[str]], width: int | None) -> list[str]:
     """Return the overview's lines within ``width``, the last column cut short.
 
-    Ids are cut to their time, which suffices to name most runs. Frames and wall time stay away
+    Ids are cut to their time, which suffices to name most runs. Frames and time taken stay away
     where the outcome would have too little room, and long names are cut short.
     """
     if width is None:
         return runs.aligned(rows)
     rows = [[row[0].split("-")[0], *row[1:]] for row in rows]
-    for column in ("frames", "wall time", None):
+    for column in ("frames", "took", None):
         lines = runs.aligned([row[:-1] for row in rows])
         room = width - max(map(len, lines)) - 2
-        if room >= 24 or column is None:
+        if room >= 20 or column is None:
             break
         place = rows[0].index(column)
         rows = [row[:place] + row[place + 1 :] for row in rows]

@@ -14,7 +14,7 @@ from modsnr import InputError, metrics, runs
 if TYPE_CHECKING:
     from modsnr.metrics import Interval
 
-MOST = 30  # results that are shown unless all are asked for
+MOST, FEW = 30, 10  # results that are shown unless all are asked for, where they differ and not
 TRUTH = ("modulation", "snr_db", "classes", "grid_db")
 ANSWERS = ("predicted_modulation", "predicted_snr_db")
 MISSING = "–"
@@ -171,16 +171,29 @@ def _frames(records: Sequence[runs.Record], heads: Sequence[str]) -> list[str]:
 
 def _results(records: Sequence[runs.Record], heads: Sequence[str], every: bool) -> list[str]:
     shared = results(records)
-    shown = dict(list(shared.items())[: None if every else MOST])
-    texts = {}
-    for path, values in shown.items():
-        numbers = [value["value"] if isinstance(value, dict) else value for value in values]
-        changes = [f"{number - numbers[0]:+.4g}" for number in numbers[1:]]
-        texts[path] = [*map(runs.measured, values), *changes]
+    alike = {
+        path: values[0] for path, values in shared.items() if values.count(values[0]) == len(values)
+    }
+    differing = [path for path in shared if path not in alike]
+    shown = differing[: None if every else MOST]
     columns = [*heads, *(f"{head} less {heads[0]}" for head in heads[1:])]
-    lines = _beside("results", columns, texts, "results: none that all of them have")
-    more = len(shared) - len(shown)
-    return [*lines, f"  {more} more by --all"] if more else lines
+    texts = {path: [*map(runs.measured, shared[path]), *_changes(shared[path])] for path in shown}
+    lines = _beside("results that differ", columns, texts, "results: none differs")
+    if len(shown) < len(differing):
+        lines.append(f"  {len(differing) - len(shown)} more by --all")
+    same = [f"{path} {runs.measured(value)}" for path, value in alike.items()]
+    if len(same) > FEW and not every:
+        same = [*same[:FEW], f"{len(same) - FEW} more by --all"]
+    return [*lines, f"  the same: {', '.join(same)}"] if same else lines
+
+
+def _changes(values: Sequence[Any]) -> list[str]:
+    """Return how much each but the first is above the first."""
+    first, *others = (value["value"] if isinstance(value, dict) else value for value in values)
+    return [
+        f"{other - first:+,}" if isinstance(other - first, int) else f"{other - first:+.4g}"
+        for other in others
+    ]
 
 
 def _paired(first: runs.Record, second: runs.Record, title: str) -> list[str]:

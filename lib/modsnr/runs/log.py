@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import html
 import json
 import os
 import shlex
@@ -27,10 +28,11 @@ from modsnr.runs.overview import (
     told,
 )
 from modsnr.runs.parameters import root
-from modsnr.runs.records import Record, _cell, _results, _table, repeated
+from modsnr.runs.records import Record, _results, _table, repeated
 
 NEWEST = 30  # lines of the table before the others are folded
 FEW, MANY = 3, 12  # runs of a sweep that are named one by one, and runs that are named at all
+SHORT = 20  # characters of a result that stay on one line
 WIDTH = 420  # of a figure that is shown small, in CSS pixels
 
 
@@ -58,19 +60,20 @@ def _runlog(all_runs: Survey) -> str:
     known = groups(all_runs.runs)
     rows, sections = [], []
     for group in known:
-        mark, name, notebook, frames, wall, outcome = line(all_runs, group)
+        mark, name, notebook, frames, took, outcome = line(all_runs, group)
         sweep = group[0].sweep
         anchor = f"sweep-{sweep['name']}" if sweep else group[0].id
-        day = f"{group[0].started[:10]} {group[0].started[11:16]}"
-        linked = f"[{name}](#{anchor})"
-        rows.append([_unbroken(day), mark, linked, notebook, frames, _unbroken(wall), outcome])
+        parts = _text(outcome).split("; ")
+        outcome = "; ".join(_unbroken(part) if len(part) < SHORT else part for part in parts)
+        row = [_unbroken(group[0].started[:10]), mark, f"[{name}](#{anchor})", notebook, frames]
+        rows.append([*row, _unbroken(took), outcome])
         section = _sweep_section(all_runs, group) if sweep else _section(all_runs, group[0])
         sections += [f'<a id="{anchor}"></a>', "", *section]
     columns, older = ("began", *OVERVIEW[1:]), rows[NEWEST:]
     overview = _table(columns, rows[:NEWEST])
     if older:
         overview += ["", *_folded(f"{len(older)} older", _table(columns, older))]
-    faults = [text for fault in all_runs.faults for text in (f"**Not used:** {_cell(fault)}", "")]
+    faults = [text for fault in all_runs.faults for text in (f"**Not used:** {_text(fault)}", "")]
     return "\n".join(["# Runs", "", *_about(all_runs), "", *faults, *overview, "", *sections])
 
 
@@ -83,7 +86,26 @@ def _about(all_runs: Survey) -> list[str]:
         "",
         f"{BEST} is the best of its notebook on the same frames, where there are several; "
         f"{OF_PAPER} stands behind results in [the paper](../paper/PAPER.pdf).",
+        "",
+        *_best(all_runs),
     ]
+
+
+def _best(all_runs: Survey) -> list[str]:
+    """Return a line for each best run, and one that names those behind the paper."""
+    best = [
+        f"- {BEST} [{run.name}](#{run.id}), {run.notebook} on {run.data['name']}: "
+        f"{all_runs.headline(run)}"
+        for run in all_runs.runs
+        if run.id in all_runs.best and run.data
+    ]
+    of_paper = [f"[{run.name}](#{run.id})" for run in all_runs.runs if run.id in all_runs.paper]
+    return best + ([f"- {OF_PAPER} {', '.join(of_paper)}"] if of_paper else [])
+
+
+def _text(text: str) -> str:
+    """Return ``text`` on one line, no part of which Markdown takes for a tag: <class 'int'>, say."""
+    return html.escape(" ".join(text.split()), quote=False)
 
 
 def _unbroken(text: str) -> str:
@@ -120,23 +142,23 @@ def _section(all_runs: Survey, run: Record) -> list[str]:
     results, mark = all_runs.headline(run), all_runs.mark([run])
     lines = [f"## {run.notebook}, {run.name} {mark}".rstrip(), ""]
     if run.status != "completed":
-        lines += [f"**{run.status}**{': ' + _cell(run.error) if run.error else ''}", ""]
-    lines += [f"**{_cell(results)}**", ""] if results else []
+        lines += [f"**{run.status}**{': ' + _text(run.error) if run.error else ''}", ""]
+    lines += [f"**{_text(results)}**", ""] if results else []
     lines += [" · ".join(_circumstances(all_runs, run)), ""]
-    lines += [f"> {_cell(run.note)}", ""] if run.note else []
+    lines += [f"> {_text(run.note)}", ""] if run.note else []
     lines += _thumbnail(all_runs, run)
     lines += ["```sh", run.command, "```", ""] if run.command else []
     own = own_parameters(run)
     preset = [name for name in run.changed if name not in own]
-    of = f"profile {run.profile}" if run.profile else "parameters"
+    others = f"From profile {run.profile}" if run.profile else "Given"
     facts = {
-        "of its own": _values(run, own),
-        f"of {of}": _values(run, preset),
-        "from": _linked(all_runs, run.parents),
-        "behind": _linked(all_runs, all_runs.children.get(run.id, [])),
-        "left": _files(run),
+        "Its own": _values(run, own),
+        others: _values(run, preset),
+        "Rests on": _linked(all_runs, run.parents),
+        "Behind": _linked(all_runs, all_runs.children.get(run.id, [])),
+        "Left": _files(run),
     }
-    lines += [*(f"- {what} {text}" for what, text in facts.items() if text), ""]
+    lines += [*(f"- **{what}** {text}" for what, text in facts.items() if text), ""]
     metrics = _results(run)[:-1]
     return lines + ([*_folded("all results", metrics), ""] if metrics else [])
 
@@ -183,7 +205,7 @@ def _thumbnail(all_runs: Survey, run: Record) -> list[str]:
 
 def _files(run: Record) -> str:
     """Return links to the run's folder and to what a reader would open there."""
-    names = {"notebook": "notebook.ipynb", "metrics": "metrics.json", "epochs": "history.csv"}
+    names = {"notebook": "notebook.ipynb", "metrics": "metrics.json", "history": "history.csv"}
     names |= {path.stem: f"figures/{path.name}" for path in sorted(run.folder.glob("figures/*.png"))}
     links = [f"[{n}]({run.id}/{f})" for n, f in names.items() if (run.folder / f).exists()]
     return ", ".join([f"[{run.id}]({run.id})", *links])
@@ -212,12 +234,12 @@ def _sweep_section(all_runs: Survey, group: Sequence[Record]) -> list[str]:
     searched = {name: texts for name, texts in values.items() if len(set(texts)) > 1}
     children = [id for run in trials for id in all_runs.children.get(run.id, [])]
     facts = {
-        "in all of them": _values(trials[0], fixed),
-        "searched": ", ".join(f"`{name}`" for name in searched),
-        "from": _linked(all_runs, dict.fromkeys(id for run in trials for id in run.parents)),
-        "behind": _linked(all_runs, dict.fromkeys(children)),
+        "In all trials": _values(trials[0], fixed),
+        "Searched": ", ".join(f"`{name}`" for name in searched),
+        "Rests on": _linked(all_runs, dict.fromkeys(id for run in trials for id in run.parents)),
+        "Behind": _linked(all_runs, dict.fromkeys(children)),
     }
-    lines += [*(f"- {what} {text}" for what, text in facts.items() if text), ""]
+    lines += [*(f"- **{what}** {text}" for what, text in facts.items() if text), ""]
     again = repeated(group)
     rows = [
         [
@@ -225,11 +247,11 @@ def _sweep_section(all_runs: Survey, group: Sequence[Record]) -> list[str]:
             + all_runs.mark([run]),
             *(value.strip('"') for value in chosen),
             lasted([run]),
-            "done again; " * (run.id in again) + told(all_runs, run),
+            "done again; " * (run.id in again) + _text(told(all_runs, run)),
         ]
         for run, *chosen in zip(trials, *searched.values(), strict=True)
     ]
-    table = _table(["trial", *searched, "wall time", "outcome"], rows)
+    table = _table(["trial", *searched, "took", "outcome"], rows)
     return [*lines, *_folded(count(group), table), ""]
 
 

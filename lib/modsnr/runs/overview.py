@@ -16,7 +16,7 @@ from modsnr.runs.headlines import USUAL, Headlines, best_of, read_headlines
 from modsnr.runs.parameters import root
 from modsnr.runs.records import Record, records, repeated
 
-OVERVIEW = ("run", "", "name", "notebook", "frames", "wall time", "outcome")
+OVERVIEW = ("run", "", "name", "notebook", "frames", "took", "outcome")
 BEST, OF_PAPER = "★", "¶"
 LONGEST_ERROR = 60
 
@@ -139,7 +139,7 @@ def lasted(runs: Iterable[Record]) -> str:
     if not seconds:
         return ""
     total = round(sum(seconds))
-    if total < 100:
+    if total < 60:
         return f"{total} s"
     hours, minutes = divmod(round(total / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"

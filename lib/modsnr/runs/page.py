@@ -11,6 +11,9 @@ from modsnr.runs.overview import BEST, Survey, lasted
 from modsnr.runs.records import Record, measured
 
 DEEPEST, MOST = 3, 30  # levels of metrics.json that are shown, and results
+IDS = 8  # parents, or children, that are named
+SHOWN = ("python", "torch", "timm", "lightning", "numpy")  # versions; --json tells all
+UNITS = {"cores": "cores", "memory_gb": "GB"}
 
 
 def page(all_runs: Survey, run: Record) -> str:
@@ -23,19 +26,18 @@ def page(all_runs: Survey, run: Record) -> str:
     blocks = [
         [text for text in head if text],
         [run.note],
-        _named(_facts(all_runs, run) | {"also of this name": ", ".join(also[:3])}),
+        _named(_facts(all_runs, run) | {"also of this name": _ids(also)}),
     ]
     own = own_parameters(run)
-    of = f"profile {run.profile}" if run.profile else ""
-    told = {
-        name: f"{shown(run.parameters.get(name))}{'' if name in own or not of else f'   ({of})'}"
+    told = [
+        [name, "its own" if name in own else "profile", shown(run.parameters.get(name))]
         for name in dict.fromkeys([*own, *run.changed])
-    }
+    ]
     results = {path: measured(value) for path, value in leaves(run.metrics).items()}
     kept = dict(list(results.items())[:MOST])
     more = f"  {len(results) - MOST} more in metrics.json, or by --json"
     blocks += [
-        ["parameters beside the notebook's defaults", *_named(told, "  ")] if told else [],
+        ["parameters beside the notebook's defaults", *aligned(told, "  ")] if told else [],
         ["results", *_named(kept, "  "), *([more] if len(results) > MOST else [])] if kept else [],
         [f"files in runs/{run.id}", *_named(_sizes(run), "  ")],
     ]
@@ -61,23 +63,27 @@ def _facts(all_runs: Survey, run: Record) -> dict[str, str]:
         "on": ", ".join(filter(None, machine)),
         "frames": data,
         "commit": code,
-        "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "versions": ", ".join(f"{n} {run.versions[n]}" for n in SHOWN if n in run.versions),
         "seeds": ", ".join(f"{name} {value}" for name, value in run.seeds.items()),
         "from": _ids(run.parents),
         "behind": _ids(all_runs.children.get(run.id, [])),
     }
 
 
-UNITS = {"cores": "cores", "memory_gb": "GB"}
-
-
 def _ids(ids: list[str]) -> str:
-    more = [f"{len(ids) - 4} more"] if len(ids) > 4 else []
-    return ", ".join(ids[:4] + more)
+    """Return a line each for the first ids, and how many more there are."""
+    more = [f"{len(ids) - IDS} more"] if len(ids) > IDS else []
+    return "\n".join(ids[:IDS] + more)
 
 
 def _named(texts: Mapping[str, str], indent: str = "") -> list[str]:
-    return aligned([item for item in texts.items() if item[1]], indent)
+    """Return the texts that are not empty below one another, each beside its name."""
+    rows = [
+        [name * (not number), line]
+        for name, text in texts.items()
+        for number, line in enumerate(text.splitlines())
+    ]
+    return aligned(rows, indent)
 
 
 def shown(value: Any) -> str:

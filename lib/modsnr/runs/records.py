@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import json
 import os
@@ -167,7 +168,11 @@ def find(
             meant = ", ".join(r.id for r in named[:8]) + ", ..." * (len(named) > 8)
             raise InputError(f"{len(named)} runs{of} begin with {reference!r}: write on, to {meant}")
     if not named:
-        _known("run", reference, [n for r in known for n in (r.id, r.name)], of)
+        names = dict.fromkeys(n for r in known for n in (r.id, r.name))
+        near = difflib.get_close_matches(reference, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        hint += "`modsnr runs --limit 0` lists all" if known else "known: none"
+        raise InputError(f"no run{of} is called {reference!r}; {hint}")
     for record in named:
         if status in (None, record.status):
             return record
