@@ -76,7 +76,7 @@ def test_every_run_has_its_notebook_figures_and_parents(smoke):
 
 def test_the_runlog_lists_the_runs_newest_first(smoke, house):
     log = (house / "runs" / "RUNLOG.md").read_text()
-    places = [log.index(run.id) for run in runs.records()]
+    places = [log.index(f'<a id="{run.id}">') for run in runs.records()]
     assert places == sorted(places)
 
 

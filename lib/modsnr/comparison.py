@@ -117,7 +117,11 @@ def paired(first: runs.Record, second: runs.Record) -> tuple[dict[str, Interval]
             raise InputError(f"the predictions of {run.id} lack {', '.join(lacks)}")
         truths.append([saved[name] for name in TRUTH])
         modulation, snr = metrics.right(
-            *(saved[name] for name in ("modulation", "snr_db", *ANSWERS)), saved["grid_db"]
+            saved["modulation"],
+            saved["snr_db"],
+            saved["predicted_modulation"],
+            saved["predicted_snr_db"],
+            saved["grid_db"],
         )
         outcomes.append({"joint": modulation & snr, "modulation": modulation, "SNR": snr})
     if not all(np.array_equal(*pair) for pair in zip(*truths, strict=True)):
