@@ -166,6 +166,53 @@ def test_the_thumbnail_is_the_figure_that_the_headlines_name_else_the_first(hous
     assert f'<img src="{run.id}/figures/second.png"' in runs.write_runlog().read_text()
 
 
+def test_the_page_of_a_run_tells_what_made_it_what_it_left_and_what_rests_on_it(make):
+    parent = make("frames")
+    metrics = {
+        "joint_accuracy": {"value": 0.5, "low": 0.4, "high": 0.6},
+        "test": {"snr": {"rmse_db": 1.5, "of": {"too": {"deep": 1}}}},
+        "at": {"snr": {f"{snr}": snr for snr in range(40)}},
+    }
+    run = make(
+        "model",
+        metrics=metrics,
+        profile="quick",
+        command="modsnr run 01_work --profile quick --name model -p epochs 5",
+        parameters={"name": "model", "epochs": 5, "frames": "quick", "rate": 0.1},
+        changed=["frames", "epochs"],
+        note="why not",
+        wall_seconds=90,
+        git={"commit": "c" * 40, "dirty": True},
+        hardware={"cpu": "x", "cores": 2, "gpus": ["H"]},
+        versions={"python": "3.11", "h5py": "3"},
+        data={"name": "quick", "sha256": "d" * 64},
+        parents=[parent.id],
+    )
+    (run.folder / "weights.safetensors").write_bytes(b"0" * 1_500_000)
+    child = make("child", parents=[run.id])
+    older = make("model")
+    page = runs.page(runs.survey(), run)
+    assert page.startswith(f"{run.id}\ncompleted\njoint accuracy 50.0%\n\nwhy not\n\n")
+    told = dict(re.findall(r"^ *(\S+(?: \S+)*)  +(\S.*)$", page, re.M))
+    assert told["made by"] == run.command
+    assert told["took"] == "2 min"
+    assert told["on"] == "H, x, 2 cores"
+    assert told["frames"] in ("quick, dddddddddddd", "profile  quick")
+    assert told["commit"] == "cccccccccccc, changed since"
+    assert told["versions"] == "python 3.11"
+    assert (told["from"], told["behind"]) == (parent.id, child.id)
+    assert told["also of this name"] == older.id
+    assert told["epochs"] == "its own  5"
+    assert "frames  profile  quick" in page
+    assert "rate" not in told
+    assert told["joint_accuracy"] == "0.5 (0.4 to 0.6)"
+    assert told["test/snr/rmse_db"] == "1.5"
+    assert "deep" not in page
+    assert page.count("\n  at/snr/") == 28
+    assert "  12 more in metrics.json" in page
+    assert told["weights.safetensors"] == "1.5 MB"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

@@ -666,12 +666,13 @@ def test_the_trials_of_a_sweep_share_a_line_and_a_section_of_the_log(house, swep
     assert f"- **Rests on** [own](#{swept[0].id})\n" in section
     assert f"- **Behind** [all](#{swept[5].id})\n" in section
     assert "- **In all trials** `epochs` = `9`\n- **Searched** `rate`\n" in section
-    assert "| trial | rate | took | outcome |" in section
+    assert "| trial | outcome | rate | took |" in section
     rows = [line for line in section.splitlines() if "<a id=" in line and line.startswith("|")]
     assert [row.split("](")[1].split(")")[0] for row in rows] == [run.id for run in swept[1:5]]
     assert [row.count("★") for row in rows] == [0, 0, 0, 1]
-    assert "| 0.5 | 0 s | done again; crashed |" in rows[1]
-    assert "| diverged: Diverged: step 7 \\| loss; joint accuracy 90.0% |" in rows[2]
+    assert "| done again; crashed | 0.5 | 0&nbsp;s |" in rows[1]
+    assert "| diverged: Diverged: step 7 \\| loss; joint accuracy 90.0% | 0.75 |" in rows[2]
+    assert "★ | joint&nbsp;accuracy&nbsp;70.0% | 0.5 |" in rows[3]
 
 
 def test_the_log_tells_the_command_of_a_sweep_whose_file_is_there(house, swept):

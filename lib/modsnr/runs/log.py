@@ -160,7 +160,7 @@ def _section(all_runs: Survey, run: Record) -> list[str]:
     }
     lines += [*(f"- **{what}** {text}" for what, text in facts.items() if text), ""]
     metrics = _results(run)[:-1]
-    return lines + ([*_folded("all results", metrics), ""] if metrics else [])
+    return lines + ([*_folded("numbers", metrics), ""] if metrics else [])
 
 
 def _circumstances(all_runs: Survey, run: Record) -> list[str]:
@@ -245,14 +245,21 @@ def _sweep_section(all_runs: Survey, group: Sequence[Record]) -> list[str]:
         [
             f'<a id="{run.id}"></a>[{(run.sweep or {})["trial"]}]({run.id}) '
             + all_runs.mark([run]),
+            _outcome(all_runs, run, run.id in again),
             *(value.strip('"') for value in chosen),
-            lasted([run]),
-            "done again; " * (run.id in again) + _text(told(all_runs, run)),
+            _unbroken(lasted([run])),
         ]
         for run, *chosen in zip(trials, *searched.values(), strict=True)
     ]
-    table = _table(["trial", *searched, "took", "outcome"], rows)
+    table = _table(["trial", "outcome", *searched, "took"], rows)
     return [*lines, *_folded(count(group), table), ""]
+
+
+def _outcome(all_runs: Survey, trial: Record, again: bool) -> str:
+    """Return a completed trial's first result, so that its line is one; of another what befell."""
+    if trial.status == "completed":
+        return _unbroken(_text(all_runs.headline(trial).split("; ")[0]))
+    return "done again; " * again + _text(told(all_runs, trial))
 
 
 def _write(path: Path, content: str | bytes) -> None:
