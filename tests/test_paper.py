@@ -361,6 +361,20 @@ def test_a_source_that_nothing_uses_is_refused(house, part, name, fault):
         paper.check()
 
 
+@pytest.mark.parametrize("part", ["numbers", "tables", "figures"])
+def test_a_result_without_a_run_is_refused(house, part):
+    (name, source), *_ = SOURCES[part].items()
+    house.write(**{part: SOURCES[part] | {name: source | {"run": "unheard"}}})
+    with pytest.raises(InputError, match=r"run unheard is not in sources\.yaml"):
+        paper.check()
+
+
+def test_references_without_a_place_are_refused(house):
+    house.write(PROSE.replace("::: {#refs}\n:::\n", ""))
+    with pytest.raises(InputError, match="the references have no place"):
+        paper.check()
+
+
 def test_an_unused_entry_of_the_bibliography_is_refused(house):
     house.bibliography += "\n@misc{spare2020, title = {Spare}}\n"
     house.write()

@@ -224,6 +224,31 @@ def test_frames_are_told_with_grid_parts_and_hashes(house):
     ]
 
 
+def test_frames_of_a_file_are_told_by_its_kind_and_not_by_a_simulator(house):
+    frames = house.run(
+        1,
+        notebook="01_preprocessing",
+        name="frames",
+        profile="quick",
+        parameters={"snr_low_db": -20, "snr_high_db": 30, "samples": 1024, "source": "gold.hdf5"},
+        data={"name": "gold", "sha256": "c" * 64},
+    )
+    house.metrics(frames, source="RadioML 2018.01A", modulations=24)
+    house.run(2, profile="quick", parents=[frames])
+    (row,) = rows_of("data")[1:]
+    assert row[2:8] == ["−20 to 30", "1,024", "–", "RadioML 2018.01A", "–", "–"]
+
+
+def test_wide_plates_float_and_those_that_are_to_stay_do_not(house):
+    house.write(PROSE + APPENDIX.replace("{#tbl:data .wide}", "{#tbl:data .wide .here}"))
+    _, document = read(house.paper)
+    text = pandoc(json.dumps(for_typst(document, "")), "json", "typst", "--wrap=none")
+    floats = dict.fromkeys(("published", "commands"), True)
+    for name, float_ in {**floats, "data": False, "environment": False, "runs": False}.items():
+        (plate,) = [part for part in text.split("#figure(") if f"] <tbl:{name}>" in part]
+        assert ('scope: "parent"' in plate) == float_, name
+
+
 def test_machines_are_told_with_their_hours_and_versions_once(house):
     numpy = {"python": "3.11.7", "numpy": "2.4.6"}
     older = house.run(

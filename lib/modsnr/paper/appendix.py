@@ -121,8 +121,9 @@ def _table_of_data(of: Iterable[runs.Record]) -> Rows:
         if run.notebook != "01_preprocessing" or not run.data:
             continue
         told, metrics = run.parameters, run.metrics
-        low_db, high_db, step_db = (told[f"snr_{name}_db"] for name in ("low", "high", "step"))
         simulated = told.get("source") == "simulator"
+        low_db, high_db = told["snr_low_db"], told["snr_high_db"]
+        step = f":{told['snr_step_db']}:" if simulated else " to "  # a file has its own
         air = ("channel", "apsk_geometry", "rolloff_low", "rolloff_high", "samples_per_symbol")
         channel, rings, low, high, per_symbol = (
             str(told.get(name, NONE)) if simulated else NONE for name in air
@@ -132,7 +133,7 @@ def _table_of_data(of: Iterable[runs.Record]) -> Rows:
         rows.append([
             run.data["name"],
             str(metrics.get("modulations", "")),
-            f"{low_db}:{step_db}:{high_db}".replace("-", "−"),
+            f"{low_db}{step}{high_db}".replace("-", "−"),
             f"{told.get('samples', 0):,}",
             per_symbol,
             channel if simulated else str(metrics.get("source", "")),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 PLACEHOLDER = re.compile(r"\{\{((?:const:|table:)?[\w-]+)\}\}")
 EQUATION_LABEL = re.compile(r"\{#(eq:[\w-]+)\}")
 CROSS_REFERENCE = re.compile(r"(?:fig|tbl|eq|sec):")
-NUMBER_FIRST = re.compile(r"[−-]?[\d.,]+%?(?!\w)")
+NUMBER_FIRST = re.compile(r"[−-]?[\d.,]+%?(?!\w)|–?$")  # or none
 CODE_COLUMNS = frozenset({"run", "commit", "command", "parameters", "split", "content"})
 NOT_PROSE = ("Code", "CodeBlock", "Math", "Cite", "Image", "RawInline", "RawBlock")
 
