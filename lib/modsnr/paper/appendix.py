@@ -64,8 +64,9 @@ def _behind(chosen: Mapping[str, runs.Record]) -> tuple[list[runs.Record], list[
 def _alike(behind: Iterable[runs.Record]) -> list[Group]:
     groups: dict[str, list[runs.Record]] = {}
     for run in behind:
-        of = f"sweep {run.sweep['name']}" if run.sweep else f"profile {run.profile or 'none'}"
-        groups.setdefault(f"{run.notebook}, {of}", []).append(run)
+        profile = f", profile {run.profile}" if run.profile else ""
+        of = f", sweep {run.sweep['name']}" if run.sweep else profile
+        groups.setdefault(f"{run.notebook}{of}", []).append(run)
     return [Group(name, group) for name, group in groups.items()]
 
 
