@@ -80,7 +80,7 @@ def test_commit_changes_profile_versions_and_hardware_are_told_where_they_differ
     )
     assert comparison.circumstances([first, second]) == {
         "profile": ["–", "quick"],
-        "commit": ["a" * 12, "a" * 12 + " and changes"],
+        "commit": ["a" * 12, "a" * 12 + " with changes"],
         "torch": ["2.11", "2.4"],
         "gpus": ["–", '["H"]'],
     }

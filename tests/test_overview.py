@@ -198,7 +198,7 @@ def test_the_page_of_a_run_tells_what_made_it_what_it_left_and_what_rests_on_it(
     assert told["took"] == "2 min"
     assert told["on"] == "H, x, 2 cores"
     assert told["frames"] in ("quick, dddddddddddd", "profile  quick")
-    assert told["commit"] == "cccccccccccc, changed since"
+    assert told["commit"] == "cccccccccccc with changes"
     assert told["versions"] == "python 3.11"
     assert (told["from"], told["behind"]) == (parent.id, child.id)
     assert told["also of this name"] == older.id

@@ -70,7 +70,7 @@ def circumstances(records: Sequence[runs.Record]) -> dict[str, list[str]]:
     told = []
     for run in records:
         git = run.git or {}
-        dirty = " and changes" if git.get("dirty") else ""
+        dirty = " with changes" if git.get("dirty") else ""
         told.append(
             {"profile": run.profile or "", "commit": git.get("commit", "")[:12] + dirty}
             | run.versions

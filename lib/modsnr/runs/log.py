@@ -9,7 +9,6 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +23,7 @@ from modsnr.runs.overview import (
     lasted,
     line,
     outcomes,
+    own_parameters,
     survey,
     told,
 )
@@ -79,9 +79,9 @@ def _runlog(all_runs: Survey) -> str:
 
 def _about(all_runs: Survey) -> list[str]:
     counts = Counter(run.status for run in all_runs.runs)
-    told = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
+    ended = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
     return [
-        f"{len(all_runs.runs):,} runs, newest first ({told or 'none yet'}), written from their "
+        f"{len(all_runs.runs):,} runs, newest first ({ended or 'none yet'}), written from their "
         "folders at every end of a run. Times are UTC; *frames* is the store that a run works on.",
         "",
         f"{BEST} is the best of its notebook on the same frames, where there are several; "
@@ -164,7 +164,7 @@ def _section(all_runs: Survey, run: Record) -> list[str]:
 
 
 def _circumstances(all_runs: Survey, run: Record) -> list[str]:
-    commit = run.git["commit"][:7] + ", code changed since" * run.git["dirty"] if run.git else ""
+    commit = run.git["commit"][:7] + " with changes" * run.git["dirty"] if run.git else ""
     cores, cpu = run.hardware.get("cores"), run.hardware.get("cpu", "")
     machine = ", ".join(run.hardware.get("gpus", [])) or (f"{cores} cores, {cpu}" if cores else "")
     known = {
@@ -177,12 +177,6 @@ def _circumstances(all_runs: Survey, run: Record) -> list[str]:
         "in the paper as": ", ".join(all_runs.paper.get(run.id, [])),
     }
     return [f"{what} {text}".lstrip() for what, text in known.items() if text]
-
-
-def own_parameters(run: Record) -> list[str]:
-    """Return the parameters that the run was given beside its profile, as its command tells them."""
-    words = shlex.split(run.command)
-    return [name for option, name in pairwise(words) if option == "-p" and name in run.parameters]
 
 
 def _values(run: Record, names: Iterable[str]) -> str:

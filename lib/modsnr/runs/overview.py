@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -131,6 +133,12 @@ def told(all_runs: Survey, run: Record) -> str:
     short = why[: LONGEST_ERROR - 1] + "…" if len(why) > LONGEST_ERROR else why
     status = [] if run.status == "completed" else [run.status + (f": {short}" if short else "")]
     return "; ".join([*status, *filter(None, [all_runs.headline(run)])])
+
+
+def own_parameters(run: Record) -> list[str]:
+    """Return the parameters that the run was given beside its profile, as its command tells them."""
+    words = shlex.split(run.command)
+    return [name for option, name in pairwise(words) if option == "-p" and name in run.parameters]
 
 
 def lasted(runs: Iterable[Record]) -> str:

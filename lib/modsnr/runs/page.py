@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modsnr.runs.log import own_parameters
-from modsnr.runs.overview import BEST, Survey, lasted
+from modsnr.runs.overview import BEST, Survey, lasted, own_parameters
 from modsnr.runs.records import Record, measured
 
 DEEPEST, MOST = 3, 30  # levels of metrics.json that are shown, and results
@@ -46,7 +45,7 @@ def page(all_runs: Survey, run: Record) -> str:
 
 def _facts(all_runs: Survey, run: Record) -> dict[str, str]:
     git = run.git
-    code = git["commit"][:12] + (", changed since" if git["dirty"] else "") if git else "no commit"
+    code = git["commit"][:12] + (" with changes" if git["dirty"] else "") if git else "no commit"
     hardware = run.hardware
     machine = [*hardware.get("gpus", []), hardware.get("cpu", "")]
     machine += [f"{hardware[name]} {unit}" for name, unit in UNITS.items() if name in hardware]
