@@ -1,0 +1,151 @@
+"""Each notebook, top to bottom in JupyterLab: no error, its pictures, and the way to its run."""
+
+import re
+
+import pytest
+from lab import figures_of
+
+from modsnr import runs
+
+VIEWS = ["constellation", "synchronised", "aligned", "residual"]
+# In the order in which they need one another.
+STORY = {
+    "frames": ("01_preprocessing", {}),
+    "constellation": ("02_training", {"views": VIEWS[:1]}),
+    "all-views": ("02_training", {"views": VIEWS}),
+    "max": ("02_training", {"views": VIEWS[:1], "normalization": "max"}),
+    "classification": ("02_training", {"views": VIEWS[:1], "snr_head": "classification"}),
+    "evaluation": ("03_evaluation", {}),
+    "explanation": ("04_explainability", {}),
+    "limits": ("05_limits", {}),
+    "views": ("07_views", {}),
+    "generalisation": ("08_generalisation", {}),
+    "attribution": ("09_attribution", {}),
+    "radio": ("10_radio", {}),
+    "recording": ("recording", {}),
+}
+
+
+def run_all_cells(lab, notebook, name, parameters=None):
+    """Run a notebook, look at what every notebook shows, and return its run."""
+    lab.open_notebook(notebook, {"name": name} | (parameters or {}))
+    lab.run_all()
+    assert lab.errors() == []
+    run = runs.find(name, notebook=notebook)
+    assert lab.pictures() == figures_of(run) > 0
+    return run
+
+
+def test_jupyterlab_opens_on_the_readme_whose_links_open_the_notebooks(lab):
+    lab.open()
+    readme = lab.page.locator(".jp-MarkdownViewer")
+    assert readme.locator("img").first.evaluate("image => image.decode().then(() => image.width)")
+    readme.get_by_role("link", name="01_preprocessing").click()
+    lab.page.locator(".jp-Notebook h1", has_text="Preprocessing").wait_for()
+    assert lab.page.locator(".jp-Dialog").count() == 0
+
+
+@pytest.mark.parametrize("name", STORY)
+def test_every_cell_runs_and_the_pictures_are_there(lab, name):
+    notebook, parameters = STORY[name]
+    run_all_cells(lab, notebook, name, parameters)
+
+
+def test_the_table_of_runs_sorts_by_a_click_and_filters_by_what_is_typed(lab):
+    run_all_cells(lab, "06_runlog", "runlog")
+    table = lab.page.locator("table.dataTable")
+    column = table.locator("thead th").all_inner_texts().index("value") + 1
+    values = table.locator(f"tbody td:nth-child({column})")
+    shown = [float(text) for text in values.all_inner_texts()]
+    assert len(shown) == 4
+    assert shown == sorted(shown, reverse=True)
+    table.locator("thead th", has_text=re.compile("^value$")).click()
+    assert [float(text) for text in values.all_inner_texts()] == shown[::-1]
+    lab.page.get_by_role("searchbox").first.fill("classification")
+    assert values.count() == 1
+    assert "-classification" in table.locator("tbody").inner_text()
+
+
+def test_the_link_at_the_end_leads_to_the_folder_of_the_run(lab):
+    lab.open_notebook("06_runlog", {"name": "linked"})
+    lab.run_all()
+    lab.page.get_by_role("link", name="its folder").click()
+    lab.page.locator(".jp-DirListing-item", has_text="metrics.json").wait_for()
+    crumbs = lab.page.locator(".jp-BreadCrumbs").inner_text()
+    assert runs.find("linked").id in crumbs.replace("\n", "")
+
+
+LABELS = [
+    *("network", "modulation", "SNR (dB)", "carrier (1e-4 cycles/sample)", "frame (seed)"),
+    *("view", "hide the pixels", "share hidden (0 to 1)", "attribution of"),
+]
+NOTE = """image => {
+    window.drawn = [image.src];
+    window.values = [];
+    new MutationObserver(() => window.drawn.push(image.src))
+        .observe(image, {attributeFilter: ['src']});
+    for (const handle of document.querySelectorAll('.noUi-handle'))
+        new MutationObserver(() => window.values.push(handle.ariaValueNow))
+            .observe(handle, {attributeFilter: ['aria-valuenow']});
+}"""
+FOCUSED = """() => document.activeElement.closest('.widget-hbox > .widget-vbox > *')
+    ?.querySelector('label')?.textContent"""
+
+
+@pytest.fixture
+def panel(lab):
+    """The explorer, all its cells run; from here on the page notes what it draws, and for what."""
+    run_all_cells(lab, "explorer", "explorer")
+    lab.page.locator("img.widget-image").evaluate(NOTE)
+    return lab.page
+
+
+def slider(panel, label):
+    return panel.locator(".widget-slider", has_text=label).locator(".noUi-handle")
+
+
+def wait_until_drawn(panel, words, after):
+    """Wait until the panel says these words and has drawn more than ``after`` pictures."""
+    panel.get_by_role("status").filter(has_text=words).wait_for()
+    panel.wait_for_function("after => window.drawn.length > after", arg=after)
+
+
+def test_the_explorer_is_used_by_keyboard_alone(panel):
+    panel.get_by_label("network").focus()
+    visited = [panel.evaluate(FOCUSED)]
+    while panel.evaluate(FOCUSED) and len(visited) < 2 * len(LABELS):
+        panel.keyboard.press("Tab")
+        visited.append(panel.evaluate(FOCUSED))
+    # A slider is visited twice: its handle and its number, which can be typed.
+    assert list(dict.fromkeys(visited)) == [*LABELS, None]
+
+    slider(panel, "SNR (dB)").focus()
+    panel.keyboard.press("ArrowRight")
+    wait_until_drawn(panel, "where it is 10.5 dB", after=1)
+    panel.keyboard.press("Shift+Tab")
+    panel.keyboard.press("ArrowDown")
+    wait_until_drawn(panel, re.compile("64QAM with|it is 64QAM"), after=2)
+    panel.keyboard.press("Tab")
+    panel.keyboard.press("Tab")
+    panel.keyboard.press("Tab")
+    assert panel.evaluate(FOCUSED) == "carrier (1e-4 cycles/sample)"
+    panel.keyboard.press("ArrowUp")
+    panel.wait_for_function("window.drawn.length > 3")
+    drawn = panel.evaluate("window.drawn")
+    assert len(set(drawn)) == len(drawn)
+    # No arrow key went to the notebook, which would have selected another cell.
+    assert panel.locator(".jp-Cell.jp-mod-selected .noUi-handle").count() == 2
+
+
+def test_a_dragged_slider_is_followed_and_nothing_queues_up(panel):
+    box = slider(panel, "SNR (dB)").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    panel.mouse.move(x, y)
+    panel.mouse.down()
+    panel.mouse.move(x + 80, y, steps=40)
+    panel.mouse.up()
+    let_go = panel.evaluate("window.values.at(-1)")
+    wait_until_drawn(panel, f"where it is {float(let_go):g} dB", after=1)
+    values, drawn = panel.evaluate("[window.values, window.drawn]")
+    assert float(let_go) > 15
+    assert len(drawn) - 1 < len(set(values))
