@@ -97,5 +97,5 @@ def lab(house, server, browser, request):
     window = Lab(page, server, TOKEN, house, screenshots)
     yield window
     window.picture(request.node.name.removeprefix("test_"))
-    page.close()
     window.shut_down()
+    page.close()
