@@ -31,8 +31,8 @@ def pytest_sessionstart(session):
 def house(tmp_path_factory):
     """A copy of what JupyterLab shows, with runs and data of its own."""
     root = tmp_path_factory.mktemp("house")
-    for folder in ("notebooks", "paper/figures"):
-        shutil.copytree(ROOT / folder, root / folder)
+    for folder in ("notebooks", "paper"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("build"))
     shutil.copy(ROOT / "README.md", root)
     (root / "runs").mkdir()
     with pytest.MonkeyPatch.context() as patch:

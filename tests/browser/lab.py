@@ -13,7 +13,7 @@ DONE = """() => {
     const told = document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status;
     const asked = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
     const texts = asked.map(prompt => prompt.textContent.trim());
-    const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.error"]');
+    const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.stderr"]');
     return told === 'idle' && texts.length && !texts.includes('[*]:')
         && (failed || texts.every(text => /^\\[\\d+\\]:$/.test(text)));
 }"""
@@ -62,10 +62,8 @@ class Lab:
 
     def errors(self):
         """Return what the cells printed of errors and warnings, and widgets that are not there."""
-        wrong = self.page.locator(
-            '[data-mime-type="application/vnd.jupyter.error"],'
-            '[data-mime-type="application/vnd.jupyter.stderr"]'
-        ).all_inner_texts()
+        stderr = '[data-mime-type="application/vnd.jupyter.stderr"]'  # tracebacks too
+        wrong = self.page.locator(stderr).all_inner_texts()
         text = self.page.locator(".jp-Notebook").inner_text()
         return wrong + re.findall(".*(?:IProgress not found|Error displaying widget).*", text)
 

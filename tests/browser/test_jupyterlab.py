@@ -45,6 +45,13 @@ def test_jupyterlab_opens_on_the_readme_whose_links_open_the_notebooks(lab):
     assert lab.page.locator(".jp-Dialog").count() == 0
 
 
+def test_a_cell_that_fails_is_seen_to_fail(lab):
+    lab.open_notebook("05_limits", {"models": ["nobody"]})
+    lab.run_all()
+    (error,) = lab.errors()
+    assert "no run of notebook 02_training is called 'nobody'" in error.replace("\n", " ")
+
+
 @pytest.mark.parametrize("name", STORY)
 def test_every_cell_runs_and_the_pictures_are_there(lab, name):
     notebook, parameters = STORY[name]
