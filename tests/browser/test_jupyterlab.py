@@ -49,7 +49,7 @@ def test_a_cell_that_fails_is_seen_to_fail(lab):
     lab.open_notebook("05_limits", {"models": ["nobody"]})
     lab.run_all()
     (error,) = lab.errors()
-    assert "no run of notebook 02_training is called 'nobody'" in error.replace("\n", " ")
+    assert "of profile smoke is called 'nobody'" in error.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", STORY)
