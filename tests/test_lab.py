@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ipywidgets.widgets.widget import _instances
 
 from modsnr import runs
 from modsnr.runs.tables import ShownTable
@@ -77,9 +78,7 @@ def test_a_watched_table_is_a_widget_with_all_rows_beside_the_same_html(table):
     watched = ShownTable(table, live=True)._repr_mimebundle_()
     unwatched = ShownTable(table, live=False)._repr_mimebundle_()
     assert {name: watched[name] for name in unwatched} == unwatched
-    import ipywidgets
-
-    widget = ipywidgets.Widget.widgets[watched[WIDGET]["model_id"]]
+    widget = _instances[watched[WIDGET]["model_id"]]
     assert len(json.loads(widget._dt_args["data_json"])) == 2000
     assert len(str(watched)) < len(str(unwatched)) + 500  # its code is not among it
 
