@@ -20,8 +20,14 @@ STOP_BAND = 0.11  # cycles/sample; the widest band ends at (1 + 0.4) / 2 / 8 = 0
 RESIDUAL_TAPS = 129
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
 
-VIEWS = ("constellation", "synchronised", "aligned", "residual")
-EXTENTS = {"constellation": 3.0, "synchronised": 2.0, "aligned": 2.0, "residual": 1.0}
+VIEWS = (
+    *("constellation", "synchronised", "aligned", "residual"),
+    *("log_polar", "differential", "half_symbol"),  # on trial
+)
+POLAR_DB = (-20.0, 6.0)  # power of a symbol over the mean: left and right edge
+EXTENTS = {"constellation": 3.0, "synchronised": 2.0, "aligned": 2.0, "residual": 1.0} | {
+    **{"log_polar": 1.0, "differential": 2.0, "half_symbol": 2.0}
+}
 
 
 def points(iq: Tensor, view: str) -> Tensor:
@@ -61,6 +67,9 @@ def views_of(samples: int) -> tuple[str, ...]:
         "synchronised": _long_enough_to_synchronise(samples),
         "aligned": _long_enough_to_synchronise(samples),
         "residual": samples >= 2 * RESIDUAL_TAPS - 1,
+        **dict.fromkeys(
+            ("log_polar", "differential", "half_symbol"), _long_enough_to_synchronise(samples)
+        ),
     }
     return tuple(view for view in VIEWS if fit[view])
 
@@ -76,8 +85,10 @@ def unit_power(iq: Tensor) -> Tensor:
     return torch.view_as_complex(parts * scale.view(-1, 1, 1))
 
 
-def synchronise(iq: Tensor) -> Tensor:
+def synchronise(iq: Tensor, late: float = 0.0) -> Tensor:
     """Return one sample a symbol at the blind timing: complex64 [frame, symbol], unit power.
+
+    ``late`` is how far after it, in symbols.
 
     All in the frequency domain: matched filter, timing phase of the line of |y|^2 at the symbol
     rate, delay by that fraction of a symbol, decimation by folding. Edge symbols are dropped.
@@ -94,7 +105,7 @@ def synchronise(iq: Tensor) -> Tensor:
     spectrum = torch.fft.fft(iq) * matched
     filtered = torch.fft.ifft(spectrum)
     # The sum over |y|^2 is real-valued in y, so its phase at the symbol rate is the timing alone.
-    timing = -torch.angle((filtered.abs().square() * line).sum(1)) / (2 * pi)  # symbols
+    timing = -torch.angle((filtered.abs().square() * line).sum(1)) / (2 * pi) + late  # symbols
     delayed = spectrum * torch.exp(2j * pi * frequency * timing.unsqueeze(1))
     folded = delayed.view(len(iq), SAMPLES_PER_SYMBOL, symbols).sum(1)
     return unit_power(torch.fft.ifft(folded)[:, EDGE_SYMBOLS:-EDGE_SYMBOLS])
@@ -145,11 +156,27 @@ def log_radius(residual: Tensor) -> Tensor:
     return residual * (radius / magnitude)
 
 
+def log_polar(symbols: Tensor) -> Tensor:
+    """Return symbols at (their level in decibels, their angle), either mapped onto -1 .. 1."""
+    low, high = POLAR_DB
+    level = (20 * symbols.abs().clamp(min=1e-9).log10() - low) / (high - low)
+    return torch.complex(2 * level - 1, symbols.angle() / pi)
+
+
+def differential(symbols: Tensor) -> Tensor:
+    """Return each symbol turned back by the one before, at the geometric mean of their radii."""
+    product = symbols[:, 1:] * symbols[:, :-1].conj()
+    return product / product.abs().clamp(min=1e-9).sqrt()
+
+
 _POINTS: dict[str, Callable[[Tensor], Tensor]] = {
     "constellation": unit_power,
     "synchronised": synchronise,
     "aligned": lambda iq: align(synchronise(iq), symbol_noise(iq)),
     "residual": lambda iq: log_radius(out_of_band(iq)),
+    "log_polar": lambda iq: log_polar(align(synchronise(iq), symbol_noise(iq))),
+    "differential": lambda iq: differential(synchronise(iq)),
+    "half_symbol": lambda iq: synchronise(iq, 0.5),
 }
 
 
