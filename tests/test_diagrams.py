@@ -566,3 +566,17 @@ def test_a_training_is_drawn_as_its_parameters_say(rng):
     assert torch.equal(drawn, same)
     wider = diagrams.as_trained(asked | {"extent": 5.0})(iq)
     assert not torch.equal(drawn, wider)
+
+
+def test_a_ring_is_a_column_of_the_log_polar_view_and_an_angle_is_a_row(generator):
+    turned = torch.exp(1j * torch.linspace(-3.1, 3.1, 40)).to(torch.complex64)
+    ring = diagrams.log_polar((0.5 * turned).unsqueeze(0))
+    low, high = diagrams.views.POLAR_DB
+    assert_close(ring.real, torch.full((1, 40), 2 * (20 * np.log10(0.5) - low) / (high - low) - 1))
+    assert_close(ring.imag[0], torch.linspace(-3.1, 3.1, 40) / pi)
+    assert diagrams.log_polar(torch.zeros(1, 1, dtype=torch.complex64)).isfinite().all()
+    # The view is that of the aligned points, so a carrier's phase moves it by a symmetry at most.
+    iq = frames_of("QPSK", 4, 25, generator)
+    upright = diagrams.render(iq, views=["log_polar"], bins=16, scale="count")
+    turned = diagrams.render(1j * iq, views=["log_polar"], bins=16, scale="count")
+    assert_equal(upright.sum(2), turned.sum(2))

@@ -47,7 +47,7 @@ class Lab:
         self.open(f"notebooks/{name}.ipynb")
         self.page.get_by_text("| Idle").wait_for()  # before, all it does is to ask for a kernel
 
-    def run_all(self, seconds=300):
+    def run_all(self, seconds=900):
         """Run all cells by the menu; wait until the kernel is idle, and all ran or one failed."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()

@@ -14,6 +14,8 @@ differ only in which points they count:
                    likeliest of the known alphabets asks for (after Viterbi and Viterbi 1983).
 ``residual``       what the frame holds outside the signal's band, its radius logarithmic: noise
                    alone, so the radius of the cloud is the SNR.
+``log_polar``      the aligned points by their level in decibels (columns) and their angle (rows):
+                   the rings of an alphabet are lines, and so are its angles.
 """
 
 from modsnr.diagrams.aligning import align
@@ -22,6 +24,7 @@ from modsnr.diagrams.views import (
     EXTENTS,
     RESIDUAL_DB,
     VIEWS,
+    log_polar,
     log_radius,
     out_of_band,
     points,
@@ -40,6 +43,7 @@ __all__ = [
     "Canvas",
     "align",
     "as_trained",
+    "log_polar",
     "log_radius",
     "out_of_band",
     "places",

@@ -19,6 +19,7 @@ MATCHED_ROLLOFF = 0.25  # the middle of U(0.1, 0.4): the frame's own is not know
 EDGE_SYMBOLS = 3  # on either side of a frame, where the filter sees past its ends
 STOP_BAND = 0.11  # cycles/sample; the widest band ends at (1 + 0.4) / 2 / 8 = 0.0875
 RESIDUAL_TAPS = 129
+POLAR_DB = (-20.0, 6.0)  # power of a symbol over their mean: left and right edge
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
 
 
@@ -47,7 +48,7 @@ def times(view: str, samples: int) -> Tensor:
     """Return where in a frame of so many samples each point of ``view`` is: float32 [point].
 
     In samples from the frame's first. constellation: the sample itself. residual: the middle of
-    the filter's window. synchronised, aligned: the symbol's place if the blind timing were zero;
+    the filter's window. The others: the symbol's place if the blind timing were zero;
     each frame's own lies within half a symbol of it, the same way for all its symbols.
 
     Raises InputError for an unknown view and for frames too short for it.
@@ -85,9 +86,9 @@ def synchronise(iq: Tensor) -> Tensor:
     samples = iq.shape[1]
     if not _long_enough_to_synchronise(samples):
         raise InputError(
-            f"The synchronised view and the aligned view need frames of a multiple of "
-            f"{SAMPLES_PER_SYMBOL} samples and {2 * EDGE_SYMBOLS + 2} symbols or more; these have "
-            f"{samples} samples."
+            "The synchronised view, the aligned view and the log_polar view need frames of a "
+            f"multiple of {SAMPLES_PER_SYMBOL} samples and {2 * EDGE_SYMBOLS + 2} symbols or more; "
+            f"these have {samples} samples."
         )
     symbols = samples // SAMPLES_PER_SYMBOL
     matched, line, frequency = _synchroniser(samples, iq.device)
@@ -145,6 +146,17 @@ def log_radius(residual: Tensor) -> Tensor:
     return residual * (radius / magnitude)
 
 
+def log_polar(symbols: Tensor) -> Tensor:
+    """Return symbols at (their level in decibels, their angle), either mapped onto -1 .. 1."""
+    low, high = POLAR_DB
+    level = (20 * symbols.abs().clamp(min=1e-9).log10() - low) / (high - low)
+    return torch.complex(2 * level - 1, symbols.angle() / pi)
+
+
+def _aligned(iq: Tensor) -> Tensor:
+    return align(synchronise(iq), symbol_noise(iq))
+
+
 def _long_enough_for_the_residual(samples: int) -> bool:
     return samples >= 2 * RESIDUAL_TAPS - 1
 
@@ -166,17 +178,15 @@ def _times_of_the_residual(samples: int) -> Tensor:
 _VIEWS: dict[str, View] = {
     "constellation": View(unit_power, 3.0, lambda samples: samples >= 1, _times_of_samples),
     "synchronised": View(synchronise, 2.0, _long_enough_to_synchronise, _times_of_symbols),
-    "aligned": View(
-        lambda iq: align(synchronise(iq), symbol_noise(iq)),
-        2.0,
-        _long_enough_to_synchronise,
-        _times_of_symbols,
-    ),
+    "aligned": View(_aligned, 2.0, _long_enough_to_synchronise, _times_of_symbols),
     "residual": View(
         lambda iq: log_radius(out_of_band(iq)),
         1.0,
         _long_enough_for_the_residual,
         _times_of_the_residual,
+    ),
+    "log_polar": View(
+        lambda iq: log_polar(_aligned(iq)), 1.0, _long_enough_to_synchronise, _times_of_symbols
     ),
 }
 VIEWS = tuple(_VIEWS)
