@@ -14,6 +14,7 @@ from html import escape
 from math import pi
 from typing import Any, NamedTuple
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
 import torch
@@ -112,6 +113,26 @@ def look(
     )
 
 
+class OwnKeys(anywidget.AnyWidget):
+    """Keeps JupyterLab's shortcuts away from the controls of the output that it stands in.
+
+    In a notebook's command mode an arrow key selects another cell, even with a list focused.
+    """
+
+    _esm = """
+    function render({ el }) {
+        const keep = () => {
+            if (!el.isConnected) return requestAnimationFrame(keep)
+            const output = el.closest(".jp-OutputArea-output") ?? el.parentElement
+            output.addEventListener("focusin", ({ target }) =>
+                target.setAttribute("data-lm-suppress-shortcuts", "true"))
+        }
+        keep()
+    }
+    export default { render }
+    """
+
+
 class Explorer:
     """``panel``: controls, by name in ``controls``, and a picture and a sentence that follow them.
 
@@ -149,7 +170,7 @@ class Explorer:
         self.image.layout.max_width = "100%"
         held = list(self.controls.values())
         columns = widgets.HBox([widgets.VBox(held[:5]), widgets.VBox(held[5:])])
-        self.panel = widgets.VBox([columns, self.words, self.image])
+        self.panel = widgets.VBox([columns, self.words, self.image, OwnKeys()])
         self._show(settings)
         for control in held:
             control.observe(self._follow, "value")
@@ -248,8 +269,8 @@ class Explorer:
 def _controls(settings: Settings, networks: Sequence[str]) -> dict[str, Any]:
     """Return a control for each of the settings, in the order in which the tab key visits them."""
     common: dict[str, Any] = {
-        "style": {"description_width": "11em"},
-        "layout": {"width": "26em"},
+        "style": {"description_width": "14em"},
+        "layout": {"width": "29em"},
     }
     # The browser sends a value once the one before is drawn, and then the last only: a picture
     # follows a slider that is dragged, or an arrow key held, and none is drawn too late.

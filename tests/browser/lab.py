@@ -63,7 +63,8 @@ class Lab:
     def errors(self):
         """Return what the cells printed of errors and warnings, and widgets that are not there."""
         stderr = '[data-mime-type="application/vnd.jupyter.stderr"]'  # tracebacks too
-        wrong = self.page.locator(stderr).all_inner_texts()
+        # Of cells out of sight there is no inner text, which is that of what is drawn.
+        wrong = self.page.locator(stderr).all_text_contents()
         text = self.page.locator(".jp-Notebook").inner_text()
         return wrong + re.findall(".*(?:IProgress not found|Error displaying widget).*", text)
 
