@@ -19,7 +19,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 def test_make_lab_starts_jupyterlab_with_the_settings_of_the_repository():
     asked = subprocess.run(
-        ["make", "--dry-run", "--assume-old=.venv/.ready", "lab"],
+        ["make", "--no-print-directory", "--dry-run", "--assume-old=.venv/.ready", "lab"],
         cwd=ROOT,
         env=os.environ | {"VIRTUAL_ENV": ""},
         capture_output=True,
