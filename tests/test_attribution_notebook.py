@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from notebook_runs import done
 
 from modsnr import runs
 
@@ -18,12 +19,6 @@ METHODS = [
     "kernel SHAP",
     "random",
 ]
-
-
-def done(notebook, name, **parameters):
-    run = runs.execute(notebook, parameters=parameters, name=name)
-    assert run.status == "completed", run.error
-    return run
 
 
 @pytest.fixture(scope="module")

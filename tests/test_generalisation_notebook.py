@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notebook_runs import done
 
 from modsnr import frames, model, runs, signals
 
@@ -23,12 +24,6 @@ def house(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))
         yield root
-
-
-def done(notebook, name, **parameters):
-    run = runs.execute(notebook, parameters=parameters, name=name)
-    assert run.status == "completed", run.error
-    return run
 
 
 @pytest.fixture(scope="module")

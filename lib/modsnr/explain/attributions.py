@@ -39,17 +39,7 @@ def evidence(
     if task not in ANSWERS:
         raise InputError(f"There is evidence for modulation and snr; {task!r} is neither.")
     place = (snr_db.unsqueeze(1) - grid_db).abs().argmin(1)
-
-    def of_modulation(diagrams: Tensor) -> Tensor:
-        return _chosen(forward(diagrams)[0], modulation)
-
-    def of_snr(diagrams: Tensor) -> Tensor:
-        said = forward(diagrams)[1]
-        if said.ndim == 2:
-            return _chosen(said, place)
-        return -(said - snr_db.repeat(len(said) // len(snr_db))).abs()
-
-    return of_modulation if task == "modulation" else of_snr
+    return _held_against(forward, task, modulation if task == "modulation" else place, snr_db)
 
 
 def own_answer(forward: Callable[[Tensor], Sequence[Tensor]], task: str, diagrams: Tensor) -> Score:
@@ -60,17 +50,24 @@ def own_answer(forward: Callable[[Tensor], Sequence[Tensor]], task: str, diagram
     """
     if task not in ANSWERS:
         raise InputError(f"There are answers for modulation and snr; {task!r} is neither.")
-    place = ANSWERS.index(task)
     with torch.no_grad():
-        said = forward(diagrams)[place]
+        said = forward(diagrams)[ANSWERS.index(task)]
+    return _held_against(forward, task, said.argmax(1) if said.ndim == 2 else None, said)
 
-    def of_answer(hidden: Tensor) -> Tensor:
-        now = forward(hidden)[place]
-        if said.ndim == 2:
-            return _chosen(now, said.argmax(1))
-        return -(now - said.repeat(len(now) // len(said))).abs()
 
-    return of_answer
+def _held_against(
+    forward: Callable[[Tensor], Sequence[Tensor]], task: str, column: Tensor | None, snr_db: Tensor
+) -> Score:
+    """Return the score of an answer held against ``column`` of its logits, int64 [frame], or, where
+    it is an estimate in dB, against ``snr_db`` [frame]."""
+
+    def score(diagrams: Tensor) -> Tensor:
+        said = forward(diagrams)[ANSWERS.index(task)]
+        if column is not None and said.ndim == 2:
+            return _chosen(said, column)
+        return -(said - snr_db.repeat(len(said) // len(snr_db))).abs()
+
+    return score
 
 
 def _chosen(logits: Tensor, of_frame: Tensor) -> Tensor:
