@@ -36,6 +36,7 @@ class ShownTable:
             order=[],  # as given, until a head is clicked
             maxBytes=0,  # all rows
             column_filters="footer",
+            text_in_header_can_be_selected=False,  # else only its small arrow sorts
             classes="display compact",
         )
         bundle: Any = widget._repr_mimebundle_()
