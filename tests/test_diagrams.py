@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from modsnr import InputError, diagrams, signals
 from modsnr.diagrams import drawing
+from modsnr.diagrams import views as views_of_diagrams
 
 inf = float("inf")
 
@@ -580,3 +581,17 @@ def test_a_ring_is_a_column_of_the_log_polar_view_and_an_angle_is_a_row(generato
     upright = diagrams.render(iq, views=["log_polar"], bins=16, scale="count")
     turned = diagrams.render(1j * iq, views=["log_polar"], bins=16, scale="count")
     assert_equal(upright.sum(2), turned.sum(2))
+
+
+def test_views_that_share_the_alignment_are_aligned_once(generator, monkeypatch):
+    iq = torch.randn(3, 1024, dtype=torch.complex64, generator=generator)
+    alone = [diagrams.render(iq, views=[view], bins=16) for view in ("log_polar", "aligned")]
+    aligned = []
+    original = views_of_diagrams.align
+    monkeypatch.setattr(
+        views_of_diagrams, "align", lambda *given: aligned.append(given) or original(*given)
+    )
+    both = {"views": ["log_polar", "aligned"], "bins": 16}
+    assert_equal(diagrams.render(iq, **both), torch.cat(alone, 1))
+    assert_equal(diagrams.Canvas(**both)(iq), torch.cat(alone, 1))
+    assert len(aligned) == 2

@@ -40,8 +40,9 @@ def render(
         out = torch.empty(shape, dtype=torch.float32, device=iq.device)
     elif out.shape != shape or out.dtype != torch.float32 or not out.is_contiguous():
         raise InputError(f"out must be contiguous float32 {shape}; it is {tuple(out.shape)}.")
+    known: dict[str, Tensor] = {}
     for channel, view in enumerate(views):
-        _draw(iq, view, extent, scale == "log1p", out, channel, None)
+        _draw(iq, view, known, extent, scale == "log1p", out, channel, None)
     return _over_maximum(out) if normalization == "max" else out
 
 
@@ -115,9 +116,10 @@ class Canvas:
             self._images = torch.from_numpy(images)  # NumPy asks the system for huge pages
             self._touched = [_Touched.none(rows, iq.shape[1]) for _ in self.views]
         out = self._images[: len(iq)]
+        known: dict[str, Tensor] = {}
         for channel, view in enumerate(self.views):
             touched = self._touched[channel]
-            _draw(iq, view, self.extent, self.scale == "log1p", out, channel, touched)
+            _draw(iq, view, known, self.extent, self.scale == "log1p", out, channel, touched)
         return _over_maximum(out) if self.normalization == "max" else out
 
 
@@ -156,6 +158,7 @@ def _over_maximum(images: Tensor) -> Tensor:
 def _draw(
     iq: Tensor,
     view: str,
+    known: dict[str, Tensor],
     extent: float | None,
     logarithmic: bool,
     images: Tensor,
@@ -164,14 +167,15 @@ def _draw(
 ) -> None:
     """Write the images of one view to ``images``, contiguous [frame, channel, bins, bins].
 
-    On the CPU a compiled loop, elsewhere a scatter; both bin with the same single-precision
-    operations and so agree to the bit in counts.
+    ``known`` holds the points of views drawn before, for those that go on from them. On the CPU a
+    compiled loop, elsewhere a scatter; both bin with the same single-precision operations and so
+    agree to the bit in counts.
     """
     bins = images.shape[-1]
     if iq.device.type == "cpu" and view == "constellation":
         shown, unscaled = iq.to(torch.complex64), True  # the loop scales to unit power itself
     else:
-        shown, unscaled = points(iq, view), False
+        shown, unscaled = points(iq, view, known), False
     per_unit = _per_unit(view, bins, extent)
     if shown.device.type == "cpu":
         table = _log_table(shown.shape[1]) if logarithmic else _count_table(shown.shape[1])

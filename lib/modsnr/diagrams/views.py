@@ -29,19 +29,28 @@ class View(NamedTuple):
     ``points`` maps frames complex64 [frame, sample] to complex64 [frame, point]; ``extent`` is that
     of its diagrams; ``fits`` says whether frames of so many samples are long enough; ``times``
     gives the place of each point in such a frame, float32 [point], in samples from its first.
+    Where ``of`` names another view, ``points`` maps that one's points instead of samples.
     """
 
     points: Callable[[Tensor], Tensor]
     extent: float
     fits: Callable[[int], bool]
     times: Callable[[int], Tensor]
+    of: str = ""
 
 
-def points(iq: Tensor, view: str) -> Tensor:
-    """Return the points that ``view`` counts: complex64 [frame, point], each view's own scale."""
+def points(iq: Tensor, view: str, known: dict[str, Tensor] | None = None) -> Tensor:
+    """Return the points that ``view`` counts: complex64 [frame, point], each view's own scale.
+
+    ``known`` holds points of these frames by view; those found on the way are added.
+    """
     if view not in _VIEWS:
         raise InputError(f"There is no view {view!r}; the views are {', '.join(VIEWS)}.")
-    return _VIEWS[view].points(iq.to(torch.complex64))
+    known, entry = {} if known is None else known, _VIEWS[view]
+    if view not in known:
+        given = points(iq, entry.of, known) if entry.of else iq.to(torch.complex64)
+        known[view] = entry.points(given)
+    return known[view]
 
 
 def times(view: str, samples: int) -> Tensor:
@@ -185,9 +194,7 @@ _VIEWS: dict[str, View] = {
         _long_enough_for_the_residual,
         _times_of_the_residual,
     ),
-    "log_polar": View(
-        lambda iq: log_polar(_aligned(iq)), 1.0, _long_enough_to_synchronise, _times_of_symbols
-    ),
+    "log_polar": View(log_polar, 1.0, _long_enough_to_synchronise, _times_of_symbols, of="aligned"),
 }
 VIEWS = tuple(_VIEWS)
 EXTENTS = {name: view.extent for name, view in _VIEWS.items()}
