@@ -595,3 +595,21 @@ def test_views_that_share_the_alignment_are_aligned_once(generator, monkeypatch)
     assert_equal(diagrams.render(iq, **both), torch.cat(alone, 1))
     assert_equal(diagrams.Canvas(**both)(iq), torch.cat(alone, 1))
     assert len(aligned) == 2
+
+
+def test_a_view_may_have_more_points_than_a_frame_has_samples(generator, monkeypatch):
+    def twice(iq):
+        scaled = views_of_diagrams.unit_power(iq)
+        return torch.cat([scaled, 0.5 * scaled], 1)
+
+    view = views_of_diagrams.View(twice, 3.0, bool, lambda n: torch.arange(2.0 * n))
+    monkeypatch.setitem(views_of_diagrams._VIEWS, "twice", view)
+    monkeypatch.setitem(drawing.EXTENTS, "twice", 3.0)
+    canvas = diagrams.Canvas(views=["constellation", "twice"], bins=16, scale="count")
+    for samples in (40, 10, 90):
+        iq = torch.randn(3, samples, dtype=torch.complex64, generator=generator)
+        once, doubled = canvas(iq).unbind(1)
+        whole = diagrams.render(iq, bins=16, scale="count")[:, 0]
+        halved = diagrams.render(iq, bins=16, scale="count", extent=6.0)[:, 0]
+        assert_equal(once, whole)
+        assert_equal(doubled, whole + halved)

@@ -42,7 +42,8 @@ def render(
         raise InputError(f"out must be contiguous float32 {shape}; it is {tuple(out.shape)}.")
     known: dict[str, Tensor] = {}
     for channel, view in enumerate(views):
-        _draw(iq, view, known, extent, scale == "log1p", out, channel, None)
+        nothing = _Touched.none(len(iq), 0)
+        _draw(iq, view, known, extent, scale == "log1p", out, channel, nothing)
     return _over_maximum(out) if normalization == "max" else out
 
 
@@ -110,16 +111,18 @@ class Canvas:
                 scale=self.scale,
                 normalization=self.normalization,
             )
-        if len(self._images) < len(iq) or self._touched[0].places.shape[1] < iq.shape[1]:
-            rows = max(len(iq), len(self._images))
-            images = np.zeros((rows, len(self.views), self.bins, self.bins), np.float32)
+        if len(self._images) < len(iq):
+            images = np.zeros((len(iq), len(self.views), self.bins, self.bins), np.float32)
             self._images = torch.from_numpy(images)  # NumPy asks the system for huge pages
-            self._touched = [_Touched.none(rows, iq.shape[1]) for _ in self.views]
+            self._touched = [_Touched.none(len(iq), 0) for _ in self.views]
         out = self._images[: len(iq)]
         known: dict[str, Tensor] = {}
         for channel, view in enumerate(self.views):
             touched = self._touched[channel]
-            _draw(iq, view, known, self.extent, self.scale == "log1p", out, channel, touched)
+            logarithmic = self.scale == "log1p"
+            self._touched[channel] = _draw(
+                iq, view, known, self.extent, logarithmic, out, channel, touched
+            )
         return _over_maximum(out) if self.normalization == "max" else out
 
 
@@ -130,8 +133,13 @@ class _Touched(NamedTuple):
     number: np.ndarray  # int32 [frame]; -1: unknown, the whole image is to be cleared
 
     @staticmethod
-    def none(frames: int, samples: int, number: int = 0) -> _Touched:
-        return _Touched(np.empty((frames, samples), np.int32), np.full(frames, number, np.int32))
+    def none(frames: int, points: int, number: int = 0) -> _Touched:
+        return _Touched(np.empty((frames, points), np.int32), np.full(frames, number, np.int32))
+
+    def with_room_for(self, points: int) -> _Touched:
+        """Return these, or, where so many points of a frame have no room, none that are known."""
+        enough = self.places.shape[1] >= points
+        return self if enough else _Touched.none(len(self.places), points, number=-1)
 
 
 def _checked(
@@ -163,13 +171,14 @@ def _draw(
     logarithmic: bool,
     images: Tensor,
     channel: int,
-    touched: _Touched | None,
-) -> None:
+    touched: _Touched,
+) -> _Touched:
     """Write the images of one view to ``images``, contiguous [frame, channel, bins, bins].
 
-    ``known`` holds the points of views drawn before, for those that go on from them. On the CPU a
-    compiled loop, elsewhere a scatter; both bin with the same single-precision operations and so
-    agree to the bit in counts.
+    On the CPU a compiled loop, elsewhere a scatter; both bin with the same single-precision
+    operations and so agree to the bit in counts. ``known`` holds the points of views drawn before,
+    for those that go on from them. What ``touched`` says of the last drawing is cleared first;
+    what this one touched is returned.
     """
     bins = images.shape[-1]
     if iq.device.type == "cpu" and view == "constellation":
@@ -179,7 +188,7 @@ def _draw(
     per_unit = _per_unit(view, bins, extent)
     if shown.device.type == "cpu":
         table = _log_table(shown.shape[1]) if logarithmic else _count_table(shown.shape[1])
-        touched = touched or _Touched.none(*shown.shape, number=-1)
+        touched = touched.with_room_for(shown.shape[1])
         parts = torch.view_as_real(shown.resolve_conj().contiguous()).numpy()
         loop, threads = _histogram_loop()
         flat = images.flatten(2).numpy()
@@ -188,6 +197,7 @@ def _draw(
     else:
         counts = _histogram_scatter(shown, per_unit, bins)
         images[:, channel] = counts.log1p() if logarithmic else counts
+    return touched
 
 
 def _per_unit(view: str, bins: int, extent: float | None) -> float:
