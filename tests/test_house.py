@@ -131,6 +131,9 @@ def test_notebooks_are_short_stories_without_outputs_or_definitions(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     lines = [line for cell in code for line in cell.source.splitlines() if line.strip()]
     assert not any(cell.outputs or cell.execution_count for cell in code)
+    for cell in code:
+        statements = [ast.unparse(statement) for statement in ast.parse(cell.source).body]
+        assert len(statements) == len(set(statements)), cell.source  # nothing is done twice
     assert len(notebook.cells) <= 27
     assert len(lines) <= 160
     assert notebook.metadata.kernelspec.name == "python3"
