@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from html.parser import HTMLParser
+from importlib import metadata
 
 import pytest
 import typst
@@ -265,12 +267,17 @@ def test_machines_are_told_with_their_hours_and_versions_once(house):
         profile="quick",
         parents=[older],
         versions=numpy,
-        hardware={"cpu": "CPU", "cores": 2, "memory_gb": 25.3},
+        hardware={"system": "Debian", "cpu": "CPU", "cores": 2, "memory_gb": 25.3},
         wall_seconds=1800.0,
     )
-    assert rows_of("environment")[1:] == [
+    *told, pandoc_, typst_ = rows_of("environment")[1:]
+    assert [pandoc_[0], typst_[0]] == ["pandoc", "typst"]
+    assert re.fullmatch(r"\d[\d.]+ \(this paper\)", pandoc_[1])
+    assert typst_[1] == f"{metadata.version('typst')} (this paper)"
+    assert told == [
         ["CPU, 2 cores, 25.3 GB", "1 run, 0.5 hours"],
         ["CPU, 2 cores, 25.3 GB, GPU", "1 run, 2.0 hours"],
+        ["operating system", "Debian"],
         ["python", "3.11.7"],
         ["numpy", "2.4.6, 1.26.4"],
     ]

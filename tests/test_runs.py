@@ -337,6 +337,7 @@ def test_a_run_keeps_what_it_is_told(house):
     assert record.command == "modsnr run 01_work --name try --note why -p rate 0.5 -p seed 9"
     assert record.versions["numpy"] == np.__version__
     assert record.hardware["cores"] == os.cpu_count()
+    assert record.hardware["system"]
     assert record.metrics == {"a": 0.25, "b": 1, "c": [None, None]}
     assert record.history["loss"].tolist() == [0.5, 0.25]
     assert record.table("confusion")["a"].tolist() == [1]

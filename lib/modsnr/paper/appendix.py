@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -149,7 +150,12 @@ def _table_of_data(of: Iterable[runs.Record]) -> Rows:
 
 
 def _table_of_environment(of: list[runs.Record]) -> Rows:
-    """Return the machines, with the hours that they worked, and the versions of the software."""
+    """Return the machines, with the hours that they worked, and the versions of the software.
+
+    Last come the programs that set this paper.
+    """
+    import pypandoc  # here: what the paper says of constants is read where there is no pandoc
+
     rows = [["machine or package", "of the runs"]]
     machines: dict[str, list[runs.Record]] = {}
     for run in of:
@@ -158,9 +164,13 @@ def _table_of_environment(of: list[runs.Record]) -> Rows:
         hours = sum(run.wall_seconds or 0 for run in there) / 3600
         runs_ = "1 run" if len(there) == 1 else f"{len(there)} runs"
         rows.append([machine, f"{runs_}, {hours:.1f} hours"])
+    if systems := _distinct(run.hardware["system"] for run in of if "system" in run.hardware):
+        rows.append(["operating system", ", ".join(systems)])
     for package in _distinct(name for run in of for name in run.versions):
         versions = _distinct(run.versions[package] for run in of if package in run.versions)
         rows.append([package, ", ".join(versions)])
+    rows.append(["pandoc", f"{pypandoc.get_pandoc_version()} (this paper)"])
+    rows.append(["typst", f"{metadata.version('typst')} (this paper)"])
     return rows
 
 

@@ -49,6 +49,7 @@ def _facts(all_runs: Survey, run: Record) -> dict[str, str]:
     hardware = run.hardware
     machine = [*hardware.get("gpus", []), hardware.get("cpu", "")]
     machine += [f"{hardware[name]} {unit}" for name, unit in UNITS.items() if name in hardware]
+    machine += [hardware.get("system", "")]
     data = f"{run.data['name']}, {run.data['sha256'][:12]}" if run.data else ""
     sweep = f"{run.sweep['name']}, trial {run.sweep['trial']}" if run.sweep else ""
     best = f"{BEST} of {run.notebook} on these frames" if run.id in all_runs.best else ""

@@ -375,12 +375,17 @@ def _versions() -> dict[str, str]:
 
 
 def _hardware() -> dict[str, Any]:
-    """Return processor, cores, memory and, if this process has torch loaded, the GPUs."""
+    """Return operating system, processor, cores, memory and, if torch is loaded, the GPUs."""
     import psutil
 
     info = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
+    try:
+        system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:  # only Linux tells its distribution so
+        system = platform.platform(terse=True)
     hardware: dict[str, Any] = {
+        "system": system,
         "cpu": models[0] if models else platform.processor(),
         "cores": psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
