@@ -203,7 +203,12 @@ def test_runs_behind_the_papers_own_stand_together_by_notebook_and_sweep(house):
 
 def test_frames_are_told_with_grid_parts_and_hashes(house):
     grid = {"snr_low_db": 0, "snr_high_db": 30, "snr_step_db": 2, "samples": 1024, "seed": 1}
-    air = {"source": "simulator", "channel": "minor", "apsk_geometry": "", "samples_per_symbol": 8}
+    air = {
+        "source": "simulator",
+        "channel": "coloured_noise",
+        "apsk_geometry": "",
+        "samples_per_symbol": 8,
+    }
     frames = house.run(
         1,
         notebook="01_preprocessing",
@@ -221,7 +226,7 @@ def test_frames_are_told_with_grid_parts_and_hashes(house):
     house.run(2, profile="quick", parents=[frames])
     (row,) = rows_of("data")[1:]
     assert row == [
-        *("store", "17", "0:2:30", "1,024", "8", "minor", "dvb", "0.1–0.4"),
+        *("store", "17", "0:2:30", "1,024", "8", "coloured noise", "dvb", "0.1–0.4"),
         *("1,500", "20", "30", "1", "5" * 12, "c" * 12),
     ]
 

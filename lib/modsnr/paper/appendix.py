@@ -138,7 +138,7 @@ def _table_of_data(of: Iterable[runs.Record]) -> Rows:
             f"{low_db}{step}{high_db}".replace("-", "−"),
             f"{told.get('samples', 0):,}",
             per_symbol,
-            channel if simulated else str(metrics.get("source", "")),
+            channel.replace("_", " ") if simulated else str(metrics.get("source", "")),
             rings or default_rings,
             f"{low}–{high}" if simulated else NONE,
             *(f"{parts.get(part, 0):,}" for part in ("train", "validation", "test")),
