@@ -261,7 +261,7 @@ EVERY_FIGURE = {
         by_choice(), possible(), titles={"samples": "samples a frame"}
     ),
     "ablation": lambda: figures.ablation(SUBSETS, of_subsets(), titles=TASKS),
-    "snr_limits": lambda: figures.snr_limits(errors(), BOUNDS),
+    "snr_limits": lambda: figures.snr_limits(errors(), BOUNDS, next(iter(BOUNDS))),
     "accuracy_limits": lambda: figures.accuracy_limits(accuracies(), CEILINGS, titles=TASKS),
     "timeline": lambda: figures.timeline(
         np.arange(6.0),
@@ -471,7 +471,13 @@ def test_an_snr_that_a_model_lacks_is_a_point_left_out():
 
 def test_errors_stand_beside_their_bounds_on_a_logarithmic_axis():
     given = errors()
-    ax = figures.snr_limits(given, BOUNDS).axes[0]
+    of = next(iter(BOUNDS))
+    ax, right = figures.snr_limits(given, BOUNDS, of).axes
+    for line, points in zip(right.lines, given.values(), strict=False):
+        share = [BOUNDS[of][snr] / point["value"] for snr, point in points.items()]
+        assert_allclose(line.get_ydata(), share)
+    band = right.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.max() >= max(right.lines[0].get_ydata())
     assert ax.get_yscale() == "log"
     assert [line.get_label() for line in ax.lines] == [*given, *BOUNDS]
     for line, points in zip(ax.lines, given.values(), strict=False):

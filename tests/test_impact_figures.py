@@ -31,11 +31,11 @@ def region_matrix():
 
 
 def impact_by_label():
-    lost = {
+    scores = {
         "modulation": {"brightest": {"BPSK": interval(0.3), "QPSK": interval(0.1)}},
         "snr": {"brightest": {0.0: interval(0.2), 2.0: interval(0.4)}},
     }
-    return figures.impact_by_label(lost, xlabels={"modulation": "modulation", "snr": "SNR (dB)"})
+    return figures.impact_by_label(scores, xlabels={"modulation": "modulation", "snr": "SNR (dB)"})
 
 
 def method_bars():
@@ -70,13 +70,13 @@ def test_a_cell_of_the_region_matrix_tells_the_loss_and_what_chance_costs(on_pap
     assert [ax.get_title() for ax in (left, right)] == ["modulation", "SNR"]
 
 
-def test_what_is_lost_stands_over_its_label_in_points(on_paper):
+def test_a_score_stands_over_its_label(on_paper):
     figure = impact_by_label()
     on_paper(figure)
     first, second = figure.axes
     assert [label.get_text() for label in first.get_xticklabels()] == ["BPSK", "QPSK"]
     assert [label.get_text() for label in second.get_xticklabels()] == ["0", "2"]
-    np.testing.assert_allclose(first.lines[0].get_ydata(), [30, 10])
+    np.testing.assert_allclose(first.lines[0].get_ydata(), [0.3, 0.1])
     assert second.get_xlabel() == "SNR (dB)"
 
 

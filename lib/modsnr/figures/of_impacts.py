@@ -60,27 +60,27 @@ def region_matrix(
 
 @styled
 def impact_by_label(
-    lost: Mapping[str, Mapping[str, Mapping[Any, Interval]]],
+    scores: Mapping[str, Mapping[str, Mapping[Any, Interval]]],
     *,
     xlabels: Mapping[str, str],
-    ylabel: str = "accuracy lost (points)",
+    ylabel: str = "perturbation impact score",
 ) -> Figure:
-    """Draw what is lost, in points, over labels: a panel a kind of label, a marker a mask or task.
+    """Draw scores over labels: a panel a kind of label, a marker a mask or task.
 
-    ``lost`` is kind -> series -> label -> Interval; ``xlabels`` is kind -> name of its axis. Labels
-    that are text are written aslant, numbers share an axis.
+    ``scores`` is kind -> series -> label -> Interval; ``xlabels`` is kind -> name of its axis.
+    Labels that are text are written aslant, numbers share an axis.
     """
     figure = Picture(figsize=(PAGE, 2.5))
-    widths = [max(len(next(iter(series.values()))), 8) for series in lost.values()]
-    panels = figure.subplots(1, len(lost), sharey=True, width_ratios=widths, squeeze=False)[0]
-    for ax, (kind, series) in zip(panels, lost.items(), strict=True):
+    widths = [max(len(next(iter(series.values()))), 8) for series in scores.values()]
+    panels = figure.subplots(1, len(scores), sharey=True, width_ratios=widths, squeeze=False)[0]
+    for ax, (kind, series) in zip(panels, scores.items(), strict=True):
         for index, (name, points) in enumerate(series.items()):
             value, reach = value_and_reach(points.values())
             shift = 0.22 * (index - (len(series) - 1) / 2)
             ax.errorbar(
                 np.arange(len(points)) + shift,
-                100 * value,
-                yerr=(100 * reach).tolist(),
+                value,
+                yerr=reach.tolist(),
                 fmt=MARKERS[index % len(MARKERS)],
                 color=PALETTE[index % len(PALETTE)],
                 label=name,

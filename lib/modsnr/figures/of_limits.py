@@ -17,15 +17,18 @@ BOUND_COLOUR = "black"
 
 @styled
 def snr_limits(
-    errors: Mapping[str, Mapping[str, Interval]], bounds: Mapping[str, Mapping[str, float]]
+    errors: Mapping[str, Mapping[str, Interval]],
+    bounds: Mapping[str, Mapping[str, float]],
+    of: str,
 ) -> Figure:
-    """Draw the RMSE of SNR estimates over SNR, logarithmic, beside bounds on it.
+    """Draw the RMSE of SNR estimates over SNR beside bounds on it, and the share of one bound.
 
     ``errors`` is estimator or network -> SNR in dB (text) -> Interval in dB, ``bounds`` is bound
-    -> SNR -> dB. Bounds are broken black lines.
+    -> SNR -> dB. Left both, logarithmic, bounds as broken black lines; right the bound called
+    ``of`` over each error, one where it is reached.
     """
-    figure = Picture(figsize=(PAGE, 3.0))
-    ax = figure.subplots()
+    figure = Picture(figsize=(PAGE, 2.9))
+    ax, right = figure.subplots(1, 2)
     _series(ax, errors)
     _bounds(ax, bounds)
     ax.set(xlabel="SNR per sample (dB)", ylabel="RMSE of the SNR (dB)", yscale="log")
@@ -33,7 +36,20 @@ def snr_limits(
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.grid(visible=True, which="minor", alpha=0.2)
-    figure.legend(loc="outside right upper")
+    ends = {"value": "value", "low": "high", "high": "low"}  # the larger the error the less of it
+    shares = {
+        name: {
+            snr: {end: bounds[of][snr] / max(point[other], 1e-9) for end, other in ends.items()}
+            for snr, point in points.items()
+        }
+        for name, points in errors.items()
+    }
+    _series(right, shares)
+    right.axhline(1, color=BOUND_COLOUR, linewidth=0.6)
+    right.set(xlabel="SNR per sample (dB)", ylabel=f"share of the bound, {of}")
+    right.set_ylim(bottom=0)
+    handles, names = ax.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=4)
     return figure
 
 
