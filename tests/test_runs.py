@@ -523,6 +523,29 @@ def test_a_run_is_found_by_id_or_as_the_latest_completed_of_its_name(house):
         runs.find("resnet", notebook="02_x")
 
 
+def test_a_run_of_which_only_the_text_was_kept_is_found_by_name_only_if_none_is_whole(house):
+    old, whole, light = (begin(house, name="resnet").finish() for _ in range(3))
+    (light.folder / "history.csv").touch()
+    assert runs.find("resnet") == light
+    for name in ("figures/curve.png", "weights.safetensors", "notebook.ipynb"):
+        (whole.folder / name).parent.mkdir(exist_ok=True)
+        (whole.folder / name).touch()
+        assert runs.find("resnet") == whole
+        (whole.folder / name).unlink()
+    (whole.folder / "weights.safetensors").touch()
+    assert runs.find(light.id) == light
+    assert runs.find("resnet", status=None) == light
+    (old.folder / "weights.safetensors").touch()
+    assert runs.find("resnet") == whole
+
+
+def test_the_committed_models_are_found_by_name_with_their_weights(monkeypatch):
+    monkeypatch.delenv("MODSNR_ROOT", raising=False)
+    for name in ("constellation", "all-views", "mixture"):
+        found = runs.find(name, notebook="02_training")
+        assert (found.profile, found.weights.exists()) == ("compact", True)
+
+
 def test_an_id_may_be_cut_short_where_it_fits_one_run(house):
     made = [
         house / "runs" / f"2024010{n}T000000Z-01_work-{name}" for n, name in ((1, "a"), (2, "b"))

@@ -17,10 +17,9 @@ from pydantic import ValidationError
 from modsnr import InputError
 from modsnr.runs.log import _write, write_runlog
 from modsnr.runs.parameters import root
-from modsnr.runs.records import FOLDER, Record
+from modsnr.runs.records import FOLDER, TEXT, Record
 
 LIMIT = 12 * 2**20  # bytes a file: what a repository may be asked to carry
-TEXT = (".json", ".csv", ".md", ".txt")
 # Two names or more after a slash that nothing but a path would have before them.
 ABSOLUTE = re.compile(r"(?<![\w.~/<)}$%*+-])(?:file://)?(?:/[\w.@+=~-]+)+/(?P<name>[\w.@+=~-]+)/?")
 SECRET = re.compile(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned", "crashed"]
 CHECKPOINT = "checkpoint.safetensors"  # that a run which was cut off is resumed from
+TEXT = (".json", ".csv", ".md", ".txt")  # all that is left of a run that is kept light
 SHORT_ID = re.compile(r"\d{8}T?")
 FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
 
@@ -91,6 +92,11 @@ class Record(BaseModel, frozen=True, extra="ignore"):
             raise InputError(f"run {self.id} has no weights here: train it again, or take another")
         return path
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the folder holds more than the text that ``keep`` with ``light`` takes."""
+        return any(p.is_file() and p.suffix not in TEXT for p in self.folder.rglob("[!.]*"))
+
     def predictions(self) -> dict[str, np.ndarray]:
         """Return the arrays that ``save_predictions`` saved."""
         import numpy as np
@@ -154,6 +160,8 @@ def find(
 ) -> Record:
     """Return the run with that id, else the latest of that name; ``status=None`` takes any.
 
+    Of the runs of that name and status the latest is taken that is whole; one of which only the
+    text was kept, without weights and predictions, only if none is. ``status=None`` does not ask.
     An id may be cut short: "20261125T1115" is enough where no other run began in that minute.
     Raises InputError with the nearest ids and names, with those that a short id may mean, or with
     the status of what there is.
@@ -173,9 +181,10 @@ def find(
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         hint += "`modsnr runs --limit 0` lists all" if known else "known: none"
         raise InputError(f"no run{of} is called {reference!r}; {hint}")
-    for record in named:
-        if status in (None, record.status):
-            return record
+    fitting = [record for record in named if status in (None, record.status)]
+    if fitting:
+        whole = (record for record in fitting if status and record.is_whole)
+        return next(whole, fitting[0])
     raise InputError(f"run {named[0].id}{of} is {named[0].status}, not {status}")
 
 
