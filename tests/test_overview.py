@@ -117,6 +117,23 @@ def test_the_best_is_the_highest_of_a_notebooks_completed_runs_on_the_same_frame
     assert best_of(known, metrics, {"01_work": Headlines(best="speed")}) == {known[0].id}
 
 
+def test_runs_that_left_modulations_out_are_compared_with_those_that_left_out_the_same(make):
+    frames = {"name": "a", "sha256": "a"}
+    accuracies = [
+        ("old", 0.3, {}),
+        ("all", 0.4, {"leave_out": []}),
+        ("alone", 0.9, {"leave_out": ["BPSK"]}),
+        ("few", 0.5, {"leave_out": ["8PSK", "QPSK"]}),
+        ("fewer", 0.6, {"leave_out": ["QPSK", "8PSK"]}),
+    ]
+    known = [
+        make(name, metrics={"joint_accuracy": value}, parameters=parameters, data=frames)
+        for name, value, parameters in accuracies
+    ]
+    best = best_of(known, {run.id: run.metrics for run in known}, {})
+    assert [run.name for run in known if run.id in best] == ["all", "fewer"]
+
+
 def test_each_committed_run_has_a_headline_and_the_figure_that_is_to_be_shown():
     repository = runs.survey()
     assert repository.faults == []

@@ -195,8 +195,8 @@ def runs_(
 ) -> None:
     """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself.
 
-    In the second column, ★ is the best of its notebook on the same frames and ¶ stands in the
-    paper. --limit 0 lists all; in a pipe, no line is cut short.
+    In the second column, ★ is the best of its notebook on the same frames and modulations, and ¶
+    stands in the paper. --limit 0 lists all; in a pipe, no line is cut short.
     """
     if ctx.invoked_subcommand:
         return

@@ -108,14 +108,16 @@ def best_of(
 ) -> set[str]:
     """Return the ids of runs that are best of their notebook's completed ones on the same frames.
 
-    The highest is best, of equals the last id; a run alone on its frames is not compared.
+    The highest is best, of equals the last id; a run alone on its frames is not compared. Runs
+    that left out the same modulations are compared with one another: fewer classes are easier.
     """
-    rivals: dict[tuple[str, str | None], list[tuple[float, str]]] = {}
+    rivals: dict[tuple[str, str | None, tuple[str, ...]], list[tuple[float, str]]] = {}
     for run in runs:
         key = headlines.get(run.notebook, USUAL).best
         value = found(metrics[run.id], key).get("") if key else None
         value = value.get("value") if isinstance(value, dict) else value
         if run.status == "completed" and isinstance(value, int | float):
             frames = run.data["sha256"] if run.data else None
-            rivals.setdefault((run.notebook, frames), []).append((value, run.id))
+            left_out = tuple(sorted(run.parameters.get("leave_out") or ()))
+            rivals.setdefault((run.notebook, frames, left_out), []).append((value, run.id))
     return {max(known)[1] for known in rivals.values() if len(known) > 1}

@@ -84,8 +84,8 @@ def _about(all_runs: Survey) -> list[str]:
         f"{len(all_runs.runs):,} runs, newest first ({ended or 'none yet'}), written from their "
         "folders at every end of a run. Times are UTC; *frames* is the store that a run works on.",
         "",
-        f"{BEST} is the best of its notebook on the same frames, where there are several; "
-        f"{OF_PAPER} stands behind results in [the paper](../paper/PAPER.pdf).",
+        f"{BEST} is the best of its notebook on the same frames and modulations, where there are "
+        f"several; {OF_PAPER} stands behind results in [the paper](../paper/PAPER.pdf).",
         "",
         *_best(all_runs),
     ]
