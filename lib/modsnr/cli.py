@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from modsnr.sweeps import Outcome
 
 PLAIN = click.option("--plain", is_flag=True, help="without papermill and Jupyter")
-PROFILE = click.option("--profile", metavar="P", help="a file in notebooks/profiles, less .yaml")
+OF_PROFILE = "a file in notebooks/profiles, less .yaml"
+PROFILE = click.option("--profile", metavar="P", help=OF_PROFILE)
 
 
 class Refusal(click.ClickException):
@@ -59,10 +60,17 @@ def _show(text: str) -> None:
     click.echo(text, nl=False)
 
 
-@main.command()
+@main.command(short_help="Run a notebook, its parameters checked before anything starts.")
 @click.argument("notebook")
 @PROFILE
-@click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="one parameter")
+@click.option(
+    "-p",
+    "given",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="a parameter of the notebook's second cell; may be repeated",
+)
 @click.option("--name", help="what the run is called")
 @click.option("--note", help="why the run was made")
 @PLAIN
@@ -90,13 +98,26 @@ def run(
         ctx.exit(130 if record.status == "interrupted" else 1)
 
 
-@main.command()
+@main.command(short_help="Search a space of parameters; the same command goes on with it.")
 @click.argument("space")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="how many there are in all")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, metavar="K")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="trials that run at once",
+)
 @click.option("--storage", metavar="URL", help="postgresql://user@host/name, for many machines")
 @click.option("--cluster", metavar="WHERE", help="slurm, pbs, or a Dask scheduler's address")
-@click.option("-s", "settings", multiple=True, metavar="NAME=VALUE", help="queue=long, say")
+@click.option(
+    "-s",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="of the cluster, queue=long, say; may be repeated",
+)
 def sweep(
     space: str,
     trials: int | None,
@@ -137,8 +158,8 @@ def _shown(outcome: Outcome) -> str:
     return f"{outcome.number} {outcome.status}{value} ({values}){why}"
 
 
-@main.command()
-@click.option("--profile", metavar="P", default="quick", show_default=True)
+@main.command(short_help="Run a profile's pipeline, then make the paper of its runs.")
+@click.option("--profile", metavar="P", default="quick", show_default=True, help=OF_PROFILE)
 @click.option("--resume", is_flag=True, help="keep what is done, go on with what was cut off")
 @click.option(
     "--minutes",
@@ -167,20 +188,36 @@ def reproduce(ctx: click.Context, profile: str, resume: bool, minutes: float, pl
         _make_paper(profile)
 
 
-@main.command()
+@main.command(short_help="Make the paper, PDF and web page, of its runs or of a profile's.")
 @PROFILE
 def paper(profile: str | None) -> None:
     """Make figures, tables, numbers, PDF and web page of the paper's runs, or of a profile's."""
     _make_paper(profile)
 
 
-@main.group("runs", invoke_without_command=True)
+@main.group(
+    "runs",
+    invoke_without_command=True,
+    short_help="List the runs, and show, compare, pack or keep them.",
+)
 @click.option("--notebook", default="*", metavar="PATTERN", help="02_training, or its number, 02")
 @click.option("--name", default="*", metavar="PATTERN", help="such as 'views-*'")
 @click.option("--profile", default="*", metavar="PATTERN", help="that they were made by")
-@click.option("--status", multiple=True, type=click.Choice(get_args(runs.Status)), help="or more")
+@click.option(
+    "--status",
+    multiple=True,
+    type=click.Choice(get_args(runs.Status)),
+    help="one of these; may be repeated",
+)
 @click.option("--since", metavar="WHEN", help="2026-11-25, 2026-11-25T13:00 (UTC), 12h, 3d, 2w")
-@click.option("--limit", type=click.IntRange(0), default=30, show_default=True, metavar="N")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="lines at most; 0: all",
+)
 @click.option("--all", "every", is_flag=True, help="no limit, a line for each trial of a sweep")
 @click.pass_context
 def runs_(
@@ -196,7 +233,7 @@ def runs_(
     """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself.
 
     In the second column, ★ is the best of its notebook on the same frames and modulations, and ¶
-    stands in the paper. --limit 0 lists all; in a pipe, no line is cut short.
+    stands in the paper. In a pipe, no line is cut short.
     """
     if ctx.invoked_subcommand:
         return
@@ -244,7 +281,7 @@ def _short(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-@runs_.command()
+@runs_.command(short_help="Show a run, called by its id, folder or name.")
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="all that the run tells, its metrics too")
 def show(run: str, as_json: bool) -> None:
@@ -257,7 +294,7 @@ def show(run: str, as_json: bool) -> None:
         click.echo(runs.page(runs.survey(), record))
 
 
-@runs_.command()
+@runs_.command(short_help="Compare runs with the first, paired over frames.")
 @click.argument("references", nargs=-1, metavar="RUN RUN...")
 @click.option("--all", "every", is_flag=True, help="all results that they share, not the first 30")
 def compare(references: tuple[str, ...], every: bool) -> None:
@@ -274,7 +311,7 @@ def log() -> None:
     click.echo(runs.write_runlog())
 
 
-@runs_.command()
+@runs_.command(short_help="Write the runs into a tar that is light enough to carry.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--since", metavar="RUN", help="this one and all that began later")
 @click.option(
@@ -288,7 +325,7 @@ def pack(file: Path, since: str | None, megabytes: float) -> None:
     click.echo(f"{len(packed.runs)} runs, {file.stat().st_size / 2**20:.1f} MB: {file}")
 
 
-@runs_.command()
+@runs_.command(short_help="Copy runs made elsewhere into this repository.")
 @click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
 @click.option("--light", is_flag=True, help="text only: no weights, predictions, figures, notebook")
 def keep(folders: tuple[str, ...], light: bool) -> None:
