@@ -99,6 +99,7 @@ def test_each_command_is_told_in_one_line_of_80_columns_that_is_not_cut(words):
         (("run", "01_work", "--profile", "quik"), "did you mean 'quick'?"),
         (("reproduce", "--profile", "none"), "no profile is called 'none'"),
         (("runs", "show", "x"), "no run is called 'x'; known: none"),
+        (("runs", "--since", "yesterday"), "'yesterday' is no moment"),
         (("runs", "compare", "x"), "a comparison is of two runs or more"),
     ],
 )

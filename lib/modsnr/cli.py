@@ -237,11 +237,11 @@ def runs_(
     """
     if ctx.invoked_subcommand:
         return
+    begun = runs.moment(since) if since else None
     runs.write_runlog()
     known = runs.survey()
     for fault in known.faults:
         click.echo(f"not used: {fault}", err=True)
-    begun = runs.moment(since) if since else None
     wanted = runs.select(
         known.runs, notebook=notebook, name=name, profile=profile, status=status, since=begun
     )
