@@ -60,7 +60,8 @@ api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.
 test: $(STAMP) ## run the test suite, a file at a time on each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-test-floor: | $(UV) ## run the tests on the oldest supported torch and NumPy
+test-floor: | $(UV) ## run the tests on the oldest supported torch and NumPy, by Python 3.11 or 3.12
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { echo "torch 2.4.1 needs Python 3.11 or 3.12; call make test-floor PYTHON=python3.12, say"; exit 1; }
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv-floor
 	$(UV) pip install --quiet --python .venv-floor/bin/python torch==2.4.1 torchvision==0.19.1 numpy==1.26.4 --editable '.[dev]'
 	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest --numprocesses auto --dist loadfile
