@@ -1,5 +1,6 @@
 """09 on the committed network: every method, every table, and what it refuses."""
 
+import nbformat
 import numpy as np
 import pytest
 from notebook_runs import done
@@ -65,6 +66,15 @@ def test_a_network_trained_without_what_the_first_needed_is_told_beside_it(run, 
     assert list(run.metrics["retrained"]) == ["net", "robbed"]
     assert run.metrics["retrained"]["robbed"]["hidden"] == "modulation"
     assert trained["net"].id in trained["robbed"].parents
+
+
+def test_without_repeats_and_retrained_networks_no_empty_table_is_shown_or_kept(trained):
+    run = done("09_attribution", "alone", network="net", **SMALL)
+    assert not (run.folder / "tables" / "retrained.csv").exists()
+    assert run.metrics["retrained"] == {}
+    cells = nbformat.read(run.folder / "notebook.ipynb", 4).cells
+    assert all(not cell.outputs for cell in cells if cell.source.startswith("if repeats"))
+    assert "Empty DataFrame" not in str(cells)
 
 
 @pytest.mark.parametrize(
