@@ -299,7 +299,7 @@ def _controls(settings: Settings, networks: Sequence[str]) -> dict[str, Any]:
             min=-widest,
             max=widest,
             step=0.25,
-            description="carrier (1e-4 cycles/sample)",
+            description="carrier (1e-4 cyc/sample)",
             **slider,
         ),
         "seed": widgets.BoundedIntText(

@@ -86,7 +86,7 @@ def test_the_link_at_the_end_leads_to_the_folder_of_the_run(lab):
 
 
 LABELS = [
-    *("network", "modulation", "SNR (dB)", "carrier (1e-4 cycles/sample)", "frame (seed)"),
+    *("network", "modulation", "SNR (dB)", "carrier (1e-4 cyc/sample)", "frame (seed)"),
     *("view", "hide the pixels", "share hidden (0 to 1)", "attribution of"),
 ]
 NOTE = """image => {
@@ -139,7 +139,7 @@ def test_the_explorer_is_used_by_keyboard_alone(panel):
     panel.keyboard.press("Tab")
     panel.keyboard.press("Tab")
     panel.keyboard.press("Tab")
-    assert panel.evaluate(FOCUSED) == "carrier (1e-4 cycles/sample)"
+    assert panel.evaluate(FOCUSED) == "carrier (1e-4 cyc/sample)"
     panel.keyboard.press("ArrowUp")
     panel.wait_for_function("window.drawn.length > 3")
     drawn = panel.evaluate("window.drawn")
