@@ -20,6 +20,8 @@ EDGE_SYMBOLS = 3  # on either side of a frame, where the filter sees past its en
 STOP_BAND = 0.11  # cycles/sample; the widest band ends at (1 + 0.4) / 2 / 8 = 0.0875
 RESIDUAL_TAPS = 129
 POLAR_DB = (-20.0, 6.0)  # power of a symbol over their mean: left and right edge
+CYCLIC_DB = (-20.0, 30.0)  # level of a spectrum over its mean: lower and upper edge of its band
+CYCLIC_POWERS = (1, 2, 4, 8)
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
 
 
@@ -162,6 +164,29 @@ def log_polar(symbols: Tensor) -> Tensor:
     return torch.complex(2 * level - 1, symbols.angle() / pi)
 
 
+def cyclic(iq: Tensor) -> Tensor:
+    """Return the spectra of powers of unit-power frames: complex64 [frame, power * sample].
+
+    Columns are frequency, -1 .. 1 in half sampling rates; each power has a band of rows, in which
+    the level in decibels over the spectrum's mean goes from the lower edge to the upper. A line of
+    the spectrum of x^p is one of the conjugate cyclic moment of order p.
+    """
+    frames, samples = iq.shape
+    frequency = 2 * torch.fft.fftfreq(samples, device=iq.device)
+    low, high = CYCLIC_DB
+    found = []
+    power = unit_power(iq)
+    for number, order in enumerate(CYCLIC_POWERS):
+        if order > 1:
+            power = power.square()
+        level = torch.fft.fft(power).abs().square()
+        level = level / level.mean(1, keepdim=True).clamp(min=1e-30)
+        share = ((10 * level.clamp(min=1e-9).log10() - low) / (high - low)).clamp(0, 0.999)
+        row = 2 * (number + share) / len(CYCLIC_POWERS) - 1
+        found.append(torch.complex(frequency.expand(frames, -1), row))
+    return torch.cat(found, 1)
+
+
 def _aligned(iq: Tensor) -> Tensor:
     return align(synchronise(iq), symbol_noise(iq))
 
@@ -195,6 +220,12 @@ _VIEWS: dict[str, View] = {
         _times_of_the_residual,
     ),
     "log_polar": View(log_polar, 1.0, _long_enough_to_synchronise, _times_of_symbols, of="aligned"),
+    "cyclic": View(
+        cyclic,
+        1.0,
+        lambda samples: samples >= 2,
+        lambda samples: torch.full((len(CYCLIC_POWERS) * samples,), samples / 2),
+    ),
 }
 VIEWS = tuple(_VIEWS)
 EXTENTS = {name: view.extent for name, view in _VIEWS.items()}

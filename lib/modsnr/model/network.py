@@ -91,6 +91,7 @@ class JointNet(nn.Module):
         snrs_db: Sequence[float],
         snr_head: Literal["regression", "classification"] = "regression",
         snr_layer: str = "bottleneck_64",
+        modulation_head: Literal["plain", "family"] = "plain",
         dropout: float = 0.1,
         pretrained: bool | str | Path | None = None,
     ) -> None:
@@ -114,11 +115,15 @@ class JointNet(nn.Module):
             "snrs_db": [float(value) for value in snrs_db],
             "snr_head": snr_head,
             "snr_layer": snr_layer,
+            "modulation_head": modulation_head,
             "dropout": dropout,
         }
         self.register_buffer("snrs_db", grid)
         self.backbone, width = build_backbone(backbone, len(views), bins, pretrained)
-        self.modulation_head = head(width, (), len(classes), dropout)
+        if modulation_head == "family":
+            self.modulation_head: nn.Module = FamilyHead(width, classes, dropout)
+        else:
+            self.modulation_head = head(width, (), len(classes), dropout)
         outputs = 1 if snr_head == "regression" else len(snrs_db)
         self.snr_head = head(width, SNR_LAYERS[snr_layer], outputs, dropout)
 
@@ -248,6 +253,34 @@ def head(width: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.
         layers += [nn.Linear(width, narrower), nn.ReLU(), nn.Dropout(dropout)]
         width = narrower
     return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+class FamilyHead(nn.Module):
+    """Features [frame, width] to log-probabilities [frame, class]: of the family, and within it."""
+
+    FAMILIES = ("OQPSK", "APSK", "PSK", "QAM", "ASK")
+
+    def __init__(self, width: int, classes: Sequence[str], dropout: float) -> None:
+        super().__init__()
+        family = [
+            next(i for i, f in enumerate(self.FAMILIES) if name.endswith(f)) for name in classes
+        ]
+        self.register_buffer("family", torch.tensor(family))
+        self.families = head(width, (), len(self.FAMILIES), dropout)
+        self.members = head(width, (), len(classes), dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return log P(family) + log P(class given its family)."""
+        family, members = self.families(features).float(), self.members(features).float()
+        within = torch.full_like(members, -torch.inf)
+        for number in range(len(self.FAMILIES)):
+            here = self.family == number
+            if here.any():
+                within[:, here] = members[:, here].log_softmax(1)
+        present = torch.zeros(len(self.FAMILIES), dtype=torch.bool, device=family.device)
+        present[self.family] = True
+        family = family.masked_fill(~present, -torch.inf).log_softmax(1)
+        return family[:, self.family] + within
 
 
 def build_backbone(
