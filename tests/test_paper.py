@@ -233,6 +233,27 @@ def test_runs_of_different_origin_are_not_mixed(house):
     assert paper.build("quick").exists()
 
 
+@pytest.mark.parametrize("content", ["a" * 64, "b" * 64])
+def test_frames_that_were_made_again_alike_are_of_one_origin(content, house):
+    of_file = {"snr_low_db": 0, "snr_high_db": 30, "source": "gold.hdf5"}
+    asked = {"notebook": "01_preprocessing", "name": "frames", "run": None}
+    frames = {"notebook": asked["notebook"], "name": "frames", "profile": "quick"}
+    older = house.run(1, **frames, parameters=of_file, data={"name": "store", "sha256": "a" * 64})
+    newer = house.run(2, **frames, parameters=of_file, data={"name": "store", "sha256": content})
+    house.metrics(newer, modulations=7)
+    house.write(
+        PROSE + "\nOf {{classes}} modulations.\n",
+        runs=SOURCES["runs"] | {"frames": asked},
+        numbers=SOURCES["numbers"] | {"classes": {"run": "frames", "key": "modulations"}},
+    )
+    house.run(3, profile="quick", parents=[older])
+    if content == "a" * 64:
+        assert paper.build("quick").exists()
+    else:
+        with pytest.raises(InputError, match=f"rests on {older}, the paper on {newer}"):
+            paper.build("quick")
+
+
 def test_a_draft_takes_runs_aside_from_the_canonical_ones(house):
     profiles = house.root / "notebooks" / "profiles"
     profiles.mkdir(parents=True)
