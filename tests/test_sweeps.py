@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -371,28 +372,27 @@ def test_the_workers_of_a_cluster_do_each_trial_once(house):
 
 
 @pytest.fixture
-def postgresql(tmp_path_factory):
+def postgresql():
     """The address of a server of the distribution's, which trusts who reaches its socket."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("no initdb under /usr/lib/postgresql/*/bin: apt-get install postgresql")
     pytest.importorskip("psycopg2")
-    folder = tmp_path_factory.mktemp("postgresql")
-    # It refuses to run as root.
+    # It refuses to run as root, and whom it runs as may not enter pytest's folders: each session
+    # of pytest that begins, also beside this one, closes them to others.
     unprivileged = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
-    if unprivileged:
-        for parent in (folder, *folder.parents):
-            if not parent.stat().st_mode & 0o001:
-                parent.chmod(0o755)
-        shutil.chown(folder, "nobody", "nogroup")
-    words = {"cwd": folder, "check": True, "stdout": subprocess.DEVNULL, **unprivileged}
-    initdb = [found[-1], "-D", folder / "data", "-A", "trust", "-U", "sweeper", "-N"]
-    subprocess.run(initdb, **words)
-    control = [found[-1].with_name("pg_ctl"), "-D", folder / "data", "-w"]
-    options = f"-k {folder} -c listen_addresses="
-    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], **words)
-    yield f"postgresql://sweeper@/postgres?host={folder}"
-    subprocess.run([*control, "-m", "immediate", "stop"], **words)
+    with tempfile.TemporaryDirectory(prefix="modsnr-") as name:
+        folder = Path(name)
+        if unprivileged:
+            shutil.chown(folder, "nobody", "nogroup")
+        words = {"cwd": folder, "check": True, "stdout": subprocess.DEVNULL, **unprivileged}
+        initdb = [found[-1], "-D", folder / "data", "-A", "trust", "-U", "sweeper", "-N"]
+        subprocess.run(initdb, **words)
+        control = [found[-1].with_name("pg_ctl"), "-D", folder / "data", "-w"]
+        options = f"-k {folder} -c listen_addresses="
+        subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], **words)
+        yield f"postgresql://sweeper@/postgres?host={folder}"
+        subprocess.run([*control, "-m", "immediate", "stop"], **words)
 
 
 def test_two_processes_share_the_trials_of_one_postgresql_and_a_killed_one_is_made_up_for(
