@@ -208,6 +208,7 @@ def _launched(
         "MASTER_ADDR": host,
         "MASTER_PORT": str(meeting.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",  # torch 2.4 reads it
         "WORLD_SIZE": str(devices * num_nodes),
     }
     each: list[dict[str, str]] = []
