@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -88,14 +89,15 @@ class House:
         )
 
     def run(self, hour: int = 1, *, joint: float = 0.5, **changes) -> str:
-        """Write the folder of a run and return its id."""
+        """Write the folder of a run, so many hours into a month, and return its id."""
+        began = datetime(2024, 1, 2) + timedelta(hours=hour)
         names = {"notebook": "03_evaluation", "name": "evaluation"} | changes
         facts = {
-            "id": f"20240102T{hour:02}0000Z-{names['notebook']}-{names['name']}",
+            "id": f"{began:%Y%m%dT%H%M%SZ}-{names['notebook']}-{names['name']}",
             "profile": "study",
             "status": "completed",
             "git": {"commit": "0123456789abcdef", "dirty": False},
-            "started": f"2024-01-02T{hour:02}:00:00+00:00",
+            "started": f"{began.isoformat()}+00:00",
             "wall_seconds": 120.0,
         } | names
         folder = self.root / "runs" / facts["id"]
