@@ -28,6 +28,17 @@ def test_a_known_waveform_of_a_whole_frame_and_of_its_symbols_alone():
     assert_allclose(limits.data_aided(snrs, 128), [0.665, 0.421, 0.388, 0.384], atol=6e-4)
 
 
+@pytest.mark.parametrize("snr", [-5.0, 10.0])
+def test_the_most_likely_snr_of_a_known_waveform_is_as_spread_as_the_bound(rng, snr):
+    trials, observations = 4000, 256
+    waveform = np.exp(2j * np.pi * rng.random(observations))
+    received = waveform + 10 ** (-snr / 20) * complex_normal(rng, trials, observations)
+    amplitude = received @ waveform.conj() / observations
+    left = received - amplitude[:, None] * waveform
+    found = DB * np.log(np.abs(amplitude) ** 2 / np.mean(np.abs(left) ** 2, 1))
+    assert_allclose(np.std(found), limits.data_aided([snr], observations)[0], rtol=0.05)
+
+
 def test_the_matched_filter_loses_only_what_the_other_dimensions_tell_of_the_noise():
     frame, symbols = limits.data_aided(SNRS, 1024), limits.data_aided(SNRS + DB * np.log(8), 128)
     assert_allclose((symbols / DB) ** 2 - (frame / DB) ** 2, 1 / 128 - 1 / 1024)
