@@ -42,7 +42,7 @@ def render(
         raise InputError(f"out must be contiguous float32 {shape}; it is {tuple(out.shape)}.")
     known: dict[str, Tensor] = {}
     for channel, view in enumerate(views):
-        nothing = _Touched.none(len(iq), 0)
+        nothing = _Touched.none(len(iq), 0, number=-1)  # ``out`` may hold anything
         _draw(iq, view, known, extent, scale == "log1p", out, channel, nothing)
     return _over_maximum(out) if normalization == "max" else out
 
