@@ -59,6 +59,7 @@ SOURCES = {
             "table": "published",
             "columns": {"what": "Quantity", "share": "Ours"},
             "formats": {"share": "{:.1%}"},
+            "words": {"joint": "both"},
         }
     },
     "figures": {"views": {"run": "evaluation", "figure": "views"}},

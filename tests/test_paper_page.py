@@ -231,6 +231,23 @@ def test_frames_are_told_with_grid_parts_and_hashes(house):
     ]
 
 
+def test_frames_that_were_made_twice_alike_are_told_once(house):
+    simulated = {"source": "simulator", "snr_low_db": 0, "snr_high_db": 30, "snr_step_db": 2}
+    again = [
+        house.run(
+            number,
+            notebook="01_preprocessing",
+            name="frames",
+            profile="quick",
+            parameters=simulated,
+            data={"name": "store", "sha256": content * 64},
+        )
+        for number, content in enumerate("ccd", 1)
+    ]
+    house.run(4, profile="quick", parents=again)
+    assert [row[-1] for row in rows_of("data")[1:]] == ["c" * 12, "d" * 12]
+
+
 def test_frames_of_a_file_are_told_by_its_kind_and_not_by_a_simulator(house):
     frames = house.run(
         1,

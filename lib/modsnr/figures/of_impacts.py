@@ -34,20 +34,20 @@ def region_matrix(
     """
     views = list(drops)
     regions = list(next(iter(drops.values())))
-    figure = Picture(figsize=(PAGE, 0.9 + 0.27 * len(regions)))
+    figure = Picture(figsize=(PAGE, 1.1 + 0.27 * len(regions)))
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for ax, (task, title) in zip(panels, tasks.items(), strict=True):
         lost, chance = (
             np.array([[100 * of[v][region][task]["value"] for v in views] for region in regions])
             for of in (drops, controls)
         )
-        ax.imshow(lost, vmin=0, vmax=100, cmap="cividis_r", aspect="auto")
+        ax.imshow(lost, vmin=0, vmax=100, cmap="Blues", aspect="auto")
         for row, column in np.ndindex(*lost.shape):
-            shade = "white" if lost[row, column] > 50 else "black"
-            text = f"{lost[row, column]:.0f}  ({chance[row, column]:.0f})".replace("-0", "0")
+            shade = "white" if lost[row, column] > 60 else "black"
+            text = f"{lost[row, column]:.0f} ({chance[row, column]:.0f})".replace("-0", "0")
             ax.text(column, row, text, color=shade, ha="center", va="center", fontsize=7)
         ax.set_title(title)
-        ax.set_xticks(range(len(views)), views, rotation=20, ha="right", rotation_mode="anchor")
+        ax.set_xticks(range(len(views)), views, rotation=60, ha="right", rotation_mode="anchor")
         ax.set_yticks(range(len(regions)), [region.replace("_", " ") for region in regions])
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)

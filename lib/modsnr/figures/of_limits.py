@@ -46,7 +46,7 @@ def snr_limits(
     }
     _series(right, shares)
     right.axhline(1, color=BOUND_COLOUR, linewidth=0.6)
-    right.set(xlabel="SNR per sample (dB)", ylabel=f"share of the bound, {of}")
+    right.set(xlabel="SNR per sample (dB)", ylabel=f"share of the bound\n({of})")
     right.set_ylim(bottom=0)
     handles, names = ax.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4)

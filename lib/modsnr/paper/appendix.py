@@ -115,7 +115,10 @@ def _table_of_commands(groups: list[Group]) -> Rows:
 
 
 def _table_of_data(of: Iterable[runs.Record]) -> Rows:
-    """Return the frame stores: their grid, generator and parts, seed and hashes."""
+    """Return the frame stores: their grid, generator and parts, seed and hashes.
+
+    Frames that several runs made alike are told once.
+    """
     head = ["frames", "classes", "SNR, dB", "length", "per symbol", "channel", "rings", "roll-off"]
     head += ["train", "validation", "test", "seed", "split", "content"]
     rows = [head]
@@ -132,7 +135,7 @@ def _table_of_data(of: Iterable[runs.Record]) -> Rows:
         )
         default_rings = "mixed" if channel == "mixture" else "dvb"  # as the notebook's "" means
         parts = metrics.get("frames", {})
-        rows.append([
+        row = [
             run.data["name"],
             str(metrics.get("modulations", "")),
             f"{low_db}{step}{high_db}".replace("-", "−"),
@@ -145,7 +148,9 @@ def _table_of_data(of: Iterable[runs.Record]) -> Rows:
             str(told.get("seed", "")),
             str(metrics.get("split_hash", ""))[:DIGITS],
             run.data["sha256"][:DIGITS],
-        ])  # fmt: skip
+        ]
+        if row not in rows:
+            rows.append(row)
     return rows
 
 

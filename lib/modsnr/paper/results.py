@@ -125,8 +125,9 @@ def table(source: TableSource, run: runs.Record) -> Rows:
 
     def cell(row: list[str], column: str) -> str:
         text = row[header.index(column)]
-        form = source.formats.get(column)
-        return printed_as(f"{column} of {path}", float(text), form) if text and form else text
+        if not text or column not in source.formats:
+            return source.words.get(text, text)
+        return printed_as(f"{column} of {path}", float(text), source.formats[column])
 
     return [[*columns.values()], *([cell(row, column) for column in columns] for row in rows)]
 

@@ -68,12 +68,16 @@ class NumberSource(_Source):
 
 
 class TableSource(_Source):
-    """A table of a run; ``columns`` selects and titles, ``formats`` prints a column's numbers."""
+    """A table of a run; ``columns`` selects and titles, ``formats`` prints a column's numbers.
+
+    ``words`` is what stands for a cell that is just that text: ``{snr: SNR}``, say.
+    """
 
     run: str
     table: str
     columns: dict[str, str] | None = None
     formats: dict[str, str] = {}
+    words: dict[str, str] = {}
 
 
 class FigureSource(_Source):
