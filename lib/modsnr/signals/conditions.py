@@ -55,7 +55,7 @@ def under(
     if wanted.through is None:
         rng = np.random.default_rng(seeds)
         return independent(modulation, snr_db, rng=rng, classes=classes, samples=wanted.samples)
-    generator = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
+    generator = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0]) >> 1)
     iq = np.empty((len(modulation), wanted.samples), np.complex64)
     for start in range(0, len(modulation), Simulator.batch_size):
         batch = slice(start, start + Simulator.batch_size)
