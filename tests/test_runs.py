@@ -370,6 +370,16 @@ def test_a_figure_is_saved_to_the_same_bytes_and_returned(house):
         run.record.figure("lime", "png")
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_progress_is_shown_unless_there_is_nothing_to_do(house, monkeypatch, capsys, watched):
+    monkeypatch.setattr(runs.under_way, "is_watched", lambda: watched)
+    run = begin(house)
+    for total, shown in ((3, True), (0, False)):
+        with run.progress(total, "frames seen", "frames") as bar:
+            bar.update(total)
+        assert ("frames seen" in "".join(capsys.readouterr())) is shown
+
+
 @pytest.mark.parametrize(
     ("save", "complaint"),
     [

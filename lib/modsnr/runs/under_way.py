@@ -149,11 +149,14 @@ class Run:
         _write(self.folder / _name(name), text)
 
     def progress(self, total: int, what: str, unit: str) -> Any:
-        """Return a tqdm bar for ``total`` units: moving where a person watches, else lines."""
+        """Return a tqdm bar for ``total`` units: moving where a person watches, else lines.
+
+        Where there is nothing to do, none is shown.
+        """
         from tqdm.auto import tqdm
 
         bar = tqdm if self.interactive else _lines_of_progress()
-        return bar(total=total, desc=what, unit=f" {unit}", unit_scale=True)
+        return bar(total=total, desc=what, unit=f" {unit}", unit_scale=True, disable=not total)
 
     def show_table(self, table: pd.DataFrame) -> ShownTable:
         """Return what shows a table: to sort and filter where a person watches, else as it is."""
