@@ -31,8 +31,9 @@ def view_gallery(
     ``groups`` are views, ``rows`` SNRs, ``columns`` modulations, say. Each image has its own scale.
     """
     margin = 0.25  # at the right, for the last of the slanting titles
-    cell = min(0.6, (PAGE - 0.75 - margin) / len(columns))
-    block = max(cell * len(rows) + 0.08, 0.95)  # the name of a view needs its inches too
+    tall = 0.95  # the least height of a block, for the name of a view
+    cell = min(max(0.6, (tall - 0.08) / len(rows)), (PAGE - 0.75 - margin) / len(columns))
+    block = max(cell * len(rows) + 0.08, tall)
     width, height = cell * len(columns) + 0.75 + margin, block * len(groups) + 0.5
     figure = Picture(figsize=(width, height))
     figure.set_layout_engine("none")  # every image has its place

@@ -34,7 +34,7 @@ def region_matrix(
     """
     views = list(drops)
     regions = list(next(iter(drops.values())))
-    figure = Picture(figsize=(PAGE, 1.1 + 0.27 * len(regions)))
+    figure = Picture(figsize=(PAGE, 1.1 + 0.27 * max(len(regions), 4)))
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for ax, (task, title) in zip(panels, tasks.items(), strict=True):
         lost, chance = (
