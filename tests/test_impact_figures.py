@@ -63,7 +63,7 @@ def test_a_cell_of_the_region_matrix_tells_the_loss_and_what_chance_costs(on_pap
     on_paper(figure)
     left, right = figure.axes[:2]
     assert [text.get_text() for text in left.texts] == [
-        "10  (0)", "40  (0)", "20  (0)", "50  (0)",
+        "10 (0)", "40 (0)", "20 (0)", "50 (0)",
     ]  # fmt: skip
     np.testing.assert_allclose(right.images[0].get_array(), [[15, 45], [25, 55]])
     assert [label.get_text() for label in left.get_yticklabels()] == ["ring 1", "whole"]
