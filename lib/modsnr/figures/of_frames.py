@@ -31,9 +31,9 @@ def view_gallery(
     ``groups`` are views, ``rows`` SNRs, ``columns`` modulations, say. Each image has its own scale.
     """
     margin = 0.25  # at the right, for the last of the slanting titles
-    tall = 0.95  # the least height of a block, for the name of a view
-    cell = min(max(0.6, (tall - 0.08) / len(rows)), (PAGE - 0.75 - margin) / len(columns))
-    block = max(cell * len(rows) + 0.08, tall)
+    gap, tall = 0.08, 0.95  # below each block, and the least height of one: its view's name
+    cell = min(max(0.6, (tall - gap) / len(rows)), (PAGE - 0.75 - margin) / len(columns))
+    block = max(cell * len(rows) + gap, tall)
     width, height = cell * len(columns) + 0.75 + margin, block * len(groups) + 0.5
     figure = Picture(figsize=(width, height))
     figure.set_layout_engine("none")  # every image has its place
