@@ -6,6 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 PROFILE ?= quick
 MINUTES ?= 9
+PACK ?=
 export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
 
@@ -30,7 +31,7 @@ reproduce: $(STAMP) ## run the quick profile: frames, two models, evaluation, ex
 	$(BIN)/modsnr reproduce --profile $(PROFILE)
 
 # One call is one piece: it ends after MINUTES with exit code 75 (make's 2), and the same call goes
-# on. PLAIN=1 sets nothing up: it takes $(PYTHON) as it is, with PyTorch's usual stack and pydantic.
+# on. With PACK=FILE the runs so far are in that tar after each step. PLAIN=1 sets nothing up: it takes $(PYTHON) as it is, with PyTorch's usual stack and pydantic.
 ifdef PLAIN
 READY :=
 PIECE := PYTHONPATH="lib$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m modsnr reproduce --plain
@@ -39,14 +40,16 @@ READY := $(STAMP)
 PIECE := $(BIN)/modsnr reproduce
 endif
 
+PIECE += --resume --minutes $(MINUTES) $(if $(PACK),--pack $(PACK))
+
 study: $(READY) ## the study's recipe at full size, a piece of MINUTES=9 (0: to the end); call again to go on
-	$(PIECE) --resume --minutes $(MINUTES) --profile study
+	$(PIECE) --profile study
 
 best: $(READY) ## all views at full size, likewise in pieces
-	$(PIECE) --resume --minutes $(MINUTES) --profile best
+	$(PIECE) --profile best
 
-gpu: $(READY) ## what fits into half an hour of one GPU, likewise in pieces
-	$(PIECE) --resume --minutes $(MINUTES) --profile gpu
+gpu: $(READY) ## what fits into nine minutes of one GPU, likewise in pieces
+	$(PIECE) --profile gpu
 
 paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf and .html) from the committed runs
 	$(BIN)/modsnr paper

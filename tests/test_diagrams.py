@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from modsnr import InputError, diagrams, signals
 from modsnr.diagrams import drawing
@@ -475,6 +476,31 @@ def test_frames_are_aligned_alike_whatever_stands_beside_them(generator):
                     for snr in (0, 20)])  # fmt: skip
     alone = torch.cat([diagrams.points(frame, "aligned") for frame in iq.split(1)])
     assert_close(diagrams.points(iq, "aligned"), alone, rtol=0, atol=2e-3)
+
+
+class Called(TorchDispatchMode):
+    """Lists the operations called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.name().removeprefix("aten::"))
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_device_is_never_waited_for_and_asked_few_things_a_batch(noisy_16qam):
+    """A GPU stands still at each value that is read back from it and each one written to it."""
+    for view in diagrams.VIEWS:  # what is the same for all frames is made once
+        diagrams.points(noisy_16qam, view)
+    with Called() as called:
+        for view in diagrams.VIEWS:
+            diagrams.points(noisy_16qam, view)
+    waits = {"_local_scalar_dense", "nonzero", "_unique2", "masked_select", "lift_fresh"}
+    assert not waits & set(called.names)
+    assert "mul.Tensor" in called.names
+    assert len(called.names) < 2600  # log_polar aligns anew here
 
 
 def test_where_no_line_stands_out_the_carrier_is_left_nearly_as_it_is(generator):

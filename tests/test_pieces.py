@@ -318,11 +318,16 @@ def test_other_parameters_make_their_step_and_all_after_it_anew(house):
     assert evaluation.started > model.started
 
 
-def test_other_code_makes_all_anew_and_other_words_do_not(house):
+@pytest.fixture
+def git(house):
     def git(*words):
         identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
         subprocess.run(["git", "-C", house, *identity, *words], check=True, capture_output=True)
 
+    return git
+
+
+def test_other_code_makes_all_anew_and_other_words_do_not(house, git):
     (house / ".gitignore").write_text("runs")
     git("init")
     git("add", ".")
@@ -455,6 +460,38 @@ def test_where_room_is_short_weights_stay_behind_and_then_nothing_is_written(thr
     with pytest.raises(InputError, match=r"not 0\.5; the largest files are \S+-a/predictions\.npz"):
         runs.pack(tmp_path / "other.tar", megabytes=0.5)
     assert not (tmp_path / "other.tar").exists()
+
+
+def test_runs_that_are_committed_stay_behind_unless_they_are_asked_for(three, git, tmp_path):
+    git("init")
+    git("add", "notebooks")
+    git("commit", "-m", "no runs")
+    assert len(runs.pack(tmp_path / "home.tar").runs) == 3
+    git("add", f"runs/{three[0].id}", f"runs/{three[2].id}")
+    git("commit", "-m", "two runs")
+    git("add", f"runs/{three[1].id}")  # and not committed
+    assert runs.pack(tmp_path / "home.tar").runs == [three[1]]
+    assert len(runs.pack(tmp_path / "home.tar", since="a").runs) == 3
+    git("commit", "-m", "all runs")
+    with pytest.raises(InputError, match="no run to pack: all 3 are committed, and --since RUN"):
+        runs.pack(tmp_path / "home.tar")
+
+
+def test_a_pipeline_packs_after_each_step_however_it_ended(house, tmp_path):
+    def piece(file):
+        words = ["reproduce", "--profile", "pieces", "--plain", "--minutes", "5", "--pack", file]
+        return CliRunner().invoke(cli.main, list(map(str, words)))
+
+    result = piece(tmp_path / "home.tar")
+    assert result.exit_code == 75
+    assert "1 runs, " in result.output
+    assert "2 runs, " in result.output
+    folders = {name.split("/")[0] for name in names_in(tmp_path / "home.tar")}
+    assert folders == {run.id for run in runs.records()}
+    (runs.records()[0].folder / "huge.bin").write_bytes(bytes(16 * 2**20))
+    result = piece(tmp_path / "other.tar")  # goes on all the same
+    assert result.exit_code == 75
+    assert "not packed: the runs take 16" in result.output
 
 
 def test_packing_is_told_in_lines(three, tmp_path):

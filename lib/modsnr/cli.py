@@ -15,7 +15,7 @@ from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -168,13 +168,32 @@ def _shown(outcome: Outcome) -> str:
     metavar="M",
     help="do so for at most M minutes, then stop in good order (exit code 75)",
 )
+@click.option(
+    "--pack",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="write the runs into FILE after each step, as `modsnr runs pack` does",
+)
 @PLAIN
 @click.pass_context
-def reproduce(ctx: click.Context, profile: str, resume: bool, minutes: float, plain: bool) -> None:
+def reproduce(
+    ctx: click.Context, profile: str, resume: bool, minutes: float, file: Path | None, plain: bool
+) -> None:
     """Run the profile's pipeline, then make the paper of its runs (not with --plain)."""
     lacks = None if plain else _paper().lacks(profile)
+
+    def pack_anew(_: runs.Record) -> None:
+        try:
+            _pack(file)
+        except InputError as error:  # the pipeline is worth more than the pack
+            click.echo(f"not packed: {error}", err=True)
+
+    after = pack_anew if file else None
     try:
-        runs.reproduce(profile, plain=plain, resume=resume, minutes=minutes, echo=_show)
+        runs.reproduce(
+            profile, plain=plain, resume=resume, minutes=minutes, echo=_show, after=after
+        )
     except runs.OutOfTimeError as over:
         click.echo(f"profile {profile}: {over}; the same command goes on from here")
         ctx.exit(75)
@@ -313,13 +332,20 @@ def log() -> None:
 
 @runs_.command(short_help="Write the runs into a tar that is light enough to carry.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--since", metavar="RUN", help="this one and all that began later")
+@click.option("--since", metavar="RUN", help="this one and all that began later, committed or not")
 @click.option(
     "--megabytes", type=click.FloatRange(0), default=15.0, show_default=True, help="at most"
 )
 def pack(file: Path, since: str | None, megabytes: float) -> None:
-    """Write the runs into FILE, a tar light enough to carry: no checkpoints, no heavy weights."""
-    packed = runs.pack(file, since=since, megabytes=megabytes)
+    """Write the runs into FILE, a tar light enough to carry: no checkpoints, no heavy weights.
+
+    They are those that are not committed here, for whoever cloned this repository has the others.
+    """
+    _pack(file, since=since, megabytes=megabytes)
+
+
+def _pack(file: Path, **options: Any) -> None:
+    packed = runs.pack(file, **options)
     for name, why in packed.left_out.items():
         click.echo(f"without {name}: {why}")
     click.echo(f"{len(packed.runs)} runs, {file.stat().st_size / 2**20:.1f} MB: {file}")

@@ -2,10 +2,13 @@
 
     PYTHONPATH=lib GPU_BENCHMARK_JSON=speed.json python tests/benchmarks/test_speed_on_gpu.py
 
-needs torch, timm and NumPy alone and ends within nine minutes. All frames of the full grid lie on
+needs torch, timm and NumPy alone and ends within nine minutes; --seconds 150 measures Swin-Tiny in
+every way, and of the others what there is time for. All frames of the full grid lie on
 the device; a step takes a batch of them at random, turns it, draws it, and trains on it in bf16,
 channels last. Its FLOPs are those of its matrix products and convolutions (FlopCounterMode, a
-multiplication and an addition counting two). The results are written after every measurement, so
+multiplication and an addition counting two). Beside the share of the matrix rate stands the most
+that memory allows the step's operations as they are called one by one: each reads and writes its
+tensors at the rate of a copy. The results are written after every measurement, so
 that a run that is cut off leaves what it had.
 """
 
@@ -19,6 +22,8 @@ from pathlib import Path
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from modsnr import diagrams, signals
@@ -39,6 +44,7 @@ def arguments(words=None):
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--warmup", type=int, default=8)
     parser.add_argument("--matrix", type=int, default=8192, help="rows of the matrices multiplied")
+    parser.add_argument("--copy", type=int, default=2**30, help="bytes copied")
     parser.add_argument("--seconds", type=float, default=500, help="after which nothing is begun")
     parser.add_argument("--out", default=os.environ.get("GPU_BENCHMARK_JSON", ""))
     return parser.parse_args(words)
@@ -63,6 +69,29 @@ def matrix_rate(device, size, times):
     product = torch.empty_like(one)
     took = seconds_a_time(device, lambda: torch.matmul(one, other, out=product), times, 3)
     return 2 * size**3 / took
+
+
+def copy_rate(device, size, times):
+    """Return the bytes a second, read and written, of copying ``size`` bytes."""
+    one = torch.zeros(size, dtype=torch.uint8, device=device)
+    other = torch.empty_like(one)
+    return 2 * size / seconds_a_time(device, lambda: other.copy_(one), times, 3)
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations take and give; views move nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            leaves = tree_leaves((args, kwargs, given))
+            tensors = {id(leaf): leaf for leaf in leaves if isinstance(leaf, torch.Tensor)}
+            self.bytes += sum(tensor.numel() * tensor.itemsize for tensor in tensors.values())
+        return given
 
 
 class Resident:
@@ -126,9 +155,21 @@ class Training:
             self.step(*batch)
         return counter.get_total_flops() / images
 
+    def bytes_an_image(self):
+        """Return the bytes that a step's operations read and write for each image of a batch."""
+        batch = self.draw()
+        self.step(*batch)  # the optimizer's state is made in the first step
+        with Traffic() as traffic:
+            self.step(*batch)
+        return traffic.bytes / self.batch_size
 
-def measured(training, rate, flops, *, steps, warmup):
-    """Return images/s, the share of the step that drawing is, and the share of the matrix rate."""
+
+def measured(training, rate, flops, *, copied, moved, steps, warmup):
+    """Return images/s, the share of the step that drawing is, and the share of the matrix rate.
+
+    ``rate`` and ``copied`` are the device's in FLOPs and bytes a second, ``flops`` and ``moved``
+    the step's for each image.
+    """
     device, ready = training.device, training.draw()
     whole = seconds_a_time(device, lambda: training.step(*training.draw()), steps, warmup)
     on_ready = seconds_a_time(device, lambda: training.step(*ready), steps, 2)
@@ -143,6 +184,8 @@ def measured(training, rate, flops, *, steps, warmup):
         "drawing_alone_over_step": drawing / whole,
         "gflops_per_image": flops / 1e9,
         "share_of_matrix_rate": flops * speed / rate,
+        "megabytes_per_image": moved / 1e6,
+        "share_that_memory_allows": min(1.0, flops / rate / (moved / copied)),
     }
 
 
@@ -173,6 +216,9 @@ def main(words=None):
     rates = [matrix_rate(device, options.matrix, options.steps) for _ in range(3)]
     results["matrix_tflops_per_second"] = [each / 1e12 for each in rates]
     rate = sorted(rates)[1]
+    copies = [copy_rate(device, options.copy, options.steps) for _ in range(3)]
+    results["copy_terabytes_per_second"] = [each / 1e12 for each in copies]
+    copied = sorted(copies)[1]
     frames = Resident(options.frames, device)
     results["resident_gigabytes"] = frames.iq.nbytes / 1e9
     results["seconds_until_resident"] = time.perf_counter() - begun
@@ -201,12 +247,15 @@ def main(words=None):
                 training = Training(
                     backbone, frames, bins=options.bins, batch_size=options.batch_size
                 )
-                flops = training.flops_an_image()
+                flops, moved = training.flops_an_image(), training.bytes_an_image()
                 if way == "compiled":
                     training.forward = torch.compile(training.net)
                 if cuda:
                     torch.cuda.reset_peak_memory_stats(device)
-                found = measured(training, rate, flops, steps=options.steps, warmup=options.warmup)
+                found = measured(
+                    training, rate, flops, copied=copied, moved=moved,
+                    steps=options.steps, warmup=options.warmup,
+                )  # fmt: skip
                 found["peak_gigabytes"] = memory_of(device)
                 results[way][backbone] = found
                 print(way, backbone, json.dumps(found), flush=True)
@@ -240,22 +289,35 @@ def test_a_gpu_trains_swin_tiny_at_two_fifths_of_its_matrix_rate():
 def test_the_measurement_itself_works_at_a_tiny_size(tmp_path):
     out = tmp_path / "speed.json"
     words = "--device cpu --frames 40 --backbones resnet18 --bins 32 --batch-size 4"
-    words += " --steps 1 --warmup 1 --matrix 64 --seconds 0 --out"
+    words += " --steps 1 --warmup 1 --matrix 64 --copy 64 --seconds 0 --out"
     assert main([*words.split(), str(out)])["left_out"].keys() == {
         "eager resnet18", "compiled resnet18"
     }  # fmt: skip
     training = Training("resnet18", Resident(40, torch.device("cpu")), bins=32, batch_size=4)
-    found = measured(training, 1e12, flops := training.flops_an_image(), steps=1, warmup=1)
+    flops, moved = training.flops_an_image(), training.bytes_an_image()
+    found = measured(training, 1e12, flops, copied=1e9, moved=moved, steps=1, warmup=1)
     assert math.isclose(found["images_per_second"], 4 / found["step_seconds"])
     assert math.isclose(found["share_of_matrix_rate"], flops / 1e12 / found["step_seconds"] * 4)
+    assert math.isclose(found["share_that_memory_allows"], flops / 1e12 / (moved / 1e9))
     assert json.loads(out.read_text())["frames"] == 40
+
+
+def test_traffic_is_that_of_the_tensors_in_and_out_and_a_view_moves_nothing():
+    first, second = torch.zeros(3, 5), torch.zeros(5, 7, dtype=torch.float32)
+    with Traffic() as traffic:
+        product = first @ second.clone()
+        product.t().unsqueeze(0)
+        product.relu_()
+    sizes = {"clone": 2 * 35, "product": 15 + 35 + 21, "in place": 21}
+    assert traffic.bytes == 4 * sum(sizes.values())
 
 
 def test_the_flops_of_a_step_are_three_times_those_of_a_forward_pass():
     """But for the first layer, to whose input, the diagram, no gradient flows."""
     frames = Resident(40, torch.device("cpu"))
     training = Training("compact", frames, bins=32, batch_size=4)
-    layers = [(16, 64, 8), (64, 96, 8), (96, 128, 4), (128, 128, 2)]  # in, out, pixels a side
+    # In, out, pixels a side.
+    layers = [(16, 96, 8), (96, 128, 8), (128, 128, 4), (128, 128, 4)]
     forward = [2 * 9 * inputs * outputs * side**2 for inputs, outputs, side in layers]
     heads = 2 * 128 * (len(CLASSES) + 64) + 2 * 64
     assert training.flops_an_image() == 3 * (sum(forward) + heads) - forward[0]

@@ -11,8 +11,10 @@ likelihood is greatest decides; a wrong one that looks alike has a line at nearl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from math import log, pi
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ REFINED = 4  # parts that a step of either is divided into at last
 # first, as narrower peaks need higher harmonics, nor for more than the last, where no line is left.
 RADII, WIDEST, SECTOR_ANGLES = 128, 2.75, 32
 NOISE_DB = tuple(range(-22, 17, 2))
-AT_A_TIME = 512  # frames, which bounds memory
+AT_A_TIME = 512, 8192  # frames on a CPU, for its caches, and elsewhere, which bounds memory
 
 
 def align(symbols: Tensor, noise: Tensor) -> Tensor:
@@ -46,14 +48,16 @@ def align(symbols: Tensor, noise: Tensor) -> Tensor:
     share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
     level = (10 * torch.log10(share / (1 - share))).clamp(NOISE_DB[0], NOISE_DB[-1])
     step = ((level - NOISE_DB[0]) / (NOISE_DB[1] - NOISE_DB[0])).round().long()
-    pieces = zip(symbols.split(AT_A_TIME), step.split(AT_A_TIME), strict=True)
+    at_a_time = AT_A_TIME[symbols.device.type != "cpu"]
+    pieces = zip(symbols.split(at_a_time), step.split(at_a_time), strict=True)
     return torch.cat([_align(*piece) for piece in pieces]) if len(symbols) else symbols
 
 
 def _align(symbols: Tensor, step: Tensor) -> Tensor:
     """Align symbols whose noise is that of the tables' ``step``, int64 [frame]."""
     device = symbols.device
-    orders, constant, lines = _tables(device)
+    tables = _tables(device)
+    order, lines = tables.order, tables.lines
     radius = symbols.abs()
     rms = radius.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
     ring = (radius / rms * ((RADII - 1) / WIDEST)).round().clamp(max=RADII - 1).long()
@@ -62,52 +66,53 @@ def _align(symbols: Tensor, step: Tensor) -> Tensor:
     offsets = torch.linspace(-REACH, REACH, OFFSETS, device=device)
     prior = -(offsets / EXPECTED).square().view(1, -1, 1) / 2
     angle = symbols.angle()
-    powers, waves = {}, {}
-    for order in sorted({order for some in orders for order in some}):
-        powers[order] = torch.polar(torch.ones_like(angle), order * angle)
-        turn = 2 * pi * order * time.unsqueeze(1) * offsets
-        waves[order] = torch.polar(torch.ones_like(turn), -turn)
+    powers = torch.polar(torch.ones_like(angle), order.view(-1, 1, 1) * angle)
+    turn = 2 * pi * order.view(-1, 1, 1) * time.unsqueeze(1) * offsets
+    waves = torch.polar(torch.ones_like(turn), -turn)  # [order, symbol, offset]
     best = torch.full((len(symbols),), -torch.inf, device=device)
     chosen = torch.zeros(len(symbols), dtype=torch.long, device=device)
     found = torch.zeros(len(symbols), 2, device=device)  # offset, phase
-    for number, of_alphabet in enumerate(orders):
-        phases = torch.arange(PHASES, device=device) * (2 * pi / of_alphabet[0] / PHASES)
-        line = torch.stack(
-            [
-                (lines[number, column][place] * powers[order]) @ waves[order]
-                for column, order in enumerate(of_alphabet)
-            ],
-            2,
-        )  # [frame, offset, harmonic]
-        turn = torch.tensor(of_alphabet, device=device).unsqueeze(1) * phases
+    for number, (first, harmonics) in enumerate(tables.kinds):
+        phases = torch.arange(PHASES, device=device) * (2 * pi / first / PHASES)
+        its = tables.its[number, :harmonics]
+        line = (lines[number, :harmonics][:, place] * powers[its]) @ waves[its]
+        line = line.movedim(0, 2)  # [frame, offset, harmonic]
+        turn = order[its].unsqueeze(1) * phases
         score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin()) + prior
         highest, where = score.flatten(1).max(1)
-        highest = highest + constant[number][place].sum(1)
+        highest = highest + tables.constant[number][place].sum(1)
         better = highest > best
         best = torch.where(better, highest, best)
         chosen = torch.where(better, number, chosen)
         here = torch.stack([offsets[where // PHASES], phases[where % PHASES]], 1)
         found = torch.where(better.unsqueeze(1), here, found)
-    for number in chosen.unique().tolist():
-        rows = (chosen == number).nonzero().flatten()
-        of_rows = [
-            (order, lines[number, column][place[rows]] * powers[order][rows])
-            for column, order in enumerate(orders[number])
-        ]
-        found[rows] = _refined(found[rows], of_rows, time)
+    its = tables.its[chosen]  # [frame, harmonic]
+    row = torch.arange(len(symbols), device=device)
+    found = _refined(
+        found,
+        order[its],
+        (
+            lines[chosen.unsqueeze(1), column, place] * powers[its[:, column], row]
+            for column in range(PER_ALPHABET)
+        ),
+        time,
+    )
     turn = found[:, 1:] + 2 * pi * found[:, :1] * time
     return symbols * torch.polar(torch.ones_like(turn), -turn)
 
 
-def _refined(found: Tensor, lines: list[tuple[int, Tensor]], time: Tensor) -> Tensor:
-    """Return offset and phase [frame, 2] at the best place within a step of ``found``."""
+def _refined(found: Tensor, orders: Tensor, lines: Iterable[Tensor], time: Tensor) -> Tensor:
+    """Return offset and phase [frame, 2] at the best place within a step of ``found``.
+
+    ``orders`` [frame, harmonic] begin with that of the alphabet's symmetry; ``lines`` are complex
+    [frame, symbol], one a harmonic.
+    """
     near = torch.arange(-REFINED, REFINED + 1, device=found.device) / REFINED
-    steps = found.new_tensor([2 * REACH / (OFFSETS - 1), 2 * pi / lines[0][0] / PHASES])
-    offsets = found[:, :1] + steps[0] * near
-    phases = found[:, 1:] + steps[1] * near
+    offsets = found[:, :1] + 2 * REACH / (OFFSETS - 1) * near
+    phases = found[:, 1:] + 2 * pi / PHASES / orders[:, :1] * near
     score = torch.zeros(len(found), len(near), len(near), device=found.device)
-    for order, line in lines:
-        turn = 2 * pi * order * offsets.unsqueeze(2) * time  # [frame, offset, symbol]
+    for order, line in zip(orders.split(1, 1), lines, strict=True):
+        turn = 2 * pi * (order * offsets).unsqueeze(2) * time  # [frame, offset, symbol]
         summed = torch.polar(torch.ones_like(turn), -turn) @ line.unsqueeze(2)  # [frame, offset, 1]
         of_phase = (order * phases).unsqueeze(1)
         score += summed.real * of_phase.cos() + summed.imag * of_phase.sin()
@@ -116,13 +121,19 @@ def _refined(found: Tensor, lines: list[tuple[int, Tensor]], time: Tensor) -> Te
     return torch.cat([offsets.gather(1, across), phases.gather(1, along)], 1)
 
 
-@lru_cache(maxsize=8)
-def _tables(device: torch.device) -> tuple[tuple[tuple[int, ...], ...], Tensor, Tensor]:
-    """Return each alphabet's harmonics, and its log-likelihood over noise and radius, flattened.
+class _Tables(NamedTuple):
+    """What is known of each alphabet before a frame is seen; places are noise and radius."""
 
-    The radius is in RMS of what is received. The likelihood's mean over the angle is float32
-    [alphabet, place], its harmonics' amplitudes are complex64 [alphabet, harmonic, place].
-    """
+    kinds: tuple[tuple[int, int], ...]  # [alphabet]: the order of its symmetry, how many harmonics
+    order: Tensor  # int64 [order], all that occur, ascending
+    its: Tensor  # int64 [alphabet, harmonic], into ``order``; 0 for those that it lacks
+    constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
+    lines: Tensor  # complex64 [alphabet, harmonic, place], its harmonics; 0 for those that it lacks
+
+
+@lru_cache(maxsize=8)
+def _tables(device: torch.device) -> _Tables:
+    """Return the tables, the radius in RMS of what is received, on the device."""
     noise = torch.pow(10.0, torch.tensor(NOISE_DB) / 10).view(-1, 1, 1)
     radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
     orders, constant = [], []
@@ -140,9 +151,18 @@ def _tables(device: torch.device) -> tuple[tuple[tuple[int, ...], ...], Tensor, 
             )
             total = torch.logaddexp(total, -apart / noise)
         harmonics = torch.fft.fft(total - log(len(points))) / SECTOR_ANGLES
-        of_alphabet = tuple(range(first, HIGHEST + 1, first))[:PER_ALPHABET]
-        orders.append(of_alphabet)
+        orders.append(range(first, HIGHEST + 1, first)[:PER_ALPHABET])
         constant.append(harmonics[..., 0].real.flatten())
-        of_lines = harmonics[..., 1 : len(of_alphabet) + 1]
-        lines[number, : len(of_alphabet)] = of_lines.flatten(0, 1).T
-    return tuple(orders), torch.stack(constant).to(device), lines.to(device)
+        of_lines = harmonics[..., 1 : len(orders[-1]) + 1]
+        lines[number, : len(orders[-1])] = of_lines.flatten(0, 1).T
+    order = sorted(set().union(*orders))
+    its = torch.zeros(len(orders), PER_ALPHABET, dtype=torch.long)
+    for number, some in enumerate(orders):
+        its[number, : len(some)] = torch.tensor([order.index(one) for one in some])
+    return _Tables(
+        tuple((some[0], len(some)) for some in orders),
+        torch.tensor(order).to(device),
+        its.to(device),
+        torch.stack(constant).to(device),
+        lines.to(device),
+    )

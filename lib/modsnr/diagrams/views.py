@@ -116,10 +116,8 @@ def symbol_noise(iq: Tensor) -> Tensor:
     ``iq`` is complex [frame, sample], the share float32, 0 to 1. The noise is what a window leaves
     beyond ``STOP_BAND``, taken for white; a symbol's filter passes an eighth of it.
     """
-    samples = iq.shape[1]
-    window = torch.hann_window(samples, device=iq.device)
+    window, outside = _periodogram(iq.shape[1], iq.device)
     power = torch.fft.fft(iq * window).abs().square()
-    outside = torch.fft.fftfreq(samples, device=iq.device).abs() > STOP_BAND
     noise = power[:, outside].mean(1)
     signal = (power.mean(1) - noise).clamp(min=0)
     passed = noise / SAMPLES_PER_SYMBOL
@@ -207,6 +205,13 @@ def _synchroniser(samples: int, device: torch.device) -> tuple[Tensor, Tensor, T
     matched = torch.cos(ramp.clamp(0, 1) * (pi / 2))
     time = torch.arange(samples, device=device) / SAMPLES_PER_SYMBOL
     return matched, torch.exp(-2j * pi * time), frequency
+
+
+@lru_cache(maxsize=8)
+def _periodogram(samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return a window [sample] and the bins beyond ``STOP_BAND``, int64: a mask is waited for."""
+    outside = torch.fft.fftfreq(samples, device=device).abs() > STOP_BAND
+    return torch.hann_window(samples, device=device), outside.nonzero().flatten()
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from modsnr import InputError
 from modsnr.runs.keeping import LIMIT, _visible
 from modsnr.runs.log import _write
+from modsnr.runs.parameters import root
 from modsnr.runs.records import CHECKPOINT, Record, find, records
 
 MEGABYTE = 2**20
@@ -24,7 +26,7 @@ class Packed(NamedTuple):
 
 
 def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0) -> Packed:
-    """Write all runs, or those from ``since`` (id or name) on, into one tar of a limited size.
+    """Write the runs that are not committed, or those from ``since`` (id or name) on, into one tar.
 
     It holds a folder a run, without checkpoints, without weights over 12 MB, and without the runs
     that are still running. Where that is more than ``megabytes``, all weights are left out.
@@ -32,14 +34,20 @@ def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0)
     Raises InputError where there are no runs, and where the rest is still too large: it names what
     is largest, and nothing is written.
     """
-    chosen = records()
+    chosen = known = records()
     if since is not None:
         first = find(since, status=None)
-        chosen = [run for run in chosen if (run.started, run.id) >= (first.started, first.id)]
+        chosen = [run for run in known if (run.started, run.id) >= (first.started, first.id)]
+    else:
+        committed = _committed()
+        chosen = [run for run in known if run.id not in committed]
     running = [run for run in chosen if run.status == "running"]
     chosen = [run for run in chosen if run.status != "running"]
     if not chosen:
-        raise InputError(f"there is no run to pack{', all are running' if running else ''}")
+        why = ", all are running" if running else ""
+        if known and not running:
+            why = f": all {len(known)} are committed, and --since RUN packs those too"
+        raise InputError(f"there is no run to pack{why}")
     left_out = {run.id: "it is running" for run in running}
     files = {name: path for run in chosen for name, path in _files(run)}
     sizes = {name: path.stat().st_size for name, path in files.items()}
@@ -57,6 +65,16 @@ def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0)
         )
     _write(Path(path).absolute(), content)
     return Packed(chosen, left_out)
+
+
+def _committed() -> set[str]:
+    """Return the ids of the runs in the current commit: whoever cloned it has them."""
+    words = ["git", "-C", str(root()), "ls-tree", "--name-only", "HEAD", "runs/"]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True).stdout
+    except OSError:
+        return set()
+    return {Path(line).name for line in told.splitlines()}  # none without a repository
 
 
 def _files(run: Record) -> Iterator[tuple[str, Path]]:

@@ -41,8 +41,11 @@ def reproduce(
     resume: bool = False,
     minutes: float = 0.0,
     echo: Callable[[str], object] | None = None,
+    after: Callable[[Record], object] | None = None,
 ) -> list[Record]:
     """Run the profile's pipeline in order and return its runs; ``echo`` gets a line a step.
+
+    ``after`` gets each run that has ended, however it ended, before anything else is begun.
 
     ``resume`` keeps the steps that are done already and goes on with a training that was cut off,
     from its checkpoint. ``minutes``, if not 0, does so and stops in good order after so many: a
@@ -83,6 +86,8 @@ def reproduce(
                 seconds=max(until - time.monotonic(), 1.0) if minutes else None,
                 echo=echo,
             )
+            if after:
+                after(record)
             if minutes and record.status == "interrupted":
                 raise OutOfTimeError(f"the time is over in {which}")
             line = f"{which} {record.status}, {record.wall_seconds} s"

@@ -180,6 +180,7 @@ class Task(lightning.LightningModule):
             torch.manual_seed((seed * 8_191 + self.global_rank) % 2**63)
         statistics = [buffer.clone() for buffer in self.net.buffers()]
         losses = self._accumulate(batch, statistics)
+        finite = self._finite(losses)  # asked before anything is waited for
         total = self.batches * self.recipe.epochs
         rate = self.recipe.learning_rate * progress.rate_scale
         for group in self.optimizer.param_groups:
@@ -191,7 +192,7 @@ class Task(lightning.LightningModule):
                 lowest=self.recipe.lowest_rate,
             )
         told = dict(zip(LOSSES, losses.tolist(), strict=True))
-        trouble = self._trouble(losses, told)
+        trouble = self._trouble(finite, told)
         if trouble is None or trouble.finite:
             cast(Any, self.optimizers()).step()
             if self.recipe.task_weighting == "gradnorm":
@@ -364,18 +365,26 @@ class Task(lightning.LightningModule):
         for buffer, before in zip(self.net.buffers(), statistics, strict=True):
             buffer.copy_(before)
 
-    def _trouble(self, losses: Tensor, told: dict[str, float]) -> Trouble | None:
-        """Return what is wrong with a step's losses, ``told`` by name, or with its gradients."""
+    def _gradients(self) -> dict[str, Tensor]:
         named = self.named_parameters()
-        gradients = {name: weight.grad for name, weight in named if weight.grad is not None}
-        # One answer to wait for, not one a tensor: a device would stand still at each. A norm is
-        # finite just where all its parts are, and is had in a tenth of the time; a gradient whose
-        # square overflows would overflow in Adam too.
-        norms = [torch.linalg.vector_norm(part) for part in (losses, *gradients.values())]
-        finite = torch.stack(norms).isfinite()
+        return {name: weight.grad for name, weight in named if weight.grad is not None}
+
+    def _finite(self, losses: Tensor) -> Tensor:
+        """Return whether all losses are finite, then each gradient: bool [1 + gradient].
+
+        One answer to wait for, not one a tensor: a device would stand still at each. A norm is
+        finite just where all its parts are, and is had in a tenth of the time; a gradient whose
+        square overflows would overflow in Adam too.
+        """
+        parts = (losses, *self._gradients().values())
+        return torch.stack([torch.linalg.vector_norm(part) for part in parts]).isfinite()
+
+    def _trouble(self, finite: Tensor, told: dict[str, float]) -> Trouble | None:
+        """Return what is wrong with a step's losses, ``told`` by name, or with its gradients."""
         if not finite.all():
             if finite[0]:
-                first = list(gradients)[int(finite[1:].logical_not().nonzero()[0])]
+                wrong = int(finite[1:].logical_not().nonzero()[0])
+                first = list(self._gradients())[wrong]
                 return Trouble(f"the gradient of {first} is not finite", finite=False)
             values = ", ".join(f"{name} {value:.3g}" for name, value in told.items())
             return Trouble(f"the loss is not finite ({values})", finite=False)
