@@ -7,11 +7,16 @@ STAMP := .venv/.ready
 PROFILE ?= quick
 MINUTES ?= 9
 PACK ?=
+FOR ?= 3.12
+PLATFORM ?= manylinux2014_x86_64
+SERVE := git -c uploadpack.allowFilter=true upload-pack
+CARRIED := /Makefile /README.md /pyproject.toml /requirements.lock /lib/ /notebooks/ /paper/sources.yaml /tests/benchmarks/
+WHEELS := --quiet --disable-pip-version-check --constraint requirements.lock --dest carry
 export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study best gpu paper lab api test test-browser test-floor check bench lock clean
+.PHONY: help setup reproduce study best gpu carry paper lab api test test-browser test-floor check bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +55,17 @@ best: $(READY) ## all views at full size, likewise in pieces
 
 gpu: $(READY) ## what fits into nine minutes of one GPU, likewise in pieces
 	$(PIECE) --profile gpu
+
+# The commit with its code alone, a few MB; of runs and paper git knows there that they are.
+carry: ## write carry/: all that PLAIN=1 needs on a machine without network, for Python FOR=3.12
+	rm -rf carry
+	git clone --quiet --no-checkout --depth 1 --filter blob:none --upload-pack '$(SERVE)' "file://$(CURDIR)" carry/modsnr
+	git -C carry/modsnr config remote.origin.uploadpack '$(SERVE)'
+	git -C carry/modsnr sparse-checkout set --no-cone $(CARRIED)
+	git -C carry/modsnr checkout --quiet
+	git -C carry/modsnr remote remove origin
+	$(PYTHON) -m pip download $(WHEELS) --only-binary :all: --python-version $(FOR) --platform $(PLATFORM) pydantic
+	$(PYTHON) -m pip download $(WHEELS) --no-deps captum
 
 paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf and .html) from the committed runs
 	$(BIN)/modsnr paper
