@@ -57,13 +57,17 @@ gpu: $(READY) ## what fits into nine minutes of one GPU, likewise in pieces
 	$(PIECE) --profile gpu
 
 # The commit with its code alone, a few MB; of runs and paper git knows there that they are.
-carry: ## write carry/: all that PLAIN=1 needs on a machine without network, for Python FOR=3.12
+carry/modsnr:
 	rm -rf carry
 	git clone --quiet --no-checkout --depth 1 --filter blob:none --upload-pack '$(SERVE)' "file://$(CURDIR)" carry/modsnr
 	git -C carry/modsnr config remote.origin.uploadpack '$(SERVE)'
 	git -C carry/modsnr sparse-checkout set --no-cone $(CARRIED)
 	git -C carry/modsnr checkout --quiet
 	git -C carry/modsnr remote remove origin
+
+carry: ## write carry/: all that PLAIN=1 needs on a machine without network, for Python FOR=3.12
+	rm -rf carry
+	$(MAKE) --no-print-directory carry/modsnr
 	$(PYTHON) -m pip download $(WHEELS) --only-binary :all: --python-version $(FOR) --platform $(PLATFORM) pydantic
 	$(PYTHON) -m pip download $(WHEELS) --no-deps captum
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -12,7 +13,8 @@ import nbformat
 import pytest
 import yaml
 
-from modsnr import model, runs, training
+from modsnr import InputError, model, paper, runs, training
+from modsnr.runs.under_way import _git
 
 ROOT = Path(__file__).parents[1]
 LIB = ROOT / "lib" / "modsnr"
@@ -152,3 +154,25 @@ def test_no_tracked_file_names_a_package_index_or_is_over_twelve_megabytes():
         assert len(content) <= 12 * 2**20, path
         assert path.name != "checkpoint.safetensors", f"{path} is for resuming, not for keeping"
         assert path.suffix in (".png", ".pdf", ".npz", ".safetensors") or not index.search(content)
+
+
+def test_what_is_carried_is_small_clean_and_knows_its_commit(tmp_path, monkeypatch):
+    clone = ["git", "clone", "--quiet", "--shared", str(ROOT), str(tmp_path / "here")]
+    subprocess.run(clone, check=True)
+    make = ["make", "--quiet", "-C", str(tmp_path / "here"), "carry/modsnr"]
+    subprocess.run(make, check=True)
+    (tmp_path / "here" / "carry" / "modsnr").rename(there := tmp_path / "there")
+    shutil.rmtree(tmp_path / "here")  # nothing can be fetched from it any more
+    monkeypatch.setenv("MODSNR_ROOT", str(there))
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    assert _git() == {"commit": head.stdout.strip(), "dirty": False}
+    assert sum(path.stat().st_size for path in there.rglob("*")) < 8 * 2**20
+    assert paper.constants()
+    with pytest.raises(InputError, match="no run to pack$"):  # those that stayed are committed
+        runs.pack(tmp_path / "home.tar")
+    listed = ["git", "-C", str(there), "ls-tree", "--name-only", "HEAD", "runs/"]
+    assert len(subprocess.run(listed, capture_output=True, check=True).stdout.split()) > 100
+    (there / "lib" / "new.py").write_text("")
+    git = _git()
+    assert git is not None
+    assert git["dirty"]
