@@ -105,4 +105,4 @@ lock: | $(UV) ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --all-extras --python-version 3.11 --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 clean: ## remove the environment, data and builds (never runs)
-	rm -rf .venv .venv-floor .tools data paper/build lib/api
+	rm -rf .venv .venv-floor .tools data carry paper/build lib/api

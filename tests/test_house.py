@@ -168,7 +168,7 @@ def test_what_is_carried_is_small_clean_and_knows_its_commit(tmp_path, monkeypat
     assert _git() == {"commit": head.stdout.strip(), "dirty": False}
     assert sum(path.stat().st_size for path in there.rglob("*")) < 8 * 2**20
     assert paper.constants()
-    with pytest.raises(InputError, match="no run to pack$"):  # those that stayed are committed
+    with pytest.raises(InputError, match=r"no run to pack$"):  # those that stayed are committed
         runs.pack(tmp_path / "home.tar")
     listed = ["git", "-C", str(there), "ls-tree", "--name-only", "HEAD", "runs/"]
     assert len(subprocess.run(listed, capture_output=True, check=True).stdout.split()) > 100

@@ -169,3 +169,83 @@ def test_06_tells_of_many_runs_which_was_best_and_how_many_were_lost(many):
         run.table("outcomes").status + ": " + run.table("outcomes").cause.fillna("")
     )
     assert told["hardships"]["rollbacks"] == {"of": 0, "runs": 0, "times": 0}
+
+
+# Claims, in pairs of runs
+
+
+@pytest.fixture
+def seeds(house):
+    """Networks of three seeds at two rates, the higher better by 0.2, 0.3 and 0.4, and others."""
+    number = 0
+    for seed, better in enumerate((0.2, 0.3, 0.4)):
+        for rate, value in ((1e-4, 0.1), (1e-3, 0.1 + better)):
+            add(house, number, value=value, learning_rate=rate, seed=seed)
+            number += 1
+        add(house, number, value=0.5, learning_rate=1e-3, seed=seed, schedule="cosine")
+        warm = {"schedule": "cosine", "warmup": 0.1}
+        add(house, number + 1, value=0.502 + 0.001 * seed, learning_rate=1e-3, seed=seed, **warm)
+        number += 2
+    add(house, number, value=0.9, learning_rate=1e-4, seed=9)  # of no pair
+    add(house, number + 1, status="diverged", learning_rate=1e-3, seed=9)
+    return house
+
+
+def test_a_claim_is_judged_by_pairs_that_differ_in_nothing_else(seeds):
+    claims = [
+        "learning_rate 1e-3 above 1e-4",
+        "learning_rate 0.0001 above 0.001",
+        "warmup 0.1 within 0.02 of 0",
+        "warmup 0 within 0.004 of 0.1",
+        "warmup 0.1 within 0.001 of 0",
+        "schedule one_cycle above cosine",
+    ]
+    found = sweeps.compare(sweeps.table("toy"), claims).set_index("claim")
+    rates = found.loc[claims[0]]
+    assert rates[["one", "other", "value"]].tolist() == pytest.approx([0.4, 0.1, 0.3])
+    # Deviation 0.1, t(0.975, 2) = 4.302653, over the root of 3.
+    assert rates["high"] - 0.3 == pytest.approx(0.1 * 4.302652729911275 / 3**0.5)
+    assert found.runs.tolist() == [3] * 6
+    assert found.verdict.tolist() == [
+        "holds", "contradicted", "holds", "not decided", "not decided", "not decided",
+    ]  # fmt: skip
+    assert found.loc[claims[2]].value == pytest.approx(0.003)
+
+
+def test_of_two_runs_of_the_same_choices_the_newest_counts_and_other_frames_are_no_pair(seeds):
+    claim = "learning_rate 1e-3 above 1e-4"
+    add(seeds, 40, value=0.5, learning_rate=1e-3, seed=0, note="again", minutes=5.0)
+    add(seeds, 41, value=0.99, learning_rate=1e-3, seed=1, frames="others")
+    (found,) = sweeps.compare(sweeps.table("toy"), [claim]).to_dict("records")
+    assert found["value"] == pytest.approx((0.4 + 0.3 + 0.4) / 3)
+
+
+@pytest.mark.parametrize(
+    ("claim", "complaint"),
+    [
+        ("snr_layer standard", "'snr_layer standard' is no claim: write CHOICE ONE above OTHER"),
+        ("warmup 0.1 within few of 0", "is no claim"),
+        ("warmup 0.1 within -1 of 0", "is no claim"),
+        ("rate 1 above 2", "no choice 'rate'; they have: .*'learning_rate'"),
+        ("minutes 0 above 5", "no choice 'minutes'"),
+        ("batch_size 64 above 128", "alone, 64 and 128: 0 and 13 of 14 have these values"),
+        ("learning_rate 1e-3 above 4e-3", "differ in learning_rate alone"),
+    ],
+)
+def test_a_claim_that_says_nothing_of_these_runs_is_refused(seeds, claim, complaint):
+    with pytest.raises(InputError, match=complaint):
+        sweeps.compare(sweeps.table("toy"), [claim])
+
+
+def test_06_tells_the_claims_it_is_asked_about_and_keeps_them(seeds):
+    claims = ["learning_rate 1e-3 above 1e-4", "warmup 0.1 within 0.02 of 0"]
+    run = runs.execute("06_runlog", parameters={"sweep": "toy", "claims": claims}, plain=True)
+    assert run.status == "completed", run.error
+    assert list(run.metrics["claims"]) == claims == run.table("claims").claim.tolist()
+    assert {told["verdict"] for told in run.metrics["claims"].values()} == {"holds"}
+    assert run.metrics["claims"][claims[0]]["one"] == pytest.approx(0.4)
+
+
+def test_06_without_claims_compares_nothing(seeds):
+    run = runs.execute("06_runlog", parameters={"sweep": "toy"}, plain=True)
+    assert run.metrics["claims"] == {}

@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections import Counter
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_args
@@ -182,14 +183,7 @@ def reproduce(
 ) -> None:
     """Run the profile's pipeline, then make the paper of its runs (not with --plain)."""
     lacks = None if plain else _paper().lacks(profile)
-
-    def pack_anew(_: runs.Record) -> None:
-        try:
-            _pack(file)
-        except InputError as error:  # the pipeline is worth more than the pack
-            click.echo(f"not packed: {error}", err=True)
-
-    after = pack_anew if file else None
+    after = partial(_pack_anew, file) if file else None
     try:
         runs.reproduce(
             profile, plain=plain, resume=resume, minutes=minutes, echo=_show, after=after
@@ -205,6 +199,13 @@ def reproduce(
         )
     else:
         _make_paper(profile)
+
+
+def _pack_anew(file: Path, _: runs.Record) -> None:
+    try:
+        _pack(file)
+    except InputError as error:  # the pipeline is worth more than the pack
+        click.echo(f"not packed: {error}", err=True)
 
 
 @main.command(short_help="Make the paper, PDF and web page, of its runs or of a profile's.")

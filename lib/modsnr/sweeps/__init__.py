@@ -4,7 +4,8 @@
 an Optuna study, in a journal file under ``runs/.sweeps`` or in PostgreSQL, which any number of
 processes and machines may share. A trial whose sweep was killed is done again, every other one is
 done once, however it ends. ``table`` and what follows it tell of any set of runs; ``choices`` of
-what each choice alone did, ``verdicts`` of what runs with several seeds say of a claim.
+what each choice alone did, ``verdicts`` and ``compare`` of what runs with several seeds say of a
+claim.
 """
 
 from modsnr.sweeps.analysis import (
@@ -21,7 +22,7 @@ from modsnr.sweeps.analysis import (
     table,
     varied,
 )
-from modsnr.sweeps.claims import Spread, Verdict, over_seeds, verdict, verdicts
+from modsnr.sweeps.claims import Claim, Spread, Verdict, compare, over_seeds, verdict, verdicts
 from modsnr.sweeps.factors import alone, choices, repeats
 from modsnr.sweeps.space import Range, Space, load_space
 from modsnr.sweeps.study import Outcome
@@ -31,6 +32,7 @@ __all__ = [
     "STUDY_LOST",
     "STUDY_RANKING",
     "STUDY_RUNS",
+    "Claim",
     "Outcome",
     "Range",
     "Space",
@@ -39,6 +41,7 @@ __all__ = [
     "Verdict",
     "alone",
     "choices",
+    "compare",
     "hardships",
     "histories",
     "importance",

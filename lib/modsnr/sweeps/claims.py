@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import inf, isfinite, sqrt
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from modsnr import InputError
+from modsnr.sweeps.factors import NO_CHOICE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,3 +83,87 @@ def verdicts(
             ends = {"above": above, "below": below}
             rows.append({"of": of, "claim": claim, **found, **ends, "verdict": said})
     return pd.DataFrame(rows)
+
+
+class Claim(NamedTuple):
+    """That a choice does better set to ``one`` than to ``other``, or as well within ``margin``."""
+
+    choice: str
+    one: str
+    other: str
+    margin: float | None
+
+    @classmethod
+    def read(cls, text: str) -> Claim:
+        """Return the claim of "snr_layer bottleneck_64 above standard", or "warmup 0.1 within
+        0.01 of 0".
+
+        Raises InputError for another form.
+        """
+        found = re.fullmatch(r"(\w+) (\S+) (?:above|within (\S+) of) (\S+)", text.strip())
+        if found:
+            choice, one, margin, other = found.groups()
+            if margin is None:
+                return cls(choice, one, other, None)
+            with suppress(ValueError):
+                if float(margin) > 0:
+                    return cls(choice, one, other, float(margin))
+        raise InputError(
+            f"{text!r} is no claim: write CHOICE ONE above OTHER, or CHOICE ONE within MARGIN of "
+            'OTHER, such as "snr_layer bottleneck_64 above standard"'
+        )
+
+
+def compare(trials: pd.DataFrame, claims: Sequence[str]) -> pd.DataFrame:
+    """Return a row a claim: claim, one, other, the ``Spread`` of the differences, verdict.
+
+    ``trials`` is as of ``table``, ``claims`` as ``Claim.read`` takes them. Runs with a value are
+    compared in pairs that differ in the claim's choice alone, thus seed by seed; ``one`` and
+    ``other`` are the means over these pairs, and the interval covers which pairs there were. Of
+    several runs of the same choices the newest counts.
+
+    Raises InputError for a claim in another form, and for one that no two runs are about.
+    """
+    import pandas as pd
+
+    rows = []
+    for text in claims:
+        claim = Claim.read(text)
+        pairs = _pairs(trials, claim)
+        found = over_seeds([one - other for one, other in pairs])
+        if claim.margin is None:
+            said = verdict(found, above=0)
+        else:
+            said = verdict(found, above=-claim.margin, below=claim.margin)
+        one, other = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
+        rows.append({"claim": text, "one": one, "other": other, **found, "verdict": said})
+    columns = ["claim", "one", "other", *Spread.__annotations__, "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _pairs(trials: pd.DataFrame, claim: Claim) -> list[tuple[float, float]]:
+    """Return the values (one, other) of runs that differ in the claim's choice alone."""
+    choices = [name for name in trials.columns[5:] if name == "frames" or name not in NO_CHOICE]
+    if claim.choice not in choices:
+        raise InputError(f"the runs have no choice {claim.choice!r}; they have: {choices}")
+    fixed = [name for name in choices if name != claim.choice]
+    settings: list[dict[str, float]] = [{}, {}]
+    for row in trials.dropna(subset=["value"]).to_dict("records"):
+        for setting, wanted in zip(settings, (claim.one, claim.other), strict=True):
+            if _is(row[claim.choice], wanted):
+                setting[repr([row[name] for name in fixed])] = row["value"]
+    one, other = settings
+    if both := [(one[key], other[key]) for key in one if key in other]:
+        return both
+    raise InputError(
+        f"no two runs differ in {claim.choice} alone, {claim.one} and {claim.other}: "
+        f"{len(one)} and {len(other)} of {len(trials)} have these values"
+    )
+
+
+def _is(value: Any, text: str) -> bool:
+    """Whether a parameter's value is what a text says: 0.0001 is 1e-4."""
+    try:
+        return float(value) == float(text)
+    except (TypeError, ValueError):
+        return str(value) == text
