@@ -16,7 +16,7 @@ export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study best gpu carry paper lab api test test-browser test-floor check bench lock clean
+.PHONY: help setup reproduce study best gpu carry paper lab api test test-browser test-floor check bench bench-gpu lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,13 +39,12 @@ reproduce: $(STAMP) ## run the quick profile: frames, two models, evaluation, ex
 # on. With PACK=FILE the runs so far are in that tar after each step. PLAIN=1 sets nothing up: it takes $(PYTHON) as it is, with PyTorch's usual stack and pydantic.
 ifdef PLAIN
 READY :=
-PIECE := PYTHONPATH="lib$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m modsnr reproduce --plain
+CALL := PYTHONPATH="lib$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON)
 else
 READY := $(STAMP)
-PIECE := $(BIN)/modsnr reproduce
+CALL := $(BIN)/python
 endif
-
-PIECE += --resume --minutes $(MINUTES) $(if $(PACK),--pack $(PACK))
+PIECE := $(CALL) -m modsnr reproduce $(if $(PLAIN),--plain) --resume --minutes $(MINUTES) $(if $(PACK),--pack $(PACK))
 
 study: $(READY) ## the study's recipe at full size, a piece of MINUTES=9 (0: to the end); call again to go on
 	$(PIECE) --profile study
@@ -100,6 +99,10 @@ check: $(STAMP) ## lint, types, notebooks without outputs
 
 bench: $(STAMP) ## measure the speed claims, side by side on this machine
 	$(BIN)/python -m pytest tests/benchmarks
+
+bench-gpu: $(READY) ## speed.json and pieces.json of a GPU in five minutes: images/s, and cut against uncut
+	$(CALL) tests/benchmarks/test_pieces_on_gpu.py --out pieces.json
+	$(CALL) tests/benchmarks/test_speed_on_gpu.py --seconds 150 --out speed.json
 
 lock: | $(UV) ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --all-extras --python-version 3.11 --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
