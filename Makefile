@@ -10,7 +10,7 @@ PACK ?=
 FOR ?= 3.12
 PLATFORM ?= manylinux2014_x86_64
 SERVE := git -c uploadpack.allowFilter=true upload-pack
-CARRIED := /Makefile /README.md /pyproject.toml /requirements.lock /lib/ /notebooks/ /paper/sources.yaml /tests/benchmarks/
+CARRIED := /.gitignore /Makefile /README.md /pyproject.toml /requirements.lock /lib/ /notebooks/ /paper/sources.yaml /tests/benchmarks/
 WHEELS := --quiet --disable-pip-version-check --constraint requirements.lock --dest carry
 export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=

@@ -165,6 +165,8 @@ def test_what_is_carried_is_small_clean_and_knows_its_commit(tmp_path, monkeypat
     shutil.rmtree(tmp_path / "here")  # nothing can be fetched from it any more
     monkeypatch.setenv("MODSNR_ROOT", str(there))
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    (there / "lib" / "modsnr" / "__pycache__").mkdir()
+    (there / "lib" / "modsnr" / "__pycache__" / "cached.nbc").write_text("")
     assert _git() == {"commit": head.stdout.strip(), "dirty": False}
     assert sum(path.stat().st_size for path in there.rglob("*")) < 8 * 2**20
     assert paper.constants()
