@@ -36,7 +36,8 @@ reproduce: $(STAMP) ## run the quick profile: frames, two models, evaluation, ex
 	$(BIN)/modsnr reproduce --profile $(PROFILE)
 
 # One call is one piece: it ends after MINUTES with exit code 75 (make's 2), and the same call goes
-# on. With PACK=FILE the runs so far are in that tar after each step. PLAIN=1 sets nothing up: it takes $(PYTHON) as it is, with PyTorch's usual stack and pydantic.
+# on. With PACK=FILE the runs so far are in that tar after each step. PLAIN=1 sets nothing up: it
+# takes $(PYTHON) as it is, with PyTorch's usual stack and pydantic.
 ifdef PLAIN
 READY :=
 CALL := PYTHONPATH="lib$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON)

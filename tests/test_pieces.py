@@ -484,7 +484,7 @@ def test_a_pipeline_packs_after_each_step_however_it_ended(house, tmp_path):
 
     result = piece(tmp_path / "home.tar")
     assert result.exit_code == 75
-    assert "1 runs, " in result.output
+    assert "1 run, " in result.output
     assert "2 runs, " in result.output
     folders = {name.split("/")[0] for name in names_in(tmp_path / "home.tar")}
     assert folders == {run.id for run in runs.records()}

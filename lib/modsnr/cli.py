@@ -349,7 +349,8 @@ def _pack(file: Path, **options: Any) -> None:
     packed = runs.pack(file, **options)
     for name, why in packed.left_out.items():
         click.echo(f"without {name}: {why}")
-    click.echo(f"{len(packed.runs)} runs, {file.stat().st_size / 2**20:.1f} MB: {file}")
+    count = len(packed.runs)
+    click.echo(f"{count} run{'s' * (count > 1)}, {file.stat().st_size / 2**20:.1f} MB: {file}")
 
 
 @runs_.command(short_help="Copy runs made elsewhere into this repository.")

@@ -34,7 +34,7 @@ def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0)
     Raises InputError where there are no runs, and where the rest is still too large: it names what
     is largest, and nothing is written.
     """
-    chosen = known = records()
+    known = records()
     if since is not None:
         first = find(since, status=None)
         chosen = [run for run in known if (run.started, run.id) >= (first.started, first.id)]

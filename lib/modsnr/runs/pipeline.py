@@ -43,9 +43,8 @@ def reproduce(
     echo: Callable[[str], object] | None = None,
     after: Callable[[Record], object] | None = None,
 ) -> list[Record]:
-    """Run the profile's pipeline in order and return its runs; ``echo`` gets a line a step.
-
-    ``after`` gets each run that has ended, however it ended, before anything else is begun.
+    """Run the profile's pipeline in order and return its runs; ``echo`` gets a line a step, and
+    ``after`` each run that has ended, however it ended, before anything else is begun.
 
     ``resume`` keeps the steps that are done already and goes on with a training that was cut off,
     from its checkpoint. ``minutes``, if not 0, does so and stops in good order after so many: a
