@@ -237,6 +237,18 @@ def test_a_claim_that_says_nothing_of_these_runs_is_refused(seeds, claim, compla
         sweeps.compare(sweeps.table("toy"), [claim])
 
 
+def test_a_parameter_that_a_run_had_not_yet_has_its_default(seeds):
+    claim = "learning_rate 1e-3 above 1e-4"
+    before = sweeps.compare(sweeps.table("toy"), [claim])
+    path = next((seeds / "runs").glob("*-toy-0000")) / "run.json"
+    told = json.loads(path.read_text())
+    assert told["parameters"].pop("hide") == ""
+    path.write_text(json.dumps(told))
+    table = sweeps.table("toy")
+    assert set(table.hide) == {""}
+    assert sweeps.compare(table, [claim]).equals(before)
+
+
 def test_06_tells_the_claims_it_is_asked_about_and_keeps_them(seeds):
     claims = ["learning_rate 1e-3 above 1e-4", "warmup 0.1 within 0.02 of 0"]
     run = runs.execute("06_runlog", parameters={"sweep": "toy", "claims": claims}, plain=True)

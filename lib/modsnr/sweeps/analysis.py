@@ -37,7 +37,8 @@ def table(
 ) -> pd.DataFrame:
     """Return a row a run that has ended, oldest first: run, status, cause, value, seconds, ....
 
-    Further columns are the notebook's parameters. ``sweep`` and ``profile``, where given, select.
+    Further columns are the notebook's parameters; one that a run had not yet has its default.
+    ``sweep`` and ``profile``, where given, select.
     ``value`` is ``metric``, a dotted path of metrics.json, of completed runs. A run that was killed
     with its sweep, and whose trial was done again, is called repeated.
     """
@@ -52,7 +53,8 @@ def table(
         and profile in ("", run.profile)
     ]
     again = runs.repeated(chosen)
-    searched = [name for name in runs.parameters(notebook) if name not in NOT_SEARCHED]
+    declared = {name: told.default for name, told in runs.parameters(notebook).items()}
+    searched = [name for name in declared if name not in NOT_SEARCHED]
     rows = []
     for run in chosen:
         row = {
@@ -62,7 +64,8 @@ def table(
             "value": measure(run, metric) if run.status == "completed" else None,
             "seconds": run.wall_seconds,
         }
-        rows.append(row | {name: _group(run.parameters.get(name)) for name in searched})
+        asked = declared | run.parameters
+        rows.append(row | {name: _group(asked[name]) for name in searched})
     columns = ["run", "status", "cause", "value", "seconds", *searched]
     return pd.DataFrame(rows, columns=columns).astype({"value": float, "seconds": float})
 
