@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from string import Formatter
 
 import pytest
 import yaml
@@ -69,9 +70,9 @@ def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(ho
                 place = metrics if number.source == "metrics" else of_run
                 for parent in parents:
                     place = place.setdefault(parent, {})
-                named = dict.fromkeys(("value", "low", "high", "mean", "std", "deviation"), 0.5)
-                whole = any(f"{{{name}" in number.format for name in named)
-                place[leaf] = named | place.get(leaf, {}) if whole else place.get(leaf, 0.5)
+                asked = {name for _, name, _, _ in Formatter().parse(number.format) if name}
+                named = dict.fromkeys(asked, 0.5)
+                place[leaf] = named | place.get(leaf, {}) if named else place.get(leaf, 0.5)
         (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
         told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         (folder / "run.json").write_text(json.dumps(told | of_run), encoding="utf-8")
