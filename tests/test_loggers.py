@@ -35,7 +35,7 @@ def test_epochs_are_kept_offline_without_a_key_and_a_resumed_fit_goes_on_with_th
         fit(tmp_path / "cut", Counting(at=[6], act=die), wandb="toy", report=rows.append)
     found = fit(tmp_path / "new", resume=tmp_path / "cut", wandb="toy", report=rows.append)
     assert [row["epoch"] for row in rows] == found.history.epoch.tolist() == [1, 2, 3]
-    importlib.import_module("wandb").teardown()  # its writer is a process of its own, a moment behind
+    importlib.import_module("wandb").teardown()  # its writer, another process, is behind
     ids = set()
     for folder in ("cut", "new"):
         files = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
