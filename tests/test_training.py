@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.torch import load_file
 from torch.testing import assert_close
 from toy_fits import (
+    GRID,
     SMALL,
     TRAIN,
     VALIDATION,
@@ -21,6 +22,7 @@ from toy_fits import (
     header,
     network,
     not_a_number,
+    on_the_way,
     order,
     picture,
     same_bits,
@@ -28,7 +30,7 @@ from toy_fits import (
 )
 
 from modsnr import InputError, diagrams, signals, training
-from modsnr.model import SNR_LOSSES, JointNet
+from modsnr.model import SNR_LOSSES, JointLoss, JointNet
 from modsnr.training import Labelled, Recipe, task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -172,6 +174,23 @@ def test_a_rate_never_vanishes_nor_exceeds_the_recipes(schedule):
 def test_the_rate_of_each_step_is_the_schedules_share_of_the_recipes(tmp_path):
     history = fit(tmp_path, schedule="cosine", learning_rate=1e-3).history
     assert_allclose(history.learning_rate, [1e-3 * (1 + cos(pi * s / 12)) / 2 for s in (3, 7, 11)])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_the_weights_are_those_of_the_optimizer_that_is_named_step_by_step(tmp_path, optimizer):
+    fit(tmp_path, net=network(dropout=0), epochs=1, optimizer=optimizer, weight_decay=0.5)
+    net, loss = network(dropout=0), JointLoss(GRID)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
+    learned = [*net.parameters(), *loss.parameters()]
+    by_hand = kind(learned, lr=SMALL.learning_rate, weight_decay=0.5, fused=False)
+    for rows in torch.from_numpy(order(TRAIN, epoch=0)).split(SMALL.batch_size):
+        by_hand.zero_grad()
+        total, _, _ = loss(net(picture(TRAIN.iq[rows])), *(part[rows] for part in TRAIN[1:]))
+        total.backward()
+        by_hand.step()
+    for name, value in on_the_way(tmp_path).items():
+        # Not the largest: Adam makes a step of any gradient, however near to nothing.
+        assert (value.double() - net.state_dict()[name]).abs().mean() < 1e-5, name
 
 
 # The same again
