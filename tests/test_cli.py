@@ -188,9 +188,11 @@ def test_reproduce_stops_at_the_first_run_that_does_not_complete(executed, paper
 
 
 def test_paper_is_made_of_the_profile_that_is_asked_for(house, paper):
-    assert call("paper").exit_code == 0
     assert call("paper", "--profile", "smoke").exit_code == 0
-    assert paper == [None, "smoke"]
+    assert not (house / "runs" / "RUNLOG.md").exists()
+    assert call("paper").exit_code == 0
+    assert (house / "runs" / "RUNLOG.md").exists()  # it marks the paper's runs
+    assert paper == ["smoke", None]
 
 
 def test_runs_are_listed_shown_and_logged(executed):

@@ -211,7 +211,10 @@ def _pack_anew(file: Path, _: runs.Record) -> None:
 @main.command(short_help="Make the paper, PDF and web page, of its runs or of a profile's.")
 @PROFILE
 def paper(profile: str | None) -> None:
-    """Make figures, tables, numbers, PDF and web page of the paper's runs, or of a profile's."""
+    """Make figures, tables, numbers, PDF and web page of the paper's runs, or of a profile's.
+
+    Without a profile RUNLOG.md is renewed as well: it marks the runs that the paper rests on.
+    """
     _make_paper(profile)
 
 
@@ -384,5 +387,7 @@ def _paper() -> ModuleType:
 
 def _make_paper(profile: str | None) -> None:
     pdf = _paper().build(profile=profile)
+    if profile is None:
+        runs.write_runlog()
     click.echo(pdf.with_suffix(".html"))
     click.echo(pdf)
