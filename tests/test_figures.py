@@ -175,6 +175,38 @@ def parallel_coordinates():
     return figures.parallel_coordinates(table, value, label="joint accuracy")
 
 
+def many_choices():
+    """Draw twelve parameters, some with many or long choices, some without a choice."""
+    rng, runs = np.random.default_rng(4), 60
+    views = ["constellation", "synchronised", "aligned", "residual", "log_polar"]
+    table = choices(runs).assign(
+        views=[", ".join(views[: 1 + n % 5]) for n in range(runs)],
+        subset=[", ".join(views[n % 5 :] + [str(n % 12)]) for n in range(runs)],
+        extent=rng.choice([None, 1.5, 4.5], runs),
+        hide=rng.choice(["", "dimmest", "brightest", "modulation", "random", "snr"], runs),
+        modulation_share=0.5,
+        distance_weighted_seed=rng.integers(0, 8, runs),
+    )
+    return table, rng.uniform(0.1, 0.6, runs)
+
+
+def crowded_parallel_coordinates():
+    table, value = many_choices()
+    return figures.parallel_coordinates(table, value, label="test.snr_accuracy")
+
+
+def crowded_ranked():
+    table, value = many_choices()
+    of = {
+        name: {
+            str(choice): value[table[name].astype(str) == str(choice)]
+            for choice in table[name].unique()
+        }
+        for name in table.drop(columns=["dropout", "subset"])
+    }
+    return figures.ranked(of, xlabel="test.snr_accuracy")
+
+
 def errors(names=("constellation", "noise floor", "M2M4, PSK"), snrs=SNRS):
     return {
         name: {f"{snr:g}": interval(0.15 + 2 * n / (1 + snr), 0.02) for snr in snrs}
@@ -313,6 +345,8 @@ EVERY_FIGURE = {
     ),
     "parallel_coordinates": parallel_coordinates,
 }
+CROWDED = {"ranked": crowded_ranked, "parallel_coordinates": crowded_parallel_coordinates}
+DRAWN = EVERY_FIGURE | {f"crowded {name}": draw for name, draw in CROWDED.items()}
 
 
 def saved(figure, kind):
@@ -323,7 +357,7 @@ def saved(figure, kind):
 @cache
 def drawn(name):
     """Return a figure as its style draws it, and the renderer that did."""
-    figure = EVERY_FIGURE[name]()
+    figure = DRAWN[name]()
     canvas = FigureCanvasAgg(figure)
     with mpl.rc_context(figures.STYLE):
         canvas.draw()
@@ -372,7 +406,7 @@ def test_a_figure_saves_as_png_and_pdf_and_leaves_no_state(name):
     assert dict(mpl.rcParams) == before
 
 
-@pytest.mark.parametrize("name", EVERY_FIGURE)
+@pytest.mark.parametrize("name", DRAWN)
 def test_a_figure_fits_the_page_and_nothing_is_cut_off(name):
     figure, renderer = drawn(name)
     box = figure.get_tightbbox(renderer)  # inches
@@ -383,7 +417,7 @@ def test_a_figure_fits_the_page_and_nothing_is_cut_off(name):
     assert -0.01 <= box.y0 <= box.y1 <= height + 0.01
 
 
-@pytest.mark.parametrize("name", EVERY_FIGURE)
+@pytest.mark.parametrize("name", DRAWN)
 def test_no_text_is_smaller_than_six_points_nor_over_another(name):
     figure, renderer = drawn(name)
     assert min(text.get_fontsize() for text in texts(figure)) >= 6

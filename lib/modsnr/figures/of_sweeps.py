@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from modsnr.figures.style import HATCHES, PAGE, PALETTE, Picture, styled
 
 ROW = 0.22  # inches
+MARKED = 8  # choices of a parameter that are all named in parallel coordinates
+ACROSS = 105  # letters of their size across the page
 STATUSES = {
     "completed": PALETTE[2],
     "pruned": PALETTE[5],
@@ -33,31 +36,38 @@ def ranked(choices: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str)
     ``choices`` is parameter -> choice -> values of its runs, the choices from top to bottom; one
     without runs is shown empty.
     """
-    columns = 2 if len(choices) > 1 else 1
-    names = list(choices) or [""]
-    rows = -(-len(names) // columns)
-    heights = [
-        max(len(choices.get(name, ())) for name in names[row * columns : (row + 1) * columns])
-        for row in range(rows)
-    ]
-    figure = Picture(figsize=(PAGE, sum(heights) * ROW + 0.6 * rows + 0.5))
-    grid = figure.add_gridspec(rows, columns, height_ratios=[h + 1 for h in heights])
-    shared = None
-    for index, name in enumerate(names):
-        ax = figure.add_subplot(grid[divmod(index, columns)], sharex=shared)
-        shared = ax
-        if not choices:
-            return _nothing(figure, ax, "no run has a value")
-        for row, values in enumerate(choices[name].values()):
-            ax.plot(values, np.full(len(values), row), "o", color=PALETTE[0], alpha=0.35, mew=0)
-            if len(values):
-                ax.plot([np.mean(values)] * 2, [row - 0.35, row + 0.35], color=PALETTE[1])
-        labels = [f"{choice} ({len(values)})" for choice, values in choices[name].items()]
-        ax.set_yticks(range(len(labels)), labels)
-        ax.set(title=name, ylim=(len(labels) - 0.5, -0.5))
-        ax.grid(visible=False, axis="y")
-        if index >= len(names) - columns:
-            ax.set_xlabel(xlabel)
+    labels = {
+        name: [fill(f"{_named(choice)}\u00a0({len(values)})", 30) for choice, values in of.items()]
+        for name, of in choices.items()
+    }
+    heights = {
+        name: 0.6 + ROW * sum(1 + 0.4 * text.count("\n") for text in texts)
+        for name, texts in labels.items()
+    }
+    columns: list[list[str]] = [[] for _ in choices][:2] or [[]]
+    for name in choices:  # each below the shorter column
+        min(columns, key=lambda column: sum(heights[n] for n in column)).append(name)
+    tallest = max(sum(heights[name] for name in column) for column in columns)
+    figure = Picture(figsize=(PAGE, tallest + 0.4))
+    if not choices:
+        return _nothing(figure, figure.subplots(), "no run has a value")
+    grid, shared = figure.add_gridspec(1, len(columns)), None
+    for place, column in enumerate(columns):
+        spare = tallest - sum(heights[name] for name in column)
+        ratios = [*(heights[name] for name in column), max(spare, 1e-3)]
+        cells = grid[place].subgridspec(len(ratios), 1, height_ratios=ratios)
+        for row, name in enumerate(column):
+            shared = ax = figure.add_subplot(cells[row], sharex=shared)
+            for level, values in enumerate(choices[name].values()):
+                ax.plot(
+                    values, np.full(len(values), level), "o", color=PALETTE[0], alpha=0.35, mew=0
+                )
+                if len(values):
+                    ax.plot([np.mean(values)] * 2, [level - 0.35, level + 0.35], color=PALETTE[1])
+            ax.set_yticks(range(len(labels[name])), labels[name], linespacing=0.9)
+            ax.set(title=name, ylim=(len(labels[name]) - 0.5, -0.5))
+            ax.grid(visible=False, axis="y")
+        ax.set_xlabel(xlabel)
     return figure
 
 
@@ -133,44 +143,58 @@ def learning_curves(
 
 @styled
 def parallel_coordinates(choices: pd.DataFrame, values: Sequence[float], *, label: str) -> Figure:
-    """Draw a line a run across its choices, one axis a parameter, coloured by its value.
+    """Draw a line a run across its choices, an axis a parameter from top to bottom.
 
     ``choices`` has a row a run and a column a parameter; numbers are placed by rank, other choices
-    in the order of their first run. The best runs are drawn last, on top.
+    in the order of their first run. A line has the colour of its run's value; the best are drawn
+    last, on top. A name too long for its place is shortened in its middle.
     """
-    figure = Picture(figsize=(PAGE, 3.0))
+    names = list(choices.columns)
+    figure = Picture(figsize=(PAGE, 1.0 + 0.36 * max(len(names), 3)))
     ax = figure.subplots()
-    if choices.empty or not len(choices.columns):
+    if choices.empty or not names:
         return _nothing(figure, ax, "no parameter varies among the runs with a value")
     places, reached = np.empty(choices.shape), np.asarray(values, float)
-    for index, name in enumerate(choices.columns):
+    for row, name in enumerate(names):
         column = choices[name].tolist()
         numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in column)
         levels = sorted(set(column)) if numeric else list(dict.fromkeys(column))
-        heights = np.linspace(0, 1, len(levels)) if len(levels) > 1 else np.array([0.5])
-        places[:, index] = [heights[levels.index(value)] for value in column]
-        if len(levels) <= 8:  # runs of one choice fan out, the best on top
-            places[:, index] += 0.06 * (np.argsort(np.argsort(reached)) / len(reached) - 0.5)
-        shown = range(len(levels)) if len(levels) <= 8 else [0, len(levels) - 1]
+        along = np.linspace(0, 1, len(levels)) if len(levels) > 1 else np.array([0.5])
+        places[:, row] = [along[levels.index(value)] for value in column]
+        if len(levels) <= MARKED:  # runs of one choice fan out, the best to the right
+            places[:, row] += 0.03 * (np.argsort(np.argsort(reached)) / len(reached) - 0.5)
+        shown = range(len(levels)) if len(levels) <= MARKED else [0, len(levels) - 1]
         for level in shown:
-            text = f"{levels[level]:.3g}" if numeric else str(levels[level])
+            text = f"{levels[level]:.6g}" if numeric else _named(levels[level])
+            side = {0.0: "left", 1.0: "right"}.get(along[level], "center")
             ax.annotate(
-                text, (index, heights[level]), xytext=(3, 2), textcoords="offset points",
-                fontsize=6.5, bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.5},
-                zorder=5,
+                _within(text, ACROSS // len(shown)),
+                (along[level] + {"left": -0.015, "right": 0.015}.get(side, 0), row),
+                xytext=(0, 3), textcoords="offset points", ha=side, fontsize=6.5, zorder=5,
+                bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.3},
             )  # fmt: skip
-        ax.axvline(index, color="black", linewidth=0.6)
+        ax.axhline(row, color="black", linewidth=0.6)
     scale = Normalize(reached.min(), max(reached.max(), reached.min() + 1e-9))
     colour = ScalarMappable(scale, "viridis")
     for run in np.argsort(reached):
-        ax.plot(places[run], color=colour.to_rgba(reached[run]), linewidth=1, alpha=0.8)
-    ax.set_xticks(range(len(choices.columns)), list(choices.columns))
-    ax.set(yticks=[], ylim=(-0.06, 1.1), xlim=(-0.1, len(choices.columns) - 1 + 0.6))
+        ax.plot(places[run], range(len(names)), color=colour.to_rgba(reached[run]), lw=1, alpha=0.8)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xticks=[], xlim=(-0.03, 1.03), ylim=(len(names) - 0.8, -0.6))
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     bar = figure.colorbar(colour, ax=ax, pad=0.01, aspect=30)
     bar.set_label(label)
     return figure
+
+
+def _within(text: str, letters: int) -> str:
+    """Shorten a text in its middle: names of views begin alike, and differ at their end."""
+    half = (letters - 1) // 2
+    return text if len(text) <= letters else f"{text[:half].rstrip()}…{text[-half:].lstrip()}"
+
+
+def _named(choice: object) -> str:
+    return "none" if choice in ("", None) else str(choice)
 
 
 def _nothing(figure: Figure, ax: Axes, why: str) -> Figure:
