@@ -181,7 +181,7 @@ def many_choices():
     views = ["constellation", "synchronised", "aligned", "residual", "log_polar"]
     table = choices(runs).assign(
         views=[", ".join(views[: 1 + n % 5]) for n in range(runs)],
-        subset=[", ".join(views[n % 5 :] + [str(n % 12)]) for n in range(runs)],
+        subset=[", ".join([*views[n % 5 :], str(n % 12)]) for n in range(runs)],
         extent=rng.choice([None, 1.5, 4.5], runs),
         hide=rng.choice(["", "dimmest", "brightest", "modulation", "random", "snr"], runs),
         modulation_share=0.5,

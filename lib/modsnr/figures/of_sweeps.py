@@ -17,7 +17,7 @@ from modsnr.figures.style import HATCHES, PAGE, PALETTE, Picture, styled
 
 ROW = 0.22  # inches
 MARKED = 8  # choices of a parameter that are all named in parallel coordinates
-ACROSS = 105  # letters of their size across the page
+ACROSS = 76  # letters of their size across the page
 STATUSES = {
     "completed": PALETTE[2],
     "pruned": PALETTE[5],
