@@ -275,6 +275,9 @@ def test_a_draft_takes_runs_aside_from_the_canonical_ones(house):
     assert record["runs"] == {"evaluation": draft, "trained": canonical}
     assert record["numbers"]["reached"]["printed"] == "75%"
     assert paper.lacks("quick") == []
+    page = (paper.build("quick").parent / "PAPER.html").read_text("utf-8")
+    assert "Trained to 75%†." in page  # told apart from what the draft's own runs say
+    assert page.count("†") == 2  # the other is the banner's, which explains it
 
 
 README = "# A\n\n{begin}\nold\n{end}\n\nThe rest.\n"

@@ -153,6 +153,41 @@ class Killed(BaseException):
     """As good as a kill: locks are dropped and nothing is told."""
 
 
+def test_without_the_frames_that_all_trials_need_no_trial_is_spent(house):
+    notebook = house / "notebooks" / "02_training.ipynb"
+    source = nbformat.read(notebook, as_version=4)
+    source.cells[0].source += 'frames: str = "frames"\n'
+    nbformat.write(source, notebook)
+    toy = space(house, fixed={"frames": "large"})
+    with pytest.raises(
+        InputError, match=r"data/large/frames\.h5.*run 01_preprocessing -p frames large"
+    ):
+        sweeps.sweep(toy)
+    assert not list((house / "runs").glob("*-toy-*"))
+    (house / "data" / "large").mkdir(parents=True)
+    (house / "data" / "large" / "frames.h5").touch()
+    assert sweeps.sweep(toy, trials=1).counts == {"completed": 1}
+
+
+def test_a_sweep_begun_anew_is_not_mixed_up_with_one_of_that_name_from_elsewhere(house):
+    assert sweeps.sweep(space(house), trials=1).counts == {"completed": 1}
+    shutil.rmtree(house / "runs" / ".sweeps")  # as in a clone, which has the runs alone
+    with pytest.raises(InputError, match=r"holds 1 runs of a sweep called toy.*--name toy-again"):
+        sweeps.sweep(space(house), trials=2)
+    again = sweeps.load_space("toy", "toy-again")
+    assert sweeps.sweep(again, trials=1).counts == {"completed": 1}
+    assert sweeps.sweep(again, trials=2).counts == {"completed": 2}  # it goes on under its name
+    assert len(sweeps.table("toy-again")) == 2
+
+
+def test_a_sweep_none_of_whose_trials_completed_ends_with_exit_code_1(house):
+    space(house, space={"ending": ["error", "mute"]})
+    process = start("toy")
+    said, _ = process.communicate(timeout=300)
+    assert "2 failed" in said
+    assert process.returncode == 1
+
+
 @contextmanager
 def sweep_that_dies(toy):
     """Yield the trial that a sweep asked for, and its owner's name; then the sweep is gone."""

@@ -101,6 +101,7 @@ def run(
 
 @main.command(short_help="Search a space of parameters; the same command goes on with it.")
 @click.argument("space")
+@click.option("--name", help="what the sweep is called, if not like its file")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="how many there are in all")
 @click.option(
     "--workers",
@@ -119,8 +120,11 @@ def run(
     metavar="NAME=VALUE",
     help="of the cluster, queue=long, say; may be repeated",
 )
+@click.pass_context
 def sweep(
+    ctx: click.Context,
     space: str,
+    name: str | None,
     trials: int | None,
     workers: int,
     storage: str | None,
@@ -131,7 +135,7 @@ def sweep(
     from modsnr import sweeps
     from modsnr.workers import connect, settings_of
 
-    wanted = sweeps.load_space(space)
+    wanted = sweeps.load_space(space, name)
     told = settings_of(settings)
     if told and not cluster:
         raise InputError("-s is for --cluster")
@@ -146,6 +150,8 @@ def sweep(
         click.echo(f"{found.repeated} begun again after a kill, {found.under_way} under way")
     if found.best:
         click.echo(f"best: {_shown(found.best)}")
+    elif found.counts:
+        ctx.exit(1)
 
 
 def _tell(outcome: Outcome) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from modsnr import InputError, runs
 from modsnr.paper.appendix import tables_of
-from modsnr.paper.pages import PLACEHOLDER, Node, filled, pandoc
+from modsnr.paper.pages import PLACEHOLDER, Node, filled, mark_plates, pandoc
 from modsnr.paper.results import (
     chosen_runs,
     date_and_mark,
@@ -34,7 +34,7 @@ def build(profile: str | None = None) -> Path:
 
     Without a profile it is the committed paper, from the canonical runs of ``sources.yaml``. With
     one it is a draft under ``paper/build/<profile>/`` from the latest completed runs of that
-    profile, and says so on each page.
+    profile, and says so on each page; what it takes of the canonical ones has a dagger.
 
     Raises InputError if the prose and its sources disagree, or a run cannot be used.
     """
@@ -76,6 +76,11 @@ def build(profile: str | None = None) -> Path:
     printed |= {f"const:{name}": entry["printed"] for name, entry in constants.items()}
     if profile is None and sources.readme:
         _write_results(runs.root() / "README.md", sources.readme, printed)
+    if profile is not None:
+        aside = {alias for alias, run in chosen.items() if run.id == sources.runs[alias].run}
+        printed |= {n: f"{printed[n]}†" for n, s in sources.numbers.items() if s.run in aside}
+        plates = {f"figures/{n}.pdf" for n, s in sources.figures.items() if s.run in aside}
+        mark_plates(document, plates | {n for n, s in sources.tables.items() if s.run in aside})
     document = filled(document, printed, tables)
     document["meta"] |= date_and_mark(chosen, profile)
     place = "" if profile is None else f"/build/{profile}"

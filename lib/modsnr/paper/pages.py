@@ -90,6 +90,14 @@ def table_name(plate: Plate) -> str | None:
     return None
 
 
+def mark_plates(document: Node, borrowed: set[str]) -> None:
+    """Put a dagger behind the captions of plates with an image or a table of these names."""
+    for node in nodes(document, "Figure", "Div"):
+        plate = plate_of(node)
+        if plate and not borrowed.isdisjoint([*images_of(plate.body), table_name(plate)]):
+            plate.caption.append(_str("†"))
+
+
 def filled(document: Node, printed: dict[str, str], tables: dict[str, Rows]) -> Node:
     """Return the document with its results put in, numbers as text and tables as tables."""
 

@@ -140,7 +140,7 @@ def date_and_mark(chosen: dict[str, runs.Record], profile: str | None) -> dict[s
     meta = {"date": {"t": "MetaMap", "c": date}}
     if profile is not None:
         dirty = any(is_dirty(run) for run in chosen.values())
-        mark = f"{profile} profile: not the canonical results"
+        mark = f"{profile} profile: not the canonical results; † taken from those"
         mark += "; made by code that was not committed" if dirty else ""
         meta["mark"] = {"t": "MetaString", "c": mark}
     return meta

@@ -69,7 +69,7 @@ class Space(BaseModel, extra="forbid", frozen=True):
     @property
     def epochs(self) -> int:
         """The longest a trial trains, which is what Hyperband divides up."""
-        values = runs.check(self.notebook, self._preset() | self.fixed)
+        values = runs.check(self.notebook, self.preset | self.fixed)
         epochs = values.get("epochs")
         if not isinstance(epochs, int) or "epochs" in self.space:
             raise InputError(
@@ -106,13 +106,17 @@ class Space(BaseModel, extra="forbid", frozen=True):
         points = [part.low + i * step for i in range(count)]
         return [round(point) for point in points] if whole else points
 
-    def _preset(self) -> dict[str, Any]:
+    @property
+    def preset(self) -> dict[str, Any]:
+        """What the profile sets of the notebook's parameters."""
         profile = runs.load_profile(self.profile) if self.profile else None
         return profile.notebooks.get(self.notebook, {}) if profile else {}
 
 
-def load_space(reference: str) -> Space:
+def load_space(reference: str, name: str | None = None) -> Space:
     """Return the sweep in a YAML file, called by its path, or by its name in notebooks/sweeps.
+
+    It is called ``name``, or like its file.
 
     Raises InputError for an unknown file, key, notebook, profile or parameter (with the nearest
     one), an ill-typed value, and a space that its sampler or pruner cannot use.
@@ -138,7 +142,7 @@ def load_space(reference: str) -> Space:
                 raise InputError(
                     f"no key is called {key!r}{_nearest(key, keys)} known: {', '.join(keys)}"
                 )
-        space = Space(name=path.stem, **told)
+        space = Space(name=name or path.stem, **told)
         _check(space)
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
@@ -150,7 +154,7 @@ def load_space(reference: str) -> Space:
 
 def _check(space: Space) -> None:
     """Raise InputError for what the notebook, the sampler or the pruner could not take."""
-    preset = space._preset()
+    preset = space.preset
     runs.check(space.notebook, preset | space.fixed | {"name": space.name})
     if ours := [name for name in OURS if name in space.fixed or name in space.space]:
         raise InputError(f"{', '.join(ours)}: a trial's run is named by its sweep")

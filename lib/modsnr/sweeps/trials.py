@@ -87,7 +87,8 @@ def sweep(
         limit = min(limit, space.size)
     if storage is not None:
         refuse_password(storage)
-    open_study(space, storage)
+    _need_frames(space)
+    _refuse_mixture(space, storage)
     task = _Task(space, limit, storage, str(runs.root()), _threads(workers))
     if pool is None:
         _here(task, workers, echo)
@@ -99,6 +100,33 @@ def sweep(
             elif echo:
                 echo(outcome)
     return summary(space, storage)
+
+
+def _need_frames(space: Space) -> None:
+    """Raise InputError where the frames that all trials train on are not made yet."""
+    values = runs.check(space.notebook, space.preset | space.fixed)
+    if space.notebook == "01_preprocessing" or "frames" in space.space or "frames" not in values:
+        return  # made or chosen by each trial, or not needed
+    name = values["frames"]
+    if not (path := runs.store(name)).exists():
+        by = f" --profile {space.profile}" if space.profile else f" -p frames {name}"
+        raise InputError(
+            f"sweep {space.name}: there is no frame store at {os.path.relpath(path, runs.root())}: "
+            f"make it first, by `modsnr run 01_preprocessing{by}`"
+        )
+
+
+def _refuse_mixture(space: Space, storage: str | None) -> None:
+    """Raise InputError where a new sweep would be counted together with an older one's runs."""
+    if open_study(space, storage).get_trials(deepcopy=False):
+        return
+    older = [run for run in runs.records() if (run.sweep or {}).get("name") == space.name]
+    if older:
+        raise InputError(
+            f"runs/ holds {len(older)} runs of a sweep called {space.name} that was begun "
+            "elsewhere, with which these trials would be mixed up: give this one a name of its "
+            f"own, --name {space.name}-again, say"
+        )
 
 
 def summary(space: Space, storage: str | None = None) -> Summary:
