@@ -168,11 +168,31 @@ def test_each_claim_on_masks_has_its_verdict_by_the_rule(scores):
     assert said["joint PIS, brightest 1 %"]["value"] == pytest.approx(50, abs=8)
 
 
-def test_a_claimed_score_within_the_interval_holds(scores):
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (9.0, 10.0, "holds"),
+        (7.2, 12.2, "not decided"),  # it reaches below three quarters of the 9.72 claimed
+        (-5.0, 30.0, "not decided"),
+        (2.0, 7.0, "contradicted"),
+    ],
+)
+def test_a_claimed_score_is_judged_by_the_whole_interval(scores, low, high, verdict):
     of = scores["net"]["view"]["dimmest", 0.05]
-    of["joint"]["pis_of_occupied"] = {"value": 9.5, "low": 9.0, "high": 10.0}
+    of["joint"]["pis_of_occupied"] = {"value": 9.5, "low": low, "high": high}
     said = {row["claim"]: row["verdict"] for row in explain.claim_rows(scores["net"]["view"])}
-    assert said["joint PIS, dimmest 5 %"] == "holds"
+    assert said["joint PIS, dimmest 5 %"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.3, 0.4, "holds"), (-0.9, 1.4, "not decided"), (0.6, 1.4, "contradicted")],
+)
+def test_a_score_is_about_zero_within_half_a_point_a_percent(scores, low, high, verdict):
+    of = scores["net"]["view"]["random", 0.05]
+    of["joint"]["pis_of_occupied"] = {"value": 0.1, "low": low, "high": high}
+    said = {row["claim"]: row["verdict"] for row in explain.claim_rows(scores["net"]["view"])}
+    assert said["joint PIS, random 5 %, matched control"] == verdict
 
 
 # Drawings with pixels hidden

@@ -293,7 +293,7 @@ def test_machines_are_told_with_their_hours_and_versions_once(house):
         wall_seconds=1800.0,
     )
     *told, pandoc_, typst_ = rows_of("environment")[1:]
-    assert [pandoc_[0], typst_[0]] == ["pandoc", "typst"]
+    assert [pandoc_[0], typst_[0]] == ["pandoc", "typst-py"]
     assert re.fullmatch(r"\d[\d.]+ \(this paper\)", pandoc_[1])
     assert typst_[1] == f"{metadata.version('typst')} (this paper)"
     assert told == [

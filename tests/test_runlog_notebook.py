@@ -151,6 +151,12 @@ def test_06_runs_on_no_run_and_on_one(house, count):
     assert (run.metrics["joint_accuracy"] == 0.5) if count else (run.joint_accuracy is None)
 
 
+@pytest.mark.parametrize(("kind", "name"), [("sweep", "toi"), ("profile", "recipes")])
+def test_runs_of_a_sweep_or_profile_that_is_not_there_are_refused(many, kind, name):
+    with pytest.raises(InputError, match=f"no run is of {kind} '{name}'"):
+        sweeps.table(**{kind: name})
+
+
 def test_06_tells_of_many_runs_which_was_best_and_how_many_were_lost(many):
     add(many, 12, status="running")  # crashed: nobody holds it
     run = runs.execute("06_runlog", parameters={"sweep": "toy"})

@@ -190,6 +190,18 @@ def test_misspelt_and_ill_typed_values_are_refused_and_nothing_is_made(house, va
     assert not (house / "runs").exists()
 
 
+def test_a_run_that_resumes_has_the_name_of_the_one_it_goes_on_with(house):
+    begin(house, name="wide").finish("failed")
+    again = runs.execute("01_work", parameters={"resume": "wide"}, plain=True)
+    assert (again.status, again.name) == ("completed", "wide")
+    named = runs.execute("01_work", parameters={"resume": "wide"}, name="b", plain=True)
+    assert named.name == "b"
+    before = len(runs.records())
+    with pytest.raises(InputError, match=r"no run.*'wode'; did you mean 'wide'"):
+        runs.execute("01_work", parameters={"resume": "wode"}, plain=True)
+    assert len(runs.records()) == before  # nothing was started
+
+
 def test_an_unknown_notebook_is_refused_with_the_nearest(house):
     with pytest.raises(InputError, match="no notebook is called '01_wrok'; did you mean '01_work'"):
         runs.execute("01_wrok")
@@ -826,6 +838,7 @@ def test_an_interrupt_of_the_command_ends_its_run_as_interrupted(shared_house):
     printed = process.communicate(timeout=20)[0]
     assert process.returncode == 130, printed
     assert "Traceback" not in printed
+    assert f"run {record.id} was interrupted" in printed
     assert runs.Record.load(record.folder).status == "interrupted"
     log = (shared_house / "runs" / "RUNLOG.md").read_text()
     assert re.search(r"\[stopped\]\(#\S+ \| 01_work \|  \| .* \| interrupted: ", log)

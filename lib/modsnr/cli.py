@@ -47,7 +47,8 @@ class Commands(click.Group):
             raise Refusal(" ".join(str(error).split())) from error
         except runs.NotCompletedError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            click.echo(str(error) or "interrupted", err=True)
             ctx.exit(130)
 
 

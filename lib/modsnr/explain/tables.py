@@ -23,6 +23,7 @@ STUDY_PIS: Mapping[tuple[str, float, str], float] = {
     ("dimmest", 0.01, "joint"): 48.67,
     ("dimmest", 0.05, "joint"): 9.72,
 }
+TOLERANCE = 0.25  # of a claimed score
 
 
 def scored(impacts: Mapping[Any, Any], *, seed: int = 0) -> dict[Any, Any]:
@@ -107,19 +108,19 @@ def by_label(
 def claim_rows(scores: Mapping[tuple[str, float], Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the study's claims on masks: claimed, measured with its interval, and a verdict.
 
-    ``scores`` are those of the masks on the study's view. A claimed score holds if it lies within
-    the interval measured, and is contradicted else. That one mask costs more than another holds
-    where the one's whole interval lies above the other's, is contradicted where it lies below, and
-    is not decided where they overlap. "About zero" holds where the interval covers zero.
+    ``scores`` are those of the masks on the study's view. A claimed score holds if the whole
+    interval measured lies within a quarter of it, "about zero" within a quarter of the least score
+    that is claimed; each is contradicted if the whole interval lies without, and else not decided:
+    a wide interval decides nothing. That one mask costs more than another holds where the one's
+    whole interval lies above the other's, and is contradicted where it lies below.
     """
     rows = []
     for (method, fraction, task), claimed in STUDY_PIS.items():
         if (method, fraction) not in scores:
             continue
         found = scores[method, fraction][task]["pis_of_occupied"]
-        within = found["low"] <= claimed <= found["high"]
+        verdict = _verdict(found, claimed, TOLERANCE * claimed)
         claim = f"{task} PIS, {method} {100 * fraction:g} %"
-        verdict = "holds" if within else "contradicted"
         rows.append({"claim": claim, "claimed": f"{claimed:g}", **found, "verdict": verdict})
     for fraction in sorted({fraction for _, fraction in scores}):
         at = {method: scores[method, fraction]["joint"] for method, of in scores if of == fraction}
@@ -130,7 +131,7 @@ def claim_rows(scores: Mapping[tuple[str, float], Mapping[str, Any]]) -> list[di
         )
         for method, share, control in controls:
             found = at[method][share]
-            verdict = "holds" if found["low"] <= 0 <= found["high"] else "contradicted"
+            verdict = _verdict(found, 0.0, TOLERANCE * min(STUDY_PIS.values()))
             claim = f"joint PIS, random {percent}, {control} control"
             rows.append({"claim": claim, "claimed": "about 0", **found, "verdict": verdict})
         for more, less in (
@@ -148,3 +149,10 @@ def claim_rows(scores: Mapping[tuple[str, float], Mapping[str, Any]]) -> list[di
             bound = f"above {other['value']:.2f}"
             rows.append({"claim": claim, "claimed": bound, **found, "verdict": verdict})
     return rows
+
+
+def _verdict(found: Mapping[str, float], claimed: float, tolerance: float) -> str:
+    low, high = claimed - tolerance, claimed + tolerance
+    if low <= found["low"] and found["high"] <= high:
+        return "holds"
+    return "contradicted" if found["high"] < low or found["low"] > high else "not decided"

@@ -175,7 +175,7 @@ def _table_of_environment(of: list[runs.Record]) -> Rows:
         versions = _distinct(run.versions[package] for run in of if package in run.versions)
         rows.append([package, ", ".join(versions)])
     rows.append(["pandoc", f"{pypandoc.get_pandoc_version()} (this paper)"])
-    rows.append(["typst", f"{metadata.version('typst')} (this paper)"])
+    rows.append(["typst-py", f"{metadata.version('typst')} (this paper)"])
     return rows
 
 

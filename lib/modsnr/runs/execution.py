@@ -17,7 +17,7 @@ from modsnr import InputError
 from modsnr.runs.log import _portable, _write
 from modsnr.runs.parameters import _notebook, _of, check, load_profile, root
 from modsnr.runs.plain import run_plainly
-from modsnr.runs.records import Record, Status
+from modsnr.runs.records import CHECKPOINT, Record, Status, find
 from modsnr.runs.stopping import Stop, stoppable
 from modsnr.runs.under_way import _end, _make
 
@@ -35,7 +35,8 @@ def execute(
 ) -> Record:
     """Run a notebook with papermill and return its run, whatever its status.
 
-    Everything is checked before anything starts (InputError). ``echo`` is called with what the
+    Everything is checked before anything starts (InputError). A run that resumes another has its
+    name, unless it is given one. ``echo`` is called with what the
     notebook prints; ``sweep`` is kept in the record and tells whose trial this is. ``plain`` does
     without papermill and Jupyter: see ``runs.plain``. SIGINT or SIGTERM interrupts the cell, ends
     the run as interrupted, and is raised as KeyboardInterrupt; so does the clock after so many
@@ -43,7 +44,12 @@ def execute(
     """
     notebook = _notebook(notebook).stem
     preset = _of(load_profile(profile) if profile else None, notebook)
-    values = check(notebook, preset | (parameters or {}) | ({} if name is None else {"name": name}))
+    asked = preset | (parameters or {}) | ({} if name is None else {"name": name})
+    values = check(notebook, asked)
+    if values.get("resume"):
+        # As strict as the names of parameters: nothing starts for a run that is not there.
+        earlier = find(Path(values["resume"]).name, notebook=notebook, status=None)
+        values["name"] = asked.get("name", earlier.name)
     if not plain:
         _need_papermill()
     record, lock = _make(notebook, values, profile, sweep)
@@ -65,7 +71,9 @@ def execute(
     finally:
         os.close(lock)
     if stop.by_signal:
-        raise KeyboardInterrupt
+        goes_on = (record.folder / CHECKPOINT).exists()
+        how = f"; the same command goes on with -p resume {record.id}" if goes_on else ""
+        raise KeyboardInterrupt(f"run {record.id} was interrupted{how}")
     return record
 
 
@@ -164,6 +172,12 @@ def _kernel_class(lock: int, environment: dict[str, str], stop: Stop) -> type:
             stop.interrupts.append(self._interrupt)
             options |= {"env": os.environ | environment, "cwd": str(root() / "notebooks")}
             await super().start_kernel(**options, pass_fds=[lock])
+
+        async def _async_interrupt_kernel(self) -> None:
+            # Before it asks an idle kernel to end, Jupyter interrupts it, which then tells of an
+            # error at the end of a run in which there was none.
+            if not self.shutting_down:
+                await super()._async_interrupt_kernel()
 
         def _interrupt(self) -> None:
             # A cell raises KeyboardInterrupt, so that the notebook is kept as far as it came.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,17 @@ def table(
     Further columns are the notebook's parameters; one that a run had not yet has its default.
     ``sweep`` and ``profile``, where given, select.
     ``value`` is ``metric``, a dotted path of metrics.json, of completed runs. A run that was killed
-    with its sweep, and whose trial was done again, is called repeated.
+    with its sweep, and whose trial was done again, is called repeated. InputError where no run is
+    of the sweep, or of the profile, that is asked for.
     """
     import pandas as pd
 
+    known = [*reversed(runs.records())]
+    _some("sweep", sweep, [(run.sweep or {}).get("name", "") for run in known])
+    _some("profile", profile, [run.profile or "" for run in known])
     chosen = [
         run
-        for run in reversed(runs.records())
+        for run in known
         if run.notebook == notebook
         and run.status != "running"
         and sweep in ("", (run.sweep or {}).get("name"))
@@ -68,6 +73,14 @@ def table(
         rows.append(row | {name: _group(asked[name]) for name in searched})
     columns = ["run", "status", "cause", "value", "seconds", *searched]
     return pd.DataFrame(rows, columns=columns).astype({"value": float, "seconds": float})
+
+
+def _some(kind: str, name: str, names: list[str]) -> None:
+    if name and name not in names:
+        there = sorted({*names} - {""})
+        near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"no run is of {kind} {name!r}; {hint}there are {', '.join(there) or 0}")
 
 
 def varied(trials: pd.DataFrame) -> list[str]:
