@@ -37,7 +37,7 @@ def ranked(choices: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str)
     without runs is shown empty.
     """
     labels = {
-        name: [fill(f"{_named(choice)}\u00a0({len(values)})", 30) for choice, values in of.items()]
+        name: [fill(f"{_named(choice)}\u00a0({len(values)})", 40) for choice, values in of.items()]
         for name, of in choices.items()
     }
     heights = {
