@@ -396,5 +396,7 @@ def _make_paper(profile: str | None) -> None:
     pdf = _paper().build(profile=profile)
     if profile is None:
         runs.write_runlog()
+    else:
+        click.echo("a draft of your runs; † marks what it takes of the committed ones")
     click.echo(pdf.with_suffix(".html"))
     click.echo(pdf)

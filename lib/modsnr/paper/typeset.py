@@ -29,6 +29,8 @@ def for_typst(document: Node, place: str) -> Node:
                 return [_raw(f"#ref(<{key}>);")]
             case {"t": "Header", "c": [_, [_, classes, _], _]} if "appendix" in classes:
                 return [{"t": "Plain", "c": [_raw("#show: appendix")]}, node]
+            case {"t": "Header", "c": [_, ["references", _, _], _]}:
+                return [{"t": "Plain", "c": [_raw("#place.flush()")]}, node]
             case {"t": "Div", "c": [["refs", _, _], _]}:
                 return [{"t": "Plain", "c": [_raw(REFERENCES)]}]
         if (plate := plate_of(node)) is None:
