@@ -84,4 +84,5 @@ def test_05_refuses_predictions_for_other_frames(house):
     path.write_text(json.dumps(told | {"data": {"name": "toy", "sha256": "other"}}))
     run = runs.execute("05_limits", parameters={"models": ["toy"]})
     assert run.status == "failed"
-    assert "AssertionError: trained on" in (run.error or "")
+    refused = "toy was trained on other frames than those of the store, by their hash, and cannot"
+    assert refused in (run.error or "")

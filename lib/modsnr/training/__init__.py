@@ -11,6 +11,7 @@ several devices ``crew`` starts a process each, a ``rank``, which all do this to
 from modsnr.training.fitting import Fit, fit, print_epoch
 from modsnr.training.prediction import Draw, predict
 from modsnr.training.recipe import Recipe, precision_of, rate_factor
+from modsnr.training.recognition import recognise
 from modsnr.training.sampling import Labelled, frame_order
 from modsnr.training.task import Diverged, OutOfTime
 
@@ -27,4 +28,5 @@ __all__ = [
     "predict",
     "print_epoch",
     "rate_factor",
+    "recognise",
 ]

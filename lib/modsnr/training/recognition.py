@@ -1,0 +1,101 @@
+"""Whether a network was trained on the frames at hand, or on the same ones made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from modsnr import InputError, model
+from modsnr.training.prediction import Draw, predict
+
+ALIKE = 0.1  # of the distance between answers for different frames of a class: the same frame's
+ASKED = 512  # frames that are asked about again
+
+
+class Trained(Protocol):
+    """What is looked at of a run of 02."""
+
+    @property
+    def data(self) -> Mapping[str, Any]: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def weights(self) -> Path: ...
+    def predictions(self) -> Mapping[str, np.ndarray]: ...
+
+
+class Frames(Protocol):
+    """``iq`` complex64 [frame, sample], ``modulation`` int64 and ``snr_db`` float32 [frame]."""
+
+    iq: np.ndarray
+    modulation: np.ndarray
+    snr_db: np.ndarray
+
+
+def recognise(
+    trained: Mapping[str, Trained],
+    content_hash: str,
+    frames: Frames,
+    drawing: Callable[[Mapping[str, Any]], Draw],
+    rows: np.ndarray | None = None,
+) -> str:
+    """Return a line for each run: whether it was trained on these very frames, or on equal ones.
+
+    The frames are the same if their hash is. Frames simulated again are equal up to rounding only
+    where processors differ: libraries do not round a Fourier transform alike on those of different
+    makers. A network trained on frames of another hash is asked again about ``frames``, all the
+    test frames or those at ``rows`` of them, drawn by what ``drawing`` makes of its parameters.
+    They are equal if labels are those it saved, and if its mean SNRs lie at most a tenth as far
+    from those saved as those of different frames of one class do from each other, in the median.
+
+    Raises InputError, with these distances, where the frames are others.
+    """
+    told = []
+    rows = np.arange(len(frames.snr_db)) if rows is None else rows
+    for name, run in trained.items():
+        if run.data["sha256"] == content_hash:
+            told.append(f"{name}: trained on these frames")
+            continue
+        others = f"{name} was trained on other frames than those of the store"
+        try:
+            net, saved = model.load(run.weights), run.predictions()
+        except InputError as error:
+            raise InputError(f"{others}, by their hash, and cannot be asked: {error}") from error
+        at = rows[rows < len(saved["modulation"])]
+        if any(
+            len(at) < len(rows) or (saved[key][at] != getattr(frames, key)).any()
+            for key in ("modulation", "snr_db")
+        ):
+            raise InputError(f"{others}: their labels differ")
+        some = np.unique(np.linspace(0, len(rows) - 1, min(ASKED, len(rows)), dtype=int))
+        now = predict(
+            net.to(model.fastest_device()),
+            drawing(run.parameters),
+            torch.from_numpy(frames.iq[some]),
+            rotations=run.parameters.get("rotations", 1),
+        )
+        apart = float(np.median(np.abs(now.snr_mean_db.numpy() - saved["snr_mean_db"][at[some]])))
+        usual = _between_frames_of_a_class(saved)
+        measured = (
+            f"SNRs read now and after training lie {apart:.2g} dB apart, those of different "
+            f"frames of one class {usual:.2g} dB, in the median"
+        )
+        if not apart <= ALIKE * usual:
+            raise InputError(f"{others}: {measured}")
+        told.append(f"{name}: trained on these frames as another processor rounds; {measured}")
+    return "\n".join(told)
+
+
+def _between_frames_of_a_class(saved: Mapping[str, np.ndarray]) -> float:
+    """Return the median distance in dB; NaN where no class has two frames."""
+    order = np.lexsort((saved["snr_db"], saved["modulation"]))
+    one, another = order[:-1], order[1:]
+    of_a_class = (saved["snr_db"][one] == saved["snr_db"][another]) & (
+        saved["modulation"][one] == saved["modulation"][another]
+    )
+    between = np.abs(saved["snr_mean_db"][one] - saved["snr_mean_db"][another])[of_a_class]
+    return float(np.median(between)) if len(between) else float("nan")
