@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 from radioml_files import write_2018
 
-from modsnr import cli, frames, runs
+from modsnr import InputError, cli, frames, runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -150,6 +150,40 @@ def test_bad_input_is_refused_before_anything_starts(command, refusal, house):
 def test_profiles_name_only_what_the_notebooks_declare(house):
     for path in (house / "notebooks" / "profiles").glob("*.yaml"):
         assert runs.load_profile(path.stem).pipeline
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A copy of the notebooks, without runs and data."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("profile", "asked", "making"),
+    [
+        ("smoke", {}, "--profile smoke"),
+        ("smoke", {"frames": "others"}, "-p frames others"),
+        (
+            "shift",
+            {"frames": "shift-moderate"},
+            "--profile shift -p frames shift-moderate -p channel moderate",
+        ),
+        (None, {"frames": "quack"}, r"-p frames quack"),
+    ],
+)
+def test_a_training_without_its_frames_is_refused_before_it_starts(bare, profile, asked, making):
+    with pytest.raises(InputError, match=rf"no frame store at .*run 01_preprocessing {making}`$"):
+        runs.execute("02_training", profile=profile, parameters=asked)
+    assert not (bare / "runs").exists()
+
+
+def test_a_misspelt_frame_store_is_named_with_the_nearest(bare):
+    (bare / "data" / "radioml").mkdir(parents=True)
+    (bare / "data" / "radioml" / "frames.h5").touch()
+    with pytest.raises(InputError, match=r"data/radoiml/frames\.h5 \(did you mean 'radioml'\?\)"):
+        runs.execute("02_training", parameters={"frames": "radoiml"})
 
 
 def test_the_readmes_command_takes_a_radioml_file_to_a_trained_network(

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from modsnr import InputError
 from modsnr.runs.log import _portable, _write
-from modsnr.runs.parameters import _notebook, _of, check, load_profile, root
+from modsnr.runs.parameters import _notebook, _of, check, load_profile, need_frames, root
 from modsnr.runs.plain import run_plainly
 from modsnr.runs.records import CHECKPOINT, Record, Status, find
 from modsnr.runs.stopping import Stop, stoppable
@@ -46,6 +46,7 @@ def execute(
     preset = _of(load_profile(profile) if profile else None, notebook)
     asked = preset | (parameters or {}) | ({} if name is None else {"name": name})
     values = check(notebook, asked)
+    need_frames(notebook, values, profile)
     if values.get("resume"):
         # As strict as the names of parameters: nothing starts for a run that is not there.
         earlier = find(Path(values["resume"]).name, notebook=notebook, status=None)

@@ -105,15 +105,12 @@ def sweep(
 def _need_frames(space: Space) -> None:
     """Raise InputError where the frames that all trials train on are not made yet."""
     values = runs.check(space.notebook, space.preset | space.fixed)
-    if space.notebook == "01_preprocessing" or "frames" in space.space or "frames" not in values:
-        return  # made or chosen by each trial, or not needed
-    name = values["frames"]
-    if not (path := runs.store(name)).exists():
-        by = f" --profile {space.profile}" if space.profile else f" -p frames {name}"
-        raise InputError(
-            f"sweep {space.name}: there is no frame store at {os.path.relpath(path, runs.root())}: "
-            f"make it first, by `modsnr run 01_preprocessing{by}`"
-        )
+    if "frames" in space.space:
+        return  # each trial has its own
+    try:
+        runs.need_frames(space.notebook, values, space.profile)
+    except InputError as error:
+        raise InputError(f"sweep {space.name}: {error}") from error
 
 
 def _refuse_mixture(space: Space, storage: str | None) -> None:
