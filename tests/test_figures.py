@@ -342,6 +342,7 @@ EVERY_FIGURE = {
         {f"run {n}": [0.1 * n, 0.15 * n, 0.16 * n] for n in range(1, 5)},
         {f"run {n}": f"backbone_{n % 3}" for n in range(1, 5)},
         ylabel="validation_joint_accuracy",
+        grouped_by="backbone",
     ),
     "parallel_coordinates": parallel_coordinates,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from modsnr.figures.style import HATCHES, PAGE, PALETTE, Picture, styled
@@ -115,30 +117,63 @@ def importance_bars(shares: Mapping[str, float], *, runs: int) -> Figure:
 
 @styled
 def learning_curves(
-    curves: Mapping[str, Sequence[float]], groups: Mapping[str, str], *, ylabel: str
+    curves: Mapping[str, Sequence[float]],
+    groups: Mapping[str, Any],
+    *,
+    ylabel: str,
+    grouped_by: str = "",
 ) -> Figure:
-    """Draw a line a run over its epochs, coloured by its group.
+    """Draw a line a run over its epochs, coloured by its group, and each group's mean in bold.
 
-    ``curves`` is run -> value an epoch, ``groups`` run -> group; the groups are told apart up to
-    the number of colours, further ones are grey.
+    ``curves`` is run -> value an epoch, ``groups`` run -> the choice called ``grouped_by``. The
+    groups are told apart up to the number of colours, by their size; further ones are grey. A mean
+    ends where the first of its runs does.
     """
     figure = Picture(figsize=(PAGE, 2.6))
     ax = figure.subplots()
     if not curves:
         return _nothing(figure, ax, "no run has a history")
-    colours = dict(zip(dict.fromkeys(groups[run] for run in curves), PALETTE[:-1], strict=False))
-    labelled = set()
+    members: dict[Any, list[np.ndarray]] = {}
     for run, values in curves.items():
-        group = groups[run] if groups[run] in colours else "others"
-        ax.plot(
-            range(1, len(values) + 1), values, linewidth=0.9, alpha=0.7, marker="o", markersize=2,
-            color=colours.get(group, GREY), label=None if group in labelled else group,
-        )  # fmt: skip
-        labelled.add(group)
-    ax.set(xlabel="epoch", ylabel=ylabel)
+        group = groups[run] if _is_number(groups[run]) else str(groups[run])
+        members.setdefault(group, []).append(np.asarray(values, float))
+    largest = sorted(members, key=lambda group: -len(members[group]))[: len(PALETTE) - 1]
+    colours = dict(zip(_ordered(largest), PALETTE[:-1], strict=False))
+    shown = [*colours, *(group for group in members if group not in colours)]
+    for group in reversed(shown):  # those of the legend on top
+        color, lines = colours.get(group, GREY), members[group]
+        for values in lines:
+            ax.plot(
+                range(1, len(values) + 1), values, "o-", color=color, markersize=2,
+                linewidth=0.8, alpha=0.7 if len(lines) < 3 else 0.25,
+            )  # fmt: skip
+        epochs = min(map(len, lines))
+        if len(lines) > 2 and epochs:
+            mean = np.mean([values[:epochs] for values in lines], axis=0)
+            ax.plot(range(1, epochs + 1), mean, "o-", color=color, linewidth=2.2, markersize=4)
+    ax.set(xlabel="epoch", ylabel=ylabel.replace("_", " ").replace("snr", "SNR"))
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-    figure.legend(loc="outside upper center", ncols=min(len(labelled), 7))
+    named = {g: f"{g:.6g}" if _is_number(g) else _named(g) for g in colours}
+    told = {group: f"{name} ({len(members[group])})" for group, name in named.items()}
+    others = sum(map(len, members.values())) - sum(len(members[group]) for group in colours)
+    told |= {None: f"others ({others})"} if others else {}
+    columns = max(1, min(len(told), 140 // (8 + max(map(len, told.values())))))
+    figure.set_figheight(2.4 + 0.2 * -(-len(told) // columns))
+    handles = [Line2D([], [], color=colours.get(g, GREY), label=name) for g, name in told.items()]
+    figure.legend(
+        handles=handles, title=f"{grouped_by} (runs)".strip(), loc="outside upper center",
+        ncols=columns,
+    )  # fmt: skip
     return figure
+
+
+def _ordered(values: Sequence[Any]) -> list[Any]:
+    """Return numbers by size, anything else in the order given."""
+    return sorted(values) if all(_is_number(value) for value in values) else list(values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 @styled
@@ -157,15 +192,14 @@ def parallel_coordinates(choices: pd.DataFrame, values: Sequence[float], *, labe
     places, reached = np.empty(choices.shape), np.asarray(values, float)
     for row, name in enumerate(names):
         column = choices[name].tolist()
-        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in column)
-        levels = sorted(set(column)) if numeric else list(dict.fromkeys(column))
+        levels = _ordered(list(dict.fromkeys(column)))
         along = np.linspace(0, 1, len(levels)) if len(levels) > 1 else np.array([0.5])
         places[:, row] = [along[levels.index(value)] for value in column]
         if len(levels) <= MARKED:  # runs of one choice fan out, the best to the right
             places[:, row] += 0.03 * (np.argsort(np.argsort(reached)) / len(reached) - 0.5)
         shown = range(len(levels)) if len(levels) <= MARKED else [0, len(levels) - 1]
         for level in shown:
-            text = f"{levels[level]:.6g}" if numeric else _named(levels[level])
+            text = f"{levels[level]:.6g}" if _is_number(levels[level]) else _named(levels[level])
             side = {0.0: "left", 1.0: "right"}.get(along[level], "center")
             ax.annotate(
                 _within(text, ACROSS // len(shown)),
