@@ -1,5 +1,6 @@
 """The notebooks as people run them: the smoke pipeline, plain papermill, the README's own lines."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -121,12 +123,37 @@ def test_plain_papermill_leaves_the_same_run_folder(smoke, house):
     assert run.metrics == twin.metrics
 
 
-def test_models_trained_on_different_frames_are_not_compared(smoke):
+def test_only_trainings_are_evaluated(smoke):
     result = CliRunner().invoke(
         cli.main, ["run", "03_evaluation", "-p", "models", "frames,all-views"]
     )
     assert result.exit_code == 1
     assert "no run of notebook 02_training is called 'frames'" in result.output
+
+
+def test_models_are_compared_where_frames_differ_in_rounding_and_not_otherwise(smoke):
+    trained = runs.find("constellation", notebook="02_training", profile="smoke")
+    told, kept = trained.folder / "run.json", trained.folder / "predictions.npz"
+    before, answers = told.read_text(), kept.read_bytes()
+    try:
+        elsewhere = {"data": trained.data | {"sha256": "elsewhere"}}
+        told.write_text(json.dumps(json.loads(before) | elsewhere))
+        run = runs.execute("03_evaluation", profile="smoke", name="rounded")
+        assert run.status == "completed", run.error
+        text = (run.folder / "notebook.ipynb").read_text()
+        assert "constellation: trained on these frames as another processor rounds" in text
+        assert "all-views: trained on these frames" in text
+        others = trained.predictions()
+        others["snr_mean_db"] = others["snr_mean_db"][::-1]
+        np.savez(kept, **others)
+        run = runs.execute("03_evaluation", profile="smoke", name="others")
+        assert run.status == "failed"
+        assert (
+            "constellation was trained on other frames than those of the store: SNRs" in run.error
+        )
+    finally:
+        told.write_text(before)
+        kept.write_bytes(answers)
 
 
 @pytest.mark.parametrize(
