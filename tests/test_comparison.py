@@ -142,6 +142,17 @@ def test_three_runs_are_each_compared_with_the_first(make):
     assert "          a  b  c  b less a  c less a\n  epochs  1  3  7  +2        +6" in page
 
 
+def test_what_sums_in_another_order_differ_by_is_no_difference(make):
+    interval = {"value": 0.3, "low": 0.2, "high": 0.4}
+    make("a", metrics={"sum": 0.3, "share": interval, "close": 0.3, "steps": 10**12})
+    other = interval | {"value": 0.1 + 0.2}
+    make("b", metrics={"sum": 0.1 + 0.2, "share": other, "close": 0.300001, "steps": 10**12 + 1})
+    page = comparison.page(["a", "b"])
+    assert "  the same: sum 0.3, share 0.3 (0.2 to 0.4)" in page
+    assert "\n  close  " in page
+    assert "\n  steps  " in page
+
+
 def test_thirty_results_are_shown_unless_all_are_asked_for(make):
     for name, step in (("a", 1), ("b", 2)):
         make(name, metrics={f"m{n}": n * step for n in range(34)})

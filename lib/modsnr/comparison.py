@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ MOST, FEW = 30, 10  # results that are shown unless all are asked for, where the
 TRUTH = ("modulation", "snr_db", "classes", "grid_db")
 ANSWERS = ("predicted_modulation", "predicted_snr_db")
 MISSING = "–"
+ROUNDING = 1e-9  # relative: sums in another order
 
 
 def chosen(references: Sequence[str]) -> list[runs.Record]:
@@ -175,9 +177,7 @@ def _frames(records: Sequence[runs.Record], heads: Sequence[str]) -> list[str]:
 
 def _results(records: Sequence[runs.Record], heads: Sequence[str], every: bool) -> list[str]:
     shared = results(records)
-    alike = {
-        path: values[0] for path, values in shared.items() if values.count(values[0]) == len(values)
-    }
+    alike = {path: values[0] for path, values in shared.items() if _alike(values)}
     differing = [path for path in shared if path not in alike]
     shown = differing[: None if every else MOST]
     columns = [*heads, *(f"{head} less {heads[0]}" for head in heads[1:])]
@@ -189,6 +189,16 @@ def _results(records: Sequence[runs.Record], heads: Sequence[str], every: bool) 
     if len(same) > FEW and not every:
         same = [*same[:FEW], f"{len(same) - FEW} more by --all"]
     return [*lines, f"  the same: {', '.join(same)}"] if same else lines
+
+
+def _alike(values: Sequence[Any]) -> bool:
+    """Return whether results are equal but for what sums in another order differ by."""
+    first, *others = (list(v.values()) if isinstance(v, dict) else [v] for v in values)
+    return all(
+        one == another or (isinstance(one, float) and isclose(one, another, rel_tol=ROUNDING))
+        for other in others
+        for one, another in zip(first, other, strict=True)
+    )
 
 
 def _changes(values: Sequence[Any]) -> list[str]:
