@@ -471,6 +471,17 @@ def test_the_aligned_view_does_not_depend_on_phase_and_small_offset(generator):
         assert_close(eighth, torch.ones_like(eighth), rtol=0, atol=0.3)
 
 
+def test_a_callers_autocast_changes_no_diagram(generator):
+    modulation = torch.arange(17).repeat_interleave(12)
+    snr_db = torch.tensor([0.0, 14.0, 30.0]).repeat(len(modulation) // 3)
+    iq = signals.simulate(modulation, snr_db, generator=generator)
+    drawn = diagrams.render(iq, views=diagrams.VIEWS, bins=32)
+    with torch.autocast("cpu", torch.bfloat16):
+        again = diagrams.render(iq, views=diagrams.VIEWS, bins=32)
+    assert again.dtype == torch.float32
+    assert_equal(again, drawn)
+
+
 def test_frames_are_aligned_alike_whatever_stands_beside_them(generator):
     iq = torch.cat([frames_of(name, 3, snr, generator) for name in ("QPSK", "64QAM", "8ASK")
                     for snr in (0, 20)])  # fmt: skip

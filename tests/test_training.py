@@ -2,6 +2,7 @@
 
 import cmath
 import signal
+import weakref
 from functools import partial
 from math import cos, inf, nan, pi, sqrt
 
@@ -490,7 +491,16 @@ ON_A_CPU = RuntimeError(
 )
 
 
-@pytest.mark.parametrize("error", [ON_A_GPU, ON_A_CPU], ids=["gpu", "cpu"])
+OF_LIBRARIES = [
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+]
+
+
+@pytest.mark.parametrize(
+    "error", [ON_A_GPU, ON_A_CPU, *OF_LIBRARIES], ids=["gpu", "cpu", "cublas", "cudnn", "engine"]
+)
 def test_out_of_memory_halves_the_piece_and_adds_up_the_same_gradient(tmp_path, error):
     whole, pieces = network(plain=True, dropout=0.0), network(plain=True, dropout=0.0)
     fit(tmp_path / "whole", net=whole, batch_size=60, epochs=1)
@@ -524,6 +534,42 @@ def test_a_piece_that_is_drawn_again_counts_once_in_the_running_statistics(tmp_p
     assert calls == [32, 16, 16, 16, 16, *[8] * 4]
     counted = net.state_dict()["backbone.layers.2.num_batches_tracked"]
     assert counted == 2 + 4
+
+
+def test_before_another_try_what_the_first_one_held_is_given_back(tmp_path, monkeypatch):
+    held, alive = [], []
+
+    def draw(iq):
+        alive.append([of() is not None for of in held])
+        return picture(iq)
+
+    net = network()
+    net.register_forward_hook(lambda _, given, __: held.append(weakref.ref(given[0])))
+    backward = task.Task.manual_backward
+
+    def short_of_memory(self, loss):
+        if len(held) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")  # a new one: it holds frames
+        backward(self, loss)
+
+    monkeypatch.setattr(task.Task, "manual_backward", short_of_memory)
+    fit(tmp_path, draw, net=net, batch_size=32, epochs=1)
+    assert alive[:2] == [[], [False]]
+
+
+def test_diagrams_are_drawn_in_single_precision_whatever_the_network_computes_in(tmp_path):
+    asked = []
+
+    def draw(iq):
+        asked.append(torch.is_autocast_enabled("cpu"))
+        return picture(iq)
+
+    outputs = []
+    net = network()
+    net.register_forward_hook(lambda _, __, said: outputs.append(said.modulation.dtype))
+    fit(tmp_path, draw, net=net, epochs=1, precision="bf16")
+    assert torch.bfloat16 in outputs
+    assert set(asked) == {False}
 
 
 def test_without_memory_for_a_single_frame_the_fit_fails(tmp_path):

@@ -43,14 +43,16 @@ def align(symbols: Tensor, noise: Tensor) -> Tensor:
 
     ``noise`` is the noise's share of the symbols' power, float [frame], 0 to 1. What is left is a
     turn by one of the symmetries of the alphabet, and by half a quadrant in the mean where the
-    frame is mistaken for one that has its points there.
+    frame is mistaken for one that has its points there. Under a caller's autocast the products are
+    in single precision all the same: in bf16 some searches would end at another carrier.
     """
     share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
     level = (10 * torch.log10(share / (1 - share))).clamp(NOISE_DB[0], NOISE_DB[-1])
     step = ((level - NOISE_DB[0]) / (NOISE_DB[1] - NOISE_DB[0])).round().long()
     at_a_time = AT_A_TIME[symbols.device.type != "cpu"]
     pieces = zip(symbols.split(at_a_time), step.split(at_a_time), strict=True)
-    return torch.cat([_align(*piece) for piece in pieces]) if len(symbols) else symbols
+    with torch.autocast(symbols.device.type, enabled=False):
+        return torch.cat([_align(*piece) for piece in pieces]) if len(symbols) else symbols
 
 
 def _align(symbols: Tensor, step: Tensor) -> Tensor:

@@ -18,6 +18,12 @@ from torch import Tensor, nn
 from modsnr import InputError
 from modsnr.model.tensors import read_tensors
 
+NO_ROOM = (  # what a RuntimeError says that is no OutOfMemoryError
+    "can't allocate memory",  # the CPU's allocator
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine",  # cuDNN, where none fits into what is left
+)
 GOLDEN_ANGLE = 2.399963  # radians: no number of turns by it falls onto another, nor near it
 STUDY_BACKBONES = {
     "swin_tiny": "swin_tiny_patch4_window7_224",
@@ -232,8 +238,10 @@ def load(path: Path | str) -> JointNet:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether a device, or the CPU's allocator, has no room for a tensor."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Return whether a device, its libraries, or the CPU's allocator have no room for a tensor."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    return any(complaint in str(error) for complaint in NO_ROOM)
 
 
 def fastest_device() -> torch.device:

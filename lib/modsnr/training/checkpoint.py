@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from modsnr import InputError
@@ -97,6 +98,18 @@ def _renewed(told: dict[str, Any]) -> dict[str, Any]:
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin with ``prefix``, by what follows it."""
     return {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)}
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, weights: list[Tensor], saved: Mapping[str, Tensor]
+) -> None:
+    """Give the optimizer the state saved of each weight, by the weight's number and its name."""
+    for index, weight in enumerate(weights):
+        optimizer.state[weight] = {
+            # The memory format is part of the sum's order, hence of the bits.
+            name: torch.empty_like(weight).copy_(value) if value.ndim else value.to(weight.device)
+            for name, value in under(saved, f"{index}.").items()
+        }
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from modsnr.training.checkpoint import (
     WEIGHTS,
     Progress,
     read_checkpoint,
+    restore_optimizer,
     under,
     write_checkpoint,
 )
@@ -129,7 +130,7 @@ class Task(lightning.LightningModule):
         fused = self.device.type in ("cpu", "cuda")
         self.optimizer = kind(self.parameters(), lr=rate, weight_decay=decay, fused=fused)
         if self.restored:
-            _restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
+            restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
         return self.optimizer
 
     def train_dataloader(self) -> DataLoader:
@@ -324,29 +325,7 @@ class Task(lightning.LightningModule):
         while True:
             self.optimizer.zero_grad()
             try:
-                sums = torch.zeros(3, device=self.device)
-                of_tasks: Any = 0  # by the last shared weights, where GradNorm asks for it
-                for start in range(0, len(batch.iq), self.micro_batch):
-                    piece = Labelled(*(part[start : start + self.micro_batch] for part in batch))
-                    share = len(piece.iq) / len(batch.iq)
-                    diagrams = self.draw(piece.iq).contiguous(memory_format=self.format)
-                    losses = self.loss(self.answer(diagrams), piece.modulation, piece.snr_db)
-                    if self.shared is not None:
-                        of_tasks = of_tasks + share * torch.stack(
-                            [
-                                torch.autograd.grad(loss, self.shared, retain_graph=True)[0]
-                                for loss in losses[1:]
-                            ]
-                        )
-                    total = losses[0] * share
-                    if self.shared is not None:  # ranks wait for a gradient of every parameter
-                        total = total + 0 * cast(Tensor, self.loss.weights).sum()
-                    self.manual_backward(total)
-                    sums += torch.stack([loss.detach() for loss in losses]) * share
-                sums = self._mean(sums)
-                if self.shared is not None:
-                    self.loss.balance(sums[1:], self._mean(of_tasks).flatten(1).norm(dim=1))
-                return sums
+                return self._piecewise(batch)
             except RuntimeError as error:
                 if is_out_of_memory(error) and self.trainer.world_size > 1:
                     raise InputError(
@@ -361,6 +340,33 @@ class Task(lightning.LightningModule):
                 torch.cuda.empty_cache()
             self.micro_batch = max(self.micro_batch // 2, 1)
             self._restore_statistics(statistics)
+
+    def _piecewise(self, batch: Labelled) -> Tensor:
+        # Apart, so that what memory was short of is given back with these names before another try.
+        sums = torch.zeros(3, device=self.device)
+        of_tasks: Any = 0  # by the last shared weights, where GradNorm asks for it
+        for start in range(0, len(batch.iq), self.micro_batch):
+            piece = Labelled(*(part[start : start + self.micro_batch] for part in batch))
+            share = len(piece.iq) / len(batch.iq)
+            with torch.autocast(self.device.type, enabled=False):  # as they are drawn elsewhere
+                diagrams = self.draw(piece.iq).contiguous(memory_format=self.format)
+            losses = self.loss(self.answer(diagrams), piece.modulation, piece.snr_db)
+            if self.shared is not None:
+                of_tasks = of_tasks + share * torch.stack(
+                    [
+                        torch.autograd.grad(loss, self.shared, retain_graph=True)[0]
+                        for loss in losses[1:]
+                    ]
+                )
+            total = losses[0] * share
+            if self.shared is not None:  # ranks wait for a gradient of every parameter
+                total = total + 0 * cast(Tensor, self.loss.weights).sum()
+            self.manual_backward(total)
+            sums += torch.stack([loss.detach() for loss in losses]) * share
+        sums = self._mean(sums)
+        if self.shared is not None:
+            self.loss.balance(sums[1:], self._mean(of_tasks).flatten(1).norm(dim=1))
+        return sums
 
     def _restore_statistics(self, statistics: list[Tensor]) -> None:
         # A forward pass moves batch normalisation's running statistics, spoilt batch or not.
@@ -406,7 +412,7 @@ class Task(lightning.LightningModule):
                 f"began at {before.first_trouble}. Lower learning_rate."
             )
         self._read_checkpoint()
-        _restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
+        restore_optimizer(self.optimizer, list(self.parameters()), self.restored)
         self.progress = replace(
             self.progress,
             rollbacks=rollbacks,
@@ -486,14 +492,3 @@ class Task(lightning.LightningModule):
 
 def _of_tasks(told: dict[str, float]) -> float:
     return told["modulation_loss"] + told["snr_loss"]
-
-
-def _restore_optimizer(
-    optimizer: torch.optim.Optimizer, weights: list[Tensor], saved: dict[str, Tensor]
-) -> None:
-    for index, weight in enumerate(weights):
-        optimizer.state[weight] = {
-            # The memory format is part of the sum's order, hence of the bits.
-            name: torch.empty_like(weight).copy_(value) if value.ndim else value.to(weight.device)
-            for name, value in under(saved, f"{index}.").items()
-        }
