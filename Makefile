@@ -7,6 +7,7 @@ STAMP := .venv/.ready
 PROFILE ?= quick
 MINUTES ?= 9
 PACK ?=
+RESULTS ?= .
 FOR ?= 3.12
 PLATFORM ?= manylinux2014_x86_64
 SERVE := git -c uploadpack.allowFilter=true upload-pack
@@ -102,8 +103,9 @@ bench: $(STAMP) ## measure the speed claims, side by side on this machine
 	$(BIN)/python -m pytest tests/benchmarks
 
 bench-gpu: $(READY) ## speed.json and pieces.json of a GPU in five minutes: images/s, and cut against uncut
-	$(CALL) tests/benchmarks/test_pieces_on_gpu.py --out pieces.json
-	$(CALL) tests/benchmarks/test_speed_on_gpu.py --seconds 150 --out speed.json
+	@mkdir -p '$(RESULTS)'
+	$(CALL) tests/benchmarks/test_speed_on_gpu.py --seconds 150 --out '$(RESULTS)/speed.json'; ended=$$?; \
+	$(CALL) tests/benchmarks/test_pieces_on_gpu.py --out '$(RESULTS)/pieces.json' && exit $$ended
 
 lock: | $(UV) ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --all-extras --python-version 3.11 --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock

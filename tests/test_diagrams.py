@@ -1,5 +1,6 @@
 """A diagram counts the points that its view says, on every device and at every size alike."""
 
+import sys
 from math import floor, log, pi, sqrt
 
 import numba
@@ -469,6 +470,23 @@ def test_the_aligned_view_does_not_depend_on_phase_and_small_offset(generator):
         turn = torch.polar(torch.ones(122), 1.0 + 2 * pi * offset * time)
         eighth = torch.polar(torch.ones(50, 122), 8 * diagrams.align(chosen * turn, noise).angle())
         assert_close(eighth, torch.ones_like(eighth), rtol=0, atol=0.3)
+
+
+def test_where_numba_is_broken_diagrams_are_the_same_and_a_warning_says_so(
+    noisy_16qam, monkeypatch
+):
+    options = {"views": diagrams.VIEWS, "bins": 32}
+    drawn = diagrams.render(noisy_16qam, **options)
+    canvas = diagrams.Canvas(**options)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    drawing._numba.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="counted slowly, without Numba: .*numba"):
+            assert_equal(diagrams.render(noisy_16qam, **options), drawn)
+        for _ in range(2):
+            assert_equal(canvas(noisy_16qam), drawn)
+    finally:
+        drawing._numba.cache_clear()
 
 
 def test_a_callers_autocast_changes_no_diagram(generator):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import types
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import matplotlib as mpl
@@ -481,6 +482,26 @@ def test_git_commit_and_dirty_code_are_recorded(house):
     (house / "lib").mkdir()
     (house / "lib" / "new.py").write_text("")
     assert begin(house).record.git["dirty"] is True
+
+
+def test_the_commit_is_recorded_of_files_that_belong_to_another(house, monkeypatch):
+    git = ["git", "-C", house, "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "a"], check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    refused = subprocess.run([*git, "status"], capture_output=True, text=True)
+    assert "dubious ownership" in refused.stderr
+    assert len(begin(house).record.git["commit"]) == 40
+
+
+def test_minutes_are_counted_from_the_beginning_of_the_run(house):
+    run = begin(house)
+    assert 8.9 < run.minutes_left(9) < 9
+    earlier = datetime.fromisoformat(run.record.started) - timedelta(minutes=8)
+    run.record = run.record.model_copy(update={"started": earlier.isoformat()})
+    assert 0.9 < run.minutes_left(9) < 1
+    assert run.minutes_left(2) == 1e-3  # 0 would be no limit
+    assert run.minutes_left(0) == 0
 
 
 # --- Runs read back -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
@@ -175,22 +176,23 @@ def _draw(
 ) -> _Touched:
     """Write the images of one view to ``images``, contiguous [frame, channel, bins, bins].
 
-    On the CPU a compiled loop, elsewhere a scatter; both bin with the same single-precision
-    operations and so agree to the bit in counts. ``known`` holds the points of views drawn before,
-    for those that go on from them. What ``touched`` says of the last drawing is cleared first;
-    what this one touched is returned.
+    On the CPU a compiled loop, elsewhere, or where Numba is broken, a scatter; both bin with the
+    same single-precision operations and so agree to the bit in counts. ``known`` holds the points
+    of views drawn before, for those that go on from them. What ``touched`` says of the last drawing
+    is cleared first; what this one touched is returned.
     """
     bins = images.shape[-1]
-    if iq.device.type == "cpu" and view == "constellation":
+    compiled = _histogram_loop() if iq.device.type == "cpu" else None
+    if compiled and view == "constellation":
         shown, unscaled = iq.to(torch.complex64), True  # the loop scales to unit power itself
     else:
         shown, unscaled = points(iq, view, known), False
     per_unit = _per_unit(view, bins, extent)
-    if shown.device.type == "cpu":
+    if compiled:
         table = _log_table(shown.shape[1]) if logarithmic else _count_table(shown.shape[1])
         touched = touched.with_room_for(shown.shape[1])
         parts = torch.view_as_real(shown.resolve_conj().contiguous()).numpy()
-        loop, threads = _histogram_loop()
+        loop, threads = compiled
         flat = images.flatten(2).numpy()
         per_unit = np.float32(per_unit)
         loop(parts, unscaled, per_unit, bins, table, threads, flat, channel, *touched)
@@ -232,11 +234,21 @@ def _count_table(largest: int) -> np.ndarray:
     return np.arange(largest + 1, dtype=np.float32)
 
 
-def _histogram_loop() -> tuple[Callable[..., None], int]:
-    """Return the compiled loop and the number of threads that it may use."""
-    import numba  # here: it takes 50 MB, and half a second, of what does not draw
+def _histogram_loop() -> tuple[Callable[..., None], int] | None:
+    """Return the compiled loop and the number of threads that it may use; None without Numba."""
+    numba = _numba()
+    return (_compiled(numba.njit), numba.get_num_threads()) if numba else None
 
-    return _compiled(numba.njit), numba.get_num_threads()
+
+@lru_cache(maxsize=1)
+def _numba() -> Any:
+    """Return Numba, or None and a warning where it does not go with NumPy as it is installed."""
+    try:
+        import numba  # here: it takes 50 MB, and half a second, of what does not draw
+    except ImportError as error:
+        warnings.warn(f"diagrams are counted slowly, without Numba: {error}", stacklevel=2)
+        return None
+    return numba
 
 
 @lru_cache(maxsize=1)

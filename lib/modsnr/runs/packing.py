@@ -12,7 +12,7 @@ from typing import NamedTuple
 from modsnr import InputError
 from modsnr.runs.keeping import LIMIT, _visible
 from modsnr.runs.log import _write
-from modsnr.runs.parameters import root
+from modsnr.runs.parameters import git
 from modsnr.runs.records import CHECKPOINT, Record, find, records
 
 MEGABYTE = 2**20
@@ -69,7 +69,7 @@ def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0)
 
 def _committed() -> set[str]:
     """Return the ids of the runs in the current commit: whoever cloned it has them."""
-    words = ["git", "-C", str(root()), "ls-tree", "--name-only", "HEAD", "runs/"]
+    words = git("ls-tree", "--name-only", "HEAD", "runs/")
     try:
         told = subprocess.run(words, capture_output=True, text=True).stdout
     except OSError:

@@ -29,6 +29,11 @@ def root() -> Path:
     return Path(os.environ.get("MODSNR_ROOT") or Path(__file__).parents[3]).resolve()
 
 
+def git(*words: str) -> list[str]:
+    """Return the command line that asks git of the repository, whoever its files belong to."""
+    return ["git", "--no-optional-locks", "-c", "safe.directory=*", "-C", str(root()), *words]
+
+
 def store(name: str) -> Path:
     """Return where the frame store called ``name`` is, or will be: ``data/<name>/frames.h5``."""
     if not NAME.fullmatch(name):

@@ -17,7 +17,7 @@ from typing import Any
 from modsnr import InputError
 from modsnr.runs.execution import execute
 from modsnr.runs.log import _portable
-from modsnr.runs.parameters import Step, _of, check, load_profile, parameters, root
+from modsnr.runs.parameters import Step, _of, check, git, load_profile, parameters
 from modsnr.runs.records import CHECKPOINT, Record, measured, records
 from modsnr.runs.under_way import CODE, _git
 
@@ -130,7 +130,7 @@ def _same_code(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
         return True
     if then is None or now is None or then["dirty"] or now["dirty"]:
         return False
-    words = ["git", "-C", str(root()), "diff", "--quiet", then["commit"], now["commit"], "--"]
+    words = git("diff", "--quiet", then["commit"], now["commit"], "--")
     # 1: they differ; 128: this repository lacks the commit.
     return subprocess.run([*words, *CODE], capture_output=True).returncode == 0
 

@@ -29,6 +29,7 @@ from modsnr.runs.parameters import (
     _notebook,
     _of,
     check,
+    git,
     load_profile,
     parameters,
     root,
@@ -102,6 +103,11 @@ class Run:
         """Record runs that this one rests on, by id or as read back."""
         ids = [parent.id if isinstance(parent, Record) else parent for parent in parents]
         self._update(parents=list(dict.fromkeys([*self.record.parents, *ids])))
+
+    def minutes_left(self, minutes: float) -> float:
+        """Return what is left of so many minutes since the run began; 0 is no limit, and stays."""
+        left = minutes - _seconds_since(self.record.started) / 60
+        return max(left, 1e-3) if minutes > 0 else minutes
 
     def resumes(self, reference: str) -> Path | None:
         """Return the folder of the run that this one goes on with, its parent; None for "".
@@ -324,7 +330,7 @@ def _reserve(id: str) -> Path:
 
 def _end(record: Record, status: str, error: str | None) -> Record:
     """Store the end of a run, renew RUNLOG.md and return the record."""
-    wall = (datetime.now(UTC) - datetime.fromisoformat(record.started)).total_seconds()
+    wall = _seconds_since(record.started)
     ended = {"status": status, "error": error, "wall_seconds": round(wall, 1)}
     record = record.model_copy(update=ended | {"hardware": record.hardware | _hardware()})
     _store(record)
@@ -355,12 +361,15 @@ def _command(notebook: str, values: dict[str, Any], profile: str | None) -> str:
     return shlex.join(words)
 
 
+def _seconds_since(started: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds()
+
+
 def _git() -> dict[str, Any] | None:
     """Return the commit and whether code differs from it; None where there is no repository."""
-    git = ["git", "--no-optional-locks", "-C", str(root())]
 
     def ask(*words: str) -> str:
-        return subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(git(*words), capture_output=True, text=True, check=True).stdout
 
     try:
         commit = ask("rev-parse", "HEAD").strip()
