@@ -190,18 +190,18 @@ def bare(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("profile", "asked", "making"),
     [
-        ("smoke", {}, "--profile smoke"),
-        ("smoke", {"frames": "others"}, "-p frames others"),
+        ("smoke", {}, " --profile smoke"),
+        ("smoke", {"frames": "others"}, " -p frames others"),
         (
             "shift",
             {"frames": "shift-moderate"},
-            "--profile shift -p frames shift-moderate -p channel moderate",
+            " --profile shift -p frames shift-moderate -p channel moderate",
         ),
-        (None, {"frames": "quack"}, r"-p frames quack"),
+        (None, {"frames": "quack"}, " -p frames quack"),
     ],
 )
 def test_a_training_without_its_frames_is_refused_before_it_starts(bare, profile, asked, making):
-    with pytest.raises(InputError, match=rf"no frame store at .*run 01_preprocessing {making}`$"):
+    with pytest.raises(InputError, match=rf"no frame store at .*run 01_preprocessing{making}`$"):
         runs.execute("02_training", profile=profile, parameters=asked)
     assert not (bare / "runs").exists()
 

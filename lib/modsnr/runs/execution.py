@@ -46,13 +46,13 @@ def execute(
     preset = _of(load_profile(profile) if profile else None, notebook)
     asked = preset | (parameters or {}) | ({} if name is None else {"name": name})
     values = check(notebook, asked)
-    need_frames(notebook, values, profile)
     if values.get("resume"):
         # As strict as the names of parameters: nothing starts for a run that is not there.
         earlier = find(Path(values["resume"]).name, notebook=notebook, status=None)
         values["name"] = asked.get("name", earlier.name)
     if not plain:
         _need_papermill()
+    need_frames(notebook, values, profile)
     record, lock = _make(notebook, values, profile, sweep)
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
