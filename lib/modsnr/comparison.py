@@ -172,6 +172,8 @@ def _frames(records: Sequence[runs.Record], heads: Sequence[str]) -> list[str]:
     told = [f"{r.data['name']}, {r.data['sha256'][:12]}" if r.data else MISSING for r in records]
     if same_frames(records):
         return [f"frames: the same ({told[0]})"]
+    if not any(run.data for run in records):
+        return ["frames: none are told of"]
     return ["frames: not the same", *runs.aligned(list(zip(heads, told, strict=True)), "  ")]
 
 
