@@ -67,6 +67,18 @@ def test_frames_equal_up_to_rounding_are_recognised(trained):
     assert asked(trained, few, some).startswith(told)
 
 
+def test_a_run_that_saved_no_mean_snrs_is_recognised_by_what_it_decided(trained):
+    saved = trained.predictions()
+    means = saved.pop("snr_mean_db")
+    trained.predictions = lambda: saved
+    given = frames_of(0)
+    if (means == saved["predicted_snr_db"]).all():
+        assert "as another processor rounds" in asked(trained, given)
+    else:  # decisions on a grid are too coarse to tell
+        with pytest.raises(InputError, match=r"lie .* apart"):
+            asked(trained, given)
+
+
 def test_frames_of_another_seed_are_refused_with_the_distances(trained):
     with pytest.raises(InputError, match=r"toy was trained on other frames .* SNRs read now and"):
         asked(trained, frames_of(1))

@@ -78,8 +78,9 @@ def recognise(
             torch.from_numpy(frames.iq[some]),
             rotations=run.parameters.get("rotations", 1),
         )
-        apart = float(np.median(np.abs(now.snr_mean_db.numpy() - saved["snr_mean_db"][at[some]])))
-        usual = _between_frames_of_a_class(saved)
+        means = saved.get("snr_mean_db", saved["predicted_snr_db"])  # older runs saved no means
+        apart = float(np.median(np.abs(now.snr_mean_db.numpy() - means[at[some]])))
+        usual = _between_frames_of_a_class(saved["modulation"], saved["snr_db"], means)
         measured = (
             f"SNRs read now and after training lie {apart:.2g} dB apart, those of different "
             f"frames of one class {usual:.2g} dB, in the median"
@@ -90,12 +91,12 @@ def recognise(
     return "\n".join(told)
 
 
-def _between_frames_of_a_class(saved: Mapping[str, np.ndarray]) -> float:
-    """Return the median distance in dB; NaN where no class has two frames."""
-    order = np.lexsort((saved["snr_db"], saved["modulation"]))
+def _between_frames_of_a_class(
+    modulation: np.ndarray, snr_db: np.ndarray, means: np.ndarray
+) -> float:
+    """Return how far apart ``means`` lie in the median; NaN where no class has two frames."""
+    order = np.lexsort((snr_db, modulation))
     one, another = order[:-1], order[1:]
-    of_a_class = (saved["snr_db"][one] == saved["snr_db"][another]) & (
-        saved["modulation"][one] == saved["modulation"][another]
-    )
-    between = np.abs(saved["snr_mean_db"][one] - saved["snr_mean_db"][another])[of_a_class]
+    alike = (snr_db[one] == snr_db[another]) & (modulation[one] == modulation[another])
+    between = np.abs(means[one] - means[another])[alike]
     return float(np.median(between)) if len(between) else float("nan")
