@@ -52,6 +52,8 @@ def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke, ho
     pdf = Path(smoke.stdout.splitlines()[-1])
     assert pdf == house / "paper/build/smoke/PAPER.pdf"
     assert pdf.read_bytes().startswith(b"%PDF")
+    steps = [line for line in smoke.stdout.splitlines() if line.startswith("step ")]
+    assert ["joint accuracy" in step for step in steps] == [False, True, True, True, False]
     made = [run for run in reversed(runs.records()) if run.profile == "smoke"]
     assert [(run.notebook, run.name, run.status) for run in made] == [
         ("01_preprocessing", "frames", "completed"),

@@ -94,7 +94,7 @@ def reproduce(
             line = f"{which} kept, run {record.id}"
         accuracy = measured(record.metrics.get("joint_accuracy"))
         if echo:
-            echo(f"{line}, joint accuracy {accuracy or 'none'}\n")
+            echo(f"{line}, joint accuracy {accuracy}\n" if accuracy else f"{line}\n")
         if record.status != "completed":
             where = "output.txt" if plain else "notebook.ipynb"
             raise NotCompletedError(f"{line}: {record.error}; see runs/{record.id}/{where}")
