@@ -242,9 +242,9 @@ def main(words=None):
     ways = [("eager", first), ("compiled", first), ("eager", others), ("compiled", others)]
     longest, counts = 0.0, {}  # what is compiled may take long
     for way, backbone in [(way, backbone) for way, some in ways for backbone in some]:
-        start = time.perf_counter()
+        start, what = time.perf_counter(), f"{way} {backbone}"
         if start - begun + longest * (way == "compiled") > options.seconds:
-            results["left_out"][f"{way} {backbone}"] = "no time was left"
+            results["left_out"][what] = "no time was left"
             keep()
             continue
         training = None
@@ -263,10 +263,10 @@ def main(words=None):
                 counts[backbone] = training.flops_an_image(), training.bytes_an_image()
             found |= shares(found["images_per_second"], *counts[backbone], rate=rate, copied=copied)
         except Exception as error:  # noqa: BLE001 - out of memory, no compiler: the others go on
-            results["left_out"][f"{way} {backbone}"] = f"{type(error).__name__}: {error}"[:500]
+            results["left_out"][what] = f"{type(error).__name__}: {error}"[:500]
         torch.backends.cudnn.benchmark = True
-        told = results[way].get(backbone) or results["left_out"][f"{way} {backbone}"]
-        print(way, backbone, json.dumps(told), flush=True)
+        told = results[way].get(backbone) or results["left_out"][what]
+        print(what, json.dumps(told), flush=True)
         del training
         if cuda:
             torch.cuda.empty_cache()

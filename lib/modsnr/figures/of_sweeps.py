@@ -153,8 +153,7 @@ def learning_curves(
             ax.plot(range(1, epochs + 1), mean, "o-", color=color, linewidth=2.2, markersize=4)
     ax.set(xlabel="epoch", ylabel=ylabel.replace("_", " ").replace("snr", "SNR"))
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-    named = {g: f"{g:.6g}" if _is_number(g) else _named(g) for g in colours}
-    told = {group: f"{name} ({len(members[group])})" for group, name in named.items()}
+    told = {group: f"{_named(group)} ({len(members[group])})" for group in colours}
     others = sum(map(len, members.values())) - sum(len(members[group]) for group in colours)
     told |= {None: f"others ({others})"} if others else {}
     columns = max(1, min(len(told), 140 // (8 + max(map(len, told.values())))))
@@ -199,10 +198,9 @@ def parallel_coordinates(choices: pd.DataFrame, values: Sequence[float], *, labe
             places[:, row] += 0.03 * (np.argsort(np.argsort(reached)) / len(reached) - 0.5)
         shown = range(len(levels)) if len(levels) <= MARKED else [0, len(levels) - 1]
         for level in shown:
-            text = f"{levels[level]:.6g}" if _is_number(levels[level]) else _named(levels[level])
             side = {0.0: "left", 1.0: "right"}.get(along[level], "center")
             ax.annotate(
-                _within(text, ACROSS // len(shown)),
+                _within(_named(levels[level]), ACROSS // len(shown)),
                 (along[level] + {"left": -0.015, "right": 0.015}.get(side, 0), row),
                 xytext=(0, 3), textcoords="offset points", ha=side, fontsize=6.5, zorder=5,
                 bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.3},
@@ -227,7 +225,9 @@ def _within(text: str, letters: int) -> str:
     return text if len(text) <= letters else f"{text[:half].rstrip()}…{text[-half:].lstrip()}"
 
 
-def _named(choice: object) -> str:
+def _named(choice: Any) -> str:
+    if _is_number(choice):
+        return f"{choice:.6g}"
     return "none" if choice in ("", None) else str(choice)
 
 

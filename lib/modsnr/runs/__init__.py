@@ -12,7 +12,7 @@ A run is alive exactly while a process holds the lock on its ``.lock``: the syst
 on any death, so a run that says "running" and whose lock is free is shown as crashed.
 """
 
-from modsnr.runs.execution import execute, prune
+from modsnr.runs.execution import execute, need_frames, prune
 from modsnr.runs.keeping import Kept, keep
 from modsnr.runs.log import write_runlog
 from modsnr.runs.overview import OVERVIEW, Survey, moment, overview, select, survey
@@ -24,7 +24,6 @@ from modsnr.runs.parameters import (
     Step,
     check,
     load_profile,
-    need_frames,
     parameters,
     parse_text,
     read_yaml,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import os
@@ -15,11 +16,11 @@ from typing import Any, cast
 
 from modsnr import InputError
 from modsnr.runs.log import _portable, _write
-from modsnr.runs.parameters import _notebook, _of, check, load_profile, need_frames, root
+from modsnr.runs.parameters import _notebook, _of, check, load_profile, root, store
 from modsnr.runs.plain import run_plainly
 from modsnr.runs.records import CHECKPOINT, Record, Status, find
 from modsnr.runs.stopping import Stop, stoppable
-from modsnr.runs.under_way import _end, _make
+from modsnr.runs.under_way import _command, _end, _make
 
 
 def execute(
@@ -76,6 +77,37 @@ def execute(
         how = f"; the same command goes on with -p resume {record.id}" if goes_on else ""
         raise KeyboardInterrupt(f"run {record.id} was interrupted{how}")
     return record
+
+
+def need_frames(notebook: str, values: dict[str, Any], profile: str | None = None) -> None:
+    """Raise InputError where a notebook is to read a frame store that is not made yet.
+
+    ``values`` are its parameters; one of them, ``frames``, names the store. The message names the
+    nearest of those there are, and the command that makes it.
+    """
+    name = values.get("frames")
+    if notebook == "01_preprocessing" or not isinstance(name, str) or (path := store(name)).exists():
+        return
+    there = [found.parent.name for found in path.parents[1].glob("*/frames.h5")]
+    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InputError(
+        f"there is no frame store at {os.path.relpath(path, root())}{hint}: make it first, by "
+        f"`{_making(name, profile)}`"
+    )
+
+
+def _making(name: str, profile: str | None) -> str:
+    """Return the command line that makes the store: as the profile does it, if it does."""
+    notebook = "01_preprocessing"
+    if profile:
+        known = load_profile(profile)
+        steps = [s for s in known.pipeline if _notebook(s.notebook).stem == notebook]
+        for asked in ({}, *(step.parameters for step in steps)):
+            values = _of(known, notebook) | asked
+            if values.get("frames") == name:
+                return _command(notebook, check(notebook, values), profile)
+    return f"modsnr run {notebook} -p frames {name}"
 
 
 def prune(record: Record, why: str) -> Record:

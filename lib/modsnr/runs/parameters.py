@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shlex
 import tokenize
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -39,37 +38,6 @@ def store(name: str) -> Path:
     if not NAME.fullmatch(name):
         raise InputError(f"a frame store's name has letters, digits, '.', '_', '-' only: {name!r}")
     return root() / "data" / name / "frames.h5"
-
-
-def need_frames(notebook: str, values: dict[str, Any], profile: str | None = None) -> None:
-    """Raise InputError where a notebook is to read a frame store that is not made yet.
-
-    ``values`` are its parameters; one of them, ``frames``, names the store. The message names the
-    nearest of those there are, and the command that makes it.
-    """
-    name = values.get("frames")
-    if notebook == "01_preprocessing" or not isinstance(name, str) or (path := store(name)).exists():
-        return
-    there = [found.parent.name for found in path.parents[1].glob("*/frames.h5")]
-    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise InputError(
-        f"there is no frame store at {os.path.relpath(path, root())}{hint}: make it first, by "
-        f"`modsnr run 01_preprocessing{_making(name, profile)}`"
-    )
-
-
-def _making(name: str, profile: str | None) -> str:
-    """Return what of 01's command line makes the store: as the profile does it, if it does."""
-    if profile:
-        known = load_profile(profile)
-        of_profile = _of(known, "01_preprocessing")
-        steps = [s for s in known.pipeline if _notebook(s.notebook).stem == "01_preprocessing"]
-        for asked in ({}, *(step.parameters for step in steps)):
-            if (of_profile | asked).get("frames") == name:
-                told = (f" -p {key} {shlex.quote(str(value))}" for key, value in asked.items())
-                return f" --profile {profile}{''.join(told)}"
-    return f" -p frames {name}"
 
 
 TYPES: dict[str, Any] = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modsnr import InputError, runs
+from modsnr.sweeps.space import _nearest
 from modsnr.sweeps.study import measure
 
 if TYPE_CHECKING:
@@ -78,9 +78,8 @@ def table(
 def _some(kind: str, name: str, names: list[str]) -> None:
     if name and name not in names:
         there = sorted({*names} - {""})
-        near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"no run is of {kind} {name!r}; {hint}there are {', '.join(there) or 0}")
+        hint = _nearest(name, there)
+        raise InputError(f"no run is of {kind} {name!r}{hint} there are {', '.join(there) or 0}")
 
 
 def varied(trials: pd.DataFrame) -> list[str]:
