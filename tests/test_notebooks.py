@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner
 from radioml_files import write_2018
 
-from modsnr import InputError, cli, frames, runs
+from modsnr import InputError, cli, diagrams, frames, model, runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,7 +129,7 @@ def test_only_trainings_are_evaluated(smoke):
     result = CliRunner().invoke(
         cli.main, ["run", "03_evaluation", "-p", "models", "frames,all-views"]
     )
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "no run of notebook 02_training is called 'frames'" in result.output
 
 
@@ -164,7 +164,8 @@ def test_models_are_compared_where_frames_differ_in_rounding_and_not_otherwise(s
         (["run", "02_trainin"], "did you mean '02_training'"),
         (["run", "02_training", "--profile", "quik"], "did you mean 'quick'"),
         (["run", "02_training", "-p", "epoch", "3"], "did you mean 'epochs'"),
-        (["run", "02_training", "-p", "epochs", "three"], "expected int"),
+        (["run", "02_training", "-p", "epochs", "three"], "expected PositiveInt"),
+        (["run", "02_training", "-p", "epochs", "-1"], "given -1 (int), expected PositiveInt"),
         (["run", "02_training", "-p", "snr_head", "both"], "regression"),
     ],
 )
@@ -174,6 +175,47 @@ def test_bad_input_is_refused_before_anything_starts(command, refusal, house):
     assert result.exit_code == 2
     assert refusal in result.output
     assert sorted((house / "runs").glob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"epochs": -1}, r"epochs .*given -1 \(int\), expected PositiveInt"),
+        ({"epochs": 0}, r"epochs .*given 0 \(int\), expected PositiveInt"),
+        ({"learning_rate": -1e-3}, r"learning_rate .*expected PositiveFloat"),
+        ({"warmup": -0.1}, r"warmup .*expected NonNegativeFloat"),
+        ({"views": ["constelation"]}, r"views .*given \['constelation'\].*'constellation'"),
+        ({"snr_layer": "bottleneck_32"}, r"snr_layer .*given 'bottleneck_32'.*'bottleneck_64'"),
+    ],
+)
+def test_a_value_that_no_training_can_have_is_refused_before_it_starts(bare, asked, expected):
+    with pytest.raises(InputError, match=expected):
+        runs.execute("02_training", parameters=asked)
+    assert not (bare / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("notebook", "asked"),
+    [
+        ("03_evaluation", {"models": ["all-veiws"]}),
+        ("08_generalisation", {"models": [], "left_out": ["all-veiws"]}),
+        ("09_attribution", {"network": "all-views", "repeats": ["all-veiws"]}),
+        ("10_radio", {"network": "all-veiws"}),
+    ],
+)
+def test_a_network_that_is_not_there_is_refused_with_the_nearest(bare, notebook, asked):
+    (known,) = (ROOT / "runs").glob("*-02_training-all-views")
+    made = bare / "runs" / known.name
+    shutil.copytree(known, made)
+    with pytest.raises(InputError, match=r"called 'all-veiws'; did you mean .*'all-views'"):
+        runs.execute(notebook, parameters=asked)
+    assert [*(bare / "runs").glob("*_*")] == [made]
+
+
+def test_the_training_notebook_names_every_view_and_every_layer(house):
+    declared = runs.parameters("02_training")
+    for name, names in {"views": diagrams.VIEWS, "snr_layer": model.SNR_LAYERS}.items():
+        assert re.findall(r"'(\w+)'", declared[name].annotation) == list(names)
 
 
 def test_profiles_name_only_what_the_notebooks_declare(house):

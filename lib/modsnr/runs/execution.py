@@ -54,6 +54,7 @@ def execute(
     if not plain:
         _need_papermill()
     need_frames(notebook, values, profile)
+    _need_networks(values, profile)
     record, lock = _make(notebook, values, profile, sweep)
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
@@ -95,6 +96,15 @@ def need_frames(notebook: str, values: dict[str, Any], profile: str | None = Non
         f"there is no frame store at {os.path.relpath(path, root())}{hint}: make it first, by "
         f"`{_making(name, profile)}`"
     )
+
+
+def _need_networks(values: dict[str, Any], profile: str | None) -> None:
+    """Raise InputError where a network that the notebook asks is no completed run of 02."""
+    asked = [values["network"]] if "network" in values else []
+    for several in ("models", "repeats", "left_out"):
+        asked += values.get(several, [])
+    for reference in asked:
+        find(reference, notebook="02_training", profile=profile)
 
 
 def _making(name: str, profile: str | None) -> str:

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any, Literal, Optional
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from modsnr import InputError
 
@@ -43,6 +52,8 @@ def store(name: str) -> Path:
 TYPES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (int, float, str, bool, list, dict, tuple)},
     **{"Literal": Literal, "Optional": Optional},
+    **{"PositiveInt": PositiveInt, "NonNegativeInt": NonNegativeInt},
+    **{"PositiveFloat": PositiveFloat, "NonNegativeFloat": NonNegativeFloat},
 }
 # JSON is what a run keeps of its parameters, hence what they are checked as: lists and tuples
 # are alike, numbers are finite. Strict: an int passes for a float, nothing else for another.
@@ -74,10 +85,11 @@ class Parameter:
 
     def parse(self, text: str) -> Any:
         """Return the first reading of a command line's ``text`` that the declared type accepts."""
-        for reading in _readings(text):
+        readings = list(_readings(text))
+        for reading in readings:
             with suppress(InputError):
                 return self.cast(reading)
-        return self.cast(text)
+        return self.cast(readings[0])
 
 
 def parameters(notebook: str) -> dict[str, Parameter]:
@@ -100,8 +112,8 @@ def parameters(notebook: str) -> dict[str, Parameter]:
     found = [
         _parameter(path.stem, line, comments.get(line.end_lineno or 0, ""))
         for line in statements
-        # Literal has to come from somewhere.
-        if not (isinstance(line, ast.ImportFrom) and line.module == "typing")
+        # Literal and PositiveInt have to come from somewhere.
+        if not (isinstance(line, ast.ImportFrom) and line.module in ("typing", "pydantic"))
     ]
     return {parameter.name: parameter for parameter in found}
 
