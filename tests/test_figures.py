@@ -559,7 +559,25 @@ def test_a_choices_lines_hold_the_values_its_bands_the_intervals():
             edge = band.get_paths()[0].vertices[:, 1]
             assert_allclose(edge.max(), max(point["high"] for point in points.values()))
         names = [" ".join(text.get_text().split()) for text in ax.get_legend().get_texts()]
-        assert names == [*settings, "possible"]
+        assert names == list(settings)
+
+
+def test_what_is_possible_is_named_once_in_the_free_corner_or_in_the_first_panel_with_a_bound():
+    given, bounds = by_choice(), possible()
+    (legend,) = figures.accuracy_by_choice(given, bounds).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["possible"]
+    full = {choice: given[choice] for choice in list(given)[:3]}
+    figure = figures.accuracy_by_choice(full, {**bounds, "bins": {}})
+    assert not figure.legends
+    named = ["possible" in [t.get_text() for t in ax.get_legend().texts] for ax in figure.axes]
+    assert named == [False, True, False]
+
+
+def test_bounds_that_print_cannot_tell_apart_are_one_line():
+    nearly = {"bins": {name: {"0": 0.99 + 1e-4 * n} for n, name in enumerate(SETTINGS["bins"])}}
+    (ax,) = figures.accuracy_by_choice({"bins": by_choice()["bins"]}, nearly).axes
+    (bound,) = [line for line in ax.lines if line.get_marker() == "None"]
+    assert to_hex(bound.get_color()) == "#000000"
 
 
 def test_a_bound_that_all_settings_share_is_one_black_line_others_have_their_colours():

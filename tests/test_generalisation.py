@@ -297,6 +297,8 @@ def test_the_matrix_is_drawn_with_its_numbers_and_frames_each_networks_own_condi
     figure = figures.shift_matrix(given, conditions=MANY, titles={"snr": "SNR"})
     panels = figure.axes[:3]
     assert [ax.get_title() for ax in panels] == ["joint", "modulation", "SNR"]
+    assert {ax.get_ylabel() for ax in panels} == {"network"}
+    assert panels[-1].get_xlabel() == "frames it is tested on"
     shown = np.ma.filled(panels[0].images[0].get_array(), np.nan)
     row, column = NETWORKS.index("mixture"), MANY.index("samples_512")
     assert np.isnan(shown[row, column])

@@ -28,7 +28,7 @@ def shift_matrix(
     networks = list(next(iter(accuracies.values())))
     rows = len(networks)
     height = 0.32 + 0.2 * max(rows, 2)  # of a panel, its title included
-    figure = Picture(figsize=(PAGE, height * len(accuracies) + 0.95))
+    figure = Picture(figsize=(PAGE, height * len(accuracies) + 1.1))
     panels = figure.subplots(len(accuracies), 1, squeeze=False, sharex=True)[:, 0]
     for ax, (task, of_task) in zip(panels, accuracies.items(), strict=True):
         value = np.array([
@@ -44,12 +44,14 @@ def shift_matrix(
                 edge: Any = {"fill": False, "edgecolor": PALETTE[1], "linewidth": 1.6}
                 ax.add_patch(Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, **edge))
         ax.set_yticks(range(rows), [network.replace("_", " ") for network in networks])
+        ax.set_ylabel("network")
         ax.set_title((titles or {}).get(task, task))
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
     names = [condition.replace("_", " ") for condition in conditions]
     panels[-1].set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+    panels[-1].set_xlabel("frames it is tested on")
     bar = figure.colorbar(panels[0].images[0], ax=list(panels), pad=0.01, aspect=40)
     bar.set_label("accuracy (%)")
     bar.outline.set_visible(False)

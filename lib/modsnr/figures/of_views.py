@@ -15,6 +15,7 @@ from modsnr.figures.style import MARKERS, PAGE, PALETTE, Interval, Picture, styl
 
 ABREAST = 3  # panels in a row
 BOUND_LINE = (0, (4, 2))
+BROKEN = Line2D([], [], color="black", linestyle=BOUND_LINE, linewidth=0.9)
 
 
 @styled
@@ -28,9 +29,10 @@ def accuracy_by_choice(
     """Draw accuracy over SNR, a panel a choice, a line a setting, shaded by its interval.
 
     ``accuracies`` is choice -> setting -> SNR in dB (text) -> Interval; ``bounds`` choice ->
-    setting -> SNR -> accuracy that is possible. A bound that all settings of a choice share is one
-    broken black line, others are broken lines in the colours of their settings. ``titles`` renames
-    the choices.
+    setting -> SNR -> accuracy that is possible. Bounds of a choice that lie within 0.005 of one
+    another are one broken black line, others are broken lines in the colours of their settings;
+    one legend says so, in the free corner where the last row has one, else in the first panel that
+    has bounds. ``titles`` renames the choices.
     """
     rows = -(-max(len(accuracies), 1) // ABREAST)
     columns = min(max(len(accuracies), 1), ABREAST)
@@ -38,15 +40,20 @@ def accuracy_by_choice(
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for spare in panels.flat[len(accuracies) :]:
         spare.remove()
+    bounded = [choice for choice in accuracies if bounds.get(choice)]
+    corner = len(accuracies) < panels.size
     for index, (choice, settings) in enumerate(accuracies.items()):
         ax = panels.flat[index]
         _settings(ax, settings, bounds.get(choice, {}))
+        _name(ax, with_bound=choice in bounded[:1] and not corner)
         ax.set_title((titles or {}).get(choice, choice), loc="left", fontweight="bold")
         if index % columns == 0:
             ax.set_ylabel(ylabel)
         if index + columns >= len(accuracies):
             ax.set_xlabel("SNR per sample (dB)")
             ax.tick_params(labelbottom=True)
+    if bounded and corner:
+        figure.legend([BROKEN], ["possible"], loc="lower right", borderaxespad=4)
     return figure
 
 
@@ -56,7 +63,7 @@ def _settings(
     bounds: Mapping[str, Mapping[str, float]],
 ) -> None:
     limits = [bounds[setting] for setting in settings if setting in bounds]
-    shared = len(limits) == len(settings) and all(limit == limits[0] for limit in limits)
+    shared = len(limits) == len(settings) and all(_alike(limit, limits[0]) for limit in limits)
     for index, (setting, points) in enumerate(settings.items()):
         snr = [float(value) for value in points]
         value, low, high = (
@@ -71,10 +78,20 @@ def _settings(
         for index, setting in enumerate(settings):
             if setting in bounds:
                 _bound(ax, bounds[setting], PALETTE[index % len(PALETTE)])
+    ax.set_ylim(0, 1.03)
+
+
+def _alike(bound: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether two bounds cannot be told apart in print."""
+    values = list(bound.values()), list(other.values())
+    return bound.keys() == other.keys() and np.allclose(*values, rtol=0, atol=0.005)
+
+
+def _name(ax: Axes, *, with_bound: bool) -> None:
+    """Say which line is which setting, and what the broken ones are."""
     handles, labels = ax.get_legend_handles_labels()
-    if limits:
-        handles.append(Line2D([], [], color="black", linestyle=BOUND_LINE, linewidth=0.9))
-        labels.append("possible")
+    if with_bound:
+        handles, labels = [*handles, BROKEN], [*labels, "possible"]
     # Above the lines, which fill the panel from bottom to top; short names stand side by side.
     labels = [textwrap.fill(label, 18) for label in labels]
     wide = max(map(len, labels), default=0) > 8
@@ -82,7 +99,6 @@ def _settings(
         handles, labels, loc="lower left", bbox_to_anchor=(-0.03, 1.08), borderaxespad=0,
         ncols=2 if wide else 3, columnspacing=1, handlelength=1.6, handletextpad=0.5,
     )  # fmt: skip
-    ax.set_ylim(0, 1.03)
 
 
 def _bound(ax: Axes, points: Mapping[str, float], colour: str) -> None:
