@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from notebook_runs import done
 
-from modsnr import runs
+from modsnr import InputError, runs
 
 SMALL = {"explained_frames": 3, "steps": 2, "orders": 1, "sets": 50, "shakes": 1}
 HOME = {"frames": "home", "frames_per_cell": 10, "snr_step_db": 10, "cluster": "here"}
@@ -81,12 +81,19 @@ def test_without_repeats_and_retrained_networks_no_empty_table_is_shown_or_kept(
     ("parameters", "complaint"),
     [
         ({"network": "nat"}, "did you mean 'net'"),
-        ({"network": "net", "steps": 0}, "steps must be 1 or more"),
-        ({"network": "net", "occlusion_window": 99}, "stride <= window <= bins"),
-        ({"network": "net", "explained_frames": 0}, "At least one frame must be drawn"),
+        ({"network": "net", "steps": 0}, "steps .*given 0 .*expected PositiveInt"),
+        ({"network": "net", "explained_frames": 0}, "explained_frames .*expected PositiveInt"),
     ],
 )
-def test_what_cannot_be_explained_is_refused(trained, parameters, complaint):
-    refused = runs.execute("09_attribution", parameters=SMALL | parameters, name="refused")
+def test_what_cannot_be_explained_is_refused_before_it_starts(trained, parameters, complaint):
+    before = {run.id for run in runs.records()}
+    with pytest.raises(InputError, match=complaint):
+        runs.execute("09_attribution", parameters=SMALL | parameters, name="refused")
+    assert {run.id for run in runs.records()} == before
+
+
+def test_a_window_larger_than_the_diagram_is_refused(trained):
+    asked = {"network": "net", "occlusion_window": 99}
+    refused = runs.execute("09_attribution", parameters=SMALL | asked, name="refused")
     assert refused.status == "failed"
-    assert complaint in refused.error
+    assert "stride <= window <= bins" in refused.error
