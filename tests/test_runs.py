@@ -288,6 +288,11 @@ def test_every_union_of_the_notebooks_is_one_that_is_tested(monkeypatch):
     assert runs.parse_text("02_training", "pretrained", "false") is False
 
 
+@pytest.mark.parametrize("text", ["2026-13-45", "a,2026-13-45", "2026-11-27"])
+def test_text_stays_text_where_yaml_would_see_a_date_or_half_of_one(house, text):
+    assert runs.parse_text("01_work", "note", text) == text
+
+
 @pytest.mark.parametrize(
     ("name", "text", "given"),
     [("pretrained", "1", "1 (int)"), ("epochs", "2.0", "2.0 (float)"), ("rate", "x", "'x' (str)")],

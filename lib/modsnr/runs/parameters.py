@@ -85,11 +85,13 @@ class Parameter:
 
     def parse(self, text: str) -> Any:
         """Return the first reading of a command line's ``text`` that the declared type accepts."""
-        readings = list(_readings(text))
-        for reading in readings:
-            with suppress(InputError):
+        refusals = []
+        for reading in _readings(text):
+            try:
                 return self.cast(reading)
-        return self.cast(readings[0])
+            except InputError as error:
+                refusals.append(error)
+        raise refusals[0]
 
 
 def parameters(notebook: str) -> dict[str, Parameter]:
@@ -212,7 +214,7 @@ def _readings(text: str) -> Iterator[Any]:
     if text.lower() in WORDS:
         yield WORDS[text.lower()]
     readings = []
-    with suppress(yaml.YAMLError):
+    with suppress(yaml.YAMLError, ValueError):  # 2026-13-45 is no date
         readings.append(yaml.load(text, _Yaml))
     yield from (reading for reading in readings if not isinstance(reading, str | None))
     yield text
@@ -220,7 +222,7 @@ def _readings(text: str) -> Iterator[Any]:
     if not text.startswith(("[", "{")):
         parts = [part.strip() for part in text.split(",")]
         yield parts
-        with suppress(yaml.YAMLError):
+        with suppress(yaml.YAMLError, ValueError):
             yield [yaml.load(part, _Yaml) for part in parts]
 
 
