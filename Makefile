@@ -15,6 +15,10 @@ CARRIED := /.gitignore /Makefile /README.md /pyproject.toml /requirements.lock /
 WHEELS := --quiet --disable-pip-version-check --constraint requirements.lock --dest carry
 export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
+# Threads that wait for one another spin briefly: see _environment in lib/modsnr/runs/execution.py.
+ifndef OMP_WAIT_POLICY
+export GOMP_SPINCOUNT ?= 10000
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce study best gpu carry paper lab api test test-browser test-floor check bench bench-gpu lock clean

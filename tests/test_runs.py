@@ -39,6 +39,7 @@ START = 'import os, sys, time\nfrom modsnr import runs\nrun = runs.start("01_wor
 WORK = """\
 print("at work", flush=True)
 run.save_metrics({"joint_accuracy": 0.5, "executable": sys.executable, "seen": views})
+run.save_metrics({"spins": os.environ.get("GOMP_SPINCOUNT")})
 if ending == "error":
     raise ValueError("too much | noise")
 if ending == "death":
@@ -805,6 +806,18 @@ def test_execute_runs_a_notebook_to_its_end(completed):
 
 def test_the_kernel_is_this_interpreter_whatever_jupyter_calls_python3(completed):
     assert completed[0].metrics["executable"] == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("said", "spins"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)],
+)
+def test_its_threads_do_not_spin_for_long_unless_they_are_told_to(house, monkeypatch, said, spins):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    assert runs.execute("01_work", plain=True).metrics["spins"] == spins
 
 
 def test_the_executed_notebook_names_no_folder_of_the_machine(completed, shared_house):
