@@ -60,7 +60,9 @@ def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(ho
     (house.paper / name).write_text(text, encoding="utf-8")
     sources = Sources.model_validate(yaml.safe_load(text))
     for hour, (alias, run) in enumerate(sources.runs.items()):
-        identity = house.run(hour, profile="quick", notebook=run.notebook, name=run.name)
+        of_profile = run.profile or "quick"
+        identity = house.run(hour, profile=of_profile, notebook=run.notebook, name=run.name)
+        text = text.replace(f"run: {run.run}", f"run: {identity}")
         folder = house.root / "runs" / identity
         metrics: dict = {}
         of_run: dict = {}
@@ -83,8 +85,9 @@ def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(ho
         for table in sources.tables.values():
             columns = list(table.columns or {})
             cells = ["0.5" if column in table.formats else "text" for column in columns]
-            text = f"{','.join(columns)}\n{','.join(cells)}\n"
-            (folder / "tables" / f"{table.table}.csv").write_text(text, encoding="utf-8")
+            rows = f"{','.join(columns)}\n{','.join(cells)}\n"
+            (folder / "tables" / f"{table.table}.csv").write_text(rows, encoding="utf-8")
+    (house.paper / "sources.yaml").write_text(text, encoding="utf-8")
     assert paper.build("quick").read_bytes().startswith(b"%PDF")
 
 
@@ -232,6 +235,9 @@ def test_runs_of_different_origin_are_not_mixed(house):
         paper.build("quick")
     house.run(5, profile="quick", parents=[newer])
     assert paper.build("quick").exists()
+    resumed = house.run(6, **trained, parents=[newer])  # the same training, a piece later
+    house.run(7, profile="quick", parents=[resumed])
+    assert paper.build("quick").exists()
 
 
 @pytest.mark.parametrize("content", ["a" * 64, "b" * 64])
@@ -278,6 +284,35 @@ def test_a_draft_takes_runs_aside_from_the_canonical_ones(house):
     page = (paper.build("quick").parent / "PAPER.html").read_text("utf-8")
     assert "Trained to 75%†." in page  # told apart from what the draft's own runs say
     assert page.count("†") == 2  # the other is the banner's, which explains it
+
+
+def test_a_draft_takes_no_run_of_its_own_for_that_of_another_profile(house):
+    canonical = house.run(1, name="all-views", notebook="02_training", joint=0.75, profile="gpu")
+    house.run(2, name="all-views", notebook="02_training", joint=0.25, profile="quick")
+    later = house.run(3, name="all-views", notebook="02_training", joint=0.5, profile="gpu")
+    trained = TRAINED | {"run": canonical, "profile": "gpu"}
+    number = {"run": "trained", "key": "models/ours/joint", "format": "{:.0%}"}
+    house.write(
+        PROSE + "\nTrained to {{reached}}.\n",
+        runs=SOURCES["runs"] | {"trained": trained},
+        numbers=SOURCES["numbers"] | {"reached": number},
+    )
+
+    def told(profile):
+        house.run(4 if profile == "quick" else 5, profile=profile)
+        record = yaml.safe_load((paper.build(profile).parent / "numbers.yaml").read_text("utf-8"))
+        return record["runs"]["trained"], record["numbers"]["reached"]["printed"]
+
+    assert told("quick") == (canonical, "75%")
+    assert told("gpu") == (later, "50%")
+    of_another = SOURCES["runs"] | {"trained": trained | {"profile": "study"}}
+    house.write(
+        PROSE + "\nTrained to {{reached}}.\n",
+        runs=of_another,
+        numbers=SOURCES["numbers"] | {"reached": number},
+    )
+    with pytest.raises(InputError, match=f"{canonical} is of profile gpu, not study"):
+        paper.build("quick")
 
 
 README = "# A\n\n{begin}\nold\n{end}\n\nThe rest.\n"

@@ -11,16 +11,16 @@ from typing import Any
 from modsnr import InputError, runs
 from modsnr.paper.appendix import is_dirty
 from modsnr.paper.pages import Node, Rows
-from modsnr.paper.sources import NumberSource, Sources, TableSource
+from modsnr.paper.sources import NumberSource, RunSource, Sources, TableSource
 
 
 def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]:
     """Return the run behind each alias of the sources.
 
     Without a profile these are the canonical ones; with one its latest completed ones, but for runs
-    aside that its pipeline does not make. Raises InputError where there is none, or where one rests
+    aside that its pipeline does not make and those of another profile. Raises InputError where there is none, or where one rests
     on another run than the paper does of the same notebook, profile and name, unless both wrote the
-    same frames.
+    same frames, or it is itself that run and goes on with the other.
     """
     known = runs.records()
     made = _made_by(profile) if profile and any(r.aside for r in sources.runs.values()) else set()
@@ -28,8 +28,9 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
     for alias, wanted in sources.runs.items():
         what = f"run {alias!r} ({wanted.notebook}, {wanted.name})"
         alike = [r for r in known if (r.notebook, r.name) == (wanted.notebook, wanted.name)]
-        if profile is None or (wanted.aside and (wanted.notebook, wanted.name) not in made):
-            chosen[alias] = _canonical(what, wanted.run, alike)
+        elsewhere = wanted.aside and (wanted.notebook, wanted.name) not in made
+        if profile is None or elsewhere or wanted.profile not in (None, profile):
+            chosen[alias] = _canonical(what, wanted, alike)
             continue
         drafts = [r for r in alike if (r.profile, r.status) == (profile, "completed")]
         if not drafts:
@@ -41,7 +42,8 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
         for parent in run.parents:
             record = parents.get(parent)
             of_paper = record and papers.get((record.notebook, record.profile, record.name))
-            if record and of_paper and not _as_good(record, of_paper):
+            earlier_piece = of_paper is run  # of a training that was cut, and resumed
+            if record and of_paper and not earlier_piece and not _as_good(record, of_paper):
                 fault = f"rests on {parent}, the paper on {of_paper.id}: make it again"
                 raise InputError(f"run {alias!r}, {run.id}, {fault}")
     return chosen
@@ -53,7 +55,7 @@ def missing_runs(sources: Sources, profile: str) -> list[str]:
     return [
         alias
         for alias, run in sources.runs.items()
-        if not run.aside and (run.notebook, run.name) not in made
+        if not run.aside and run.profile in (None, profile) and (run.notebook, run.name) not in made
     ]
 
 
@@ -67,7 +69,8 @@ def _as_good(run: runs.Record, of_paper: runs.Record) -> bool:
     return run.id == of_paper.id or bool(wrote_alike)
 
 
-def _canonical(what: str, identity: str | None, alike: list[runs.Record]) -> runs.Record:
+def _canonical(what: str, wanted: RunSource, alike: list[runs.Record]) -> runs.Record:
+    identity = wanted.run
     if identity is None:
         raise InputError(f"{what} has no canonical run: commit one, write its id in sources.yaml")
     record = next((record for record in alike if record.id == identity), None)
@@ -75,6 +78,8 @@ def _canonical(what: str, identity: str | None, alike: list[runs.Record]) -> run
         raise InputError(f"{what}: {identity} is missing under runs/, or of another name")
     if record.status != "completed":
         raise InputError(f"{what}: {identity} is {record.status}, not completed")
+    if wanted.profile not in (None, record.profile):
+        raise InputError(f"{what}: {identity} is of profile {record.profile}, not {wanted.profile}")
     if record.profile == "smoke":
         raise InputError(f"{what}: {identity} is of the smoke profile, which proves nothing")
     if is_dirty(record):
@@ -85,6 +90,8 @@ def _canonical(what: str, identity: str | None, alike: list[runs.Record]) -> run
 def number(name: str, source: NumberSource, run: runs.Record) -> dict[str, Any]:
     value: Any = run.metrics if source.source == "metrics" else run.model_dump(mode="json")
     for part in source.key.split("/"):
+        if isinstance(value, list):  # by its place: hardware/gpus/0
+            value = {str(place): item for place, item in enumerate(value)}
         if not isinstance(value, dict) or part not in value:
             there = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
             raise InputError(f"{name}: {run.id} has no {source.key}; instead of {part}, {there}")

@@ -44,13 +44,15 @@ class _Source(pydantic.BaseModel, extra="forbid"):
 class RunSource(_Source):
     """A run the paper rests on; ``run`` is the id of the canonical one, once there is one.
 
-    Of a run that is ``aside``, a draft takes the canonical one where its profile makes none.
+    Of a run that is ``aside``, a draft takes the canonical one where its profile makes none, and of
+    one of a ``profile``, unless it is the draft's own.
     """
 
     notebook: str
     name: str
     run: str | None
     aside: bool = False
+    profile: str | None = None
 
 
 class NumberSource(_Source):
