@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import re
 import shutil
 import subprocess
@@ -154,6 +155,33 @@ def test_no_tracked_file_names_a_package_index_or_is_over_twelve_megabytes():
         assert len(content) <= 12 * 2**20, path
         assert path.name != "checkpoint.safetensors", f"{path} is for resuming, not for keeping"
         assert path.suffix in (".png", ".pdf", ".npz", ".safetensors") or not index.search(content)
+
+
+def test_the_speeds_that_the_readme_tells_are_those_measured():
+    measured = ROOT / "tests" / "benchmarks" / "measured"
+    speed, pieces = (
+        json.loads((measured / f"{kind}-nvidia-h200.json").read_text())
+        for kind in ("speed", "pieces")
+    )
+    rows = set()
+    for way in ("eager", "compiled"):
+        for name, found in speed[way].items():
+            # What is compiled moves less than its operations would one by one.
+            allowed = f"{found['share_that_memory_allows']:.0%}" if way == "eager" else ""
+            cells = [
+                name if way == "eager" else f"{name}, compiled",
+                f"{found['images_per_second']:,.0f}",
+                f"{found['share_of_matrix_rate']:.0%}",
+                allowed,
+                f"{found['drawing_share_of_step']:.1%}",
+            ]
+            rows.add("| " + " | ".join(cells).replace("|  |", "| |") + " |")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, table = readme.split("| backbone | images/s |")
+    assert rows == set(table.split("\n\n")[0].splitlines()[2:])
+    assert (speed["bins"], speed["batch_size"], speed["frames"]) == (224, 256, 17 * 16 * 4096)
+    assert pieces["same_bits"] == [True] * 5
+    assert {*pieces["pieces"]} == {6, 7}
 
 
 def test_what_is_carried_is_small_clean_and_knows_its_commit(tmp_path, monkeypatch):
