@@ -3,7 +3,7 @@
 import cmath
 import signal
 import weakref
-from functools import partial
+from functools import partial, wraps
 from math import cos, inf, nan, pi, sqrt
 
 import numpy as np
@@ -11,7 +11,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.torch import load_file
+from torch import nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 from toy_fits import (
     GRID,
     SMALL,
@@ -361,6 +363,48 @@ def test_a_skipped_step_changes_neither_weights_nor_running_statistics(tmp_path)
     with pytest.raises(training.Diverged, match=r"step 1: the loss is not finite \(loss nan"):
         fit(tmp_path, Counting(at=range(1, 99), act=not_a_number), net=net, epochs=1)
     assert same_bits(before, net.state_dict())
+
+
+class Asked(TorchDispatchMode):
+    """Counts what is asked of a device: each operation, but those that only view a tensor."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_beside_the_networks_own_work_a_step_asks_for_as_much_of_a_large_as_of_a_small_one(
+    tmp_path, monkeypatch, optimizer
+):
+    """A GPU is asked for each operation by the processor, which a network of many layers fills."""
+
+    def counted(method, into):
+        @wraps(method)
+        def call(*args, **options):
+            with Asked() as asked:
+                found = method(*args, **options)
+            into.append(asked.count)
+            return found
+
+        return call
+
+    def beside(layers):
+        steps, pieces = [], []
+        monkeypatch.setattr(task.Task, "training_step", counted(step, steps))
+        monkeypatch.setattr(task.Task, "_piecewise", counted(piecewise, pieces))
+        net = network()
+        more = [nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)) for _ in range(layers)]
+        net.backbone = nn.Sequential(*more, net.backbone)
+        fit(tmp_path / str(layers), net=net, epochs=1, optimizer=optimizer)
+        return {all - own for all, own in zip(steps[1:], pieces[1:], strict=True)}, pieces[-1]
+
+    step, piecewise = task.Task.training_step, task.Task._piecewise
+    (of_small, own_of_small), (of_large, own_of_large) = beside(1), beside(40)
+    assert own_of_large > own_of_small + 39 * 4
+    assert of_small == of_large
 
 
 def test_a_gradient_that_is_no_number_counts_though_the_loss_is_one(tmp_path):

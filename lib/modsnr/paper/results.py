@@ -18,9 +18,9 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
     """Return the run behind each alias of the sources.
 
     Without a profile these are the canonical ones; with one its latest completed ones, but for runs
-    aside that its pipeline does not make and those of another profile. Raises InputError where there
-    is none, or where one rests on another run than the paper does of the same notebook, profile and
-    name, unless both wrote the same frames, or it is itself that run and goes on with the other.
+    aside that its pipeline does not make and those of another profile. Raises InputError where
+    there is none, or where one rests on another run than the paper does of the same notebook,
+    profile and name, unless both wrote the same frames, or it is that run and resumed the other.
     """
     known = runs.records()
     made = _made_by(profile) if profile and any(r.aside for r in sources.runs.values()) else set()

@@ -35,6 +35,7 @@ from modsnr.training.logs import write_history
 from modsnr.training.prediction import Draw, predict
 from modsnr.training.recipe import Recipe, rate_factor
 from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
+from modsnr.training.together import copy, norms
 
 PATIENCE_STEPS = 20  # steps in a row that go wrong until it counts as divergence
 ASTRAY = 100.0  # times the first step's loss, whence no loss has been seen to come back
@@ -151,6 +152,8 @@ class Task(lightning.LightningModule):
             if needed < 0.6 * torch.cuda.mem_get_info(self.device)[0]:
                 self.train_frames = Labelled(*(part.to(self.device) for part in self.train_frames))
         self.micro_batch //= self.trainer.world_size
+        # A forward pass moves batch normalisation's running statistics, spoilt batch or not.
+        self.statistics = [buffer.clone() for buffer in self.net.buffers()]
         if not self.checkpoint.exists():
             self._write_checkpoint()  # a rollback needs somewhere to go from the first step on
         self._write_history()  # that of the fit which this one goes on with
@@ -181,8 +184,8 @@ class Task(lightning.LightningModule):
             batch = batch._replace(iq=torch.where(chosen.unsqueeze(1), batch.iq.conj(), batch.iq))
         if self.global_rank:  # dropout is not to be alike in every part
             torch.manual_seed((seed * 8_191 + self.global_rank) % 2**63)
-        statistics = [buffer.clone() for buffer in self.net.buffers()]
-        losses = self._accumulate(batch, statistics)
+        copy(self.statistics, self.net.buffers())
+        losses = self._accumulate(batch)
         finite = self._finite(losses)  # asked before anything is waited for
         total = self.batches * self.recipe.epochs
         rate = self.recipe.learning_rate * progress.rate_scale
@@ -207,7 +210,7 @@ class Task(lightning.LightningModule):
             progress.taken += 1
             progress.ever_taken += 1
         else:
-            self._restore_statistics(statistics)
+            copy(self.net.buffers(), self.statistics)
             progress.skipped += 1
         progress.step += 1
         progress.batch += 1
@@ -317,7 +320,7 @@ class Task(lightning.LightningModule):
 
     # One step, in as many pieces as memory asks for
 
-    def _accumulate(self, batch: Labelled, statistics: list[Tensor]) -> Tensor:
+    def _accumulate(self, batch: Labelled) -> Tensor:
         """Return the losses [weighted sum, modulation, SNR] of a batch, its gradient in place.
 
         ``batch`` is this rank's part; losses and gradient are the means over all ranks.
@@ -339,7 +342,7 @@ class Task(lightning.LightningModule):
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.micro_batch = max(self.micro_batch // 2, 1)
-            self._restore_statistics(statistics)
+            copy(self.net.buffers(), self.statistics)
 
     def _piecewise(self, batch: Labelled) -> Tensor:
         # Apart, so that what memory was short of is given back with these names before another try.
@@ -368,11 +371,6 @@ class Task(lightning.LightningModule):
             self.loss.balance(sums[1:], self._mean(of_tasks).flatten(1).norm(dim=1))
         return sums
 
-    def _restore_statistics(self, statistics: list[Tensor]) -> None:
-        # A forward pass moves batch normalisation's running statistics, spoilt batch or not.
-        for buffer, before in zip(self.net.buffers(), statistics, strict=True):
-            buffer.copy_(before)
-
     def _gradients(self) -> dict[str, Tensor]:
         named = self.named_parameters()
         return {name: weight.grad for name, weight in named if weight.grad is not None}
@@ -384,8 +382,7 @@ class Task(lightning.LightningModule):
         finite just where all its parts are, and is had in a tenth of the time; a gradient whose
         square overflows would overflow in Adam too.
         """
-        parts = (losses, *self._gradients().values())
-        return torch.stack([torch.linalg.vector_norm(part) for part in parts]).isfinite()
+        return norms([losses, *self._gradients().values()]).isfinite()
 
     def _trouble(self, finite: Tensor, told: dict[str, float]) -> Trouble | None:
         """Return what is wrong with a step's losses, ``told`` by name, or with its gradients."""
