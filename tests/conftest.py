@@ -39,7 +39,8 @@ def house(tmp_path_factory):
     repository = Path(__file__).parents[1]
     root = tmp_path_factory.mktemp("house")
     shutil.copytree(repository / "notebooks", root / "notebooks")
-    (trained,) = (repository / "runs").glob("*-02_training-all-views")
+    (weights,) = (repository / "runs").glob("*-02_training-all-views/weights.safetensors")
+    trained = weights.parent
     shutil.copytree(trained, root / "runs" / trained.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))

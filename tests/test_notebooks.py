@@ -204,7 +204,8 @@ def test_a_value_that_no_training_can_have_is_refused_before_it_starts(bare, ask
     ],
 )
 def test_a_network_that_is_not_there_is_refused_with_the_nearest(bare, notebook, asked):
-    (known,) = (ROOT / "runs").glob("*-02_training-all-views")
+    (weights,) = (ROOT / "runs").glob("*-02_training-all-views/weights.safetensors")
+    known = weights.parent
     made = bare / "runs" / known.name
     shutil.copytree(known, made)
     with pytest.raises(InputError, match=r"called 'all-veiws'; did you mean .*'all-views'"):

@@ -591,6 +591,19 @@ def test_a_run_of_which_only_the_text_was_kept_is_found_by_name_only_if_none_is_
     assert runs.find("resnet") == whole
 
 
+def test_a_training_is_whole_by_its_weights_though_it_left_figures_and_predictions(house):
+    for number, name in ((1, "weights.safetensors"), (2, "predictions.npz")):
+        folder = house / "runs" / f"2024010{number}T000000Z-02_training-all-views"
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+        told = {"notebook": "02_training", "name": "all-views", "status": "completed"}
+        told |= {"id": folder.name, "started": f"2024-01-0{number}T00:00:00Z"}
+        (folder / "run.json").write_text(json.dumps(told))
+    assert runs.find("all-views").id.startswith("20240101")
+    (house / "runs" / "20240101T000000Z-02_training-all-views" / "weights.safetensors").unlink()
+    assert runs.find("all-views").id.startswith("20240102")
+
+
 def test_the_committed_models_are_found_by_name_with_their_weights(monkeypatch):
     monkeypatch.delenv("MODSNR_ROOT", raising=False)
     for name in ("constellation", "all-views", "mixture"):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned", "crashed"]
 CHECKPOINT = "checkpoint.safetensors"  # that a run which was cut off is resumed from
+WEIGHTS = "weights.safetensors"
 TEXT = (".json", ".csv", ".md", ".txt")  # all that is left of a run that is kept light
 SHORT_ID = re.compile(r"\d{8}T?")
 FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
@@ -87,14 +88,19 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     @property
     def weights(self) -> Path:
         """The path of the model's weights; InputError if the run left none."""
-        path = self.folder / "weights.safetensors"
+        path = self.folder / WEIGHTS
         if not path.exists():
             raise InputError(f"run {self.id} has no weights here: train it again, or take another")
         return path
 
     @property
     def is_whole(self) -> bool:
-        """Whether the folder holds more than the text that ``keep`` with ``light`` takes."""
+        """Whether the folder holds more than the text that ``keep`` with ``light`` takes.
+
+        Of a training that is its weights, which ``keep`` leaves out where they are large.
+        """
+        if self.notebook == "02_training":
+            return (self.folder / WEIGHTS).exists()
         return any(p.is_file() and p.suffix not in TEXT for p in self.folder.rglob("[!.]*"))
 
     def predictions(self) -> dict[str, np.ndarray]:
@@ -160,8 +166,9 @@ def find(
 ) -> Record:
     """Return the run with that id, else the latest of that name; ``status=None`` takes any.
 
-    Of the runs of that name and status the latest is taken that is whole; one of which only the
-    text was kept, without weights and predictions, only if none is. ``status=None`` does not ask.
+    Of the runs of that name and status the latest is taken that is whole: a training without its
+    weights, or another run of which only the text was kept, only if none is. ``status=None`` does
+    not ask.
     An id may be cut short: "20261125T1115" is enough where no other run began in that minute.
     Raises InputError with the nearest ids and names, with those that a short id may mean, or with
     the status of what there is.
