@@ -27,7 +27,7 @@ def house(tmp_path_factory):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("build"))
     sources = yaml.safe_load((ROOT / "paper" / "sources.yaml").read_text(encoding="utf-8"))
     for run in sources["runs"].values():
-        if run.get("aside"):  # a draft takes the canonical one
+        if run.get("aside") or run.get("profile"):  # a draft takes the canonical one
             shutil.copytree(ROOT / "runs" / run["run"], root / "runs" / run["run"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))
