@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modsnr import InputError, diagrams, signals
-from modsnr.diagrams import drawing
+from modsnr.diagrams import aligning, drawing
 from modsnr.diagrams import views as views_of_diagrams
 
 inf = float("inf")
@@ -636,6 +636,36 @@ def test_a_ring_is_a_column_of_the_log_polar_view_and_an_angle_is_a_row(generato
     upright = diagrams.render(iq, views=["log_polar"], bins=16, scale="count")
     turned = diagrams.render(1j * iq, views=["log_polar"], bins=16, scale="count")
     assert_equal(upright.sum(2), turned.sum(2))
+
+
+def test_a_gpu_tries_alike_alphabets_at_once_to_the_same_end(generator, monkeypatch):
+    modulation = torch.arange(17 * 16) % 17
+    iq = signals.simulate(modulation, 2.0 * (torch.arange(17 * 16) // 17), generator=generator)
+    with Called() as one_by_one:
+        apart = diagrams.render(iq, views=["aligned"], bins=32)
+    tables = aligning._tables(torch.device("cpu"))
+    groups = {}
+    for kind in tables.kinds:
+        groups.setdefault((kind.first, len(kind.its)), []).append(kind)
+    kinds = tuple(
+        aligning._Kind(
+            alike[0].first,
+            torch.cat([kind.alphabets for kind in alike]),
+            alike[0].its,
+            torch.cat([kind.lines for kind in alike]),
+            torch.cat([kind.constant for kind in alike]),
+        )
+        for alike in groups.values()
+    )
+    of_gpu = aligning._tables(torch.device("meta")).kinds
+    assert [[part.shape for part in kind[1:]] for kind in of_gpu] == [
+        [part.shape for part in kind[1:]] for kind in kinds
+    ]
+    monkeypatch.setattr(aligning, "_tables", lambda _: tables._replace(kinds=kinds))
+    with Called() as at_once:
+        together = diagrams.render(iq, views=["aligned"], bins=32)
+    assert (apart == together).flatten(1).all(1).float().mean() > 0.98  # products may round
+    assert len(at_once.names) < 0.6 * len(one_by_one.names)
 
 
 def test_views_that_share_the_alignment_are_aligned_once(generator, monkeypatch):

@@ -35,7 +35,7 @@ REFINED = 4  # parts that a step of either is divided into at last
 # first, as narrower peaks need higher harmonics, nor for more than the last, where no line is left.
 RADII, WIDEST, SECTOR_ANGLES = 128, 2.75, 32
 NOISE_DB = tuple(range(-22, 17, 2))
-AT_A_TIME = 512, 8192  # frames on a CPU, for its caches, and elsewhere, which bounds memory
+AT_A_TIME = 512, 2048  # frames on a CPU, for its caches, and elsewhere, which bounds memory
 
 
 def align(symbols: Tensor, noise: Tensor) -> Tensor:
@@ -74,18 +74,18 @@ def _align(symbols: Tensor, step: Tensor) -> Tensor:
     best = torch.full((len(symbols),), -torch.inf, device=device)
     chosen = torch.zeros(len(symbols), dtype=torch.long, device=device)
     found = torch.zeros(len(symbols), 2, device=device)  # offset, phase
-    for number, (first, harmonics) in enumerate(tables.kinds):
-        phases = torch.arange(PHASES, device=device) * (2 * pi / first / PHASES)
-        its = tables.its[number, :harmonics]
-        line = (lines[number, :harmonics][:, place] * powers[its]) @ waves[its]
-        line = line.movedim(0, 2)  # [frame, offset, harmonic]
-        turn = order[its].unsqueeze(1) * phases
+    for kind in tables.kinds:
+        phases = torch.arange(PHASES, device=device) * (2 * pi / kind.first / PHASES)
+        line = (kind.lines[..., place] * powers[kind.its]) @ waves[kind.its]
+        line = line.movedim(1, 3)  # [alphabet, frame, offset, harmonic]
+        turn = order[kind.its].unsqueeze(1) * phases
         score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin()) + prior
-        highest, where = score.flatten(1).max(1)
-        highest = highest + tables.constant[number][place].sum(1)
+        highest, where = score.flatten(2).max(2)
+        highest, which = (highest + kind.constant[:, place].sum(2)).max(0)
+        where = where.gather(0, which.unsqueeze(0)).squeeze(0)
         better = highest > best
         best = torch.where(better, highest, best)
-        chosen = torch.where(better, number, chosen)
+        chosen = torch.where(better, kind.alphabets[which], chosen)
         here = torch.stack([offsets[where // PHASES], phases[where % PHASES]], 1)
         found = torch.where(better.unsqueeze(1), here, found)
     its = tables.its[chosen]  # [frame, harmonic]
@@ -123,13 +123,22 @@ def _refined(found: Tensor, orders: Tensor, lines: Iterable[Tensor], time: Tenso
     return torch.cat([offsets.gather(1, across), phases.gather(1, along)], 1)
 
 
+class _Kind(NamedTuple):
+    """Alphabets of one symmetry and one number of harmonics, which are tried at once."""
+
+    first: int  # the order of their symmetry
+    alphabets: Tensor  # int64 [alphabet]
+    its: Tensor  # int64 [harmonic], into the orders that occur
+    lines: Tensor  # complex64 [alphabet, harmonic, place], their harmonics
+    constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
+
+
 class _Tables(NamedTuple):
     """What is known of each alphabet before a frame is seen; places are noise and radius."""
 
-    kinds: tuple[tuple[int, int], ...]  # [alphabet]: the order of its symmetry, how many harmonics
+    kinds: tuple[_Kind, ...]
     order: Tensor  # int64 [order], all that occur, ascending
     its: Tensor  # int64 [alphabet, harmonic], into ``order``; 0 for those that it lacks
-    constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
     lines: Tensor  # complex64 [alphabet, harmonic, place], its harmonics; 0 for those that it lacks
 
 
@@ -161,10 +170,24 @@ def _tables(device: torch.device) -> _Tables:
     its = torch.zeros(len(orders), PER_ALPHABET, dtype=torch.long)
     for number, some in enumerate(orders):
         its[number, : len(some)] = torch.tensor([order.index(one) for one in some])
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for number, some in enumerate(orders):
+        # One at a time suits a processor's caches; a GPU had rather be asked less often.
+        apart = number if device.type == "cpu" else 0
+        alike.setdefault((some[0], len(some), apart), []).append(number)
+    kinds = [
+        _Kind(
+            first,
+            torch.tensor(numbers).to(device),
+            its[numbers[0], :harmonics].to(device),
+            lines[numbers, :harmonics].to(device),
+            torch.stack([constant[number] for number in numbers]).to(device),
+        )
+        for (first, harmonics, _), numbers in alike.items()
+    ]
     return _Tables(
-        tuple((some[0], len(some)) for some in orders),
+        tuple(kinds),
         torch.tensor(order).to(device),
         its.to(device),
-        torch.stack(constant).to(device),
         lines.to(device),
     )
