@@ -45,6 +45,7 @@ def arguments(words=None):
     parser.add_argument("--warmup", type=int, default=8)
     parser.add_argument("--matrix", type=int, default=8192, help="rows of the matrices multiplied")
     parser.add_argument("--copy", type=int, default=2**30, help="bytes copied")
+    parser.add_argument("--mode", default="default", help="torch.compile's")
     parser.add_argument("--seconds", type=float, default=500, help="after which nothing is begun")
     parser.add_argument("--out", default=os.environ.get("GPU_BENCHMARK_JSON", ""))
     return parser.parse_args(words)
@@ -207,7 +208,7 @@ def main(words=None):
     results = {
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
         "torch": torch.__version__,
-        **{name: getattr(options, name) for name in ("bins", "batch_size", "frames")},
+        **{name: getattr(options, name) for name in ("bins", "batch_size", "frames", "mode")},
         "eager": {},
         "compiled": {},
         "left_out": {},
@@ -251,7 +252,7 @@ def main(words=None):
         try:
             training = Training(backbone, frames, bins=options.bins, batch_size=options.batch_size)
             if way == "compiled":
-                training.forward = torch.compile(training.net)
+                training.forward = torch.compile(training.net, mode=options.mode)
             if cuda:
                 torch.cuda.reset_peak_memory_stats(device)
             found = timed(training, steps=options.steps, warmup=options.warmup)
