@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-together: Any = torch  # these functions of torch's optimizers have no public name
+foreach: Any = torch  # what torch's optimizers use has no public name
 
 
 def copy(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
     """Copy each of ``sources`` into its target, of the same shape, type and device."""
     pairs = sorted(zip(targets, sources, strict=True), key=_type)
     for _, alike in groupby(pairs, _type):
-        together._foreach_copy_(*map(list, zip(*alike, strict=True)))
+        foreach._foreach_copy_(*map(list, zip(*alike, strict=True)))
 
 
 def norms(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm of each tensor: [tensor]."""
-    return torch.stack(together._foreach_norm(list(tensors)))
+    return torch.stack(foreach._foreach_norm(list(tensors)))
 
 
 def _type(pair: tuple[Tensor, Tensor]) -> str:
