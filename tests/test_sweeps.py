@@ -91,7 +91,9 @@ def finish(process):
 
 def values(name="x", status="completed"):
     """Return what the runs of that status were told, in order."""
-    return sorted(r.parameters[name] for r in runs.records() if r.status == status)
+    # A folder that is just being made has no parameters yet.
+    known = (r for r in runs.records() if r.status == status and name in r.parameters)
+    return sorted(r.parameters[name] for r in known)
 
 
 def wait_for(condition, seconds=90):
