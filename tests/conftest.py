@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 
 @pytest.fixture
@@ -39,8 +40,8 @@ def house(tmp_path_factory):
     repository = Path(__file__).parents[1]
     root = tmp_path_factory.mktemp("house")
     shutil.copytree(repository / "notebooks", root / "notebooks")
-    (weights,) = (repository / "runs").glob("*-02_training-all-views/weights.safetensors")
-    trained = weights.parent
+    sources = yaml.safe_load((repository / "paper" / "sources.yaml").read_text(encoding="utf-8"))
+    trained = repository / "runs" / sources["runs"]["all-views"]["run"]
     shutil.copytree(trained, root / "runs" / trained.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))

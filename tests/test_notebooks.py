@@ -204,8 +204,8 @@ def test_a_value_that_no_training_can_have_is_refused_before_it_starts(bare, ask
     ],
 )
 def test_a_network_that_is_not_there_is_refused_with_the_nearest(bare, notebook, asked):
-    (weights,) = (ROOT / "runs").glob("*-02_training-all-views/weights.safetensors")
-    known = weights.parent
+    sources = yaml.safe_load((ROOT / "paper" / "sources.yaml").read_text(encoding="utf-8"))
+    known = ROOT / "runs" / sources["runs"]["all-views"]["run"]
     made = bare / "runs" / known.name
     shutil.copytree(known, made)
     with pytest.raises(InputError, match=r"called 'all-veiws'; did you mean .*'all-views'"):
