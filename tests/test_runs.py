@@ -604,11 +604,17 @@ def test_a_training_is_whole_by_its_weights_though_it_left_figures_and_predictio
     assert runs.find("all-views").id.startswith("20240102")
 
 
-def test_the_committed_models_are_found_by_name_with_their_weights(monkeypatch):
-    monkeypatch.delenv("MODSNR_ROOT", raising=False)
+def test_the_committed_models_are_found_by_name_with_their_weights(tmp_path, monkeypatch):
+    repository = Path(__file__).parents[1]  # which may hold other runs, made here since
+    words = ["git", "ls-tree", "--name-only", "HEAD", "runs/"]
+    told = subprocess.run(words, cwd=repository, capture_output=True, text=True, check=True)
+    (tmp_path / "runs").mkdir()
+    for line in told.stdout.splitlines():
+        (tmp_path / line).symlink_to(repository / line)
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
     for name in ("constellation", "all-views", "mixture"):
-        found = runs.find(name, notebook="02_training", profile="compact")
-        assert found.weights.exists()
+        found = runs.find(name, notebook="02_training")
+        assert (found.profile, found.weights.exists()) == ("compact", True)
 
 
 def test_an_id_may_be_cut_short_where_it_fits_one_run(house):
