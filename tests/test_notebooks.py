@@ -184,6 +184,10 @@ def test_bad_input_is_refused_before_anything_starts(command, refusal, house):
         ({"epochs": 0}, r"epochs .*given 0 \(int\), expected PositiveInt"),
         ({"learning_rate": -1e-3}, r"learning_rate .*expected PositiveFloat"),
         ({"warmup": -0.1}, r"warmup .*expected NonNegativeFloat"),
+        ({"extent": 0.0}, r"extent .*given 0\.0 \(float\), expected PositiveFloat \| None"),
+        ({"modulation_share": 1.1}, r"modulation_share .*expected Share"),
+        ({"hide_fraction": 0}, r"hide_fraction .*expected PositiveShare"),
+        ({"dropout": 1}, r"dropout .*expected ShareBelowOne"),
         ({"views": ["constelation"]}, r"views .*given \['constelation'\].*'constellation'"),
         ({"snr_layer": "bottleneck_32"}, r"snr_layer .*given 'bottleneck_32'.*'bottleneck_64'"),
     ],
@@ -201,6 +205,11 @@ def test_a_value_that_no_training_can_have_is_refused_before_it_starts(bare, ask
         ("08_generalisation", {"models": [], "left_out": ["all-veiws"]}),
         ("09_attribution", {"network": "all-views", "repeats": ["all-veiws"]}),
         ("10_radio", {"network": "all-veiws"}),
+        ("recording", {"model": "all-veiws"}),
+        ("07_views", {"profile": "", "baseline": "all-veiws"}),
+        ("07_views", {"profile": "", "baseline": "all-views", "whole": "all-veiws"}),
+        ("09_attribution", {"retrained_profile": "", "retrained": ["all-veiws"]}),
+        ("02_training", {"hide": "snr", "hide_by": "all-veiws"}),
     ],
 )
 def test_a_network_that_is_not_there_is_refused_with_the_nearest(bare, notebook, asked):
@@ -208,6 +217,8 @@ def test_a_network_that_is_not_there_is_refused_with_the_nearest(bare, notebook,
     known = ROOT / "runs" / sources["runs"]["all-views"]["run"]
     made = bare / "runs" / known.name
     shutil.copytree(known, made)
+    (bare / "data" / "frames").mkdir(parents=True)
+    (bare / "data" / "frames" / "frames.h5").touch()
     with pytest.raises(InputError, match=r"called 'all-veiws'; did you mean .*'all-views'"):
         runs.execute(notebook, parameters=asked)
     assert [*(bare / "runs").glob("*_*")] == [made]

@@ -99,12 +99,18 @@ def need_frames(notebook: str, values: dict[str, Any], profile: str | None = Non
 
 
 def _need_networks(values: dict[str, Any], profile: str | None) -> None:
-    """Raise InputError where a network that the notebook asks is no completed run of 02."""
-    asked = [values["network"]] if "network" in values else []
-    for several in ("models", "repeats", "left_out"):
-        asked += values.get(several, [])
-    for reference in asked:
-        find(reference, notebook="02_training", profile=profile)
+    """Raise InputError where a network that the notebook asks is no completed run of 02.
+
+    As in the notebooks: most ask for one of their own run's profile, some for one of a profile that
+    a parameter names or for one of any; ``explorer`` says in its panel what it cannot show.
+    """
+    asked = {name: profile for name in ("network", "models", "repeats", "left_out", "hide_by")}
+    asked |= {name: values.get("profile") or None for name in ("baseline", "whole")}
+    asked |= {"retrained": values.get("retrained_profile") or None, "model": None}
+    for name, its_profile in asked.items():
+        references = values.get(name) or []
+        for reference in [references] if isinstance(references, str) else references:
+            find(reference, notebook="02_training", profile=its_profile)
 
 
 def _making(name: str, profile: str | None) -> str:

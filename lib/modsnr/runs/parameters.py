@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -29,6 +30,11 @@ from pydantic import (
 
 from modsnr import InputError
 
+# Of a notebook's parameters, beside pydantic's PositiveInt and its like.
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+PositiveShareBelowOne = Annotated[float, Field(gt=0, lt=1)]
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -54,7 +60,10 @@ TYPES: dict[str, Any] = {
     **{"Literal": Literal, "Optional": Optional},
     **{"PositiveInt": PositiveInt, "NonNegativeInt": NonNegativeInt},
     **{"PositiveFloat": PositiveFloat, "NonNegativeFloat": NonNegativeFloat},
+    **{"Share": Share, "PositiveShare": PositiveShare},
+    **{"ShareBelowOne": ShareBelowOne, "PositiveShareBelowOne": PositiveShareBelowOne},
 }
+TYPES_FROM = ("typing", "pydantic", "modsnr.runs")
 # JSON is what a run keeps of its parameters, hence what they are checked as: lists and tuples
 # are alike, numbers are finite. Strict: an int passes for a float, nothing else for another.
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -115,7 +124,7 @@ def parameters(notebook: str) -> dict[str, Parameter]:
         _parameter(path.stem, line, comments.get(line.end_lineno or 0, ""))
         for line in statements
         # Literal and PositiveInt have to come from somewhere.
-        if not (isinstance(line, ast.ImportFrom) and line.module in ("typing", "pydantic"))
+        if not (isinstance(line, ast.ImportFrom) and line.module in TYPES_FROM)
     ]
     return {parameter.name: parameter for parameter in found}
 
