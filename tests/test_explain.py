@@ -92,10 +92,47 @@ def test_a_rounded_share_is_the_one_really_hidden():
     assert mask(images, "random_image", 0.33).share_of_image.tolist() == [21 / 64] * 3
 
 
+def counted(generator, frames=50, bins=16):
+    """Return log counts of 1 to 30 points in about half of the pixels, and the counts."""
+    counts = torch.randint(1, 31, (frames, bins, bins), generator=generator)
+    counts *= torch.rand(counts.shape, generator=generator) < 0.5
+    counts[:, 0, 0] = 1  # the least that a pixel can hold
+    return counts.float().log1p(), counts
+
+
+@pytest.mark.parametrize("over_maximum", [False, True])
+@pytest.mark.parametrize("method", explain.METHODS)
+def test_the_share_of_the_points_is_that_of_the_counts_hidden(generator, method, over_maximum):
+    images, counts = counted(generator)
+    if over_maximum:
+        images = images / images.amax((1, 2), keepdim=True)
+    options = {"generator": seeded(), "over_maximum": over_maximum}
+    for (of, fraction), found in explain.masks(images, [0.05, 0.3, 1.0], **options).items():
+        held = (counts * found.hidden).sum((1, 2)) / counts.sum((1, 2)).double()
+        assert_close(found.share_of_points, held, rtol=1e-5, atol=0)
+        assert of != method or fraction < 1 or (found.share_of_points > 1 - 1e-9).all()
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.1, 0.4, 1.0])
+def test_random_points_hides_as_many_points_as_the_brightest_and_more_pixels(generator, fraction):
+    images, counts = counted(generator, frames=400)
+    found = explain.masks(images, [fraction], generator=seeded())
+    brightest, control = found["brightest", fraction], found["random_points", fraction]
+    assert not (control.hidden & (images == 0)).any()
+    apart = (control.share_of_points - brightest.share_of_points) * counts.sum((1, 2))
+    assert apart.abs().max() <= 15 + 1e-6  # half of the fullest pixel
+    assert abs(apart.mean()) < 4 * apart.std() / 20 + 1e-6
+    assert (control.share_of_occupied >= brightest.share_of_occupied).all()
+    often = control.hidden[images > 0].float().mean()
+    assert_close(often.double(), brightest.share_of_points.mean(), atol=0.01, rtol=0)
+
+
 @pytest.mark.parametrize("method", explain.METHODS)
 def test_a_tiny_fraction_still_hides_one_pixel_and_one_hides_all(method):
     images = ramp()
-    assert mask(images, method, 1e-6).hidden.sum((1, 2)).tolist() == [1, 1, 1]
+    pixels = mask(images, method, 1e-6).hidden.sum((1, 2))
+    # As many points as the brightest pixel holds are in several others.
+    assert (pixels >= 1).all() if method == "random_points" else pixels.tolist() == [1, 1, 1]
     everything = torch.ones_like(images, dtype=torch.bool)
     wanted = everything if method == "random_image" else images > 0
     assert torch.equal(mask(images, method, 1.0).hidden, wanted)
@@ -127,12 +164,15 @@ def test_masks_do_not_depend_on_the_scale_of_the_images(scale):
     here = explain.masks(images, [0.3], generator=seeded())
     there = explain.masks(images * scale, [0.3], generator=seeded())
     for key, found in here.items():
-        assert torch.equal(found.hidden, there[key].hidden), key
+        if key[0] != "random_points":  # points are no longer what another scale says they are
+            assert torch.equal(found.hidden, there[key].hidden), key
+        assert found.share_of_points.isfinite().all()
+        assert there[key].share_of_points.isfinite().all()
 
 
 def test_the_random_masks_differ_from_frame_to_frame_and_seed_to_seed():
     image = ramp(frames=1).expand(2, -1, -1)
-    for method in ("random", "random_image"):
+    for method in ("random", "random_points", "random_image"):
         first, second = mask(image, method).hidden
         assert not torch.equal(first, second)
         assert not torch.equal(mask(image, method).hidden, mask(image, method, seed=1).hidden)
@@ -238,12 +278,15 @@ def test_random_costs_what_its_chance_of_striking_says():
     assert_allclose(hit, 1 / 8, atol=0.025)  # 2 of 16 pixels, one of which matters
 
 
-def test_the_impact_score_is_the_drop_over_the_share_hidden_in_both_conventions():
-    scores = explain.impact_scores(toy_impacts(0, fractions=[0.125])["brightest", 0.125])
+def test_the_impact_score_is_the_drop_over_the_share_hidden_in_each_convention():
+    impact = toy_impacts(0, fractions=[0.125])["brightest", 0.125]
+    scores, share = explain.impact_scores(impact), impact.share_of_points.mean()
+    assert 1 / 8 < share < 1  # one of eight pixels, and the fullest
     for task, drop in {"modulation": 0.5, "snr": 0.0, "joint": 0.5}.items():
         assert_allclose(scores[task]["accuracy_drop"]["value"], drop)
         assert_allclose(scores[task]["pis_of_occupied"]["value"], drop * 8)
         assert_allclose(scores[task]["pis_of_image"]["value"], drop * 16)
+        assert_allclose(scores[task]["pis_of_points"]["value"], drop / share)
         for end in ("low", "high"):
             of_drop = scores[task]["accuracy_drop"][end]
             assert_allclose(scores[task]["pis_of_occupied"][end], of_drop * 8)

@@ -808,6 +808,17 @@ def test_impact_panels_hold_a_row_a_view_and_a_column_a_task():
     assert [label.get_text() for label in grid[2, 0].get_xticklabels()] == ["1", "5", "10"]
 
 
+def test_over_points_each_mask_stands_at_the_share_that_it_hid():
+    given = scores(methods=["dimmest"]) | scores(methods=["brightest"], fractions=[0.03, 0.9])
+    ax = figures.impact_panels({"net": given}, tasks={"joint": "joint"}, of="points").axes[0]
+    shown = [container.lines[0].get_xdata() for container in ax.containers]
+    assert_allclose(shown[0], [1, 5, 10])
+    assert_allclose(shown[1], [3, 90])
+    ticks = [label.get_text() for label in ax.get_xticklabels()]
+    assert ticks == ["1", "2", "5", "10", "20", "50", "100"]
+    assert ax.get_xlabel() == "points hidden (%)"
+
+
 # Pictures
 
 

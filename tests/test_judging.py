@@ -111,7 +111,7 @@ def scores(rng):
             after = dict.fromkeys(explain.TASKS, left)
             before = dict.fromkeys(explain.TASKS, right)
             share = np.full(frames, fraction)
-            impacts[method, fraction] = explain.Impact(before, after, share, share / 10)
+            impacts[method, fraction] = explain.Impact(before, after, share, share / 10, 2 * share)
     return explain.scored({"net": {"view": impacts}})
 
 
@@ -127,11 +127,13 @@ def test_scores_are_nested_as_their_impacts_and_can_be_named(scores):
 
 def test_rows_carry_the_names_of_their_nesting(scores):
     rows = explain.score_rows(scores, ["model", "view", "mask"])
-    assert len(rows) == 8
+    assert len(rows) == 10
     row = next(row for row in rows if row["mask"] == "brightest" and row["fraction"] == 0.05)
     assert (row["model"], row["view"]) == ("net", "view")
     assert row["joint PIS"] == pytest.approx(row["joint drop"] / 0.05)
     assert row["joint PIS of image"] == pytest.approx(row["joint drop"] / 0.005)
+    assert row["joint PIS of points"] == pytest.approx(row["joint drop"] / 0.1)
+    assert row["of points"] == pytest.approx(0.1)
 
 
 def test_curves_are_sorted_by_method_task_and_fraction(scores):
@@ -139,6 +141,8 @@ def test_curves_are_sorted_by_method_task_and_fraction(scores):
     assert list(curves) == list(explain.METHODS)
     assert list(curves["random"]["snr"]) == [0.01, 0.05]
     assert curves["random"]["snr"][0.01]["value"] == 0
+    over_points = explain.by_fraction(scores["net"]["view"], "accuracy_drop", of="points")
+    assert list(over_points["random"]["snr"]) == pytest.approx([0.02, 0.1])
 
 
 def test_frames_are_scored_by_label_in_the_order_given():
@@ -146,6 +150,7 @@ def test_frames_are_scored_by_label_in_the_order_given():
     impact = explain.Impact(
         dict.fromkeys(explain.TASKS, right),
         dict.fromkeys(explain.TASKS, left),
+        np.ones(6),
         np.ones(6),
         np.ones(6),
     )

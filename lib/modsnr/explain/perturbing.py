@@ -32,12 +32,14 @@ class Hide(Protocol[KeyOut]):
 
 class Impact(NamedTuple):
     """``right`` before and after hiding pixels, bool [frame] a task, and what was hidden of the
-    frame's occupied pixels and of all its pixels, float64 [frame], means over the views masked."""
+    frame's occupied pixels, of all its pixels and of its points, float64 [frame], means over the
+    views masked."""
 
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
     share_of_occupied: np.ndarray
     share_of_image: np.ndarray
+    share_of_points: np.ndarray
 
     def of(self, rows: np.ndarray) -> Impact:
         """Return the impact on some of the frames, bool or int64 [frame]."""
@@ -45,7 +47,7 @@ class Impact(NamedTuple):
             {task: values[rows] for task, values in outcomes.items()}
             for outcomes in (self.before, self.after)
         )
-        return Impact(before, after, self.share_of_occupied[rows], self.share_of_image[rows])
+        return Impact(before, after, *(share[rows] for share in self[2:]))
 
 
 def perturb(
@@ -122,11 +124,12 @@ def _joined(pieces: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def impact_scores(impact: Impact, *, seed: int = 0) -> dict[str, dict[str, Interval]]:
-    """Return a task's accuracy, its accuracy_drop and its impact score in both conventions.
+    """Return a task's accuracy, its accuracy_drop and its impact score in three conventions.
 
     PIS = (accuracy before - accuracy after) / share hidden: pis_of_occupied over the share of the
-    occupied pixels that was really hidden, pis_of_image over the share of all pixels. Intervals
-    are paired bootstraps over the frames.
+    occupied pixels that was really hidden, pis_of_image over the share of all pixels, the study's
+    two; pis_of_points over the share of the points. Intervals are paired bootstraps over the
+    frames.
     """
     result = {}
     for task in TASKS:
@@ -137,6 +140,7 @@ def impact_scores(impact: Impact, *, seed: int = 0) -> dict[str, dict[str, Inter
             "accuracy_drop": drop,
             "pis_of_occupied": _scaled(drop, float(impact.share_of_occupied.mean())),
             "pis_of_image": _scaled(drop, float(impact.share_of_image.mean())),
+            "pis_of_points": _scaled(drop, float(impact.share_of_points.mean())),
         }
     return result
 

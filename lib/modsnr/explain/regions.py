@@ -11,7 +11,9 @@ RINGS = 4  # of equal width, out to the diagram's edge; the last takes the corne
 TAIL = 0.1  # share of the diagram's sum in its innermost pixels, and in its outermost
 
 
-def regions(images: Tensor, *, generator: torch.Generator | None = None) -> dict[str, Mask]:
+def regions(
+    images: Tensor, *, generator: torch.Generator | None = None, over_maximum: bool = False
+) -> dict[str, Mask]:
     """Return the masks that hide one region each of images float32 [frame, bins, bins].
 
     ring_1 .. ring_4: rings of equal width about the origin. quadrant_1 .. quadrant_4, counted
@@ -19,7 +21,8 @@ def regions(images: Tensor, *, generator: torch.Generator | None = None) -> dict
     farthest from it that hold a tenth of the diagram's sum. clusters: the occupied pixels in the
     densest neighbourhoods (means over 3 x 3) that hold half of the sum, which is where symbols
     gather; transitions: the other occupied pixels. whole: all. With a ``generator``, each comes a
-    second time as "... at random": as many occupied pixels drawn at random.
+    second time as "... at random": as many occupied pixels drawn at random. ``over_maximum`` is
+    that of ``masks``.
 
     Raises InputError for images that are not finite or empty.
     """
@@ -39,10 +42,11 @@ def regions(images: Tensor, *, generator: torch.Generator | None = None) -> dict
         "transitions": occupied & ~clusters,
         "whole": torch.ones_like(occupied),
     }
-    result = {name: masked(images, where) for name, where in hidden.items()}
+    way = {"over_maximum": over_maximum}
+    result = {name: masked(images, where, **way) for name, where in hidden.items()}
     if generator is not None:
         for name, where in hidden.items():
-            result[f"{name} at random"] = random_like(images, where, generator=generator)
+            result[f"{name} at random"] = random_like(images, where, generator=generator, **way)
     return result
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from modsnr.explain.perturbing import TASKS, Impact, impact_scores
 from modsnr.metrics import Interval
 
-Quantity = Literal["accuracy", "accuracy_drop", "pis_of_occupied", "pis_of_image"]
+Quantity = Literal["accuracy", "accuracy_drop", "pis_of_occupied", "pis_of_image", "pis_of_points"]
 
 # Joint and modulation PIS that the study reports, over its occupied pixels: mask, share, task.
 STUDY_PIS: Mapping[tuple[str, float, str], float] = {
@@ -34,6 +34,7 @@ def scored(impacts: Mapping[Any, Any], *, seed: int = 0) -> dict[Any, Any]:
             | {
                 "share_of_occupied": float(found.share_of_occupied.mean()),
                 "share_of_image": float(found.share_of_image.mean()),
+                "share_of_points": float(found.share_of_points.mean()),
             }
             if isinstance(found, Impact)
             else scored(found, seed=seed)
@@ -57,7 +58,7 @@ def _name(key: Hashable) -> str:
 def score_rows(scores: Mapping[Any, Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """Return a row a mask of scores nested by ``names``, the last of which is the mask.
 
-    Of every task: the accuracy, the accuracy lost, and the score in both conventions.
+    Of every task: the accuracy, the accuracy lost, and the score in each convention.
     """
     rows: list[dict[str, Any]] = []
     first, *rest = names
@@ -68,27 +69,35 @@ def score_rows(scores: Mapping[Any, Any], names: Sequence[str]) -> list[dict[str
         row: dict[str, Any] = {first: key}
         if isinstance(key, tuple):
             row = {first: key[0], "fraction": key[1]}
-        row |= {"of occupied": found["share_of_occupied"], "of image": found["share_of_image"]}
+        row |= {f"of {what}": found[f"share_of_{what}"] for what in ("occupied", "image", "points")}
         for task in TASKS:
             row |= {
                 f"{task} accuracy": found[task]["accuracy"]["value"],
                 f"{task} drop": found[task]["accuracy_drop"]["value"],
                 f"{task} PIS": found[task]["pis_of_occupied"]["value"],
                 f"{task} PIS of image": found[task]["pis_of_image"]["value"],
+                f"{task} PIS of points": found[task]["pis_of_points"]["value"],
             }
         rows.append(row)
     return rows
 
 
 def by_fraction(
-    scores: Mapping[tuple[str, float], Mapping[str, Any]], quantity: Quantity = "pis_of_occupied"
+    scores: Mapping[tuple[str, float], Mapping[str, Any]],
+    quantity: Quantity = "pis_of_occupied",
+    *,
+    of: Literal["pixels", "points"] = "pixels",
 ) -> dict[str, dict[str, dict[float, Interval]]]:
-    """Return method -> task -> fraction -> Interval from the scores of one view's masks."""
+    """Return method -> task -> fraction -> Interval from the scores of one view's masks.
+
+    The fraction is that of the pixels asked for, or ``of`` the points really hidden.
+    """
     result: dict[str, dict[str, dict[float, Interval]]] = {}
     for (method, fraction), found in scores.items():
         for task in TASKS:
             of_task = result.setdefault(method, {}).setdefault(task, {})
-            of_task[fraction] = found[task][quantity]
+            hidden = fraction if of == "pixels" else found["share_of_points"]
+            of_task[hidden] = found[task][quantity]
     return result
 
 
@@ -112,7 +121,8 @@ def claim_rows(scores: Mapping[tuple[str, float], Mapping[str, Any]]) -> list[di
     interval measured lies within a quarter of it, "about zero" within a quarter of the least score
     that is claimed; each is contradicted if the whole interval lies without, and else not decided:
     a wide interval decides nothing. That one mask costs more than another holds where the one's
-    whole interval lies above the other's, and is contradicted where it lies below.
+    whole interval lies above the other's, and is contradicted where it lies below; what the
+    brightest cost beyond as many points at random is told in accuracy lost.
     """
     rows = []
     for (method, fraction, task), claimed in STUDY_PIS.items():
@@ -134,19 +144,21 @@ def claim_rows(scores: Mapping[tuple[str, float], Mapping[str, Any]]) -> list[di
             verdict = _verdict(found, 0.0, TOLERANCE * min(STUDY_PIS.values()))
             claim = f"joint PIS, random {percent}, {control} control"
             rows.append({"claim": claim, "claimed": "about 0", **found, "verdict": verdict})
-        for more, less in (
-            ("dimmest", "brightest"),
-            ("brightest", "random"),
-            ("dimmest", "random"),
-        ):
-            found, other = at[more]["pis_of_occupied"], at[less]["pis_of_occupied"]
+        orders: tuple[tuple[str, str, Quantity, str], ...] = (
+            ("dimmest", "brightest", "pis_of_occupied", "joint PIS"),
+            ("brightest", "random", "pis_of_occupied", "joint PIS"),
+            ("dimmest", "random", "pis_of_occupied", "joint PIS"),
+            ("brightest", "random_points", "accuracy_drop", "joint accuracy lost"),
+        )
+        for more, less, quantity, what in orders:
+            found, other = at[more][quantity], at[less][quantity]
             verdict = "not decided"
             if found["low"] > other["high"]:
                 verdict = "holds"
             elif found["high"] < other["low"]:
                 verdict = "contradicted"
-            claim = f"joint PIS, {more} above {less}, {percent}"
-            bound = f"above {other['value']:.2f}"
+            claim = f"{what}, {more} above {less}, {percent}"
+            bound = f"above {other['value']:.3g}"
             rows.append({"claim": claim, "claimed": bound, **found, "verdict": verdict})
     return rows
 

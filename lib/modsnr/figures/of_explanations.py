@@ -20,6 +20,8 @@ from modsnr.figures.style import (
     value_and_reach,
 )
 
+PERCENTS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
 
 @styled
 def impact_bars(
@@ -67,10 +69,12 @@ def impact_panels(
     *,
     tasks: Mapping[str, str],
     ylabel: str = "perturbation impact score",
+    of: str = "pixels",
 ) -> Figure:
     """Draw impact scores over the fraction hidden: a row a view, a column a task, a line a method.
 
-    ``scores`` is view -> method -> task -> fraction -> Interval; ``tasks`` is task -> title.
+    ``scores`` is view -> method -> task -> fraction -> Interval; ``tasks`` is task -> title. ``of``
+    says of what the fractions are; other than those of pixels, each method has its own.
     """
     figure = Picture(figsize=(PAGE, 0.55 + 1.5 * len(scores)))
     panels = figure.subplots(len(scores), len(tasks), sharex=True, squeeze=False)
@@ -82,7 +86,7 @@ def impact_panels(
                 percent = np.array([100 * fraction for fraction in points])
                 value, reach = value_and_reach(points.values())
                 ax.errorbar(
-                    percent * (1 + 0.03 * (index - 1.5)),
+                    percent * (1 + 0.03 * (index - 1.5)) if of == "pixels" else percent,
                     value,
                     yerr=reach.tolist(),
                     color=PALETTE[index % len(PALETTE)],
@@ -93,12 +97,16 @@ def impact_panels(
                 )
             ax.axhline(0, color="black", linewidth=0.6)
             ax.set_xscale("log")
-            ax.set_xticks(percent, [f"{value:g}" for value in percent])
+            ticks = percent
+            if of != "pixels":
+                low, high = ax.get_xlim()
+                ticks = [tick for tick in PERCENTS if low <= tick <= high]
+            ax.set_xticks(ticks, [f"{value:g}" for value in ticks])
             ax.minorticks_off()
             if row == 0:
                 ax.set_title(tasks[task])
             if row == len(scores) - 1:
-                ax.set_xlabel("pixels hidden (%)")
+                ax.set_xlabel(f"{of} hidden (%)")
         panels[row, 0].set_ylabel(view)
     figure.supylabel(ylabel, fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from modsnr.figures.style import (
     COLUMN,
@@ -217,8 +218,7 @@ def snr_audit(table: pd.DataFrame, *, verdict: str, samples_per_symbol: int = 8)
     """
     figure = Picture(figsize=(COLUMN, 2.6))
     ax = figure.subplots()
-    layout: Any = figure.get_layout_engine()
-    layout.set(w_pad=0.12)  # longer tick labels come only after the layout
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     symbol_db = -10 * np.log10(samples_per_symbol)
     ax.axhline(0, color=PALETTE[2], label="per sample")
     ax.axhline(symbol_db, color=PALETTE[1], linestyle="--", label="Es/N0")

@@ -28,7 +28,7 @@ IDLE: Mapping[str, tuple[str, Sequence[Any]]] = {
     "modulation_share": ("task_weighting", ("fixed",)),
     "hide_fraction": (
         "hide",
-        ("brightest", "dimmest", "random", "random_image", "modulation", "snr"),
+        ("brightest", "dimmest", "random", "random_points", "random_image", "modulation", "snr"),
     ),
     "hide_by": ("hide", ("modulation", "snr")),
 }
