@@ -307,9 +307,6 @@ def test_a_curve_is_drawn_at_the_levels_that_are_asked_for_with_groups_as_large(
     assert [point["level"] for point in short] == [0.5]
     joined = metrics.coverage_curve(*given, GRID, levels=[0.5], fewest=800)
     assert joined[0]["width_db"] != short[0]["width_db"]
-    other = metrics.coverage_curve(*given, GRID, levels=[0.5], seed=1)
-    assert other[0]["coverage"]["value"] == short[0]["coverage"]["value"]
-    assert other[0]["coverage"] != short[0]["coverage"]
 
 
 # What a model saved
@@ -395,7 +392,7 @@ def test_level_bins_and_seed_of_trust_change_what_they_name(rng):
     other = metrics.trust(columns, seed=1)
     assert other["modulation"]["ece"]["value"] == plain["modulation"]["ece"]["value"]
     assert other["modulation"]["ece"] != plain["modulation"]["ece"]
-    assert other["intervals"] != plain["intervals"]
+    assert other["intervals"] == plain["intervals"]  # shares of frames: nothing is drawn by lot
     assert_array_equal(
         [p["coverage"]["value"] for p in other["curve"]],
         [p["coverage"]["value"] for p in plain["curve"]],

@@ -68,6 +68,14 @@ def test_of_different_notebooks_only_what_both_have_is_compared(make):
     assert "  joint_accuracy  0.5  0.75 (0.7 to 0.8)  +0.25" in page
 
 
+def test_a_number_that_the_other_notebook_gives_with_an_interval_is_compared_by_its_value(make):
+    make("a", metrics={"joint_accuracy": 0.5})
+    told = {"joint_accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    make("b", notebook="03_evaluation", metrics=told)
+    for names in (["a", "b"], ["b", "a"]):
+        assert "  the same: joint_accuracy 0.5" in comparison.page(names)
+
+
 def test_commit_changes_profile_versions_and_hardware_are_told_where_they_differ(make):
     git = {"commit": "a" * 40, "dirty": False}
     first = make("a", git=git, versions={"torch": "2.11", "numpy": "2"}, hardware={"cores": 2})
@@ -99,7 +107,7 @@ def test_the_paired_difference_is_that_of_the_frames_of_both(make):
     assert changes["joint accuracy"]["value"] == pytest.approx(0.1)
     # Frames that both find easy or hard cancel out: a tenth changed, 1.96 sqrt(0.1 * 0.9 / 600).
     assert changes["joint accuracy"]["low"] == pytest.approx(0.1 - 0.024, abs=0.004)
-    assert changes["SNR accuracy"] == {"value": 0, "low": 0, "high": 0}
+    assert changes["SNR accuracy"] == metrics.difference(first, first)
     page = comparison.page(["a", "b"])
     assert "b less a, paired on 600 test frames\n  joint accuracy       +0.1000  (+0.0" in page
     assert "a less b, paired on 600 test frames\n  joint accuracy       -0.1000  (-0.1" in (

@@ -307,12 +307,9 @@ def test_a_random_mask_that_strikes_background_only_scores_nothing():
     assert explain.impact_scores(impact)["joint"]["pis_of_occupied"] == nothing
 
 
-def test_the_intervals_of_a_score_are_paired_and_follow_the_seed():
+def test_the_intervals_of_a_score_are_paired():
     impact = toy_impacts(0, fractions=[0.125], frames=400, wrong=100)["random", 0.125]
-    first, again, other = (explain.impact_scores(impact, seed=seed) for seed in (1, 1, 5))
-    assert first == again
-    assert first != other
-    drop = first["modulation"]["accuracy_drop"]
+    drop = explain.impact_scores(impact)["modulation"]["accuracy_drop"]
     change = impact.before["modulation"].astype(int) - impact.after["modulation"]
     assert_allclose(drop["high"] - drop["low"], 2 * 1.96 * change.std() / 20, rtol=0.1)
 

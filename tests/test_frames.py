@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from modsnr import InputError, frames
-from modsnr.frames import PARTS, Frames
+from modsnr import InputError, frames, signals
+from modsnr.frames import PARTS, Frames, writing
 
 CLASSES = ("BPSK", "QPSK", "8PSK")
 GRID = (0.0, 10.0)
@@ -477,6 +477,31 @@ def test_an_unfinished_store_is_never_taken_for_a_whole_one(path):
     shutil.move(partial, path)  # nor by its name
     with pytest.raises(InputError, match="was never finished"):
         frames.read(path, "train")
+
+
+def test_a_store_of_another_channel_does_not_go_on_from_an_interrupted_one(path, monkeypatch):
+    monkeypatch.setattr(writing, "SHARD_FRAMES", 512)
+    labels = np.zeros(2048, int), np.full(2048, 20, np.float32)
+    part_of = frames.split(*labels, seed=1)
+    told = {"classes": ("BPSK",), "source": "simulated", "samples": 128, "split_seed": 1}
+
+    def write(channel, progress=None):
+        make = signals.Simulator(1, ("BPSK",), signals.air(channel), 128)
+        return frames.write(path, make, *labels, part_of, progress=progress, **told)
+
+    whole = write("rayleigh_2")
+    path.unlink()
+    done = []
+
+    def interrupted(count):
+        done.append(count)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write("minor", interrupted)
+    assert not path.exists()
+    assert write("rayleigh_2") == whole
 
 
 def test_an_interrupted_store_goes_on_too(noise, path, monkeypatch):

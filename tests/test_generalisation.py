@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from modsnr import InputError, figures, frames, generalisation, signals
+from modsnr import InputError, figures, frames, generalisation, metrics, signals
 from modsnr.generalisation import Seen
 
 CLASSES = ("BPSK", "16APSK")
@@ -102,19 +102,17 @@ FOUND = {
 
 
 def test_the_matrix_holds_each_networks_accuracy_under_each_condition_it_was_asked():
-    matrix = generalisation.accuracy_matrix(FOUND, seed=0)
+    matrix = generalisation.accuracy_matrix(FOUND)
     assert matrix["joint"]["a"]["minor"]["value"] == 0.75
     assert matrix["joint"]["a"]["independent"]["value"] == 0.5
-    assert matrix["modulation"]["b"] == {"minor": {"value": 1.0, "low": 1.0, "high": 1.0}}
+    assert matrix["modulation"]["b"]["minor"]["value"] == 1.0
+    assert list(matrix["modulation"]["b"]) == ["minor"]
     one = matrix["joint"]["a"]["minor"]
     assert 0 <= one["low"] < one["value"] < one["high"] <= 1
-    many = {"minor": {"a": outcome(np.arange(997) % 3 == 0)}}
-    first, again, other = (generalisation.accuracy_matrix(many, seed=s) for s in (0, 0, 1))
-    assert first == again != other
 
 
 def test_the_matrix_is_the_same_as_table_and_by_network():
-    matrix = generalisation.accuracy_matrix(FOUND, seed=0)
+    matrix = generalisation.accuracy_matrix(FOUND)
     table = generalisation.matrix_table(matrix)
     assert list(zip(table.model, table.condition, strict=True)) == [
         ("a", "minor"), ("a", "independent"), ("b", "minor"),
@@ -128,11 +126,12 @@ def test_the_matrix_is_the_same_as_table_and_by_network():
 
 
 def test_the_loss_is_the_paired_difference_of_networks_asked_twice():
-    loss = generalisation.losses(FOUND, "minor", "independent", seed=0)
+    loss = generalisation.losses(FOUND, "minor", "independent")
     assert list(loss) == ["a"]
     assert loss["a"]["value"] == 0.25
-    assert loss["a"]["low"] == 0.0  # in pairs no resample has less: only one frame of four differs
-    assert generalisation.losses(FOUND, "minor", "nowhere", seed=0) == {}
+    pairs = [FOUND[where]["a"]["joint"] for where in ("minor", "independent")]
+    assert loss["a"] == metrics.difference(*pairs)
+    assert generalisation.losses(FOUND, "minor", "nowhere") == {}
 
 
 def test_the_area_is_that_of_a_literal_count_over_all_pairs(rng):
@@ -164,11 +163,21 @@ def test_the_level_is_exceeded_by_the_share_asked_for(rng):
     unknown = rng.normal(2, 1, 4000)
     for share, wanted in ((0.05, 1.645), (0.2, 0.842)):
         found = generalisation.reject(threshold, known, unknown, false_alarm=share, rng=rng)
-        assert (threshold > found["level"]).mean() == share
+        assert share - 1 / 1000 < (threshold > found["level"]).mean() <= share
         assert found["level"] == pytest.approx(wanted, abs=0.1)
         assert found["false_alarms"]["value"] == pytest.approx(share, abs=0.02)
         assert found["detected"]["value"] == (unknown > found["level"]).mean()
         assert found["auc"]["value"] == pytest.approx(0.921, abs=0.01)  # Phi(sqrt 2)
+
+
+@pytest.mark.parametrize(("share", "frames"), [(0.05, 20), (0.05, 100), (0.1, 50), (0.01, 300)])
+def test_new_known_frames_exceed_a_level_no_more_often_than_asked(rng, share, frames):
+    rates = []
+    for _ in range(300):
+        threshold, known = rng.random(frames), rng.random(2000)
+        found = generalisation.reject(threshold, known, known, false_alarm=share, rng=rng)
+        rates.append(1 - found["level"])
+    assert np.mean(rates) < share + 3 * np.std(rates) / np.sqrt(len(rates))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from math import isnan, nan, sqrt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from modsnr import InputError, metrics
@@ -199,7 +200,7 @@ def test_the_interval_of_real_values_is_as_wide_as_the_normal_approximation_says
 
 
 def test_the_interval_of_a_constant_has_no_width(rng):
-    for value in (0.0, 1.0, 2.5):
+    for value in (0.5, 2.5):
         assert metrics.mean_interval(np.full(30, value), rng) == {
             "value": value, "low": value, "high": value
         }  # fmt: skip
@@ -250,9 +251,54 @@ def test_the_difference_is_paired_and_narrower_than_two_models_apart(rng):
     assert width(paired) < apart / 4
 
 
-def test_two_models_with_the_same_answers_do_not_differ_at_all(rng):
+def test_two_models_with_the_same_answers_differ_by_nothing_but_may_on_other_frames(rng):
     hits = rng.random(200) < 0.5
-    assert metrics.difference(hits, hits) == {"value": 0.0, "low": 0.0, "high": 0.0}
+    same = metrics.difference(hits, hits)
+    assert same["value"] == 0.0
+    assert -0.015 < same["low"] == -same["high"] < 0  # 1.96 / 202
+
+
+@pytest.mark.parametrize(("right", "frames"), [(0, 5), (5, 5), (3, 50), (999, 1000), (7, 20)])
+def test_the_interval_of_a_share_is_wilsons(right, frames):
+    found = metrics.share(np.arange(frames) < right)
+    ends = binomtest(right, frames).proportion_ci(0.95, "wilson")
+    assert_allclose([found["low"], found["high"]], [ends.low, ends.high], atol=1e-12)
+    assert found["low"] <= found["value"] == right / frames <= found["high"]
+    with pytest.raises(InputError, match="no frames to take a share of"):
+        metrics.share(np.zeros(0, bool))
+
+
+@pytest.mark.parametrize(("truth", "frames"), [(0.998, 50), (0.995, 100), (0.02, 50), (0.7, 40)])
+def test_a_shares_interval_covers_it_though_nearly_all_frames_are_alike(rng, truth, frames):
+    found = [metrics.share(rng.random(frames) < truth) for _ in range(2000)]
+    covered = np.mean([of["low"] <= truth <= of["high"] for of in found])
+    assert covered > 0.9
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.01, 0.1])
+def test_a_differences_interval_covers_it_though_few_answers_differ(rng, lost):
+    """Of a model that is right on nine of ten, and another that loses some of them."""
+    covered = 0
+    for _ in range(2000):
+        first = rng.random(100) < 0.9
+        second = first & (rng.random(100) >= lost)
+        found = metrics.difference(first, second)
+        covered += found["low"] <= 0.9 * lost <= found["high"]
+    assert covered > 0.92 * 2000
+
+
+def test_the_interval_of_the_attractor_index_holds_where_no_snr_draws_more_than_its_share(rng):
+    """Resampling inflates a maximum: percentiles would lie above one, which is the truth."""
+    covered = 0
+    for _ in range(40):
+        truth = np.repeat(np.arange(16), 60)
+        said = (truth + rng.choice([-1, 0, 1], len(truth), p=[0.2, 0.6, 0.2])) % 16
+        found = metrics.interval(
+            metrics.attractor_index, metrics.confusion(truth, said, 16), rng, least=1.0
+        )
+        assert 1.0 <= found["low"] <= found["value"] <= found["high"]
+        covered += found["low"] <= 1.02
+    assert covered > 30
 
 
 def test_models_asked_about_different_frames_are_not_compared():

@@ -195,6 +195,8 @@ def _results(records: Sequence[runs.Record], heads: Sequence[str], every: bool) 
 
 def _alike(values: Sequence[Any]) -> bool:
     """Return whether results are equal but for what sums in another order differ by."""
+    if not all(isinstance(value, dict) for value in values):  # an interval, and none
+        values = [value["value"] if isinstance(value, dict) else value for value in values]
     first, *others = (list(v.values()) if isinstance(v, dict) else [v] for v in values)
     return all(
         one == another or (isinstance(one, float) and isclose(one, another, rel_tol=ROUNDING))

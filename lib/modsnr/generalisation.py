@@ -20,8 +20,8 @@ from modsnr.metrics import (
     Interval,
     difference,
     familiar,
-    mean_interval,
     right,
+    share,
 )
 
 if TYPE_CHECKING:
@@ -45,17 +45,16 @@ def outcomes(
     return {"joint": of_modulation & of_snr, "modulation": of_modulation, "snr": of_snr}
 
 
-def accuracy_matrix(found: Outcomes, *, seed: int) -> Matrix:
+def accuracy_matrix(found: Outcomes) -> Matrix:
     """Return task -> network -> condition -> accuracy with its interval.
 
     A network that was not asked under a condition lacks it.
     """
-    rng = np.random.default_rng(seed)
     networks = list(dict.fromkeys(name for of_network in found.values() for name in of_network))
     return {
         task: {
             network: {
-                condition: mean_interval(of_network[network][task], rng)
+                condition: share(of_network[network][task])
                 for condition, of_network in found.items()
                 if network in of_network
             }
@@ -92,16 +91,15 @@ def by_network(matrix: Matrix) -> dict[str, dict[str, dict[str, Interval]]]:
     }
 
 
-def losses(found: Outcomes, home: str, away: str, *, seed: int) -> dict[str, Interval]:
+def losses(found: Outcomes, home: str, away: str) -> dict[str, Interval]:
     """Return each network's joint accuracy under ``home`` less that under ``away``.
 
-    The frames are others, but frame by frame their labels are the same, and so they are resampled
+    The frames are others, but frame by frame their labels are the same, and so they are compared
     in pairs. Networks that were not asked under both are left out.
     """
     asked = [name for name in found.get(home, {}) if name in found.get(away, {})]
     return {
-        name: difference(found[home][name]["joint"], found[away][name]["joint"], seed=seed)
-        for name in asked
+        name: difference(found[home][name]["joint"], found[away][name]["joint"]) for name in asked
     }
 
 
@@ -169,8 +167,8 @@ def reject(
 ) -> Rejection:
     """Return how a score tells ``unknown`` frames from ``known`` ones.
 
-    The level is that which a share ``false_alarm`` of the known frames of ``threshold`` exceeds at
-    most; how often it errs is measured on those of ``known``.
+    The level, one of the scores of ``threshold``, is that which a new known frame exceeds with
+    probability ``false_alarm`` at most; how often it errs is measured on those of ``known``.
 
     Raises InputError for scores that are not finite or too few.
     """
@@ -183,11 +181,13 @@ def reject(
         )
     of = auc(unknown, known, rng=rng)
     ranked = np.sort(threshold)
-    level = float(ranked[int(np.ceil((1 - false_alarm) * len(ranked))) - 1])
+    # So exceeded by a new frame with probability false_alarm or a little less.
+    rank = int(np.ceil((1 - false_alarm) * (len(ranked) + 1)))
+    level = float(ranked[min(rank, len(ranked)) - 1])
     return Rejection(
         auc=of,
-        detected=mean_interval(unknown > level, rng),
-        false_alarms=mean_interval(known > level, rng),
+        detected=share(unknown > level),
+        false_alarms=share(known > level),
         level=level,
     )
 

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from modsnr import InputError
 from modsnr.explain.fills import Fill, fill
 from modsnr.explain.masks import Mask, masks
-from modsnr.metrics import Interval, difference, mean_interval, right
+from modsnr.metrics import Interval, difference, right, share
 
 TASKS = ("modulation", "snr", "joint")
 
@@ -123,18 +123,18 @@ def _joined(pieces: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {task: np.concatenate([piece[task] for piece in pieces]) for task in TASKS}
 
 
-def impact_scores(impact: Impact, *, seed: int = 0) -> dict[str, dict[str, Interval]]:
+def impact_scores(impact: Impact) -> dict[str, dict[str, Interval]]:
     """Return a task's accuracy, its accuracy_drop and its impact score in three conventions.
 
     PIS = (accuracy before - accuracy after) / share hidden: pis_of_occupied over the share of the
     occupied pixels that was really hidden, pis_of_image over the share of all pixels, the study's
-    two; pis_of_points over the share of the points. Intervals are paired bootstraps over the
+    two; pis_of_points over the share of the points. Intervals are paired, over the
     frames.
     """
     result = {}
     for task in TASKS:
-        drop = difference(impact.before[task], impact.after[task], seed=seed)
-        left = mean_interval(impact.after[task], np.random.default_rng(seed))
+        drop = difference(impact.before[task], impact.after[task])
+        left = share(impact.after[task])
         result[task] = {
             "accuracy": left,  # of what is left
             "accuracy_drop": drop,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modsnr import InputError
-from modsnr.metrics import Interval, mean_interval
+from modsnr.metrics import Interval, share
 
 
 def of_points(attribution: Tensor, places: Tensor) -> Tensor:
@@ -86,17 +86,11 @@ def _decided(answer: Tensor) -> np.ndarray:
     return torch.as_tensor(answer).cpu().numpy().astype(np.int64)
 
 
-def share_turned(
-    change: np.ndarray, changes: Sequence[float], *, seed: int = 0
-) -> dict[float, Interval]:
+def share_turned(change: np.ndarray, changes: Sequence[float]) -> dict[float, Interval]:
     """Return the share of frames whose answer turned at each change or a smaller one.
 
     ``change`` is float64 [frame] of ``smallest_change``, and ``changes`` what it tried. The shares
-    have 95 % bootstrap intervals over the frames.
+    have 95 % intervals over the frames.
     """
-    generator = np.random.default_rng(seed)
     size = np.abs(change)  # NaN: never, and no comparison with it holds
-    return {
-        float(tried): mean_interval((size <= abs(tried)).astype(float), generator)
-        for tried in changes
-    }
+    return {float(tried): share(size <= abs(tried)) for tried in changes}

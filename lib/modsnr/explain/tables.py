@@ -26,18 +26,18 @@ STUDY_PIS: Mapping[tuple[str, float, str], float] = {
 TOLERANCE = 0.25  # of a claimed score
 
 
-def scored(impacts: Mapping[Any, Any], *, seed: int = 0) -> dict[Any, Any]:
+def scored(impacts: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return the scores of nested impacts: ``impact_scores`` of each, with the shares hidden."""
     return {
         key: (
-            impact_scores(found, seed=seed)
+            impact_scores(found)
             | {
                 "share_of_occupied": float(found.share_of_occupied.mean()),
                 "share_of_image": float(found.share_of_image.mean()),
                 "share_of_points": float(found.share_of_points.mean()),
             }
             if isinstance(found, Impact)
-            else scored(found, seed=seed)
+            else scored(found)
         )
         for key, found in impacts.items()
     }
@@ -102,13 +102,13 @@ def by_fraction(
 
 
 def by_label(
-    impact: Impact, labels: Sequence[Any], order: Sequence[Any], *, seed: int = 0
+    impact: Impact, labels: Sequence[Any], order: Sequence[Any]
 ) -> dict[Any, dict[str, Any]]:
     """Return the scores of the frames of each label [frame], in the order given; a label that no
     frame has is left out."""
     of_frame = np.asarray(labels)
     return {
-        label: impact_scores(impact.of(of_frame == label), seed=seed)
+        label: impact_scores(impact.of(of_frame == label))
         for label in order
         if (of_frame == label).any()
     }

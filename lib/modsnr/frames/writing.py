@@ -17,7 +17,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,9 @@ def write(
         "split_hash": split_hash(part_of),
     }
     plan = hashlib.sha256(json.dumps([attributes, samples, list(grid_db or ())]).encode())
+    settings: object = read
+    if is_dataclass(settings):  # a simulator: frames of another channel are none to go on with
+        plan.update(repr(settings).encode())
     for array in (modulation, snr_db, part_of, rows):
         plan.update(str(array.dtype).encode())
         plan.update(_bytes_of(array))

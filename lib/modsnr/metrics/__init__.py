@@ -17,6 +17,7 @@ from modsnr.metrics.intervals import (
     interval,
     mean_interval,
     rates,
+    share,
 )
 from modsnr.metrics.novelty import (
     FEWEST_OF_A_CLASS,
@@ -90,6 +91,7 @@ __all__ = [
     "results_rows",
     "right",
     "seed_groups",
+    "share",
     "snap",
     "spread_rows",
     "spreads",

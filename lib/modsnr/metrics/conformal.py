@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from modsnr import InputError
-from modsnr.metrics.intervals import mean_interval
+from modsnr.metrics.intervals import share
 from modsnr.metrics.scores import check_estimates, snap
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of a calibration curve
@@ -104,7 +104,6 @@ def coverage(
     *,
     classes: Sequence[str],
     grid_db: Sequence[float] | np.ndarray,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Return how often intervals hold the true SNR, dB [frame] each, and how wide they are.
 
@@ -117,7 +116,6 @@ def coverage(
     """
     check_estimates(low_db)
     check_estimates(high_db)
-    generator = np.random.default_rng(seed)
     truth, low, high = (np.asarray(values, np.float64) for values in (snr_db, low_db, high_db))
     held, width = (low <= truth) & (truth <= high), high - low
     grid = np.asarray(grid_db, np.float64)
@@ -128,7 +126,7 @@ def coverage(
 
     def measured(rows: np.ndarray) -> dict[str, Any]:
         return {
-            "coverage": mean_interval(held[rows], generator),
+            "coverage": share(held[rows]),
             "width_db": float(width[rows].mean()),
         }
 
@@ -148,7 +146,6 @@ def coverage_curve(
     *,
     levels: Sequence[float] = LEVELS,
     fewest: int = FEWEST,
-    seed: int = 0,
 ) -> list[Mapping[str, Any]]:
     """Return the measured coverage at each nominal level: level, coverage and width_db.
 
@@ -157,14 +154,13 @@ def coverage_curve(
 
     Raises InputError as ``conformal`` does.
     """
-    generator = np.random.default_rng(seed)
     truth = np.asarray(test[0], np.float64)
     curve = []
     for level in levels:
         low, high = conformal(*calibration, grid_db, level=level, fewest=fewest).interval(test[1])
         curve.append({
             "level": float(level),
-            "coverage": mean_interval((low <= truth) & (truth <= high), generator),
+            "coverage": share((low <= truth) & (truth <= high)),
             "width_db": float((high - low).mean()),
         })  # fmt: skip
     return curve

@@ -1,12 +1,16 @@
-"""Statistics with their 95 % bootstrap intervals, over frames resampled with replacement.
+"""Statistics with their 95 % intervals over frames.
 
-Frames are resampled 2,000 times. A statistic of a confusion matrix is resampled as the matrix
-itself, which is multinomial, and so exactly what resampling its frames would give.
+Shares of frames have Wilson's interval, and paired differences of shares that of Agresti and Min
+(2005): where nearly all frames are right, resampling them hardly ever finds a wrong one. Any other
+statistic has bootstrap percentiles: frames are resampled 2,000 times, with replacement; a statistic
+of a confusion matrix is resampled as the matrix itself, which is multinomial, and so exactly what
+resampling its frames would give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import TypedDict
 
 import numpy as np
@@ -15,10 +19,11 @@ from modsnr import InputError
 
 RESAMPLES = 2000
 LEVEL = 0.95
+DEVIATES = NormalDist().inv_cdf((1 + LEVEL) / 2)  # standard deviations to either side
 
 
 class Interval(TypedDict):
-    """A statistic and its 95 % bootstrap interval (percentiles)."""
+    """A statistic and its 95 % interval."""
 
     value: float
     low: float
@@ -29,24 +34,31 @@ def interval(
     statistic: Callable[[np.ndarray], np.ndarray],
     counts: np.ndarray,
     generator: np.random.Generator,
+    *,
+    least: float | None = None,
 ) -> Interval:
     """Return a statistic of counts [...] with the interval over multinomial resamples of them.
 
-    ``statistic`` maps counts [resample, ...] to values [resample].
+    ``statistic`` maps counts [resample, ...] to values [resample]. One that resampling inflates, as
+    it does a maximum, tells the ``least`` that it can be: its interval is the basic one, which lies
+    as far below the value as the resamples lie above it, and no lower than that.
     """
     total = int(counts.sum())
     draws = generator.multinomial(total, counts.ravel() / total, size=RESAMPLES)
-    values = statistic(draws.reshape(RESAMPLES, *counts.shape))
-    return _percentiles(float(statistic(counts[None])[0]), values)
+    value = float(statistic(counts[None])[0])
+    found = _percentiles(value, statistic(draws.reshape(RESAMPLES, *counts.shape)))
+    if least is None:
+        return found
+    low, high = (2 * value - found[end] for end in ("high", "low"))
+    return Interval(value=value, low=float(np.clip(low, least, value)), high=max(high, value))
 
 
 def mean_interval(values: np.ndarray, generator: np.random.Generator) -> Interval:
-    """Return the mean of values [frame] with its bootstrap interval."""
-    values = np.asarray(values, dtype=np.float64)
-    if np.isin(values, (-1.0, 0.0, 1.0)).all():  # a few kinds of frames: resample their counts
-        kinds = np.array([-1.0, 0.0, 1.0])
-        counts = (values[:, None] == kinds).sum(0)
-        return interval(lambda draws: draws @ kinds / len(values), counts, generator)
+    """Return the mean of values [frame] with its bootstrap interval; bool have ``share``'s."""
+    values = np.asarray(values)
+    if values.dtype == bool:
+        return share(values)
+    values = values.astype(np.float64)
     means = np.concatenate(
         [
             values[generator.integers(len(values), size=(50, len(values)))].mean(1)
@@ -56,12 +68,40 @@ def mean_interval(values: np.ndarray, generator: np.random.Generator) -> Interva
     return _percentiles(float(values.mean()), means)
 
 
+def share(right: np.ndarray) -> Interval:
+    """Return the share of frames that are right, bool [frame], with Wilson's interval (1927).
+
+    Raises InputError where there are no frames.
+    """
+    if not len(right):
+        raise InputError("There are no frames to take a share of.")
+    frames = len(right)
+    value, squared = int(np.asarray(right, bool).sum()) / frames, DEVIATES**2 / frames
+    middle = (value + squared / 2) / (1 + squared)
+    reach = (value * (1 - value) * squared + squared**2 / 4) ** 0.5 / (1 + squared)
+    # Rounding may leave the value of none or all right without.
+    return Interval(value=value, low=min(middle - reach, value), high=max(middle + reach, value))
+
+
+def _paired(gained: int, lost: int, frames: int) -> Interval:
+    """Return (gained - lost) / frames, with half a frame more in each cell of the two by two."""
+    more, less, count = gained + 0.5, lost + 0.5, frames + 2
+    middle = (more - less) / count
+    reach = DEVIATES * (((more + less) / count - middle**2) / count) ** 0.5
+    value = (gained - lost) / frames
+    return Interval(
+        value=value,
+        low=min(max(middle - reach, -1.0), value),
+        high=max(min(middle + reach, 1.0), value),
+    )
+
+
 def _percentiles(value: float, resampled: np.ndarray) -> Interval:
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value=value, low=float(low), high=float(high))
 
 
-def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:
+def difference(first: np.ndarray, second: np.ndarray) -> Interval:
     """Return mean(first) - mean(second) over the same frames, with its paired interval.
 
     ``first`` and ``second`` are bool [frame]: where each of two models was right.
@@ -72,8 +112,8 @@ def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Inter
         raise InputError(
             f"A paired difference needs the same frames; they are {len(first)} and {len(second)}."
         )
-    change = np.asarray(first, np.int64) - np.asarray(second, np.int64)
-    return mean_interval(change, np.random.default_rng(seed))
+    one, other = np.asarray(first, bool), np.asarray(second, bool)
+    return _paired(int((one & ~other).sum()), int((other & ~one).sum()), len(one))
 
 
 def rates(

@@ -155,7 +155,7 @@ def summary(
         "snr_rmse_db": {name: value**0.5 for name, value in squared.items()},  # type: ignore[operator]
         "modulation_macro_f1": interval(macro_f1, of_modulation, generator),
         "snr_macro_f1": interval(macro_f1, of_snr, generator),
-        "attractor_index": interval(attractor_index, of_snr, generator),
+        "attractor_index": interval(attractor_index, of_snr, generator, least=1.0),
         "attractor_snr_db": float(grid[_attraction(of_snr).argmax()]),
         "modulation_f1": {
             name: interval(

@@ -68,10 +68,10 @@ def trust(
     calibration = (saved["validation_snr_db"], saved["validation_snr_mean_db"])
     ends = conformal(*calibration, grid, level=level).interval(saved["snr_mean_db"])
     found["intervals"] = coverage(
-        saved["snr_db"], *ends, saved["modulation"], classes=classes, grid_db=grid, seed=seed
+        saved["snr_db"], *ends, saved["modulation"], classes=classes, grid_db=grid
     )
     test = (saved["snr_db"], saved["snr_mean_db"])
-    found["curve"] = coverage_curve(calibration, test, grid, seed=seed)
+    found["curve"] = coverage_curve(calibration, test, grid)
     return found | {"numbers": _numbers(found)}
 
 
