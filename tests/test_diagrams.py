@@ -622,6 +622,8 @@ def test_a_training_is_drawn_as_its_parameters_say(rng):
     assert torch.equal(drawn, same)
     wider = diagrams.as_trained(asked | {"extent": 5.0})(iq)
     assert not torch.equal(drawn, wider)
+    with pytest.raises(InputError, match="trained with pixels hidden .*'brightest'"):
+        diagrams.as_trained(asked | {"hide": "brightest", "hide_fraction": 0.5})
 
 
 def test_a_ring_is_a_column_of_the_log_polar_view_and_an_angle_is_a_row(generator):

@@ -268,6 +268,8 @@ def test_a_curriculum_begins_with_the_highest_snrs_and_has_all_from_half_on():
         assert_array_equal(np.unique(snr_db[seen]), np.arange(8 - levels, 8))
         assert seen.sum() == 5 * levels
         assert np.ptp(times[seen]) <= 1
+    only = order(frames, epoch=0, epochs=1, sampling="curriculum")
+    assert_array_equal(np.sort(only), np.arange(40))
 
 
 # Mirrored spectra
@@ -384,7 +386,8 @@ CHANGES = [
     ({"epochs": 3}, {"task_weighting": "dwa"}),
     ({"task_weighting": "fixed"}, {"modulation_share": 0.9}),
     ({}, {"ema": 0.9}),
-    *(({}, {"sampling": name}) for name in ("balanced", "curriculum")),
+    ({}, {"sampling": "balanced"}),
+    ({"epochs": 2}, {"sampling": "curriculum"}),  # in its last epoch it has all frames
     ({}, {"rotate": True}),
     ({}, {"conjugate": True}),
     ({"epochs": 4, "learning_rate": 1e-12}, {"early_stopping": 1}),

@@ -247,8 +247,8 @@ def test_text_of_a_command_line_becomes_the_declared_type(house, name, text, val
         ("Optional[str]", "null", None),
         ("int | str", "12", 12),
         ("int | str", "1.5", "1.5"),
-        ("float | None", "1e-3", 1e-3),
-        ("float | None", "none", None),
+        ("PositiveFloat | None", "1e-3", 1e-3),
+        ("PositiveFloat | None", "none", None),
         ("list[str] | str", "[a, b]", ["a", "b"]),
         ("list[str] | str", "a", "a"),
         ("list[str] | None", "null", None),
@@ -285,18 +285,27 @@ def test_every_union_of_the_notebooks_is_one_that_is_tested(monkeypatch):
     stems = [path.stem for path in (runs.root() / "notebooks").glob("*.ipynb")]
     declared = [p for stem in stems for p in runs.parameters(stem).values()]
     unions = {p.annotation for p in declared if "|" in p.annotation or "Opt" in p.annotation}
-    assert unions <= {"bool | str | None", "float | None"}
+    assert unions <= {"bool | str | None", "PositiveFloat | None"}
     assert runs.parse_text("02_training", "pretrained", "false") is False
 
 
-@pytest.mark.parametrize("text", ["2026-13-45", "a,2026-13-45", "2026-11-27"])
+@pytest.mark.parametrize(
+    "text", ["2026-13-45", "a,2026-13-45", "2026-11-27", "010", "1:30", "1_000", "00.5"]
+)
 def test_text_stays_text_where_yaml_would_see_a_date_or_half_of_one(house, text):
     assert runs.parse_text("01_work", "note", text) == text
 
 
 @pytest.mark.parametrize(
     ("name", "text", "given"),
-    [("pretrained", "1", "1 (int)"), ("epochs", "2.0", "2.0 (float)"), ("rate", "x", "'x' (str)")],
+    [
+        ("pretrained", "1", "1 (int)"),
+        ("epochs", "2.0", "2.0 (float)"),
+        ("rate", "x", "'x' (str)"),
+        ("epochs", "010", "'010' (str)"),  # eight, for YAML
+        ("epochs", "1_0", "'1_0' (str)"),
+        ("rate", "1:30", "'1:30' (str)"),  # ninety
+    ],
 )
 def test_text_that_the_declared_type_cannot_be_is_refused(house, name, text, given):
     with pytest.raises(InputError, match=re.escape(f"given {given}")):

@@ -564,6 +564,31 @@ def test_pieces_of_unequal_size_weigh_by_their_frames(tmp_path):
     assert_allclose(first.history.loss, second.history.loss, rtol=1e-5)
 
 
+def test_a_fit_that_memory_cut_ends_the_same_when_gone_on_with(tmp_path):
+    """Dropout is drawn piece by piece, and by the same chance in another try."""
+
+    def short_of_memory(_net, given, _answer):  # after dropout was drawn
+        if torch.is_grad_enabled() and len(given[0]) > 16:
+            raise ON_A_CPU
+
+    def fitted(name, **options):
+        net = network(dropout=0.3)
+        net.register_forward_hook(short_of_memory)
+        fit(tmp_path / name, net=net, batch_size=60, epochs=3, **options)
+
+    def stop(row):
+        if row["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    fitted("whole")
+    with pytest.raises(KeyboardInterrupt):
+        fitted("cut", report=stop)
+    fitted("cut")
+    whole, again = ((tmp_path / of / "checkpoint.safetensors") for of in ("whole", "cut"))
+    for name, tensor in load_file(whole).items():
+        assert torch.equal(tensor, load_file(again)[name]), name
+
+
 def test_a_piece_that_is_drawn_again_counts_once_in_the_running_statistics(tmp_path):
     net, calls = network(), []
 

@@ -54,7 +54,15 @@ def as_trained(asked: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
     ``asked`` holds ``views``, ``bins``, ``normalization`` and, unless each view has its own,
     ``extent``, as ``render`` takes them; the rest of it is not looked at. Unlike a ``Canvas`` it
     draws afresh, so that what it returns may be kept.
+
+    Raises InputError for a training that hid pixels: asked with all of them, it answers of pictures
+    that it never saw.
     """
+    if hidden := asked.get("hide"):
+        raise InputError(
+            f"This network was trained with pixels hidden (hide {hidden!r}), and is not drawn for "
+            "without: 07 and 09 compare what such networks reached."
+        )
     return partial(
         render,
         views=asked["views"],

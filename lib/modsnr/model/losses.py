@@ -67,7 +67,7 @@ SNR_LOSSES: Mapping[str, Mapping[str, SnrLoss]] = {
 
 
 def _step(grid: Tensor) -> Tensor | float:
-    return (grid[1] - grid[0]) if len(grid) > 1 else 1.0
+    return grid.diff().min() if len(grid) > 1 else 1.0
 
 
 def _nearest(truth: Tensor, grid: Tensor) -> Tensor:

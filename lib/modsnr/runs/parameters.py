@@ -154,6 +154,9 @@ def _notebook(name: str) -> Path:
     """Return the path of the notebook called ``name``, with or without folder and ending."""
     stem = Path(name).name.removesuffix(".ipynb")
     found = {path.stem: path for path in sorted((root() / "notebooks").glob("*.ipynb"))}
+    numbered = [known for known in found if known.startswith(f"{stem}_")]  # 02 is 02_training
+    if stem not in found and len(numbered) == 1:
+        return found[numbered[0]]
     _known("notebook", stem, found)
     return found[stem]
 
@@ -235,8 +238,14 @@ def _readings(text: str) -> Iterator[Any]:
             yield [yaml.load(part, _Yaml) for part in parts]
 
 
+REPLACED = ("bool", "int", "float")
+
+
 class _Yaml(yaml.SafeLoader):
-    """YAML whose scalars mean what they seem to: 1e-3 is a number, ``on`` and ``no`` are text."""
+    """YAML whose scalars mean what they seem to: 1e-3 is a number, ``on`` and 1:30 are text.
+
+    So are 010, which YAML takes for eight, and 1_000.
+    """
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -246,13 +255,16 @@ class _Yaml(yaml.SafeLoader):
 
 
 _Yaml.yaml_implicit_resolvers = {
-    first: [pair for pair in pairs if pair[0].rpartition(":")[2] not in ("bool", "float")]
+    first: [pair for pair in pairs if pair[0].rpartition(":")[2] not in REPLACED]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|false)$"), list("tf"))
 _Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9]\d*)$"), list("-+0123456789")
+)
+_Yaml.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"),
+    re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?$"),
     list("-+.0123456789"),
 )
 

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
+from types import SimpleNamespace, TracebackType
 from typing import IO, Any, cast
 
 from modsnr.runs import under_way
@@ -103,13 +103,22 @@ def _child() -> None:
     """Run the notebook that is ordered on standard input; end at once when that is closed."""
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.excepthook = traceback.print_exception  # Python's own knows no lines but those of files
+    sys.excepthook = _told
     with os.fdopen(int(sys.argv[1]), "w") as words:
 
         def tell(**what: Any) -> None:
             print(json.dumps(what), file=words, flush=True)
 
         run_cells(Path(order["notebook"]), order["parameters"], tell)
+
+
+def _told(
+    kind: type[BaseException], error: BaseException, where: TracebackType | None
+) -> None:
+    """Print what ended the run; that it was told to end, its parent says."""
+    if not issubclass(kind, KeyboardInterrupt):
+        # Python's own knows no lines but those of files.
+        traceback.print_exception(kind, error, where)
 
 
 def _end_with_parent() -> None:

@@ -44,6 +44,7 @@ class Progress:
     loss_sums: tuple[float, ...] = (0.0, 0.0, 0.0)  # over the epoch's steps that were taken
     taken: int = 0
     ever_taken: int = 0  # by the weights as they are
+    micro_batch: int = 0  # frames that memory held at once, where it did not hold a batch
     history: tuple[dict[str, float], ...] = ()
 
 

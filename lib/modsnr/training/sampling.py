@@ -28,7 +28,8 @@ def frame_order(
 
     ``modulation`` and ``snr_db`` are the labels [frame]. Shuffled: each frame once. Balanced: each
     (modulation, SNR) equally often, the frames of small ones more than once. Curriculum: at first
-    only frames of the highest quarter of the SNRs, then of more, of all from half of the epochs on.
+    only frames of the highest quarter of the SNRs, then of more, of all from half of the epochs on,
+    and so in the only one.
     """
     rng = np.random.default_rng([recipe.seed, epoch])
     count = len(modulation)
@@ -36,7 +37,8 @@ def frame_order(
         _, cells = np.unique(np.stack([modulation, snr_db]), axis=1, return_inverse=True)
         return _balanced(cells.reshape(-1), rng)
     if recipe.sampling == "curriculum":
-        share = min(1.0, 0.25 + 0.75 * epoch / max(recipe.epochs / 2, 1))
+        half = recipe.epochs / 2
+        share = min(1.0, 0.25 + 0.75 * epoch / half) if half > 0.5 else 1.0
         levels = np.unique(snr_db)[::-1]
         lowest = levels[int(np.ceil(share * len(levels))) - 1]
         return _repeated(np.flatnonzero(snr_db >= lowest), count, rng)

@@ -120,6 +120,8 @@ class Task(lightning.LightningModule):
         self.rolled_back = False
         if self.checkpoint.exists():
             self._read_checkpoint()
+            # Dropout draws piece by piece: a fit that is gone on with is cut as it was.
+            self.micro_batch = min(self.progress.micro_batch or self.micro_batch, self.micro_batch)
         self.saved_at = self.started = time.monotonic()
 
     # What the Trainer asks for
@@ -325,10 +327,12 @@ class Task(lightning.LightningModule):
 
         ``batch`` is this rank's part; losses and gradient are the means over all ranks.
         """
+        gpus = [self.device] if self.device.type == "cuda" else []
         while True:
             self.optimizer.zero_grad()
             try:
-                return self._piecewise(batch)
+                with torch.random.fork_rng(gpus):  # another try is to draw the same dropout
+                    return self._piecewise(batch)
             except RuntimeError as error:
                 if is_out_of_memory(error) and self.trainer.world_size > 1:
                     raise InputError(
@@ -341,7 +345,7 @@ class Task(lightning.LightningModule):
                     raise
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self.micro_batch = max(self.micro_batch // 2, 1)
+            self.micro_batch = self.progress.micro_batch = max(self.micro_batch // 2, 1)
             copy(self.net.buffers(), self.statistics)
 
     def _piecewise(self, batch: Labelled) -> Tensor:
@@ -416,6 +420,7 @@ class Task(lightning.LightningModule):
             rate_scale=before.rate_scale / 2,
             skipped=before.skipped,
             first_trouble=before.first_trouble,
+            micro_batch=before.micro_batch,
         )
         self.rolled_back = True
 
