@@ -622,7 +622,7 @@ def test_a_training_is_drawn_as_its_parameters_say(rng):
     assert torch.equal(drawn, same)
     wider = diagrams.as_trained(asked | {"extent": 5.0})(iq)
     assert not torch.equal(drawn, wider)
-    with pytest.raises(InputError, match="trained with pixels hidden .*'brightest'"):
+    with pytest.raises(InputError, match=r"trained with pixels hidden .*'brightest'"):
         diagrams.as_trained(asked | {"hide": "brightest", "hide_fraction": 0.5})
 
 

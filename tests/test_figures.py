@@ -808,6 +808,15 @@ def test_impact_panels_hold_a_row_a_view_and_a_column_a_task():
     assert [label.get_text() for label in grid[2, 0].get_xticklabels()] == ["1", "5", "10"]
 
 
+def test_panels_of_a_task_can_have_one_scale():
+    given = {"low": scores(), "high": scores()}
+    given["high"]["random"]["snr"][0.05] = interval(40.0)
+    own = figures.impact_panels(given, tasks=TASKS).axes
+    shared = figures.impact_panels(given, tasks=TASKS, sharey=True).axes
+    assert own[2].get_ylim() != own[5].get_ylim()
+    assert shared[2].get_ylim() == shared[5].get_ylim()
+
+
 def test_over_points_each_mask_stands_at_the_share_that_it_hid():
     given = scores(methods=["dimmest"]) | scores(methods=["brightest"], fractions=[0.03, 0.9])
     ax = figures.impact_panels({"net": given}, tasks={"joint": "joint"}, of="points").axes[0]

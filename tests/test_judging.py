@@ -169,6 +169,10 @@ def test_each_claim_on_masks_has_its_verdict_by_the_rule(scores):
     assert verdicts["joint PIS, brightest above random, 5 %"] == "holds"
     assert verdicts["joint PIS, dimmest above random, 5 %"] == "not decided"
     assert verdicts["joint PIS, random 5 %, matched control"] == "holds"
+    for task in explain.TASKS:
+        claim = f"{task} accuracy lost, brightest above random_points, 5 %"
+        assert verdicts[claim] == "holds"
+        assert said[claim]["value"] == pytest.approx(0.5, abs=0.08)
     assert said["joint PIS, brightest 1 %"]["claimed"] == "11.75"
     assert said["joint PIS, brightest 1 %"]["value"] == pytest.approx(50, abs=8)
 

@@ -133,31 +133,32 @@ def claim_rows(scores: Mapping[tuple[str, float], Mapping[str, Any]]) -> list[di
         claim = f"{task} PIS, {method} {100 * fraction:g} %"
         rows.append({"claim": claim, "claimed": f"{claimed:g}", **found, "verdict": verdict})
     for fraction in sorted({fraction for _, fraction in scores}):
-        at = {method: scores[method, fraction]["joint"] for method, of in scores if of == fraction}
+        at = {method: scores[method, fraction] for method, of in scores if of == fraction}
         percent = f"{100 * fraction:g} %"
         controls: tuple[tuple[str, Quantity, str], ...] = (
             ("random", "pis_of_occupied", "matched"),
             ("random_image", "pis_of_image", "the study's"),  # it counts all pixels
         )
         for method, share, control in controls:
-            found = at[method][share]
+            found = at[method]["joint"][share]
             verdict = _verdict(found, 0.0, TOLERANCE * min(STUDY_PIS.values()))
             claim = f"joint PIS, random {percent}, {control} control"
             rows.append({"claim": claim, "claimed": "about 0", **found, "verdict": verdict})
-        orders: tuple[tuple[str, str, Quantity, str], ...] = (
-            ("dimmest", "brightest", "pis_of_occupied", "joint PIS"),
-            ("brightest", "random", "pis_of_occupied", "joint PIS"),
-            ("dimmest", "random", "pis_of_occupied", "joint PIS"),
-            ("brightest", "random_points", "accuracy_drop", "joint accuracy lost"),
+        orders = (
+            ("dimmest", "brightest", "joint", "PIS"),
+            ("brightest", "random", "joint", "PIS"),
+            ("dimmest", "random", "joint", "PIS"),
+            *(("brightest", "random_points", task, "accuracy lost") for task in TASKS),
         )
-        for more, less, quantity, what in orders:
-            found, other = at[more][quantity], at[less][quantity]
+        for more, less, task, what in orders:
+            quantity = "pis_of_occupied" if what == "PIS" else "accuracy_drop"
+            found, other = at[more][task][quantity], at[less][task][quantity]
             verdict = "not decided"
             if found["low"] > other["high"]:
                 verdict = "holds"
             elif found["high"] < other["low"]:
                 verdict = "contradicted"
-            claim = f"{what}, {more} above {less}, {percent}"
+            claim = f"{task} {what}, {more} above {less}, {percent}"
             bound = f"above {other['value']:.3g}"
             rows.append({"claim": claim, "claimed": bound, **found, "verdict": verdict})
     return rows

@@ -70,14 +70,18 @@ def impact_panels(
     tasks: Mapping[str, str],
     ylabel: str = "perturbation impact score",
     of: str = "pixels",
+    sharey: bool = False,
 ) -> Figure:
     """Draw impact scores over the fraction hidden: a row a view, a column a task, a line a method.
 
     ``scores`` is view -> method -> task -> fraction -> Interval; ``tasks`` is task -> title. ``of``
-    says of what the fractions are; other than those of pixels, each method has its own.
+    says of what the fractions are; other than those of pixels, each method has its own. ``sharey``
+    gives the panels of a task one scale.
     """
     figure = Picture(figsize=(PAGE, 0.55 + 1.5 * len(scores)))
-    panels = figure.subplots(len(scores), len(tasks), sharex=True, squeeze=False)
+    panels = figure.subplots(
+        len(scores), len(tasks), sharex=True, sharey="col" if sharey else False, squeeze=False
+    )
     for row, (view, methods) in enumerate(scores.items()):
         for column, task in enumerate(tasks):
             ax = panels[row, column]

@@ -78,9 +78,9 @@ class JointNet(nn.Module):
     """Diagrams float32 [frame, view, bins, bins] to an ``Output``.
 
     ``snrs_db`` is the grid of SNRs, ascending; losses count in its least step. ``snr_layer`` names
-    the hidden widths of the SNR head (``SNR_LAYERS``). ``pretrained`` is True for timm's weights, False for
-    none, or the path of a safetensors file of backbone weights; None means True where weights
-    exist, that is for all but ``compact``.
+    the hidden widths of the SNR head (``SNR_LAYERS``). ``pretrained`` is True for timm's
+    weights, False for none, or the path of a safetensors file of backbone weights; None means True
+    where weights exist, that is for all but ``compact``.
 
     Raises InputError for unknown names, and where weights are asked for that cannot be had.
     """
