@@ -80,6 +80,8 @@ class House:
         (entry,) = (entry for entry in bibliography if "{kendall2018multi," in entry)
         self.bibliography = f"@{entry}"
         self.write()
+        for name in ("quick", "gpu"):
+            self.profile(name)
 
     def write(self, prose: str = PROSE, **changes) -> None:
         sources = SOURCES | changes
@@ -88,6 +90,15 @@ class House:
         (self.paper / "sources.yaml").write_text(
             yaml.safe_dump(sources, sort_keys=False), encoding="utf-8"
         )
+
+    def profile(self, name: str, *pipeline: dict) -> None:
+        """Write a profile, and the notebooks of its pipeline."""
+        folder = self.root / "notebooks" / "profiles"
+        folder.mkdir(parents=True, exist_ok=True)
+        told = {"description": "A test.", "pipeline": [*pipeline]}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+        for step in pipeline:
+            shutil.copy(REPOSITORY / "notebooks" / f"{step['notebook']}.ipynb", folder.parent)
 
     def run(self, hour: int = 1, *, joint: float = 0.5, **changes) -> str:
         """Write the folder of a run, so many hours into a month, and return its id."""

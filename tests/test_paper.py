@@ -1,6 +1,7 @@
 """The paper follows its runs, and nothing but its runs."""
 
 import csv
+import errno
 import hashlib
 import json
 import shutil
@@ -11,8 +12,9 @@ import pytest
 import yaml
 from paper_house import PROSE, REPOSITORY, SOURCES, House
 
-from modsnr import InputError, paper, signals
+from modsnr import InputError, paper, runs, signals
 from modsnr.diagrams import aligning, views
+from modsnr.paper import building
 from modsnr.paper.building import RESULTS_BEGIN, RESULTS_END
 from modsnr.paper.sources import Sources
 
@@ -95,8 +97,50 @@ def test_what_typst_cannot_set_is_refused(house):
     house.canonical()
     with (house.paper / "template.typ").open("a", encoding="utf-8") as template:
         template.write("#unheard\n")
-    with pytest.raises(InputError, match=r"typst cannot set .*PAPER\.pdf.*unheard"):
+    before = contents(house.paper)
+    with pytest.raises(InputError, match=r"typst cannot set PAPER\.pdf: .*unheard"):
         paper.build()
+    assert contents(house.paper) == before
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "place"),
+    [
+        (shutil, "copyfile", "figures/views.png"),
+        (building, "_write_page", "PAPER.html"),
+        (Path, "replace", "paper/PAPER.pdf"),
+        (Path, "replace", "paper/figures"),
+        (Path, "replace", "old/tables"),
+        (Path, "replace", "README.md"),
+    ],
+)
+def test_a_build_that_fails_midway_leaves_all_as_it_was(house, monkeypatch, owner, function, place):
+    readme = house.root / "README.md"
+    readme.write_text(README.format(begin=RESULTS_BEGIN, end=RESULTS_END), encoding="utf-8")
+
+    def rests_on(run):
+        entry = SOURCES["runs"]["evaluation"] | {"run": run}
+        house.write(runs={"evaluation": entry}, readme="Joint {{joint}}.")
+
+    rests_on(house.run(1, joint=0.25))
+    paper.build()
+    rests_on(house.run(2, joint=0.75))
+    before = contents(house.root)
+    works, faults = getattr(owner, function), [OSError(errno.ENOSPC, "No space left on device")]
+
+    def fails_once(*paths):
+        if faults and str(paths[-1]).endswith(place):
+            raise faults.pop()
+        return works(*paths)
+
+    monkeypatch.setattr(owner, function, fails_once)
+    with pytest.raises(OSError, match="No space left"):
+        paper.build()
+    assert contents(house.root) == before
+    assert not [*(house.paper / "build").iterdir()]
+    paper.build()
+    assert "\nJoint 75.0%.\n" in readme.read_text("utf-8")
+    assert not [*(house.paper / "build").iterdir()]
 
 
 def test_two_builds_from_the_same_runs_give_the_same_bytes(house):
@@ -201,6 +245,24 @@ def test_a_draft_takes_the_latest_completed_run_of_its_profile(house):
     assert record["numbers"]["joint"]["printed"] == "20.0%"
 
 
+def test_a_draft_takes_a_run_of_its_pipeline_before_one_made_by_hand(house):
+    step = {"notebook": "03_evaluation", "name": "evaluation", "parameters": {"models": ["a"]}}
+    house.profile("quick", step)
+    asked = runs.check("03_evaluation", step["parameters"])
+    house.run(1, joint=0.1, profile="quick", parameters=asked)
+    house.run(2, joint=0.2, profile="quick", parameters=asked | {"note": "again"})
+    house.run(3, joint=0.3, profile="quick", parameters=asked | {"models": ["seed-0", "seed-1"]})
+    house.run(4, joint=0.4, profile="quick", parameters=asked, status="failed")
+
+    def printed():
+        record = yaml.safe_load((paper.build("quick").parent / "numbers.yaml").read_text("utf-8"))
+        return record["numbers"]["joint"]["printed"]
+
+    assert printed() == "20.0%"
+    house.profile("quick", step | {"parameters": {"models": ["b"]}})  # of which there is no run
+    assert printed() == "30.0%"
+
+
 def test_a_draft_leaves_the_committed_paper_untouched_and_differs_from_it(house):
     house.canonical(profile="quick")
     committed = paper.build().read_bytes()
@@ -262,12 +324,7 @@ def test_frames_that_were_made_again_alike_are_of_one_origin(content, house):
 
 
 def test_a_draft_takes_runs_aside_from_the_canonical_ones(house):
-    profiles = house.root / "notebooks" / "profiles"
-    profiles.mkdir(parents=True)
-    pipeline = "[{notebook: 03_evaluation, name: evaluation}]"
-    told = f"description: One step.\npipeline: {pipeline}\n"
-    (profiles / "quick.yaml").write_text(told, encoding="utf-8")
-    shutil.copy(REPOSITORY / "notebooks" / "03_evaluation.ipynb", profiles.parent)
+    house.profile("quick", {"notebook": "03_evaluation", "name": "evaluation"})
     canonical = house.run(1, name="all-views", notebook="02_training", joint=0.75)
     trained = TRAINED | {"run": canonical, "aside": True}
     number = {"run": "trained", "key": "models/ours/joint", "format": "{:.0%}"}

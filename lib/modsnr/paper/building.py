@@ -6,13 +6,16 @@ import csv
 import json
 import re
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 
 from modsnr import InputError, runs
 from modsnr.paper.appendix import tables_of
-from modsnr.paper.pages import PLACEHOLDER, Node, filled, mark_plates, pandoc
+from modsnr.paper.pages import PLACEHOLDER, Node, Rows, filled, mark_plates, pandoc
 from modsnr.paper.results import (
     chosen_runs,
     date_and_mark,
@@ -34,9 +37,11 @@ def build(profile: str | None = None) -> Path:
 
     Without a profile it is the committed paper, from the canonical runs of ``sources.yaml``. With
     one it is a draft under ``paper/build/<profile>/`` from the latest completed runs of that
-    profile, and says so on each page; what it takes of the canonical ones has a dagger.
+    profile, those of its pipeline before others, and says so on each page; what it takes of the
+    canonical ones has a dagger.
 
-    Raises InputError if the prose and its sources disagree, or a run cannot be used.
+    Raises InputError if the prose and its sources disagree, or a run cannot be used. On any error
+    the files are as before: all is made in a folder aside, and put in its place at the end.
     """
     if profile is not None and not re.fullmatch(r"[\w-]+", profile):
         raise InputError(f"{profile!r} is not the name of a profile")
@@ -56,26 +61,9 @@ def build(profile: str | None = None) -> Path:
         for kind in ("pdf", "png")
     }
 
-    out = paper if profile is None else paper / "build" / profile
-    for part in ("figures", "tables"):
-        if (out / part).exists():
-            shutil.rmtree(out / part)
-        (out / part).mkdir(parents=True)
-    for name, path in figures.items():
-        shutil.copyfile(path, out / "figures" / name)
-    for name, rows in tables.items():
-        with (out / "tables" / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-    ids = {alias: run.id for alias, run in chosen.items()}
-    record = {"runs": ids, "numbers": numbers, "constants": constants}
-    text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=100)
-    generated = "# Generated from the runs by `modsnr paper`, not edited.\n"
-    (out / "numbers.yaml").write_text(generated + text, encoding="utf-8")
-
     printed = {name: entry["printed"] for name, entry in numbers.items()}
     printed |= {f"const:{name}": entry["printed"] for name, entry in constants.items()}
-    if profile is None and sources.readme:
-        _write_results(runs.root() / "README.md", sources.readme, printed)
+    results = PLACEHOLDER.sub(lambda found: printed[found[1]], sources.readme)
     if profile is not None:
         aside = {alias for alias, run in chosen.items() if run.id == sources.runs[alias].run}
         printed |= {n: f"{printed[n]}†" for n, s in sources.numbers.items() if s.run in aside}
@@ -83,10 +71,57 @@ def build(profile: str | None = None) -> Path:
         mark_plates(document, plates | {n for n, s in sources.tables.items() if s.run in aside})
     document = filled(document, printed, tables)
     document["meta"] |= date_and_mark(chosen, profile)
-    place = "" if profile is None else f"/build/{profile}"
-    _write_pdf(for_typst(document, place), paper, out / "PAPER.pdf")
-    _write_page(for_web(document), paper, out / "PAPER.html")
+    ids = {alias: run.id for alias, run in chosen.items()}
+    record = {"runs": ids, "numbers": numbers, "constants": constants}
+
+    out = paper if profile is None else paper / "build" / profile
+    (paper / "build").mkdir(exist_ok=True)
+    # Under the root of typst, which shows no image from elsewhere.
+    with TemporaryDirectory(dir=paper / "build", prefix=".new-") as folder:
+        new = Path(folder)
+        _write_parts(new, figures, tables, record)
+        _write_pdf(for_typst(document, f"/build/{new.name}"), paper, new / "PAPER.pdf")
+        _write_page(for_web(document), paper, new / "PAPER.html")
+        places = {path: out / path.name for path in sorted(new.iterdir())}
+        if profile is None and results:
+            readme = runs.root() / "README.md"
+            _write_results(readme, results, new / readme.name)
+            places[new / readme.name] = readme
+        _put(places, new / "old")
     return out / "PAPER.pdf"
+
+
+def _put(places: dict[Path, Path], old: Path) -> None:
+    """Put files and folders in their places, what is there into ``old``; all of them or none."""
+    old.mkdir()
+    with ExitStack() as undo:
+        for path, place in places.items():
+            place.parent.mkdir(exist_ok=True)
+            for source, goal in ((place, old / place.name), (path, place)):
+                undo.callback(_move, goal, source)
+                _move(source, goal)
+        undo.pop_all()
+
+
+def _move(source: Path, goal: Path) -> None:
+    if source.exists():
+        source.replace(goal)
+
+
+def _write_parts(
+    folder: Path, figures: dict[str, Path], tables: dict[str, Rows], record: dict[str, Any]
+) -> None:
+    """Write the figures, the tables and ``numbers.yaml``."""
+    for part in ("figures", "tables"):
+        (folder / part).mkdir()
+    for name, path in figures.items():
+        shutil.copyfile(path, folder / "figures" / name)
+    for name, rows in tables.items():
+        with (folder / "tables" / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=100)
+    generated = "# Generated from the runs by `modsnr paper`, not edited.\n"
+    (folder / "numbers.yaml").write_text(generated + text, encoding="utf-8")
 
 
 def _write_pdf(document: Node, paper: Path, path: Path) -> None:
@@ -98,7 +133,7 @@ def _write_pdf(document: Node, paper: Path, path: Path) -> None:
     try:
         compiler.compile(output=str(path), format="pdf")
     except typst.TypstError as error:
-        raise InputError(f"typst cannot set {path}: {error}") from error
+        raise InputError(f"typst cannot set {path.name}: {error}") from error
 
 
 def _write_page(document: Node, paper: Path, path: Path) -> None:
@@ -114,16 +149,13 @@ def _write_page(document: Node, paper: Path, path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
-def _write_results(readme: Path, results: str, printed: dict[str, str]) -> None:
-    """Put the results, filled in, between the two marks that the README holds for them."""
+def _write_results(readme: Path, results: str, path: Path) -> None:
+    """Write the README with the results between the two marks that it holds for them."""
     head, begin, rest = readme.read_text(encoding="utf-8").partition(RESULTS_BEGIN)
     _, end, tail = rest.partition(RESULTS_END)
     if not (begin and end):
         raise InputError(f"README.md lacks the lines {RESULTS_BEGIN} and {RESULTS_END}")
-    text = PLACEHOLDER.sub(lambda found: printed[found[1]], results)
-    partial = readme.with_name(f".{readme.name}.partial")
-    partial.write_text(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}", encoding="utf-8")
-    partial.replace(readme)
+    path.write_text(f"{head}{begin}\n\n{results.strip()}\n\n{end}{tail}", encoding="utf-8")
 
 
 def constants() -> dict[str, float | int | str]:

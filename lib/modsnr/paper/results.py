@@ -18,24 +18,29 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
     """Return the run behind each alias of the sources.
 
     Without a profile these are the canonical ones; with one its latest completed ones, but for runs
-    aside that its pipeline does not make and those of another profile. Raises InputError where
-    there is none, or where one rests on another run than the paper does of the same notebook,
-    profile and name, unless both wrote the same frames, or it is that run and resumed the other.
+    aside that its pipeline does not make and those of another profile. A run with the parameters of
+    the pipeline's step goes before a later one that was asked for something else by the same name.
+
+    Raises InputError where there is none, or where one rests on another run than the paper does of
+    the same notebook, profile and name, unless both wrote the same frames, or it is that run and
+    resumed the other.
     """
     known = runs.records()
-    made = _made_by(profile) if profile and any(r.aside for r in sources.runs.values()) else set()
+    steps = _steps(profile) if profile else {}
     chosen = {}
     for alias, wanted in sources.runs.items():
         what = f"run {alias!r} ({wanted.notebook}, {wanted.name})"
         alike = [r for r in known if (r.notebook, r.name) == (wanted.notebook, wanted.name)]
-        elsewhere = wanted.aside and (wanted.notebook, wanted.name) not in made
+        step = steps.get((wanted.notebook, wanted.name))
+        elsewhere = wanted.aside and step is None
         if profile is None or elsewhere or wanted.profile not in (None, profile):
             chosen[alias] = _canonical(what, wanted, alike)
             continue
         drafts = [r for r in alike if (r.profile, r.status) == (profile, "completed")]
         if not drafts:
             raise InputError(f"{what}: no completed run of profile {profile!r}; make it first")
-        chosen[alias] = drafts[0]
+        of_step = runs.of_step(profile, step, drafts) if step else []
+        chosen[alias] = (of_step or drafts)[0]
     papers = {(run.notebook, run.profile, run.name): run for run in chosen.values()}
     parents = {record.id: record for record in known}
     for alias, run in chosen.items():
@@ -51,7 +56,7 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
 
 def missing_runs(sources: Sources, profile: str) -> list[str]:
     """Return the aliases of runs that a draft needs and the profile's pipeline does not make."""
-    made = _made_by(profile)
+    made = _steps(profile)
     return [
         alias
         for alias, run in sources.runs.items()
@@ -59,8 +64,8 @@ def missing_runs(sources: Sources, profile: str) -> list[str]:
     ]
 
 
-def _made_by(profile: str) -> set[tuple[str, str]]:
-    return {(step.notebook, step.name) for step in runs.load_profile(profile).pipeline}
+def _steps(profile: str) -> dict[tuple[str, str], runs.Step]:
+    return {(step.notebook, step.name): step for step in runs.load_profile(profile).pipeline}
 
 
 def _as_good(run: runs.Record, of_paper: runs.Record) -> bool:

@@ -34,7 +34,7 @@ from modsnr.runs.parameters import (
     root,
     store,
 )
-from modsnr.runs.pipeline import NotCompletedError, OutOfTimeError, reproduce
+from modsnr.runs.pipeline import NotCompletedError, OutOfTimeError, of_step, reproduce
 from modsnr.runs.records import CHECKPOINT, Record, Status, find, is_held, measured, records, repeated
 from modsnr.runs.under_way import Run, start
 
@@ -67,6 +67,7 @@ __all__ = [
     "measured",
     "moment",
     "need_frames",
+    "of_step",
     "overview",
     "pack",
     "page",

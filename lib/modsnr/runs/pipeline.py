@@ -11,7 +11,7 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from modsnr import InputError
@@ -102,17 +102,24 @@ def reproduce(
     return done
 
 
-def _attempts(profile: str, step: Step, after: str) -> list[Record]:
-    """Return the runs of a step, newest first; InputError if one is running."""
+def of_step(profile: str, step: Step, among: Iterable[Record]) -> list[Record]:
+    """Return the runs among these that have notebook, profile, name and parameters of the step.
+
+    Parameters that say how a run is cut or called are not compared, nor is the code.
+    """
     values = check(step.notebook, _of(load_profile(profile), step.notebook) | step.parameters)
     wanted = _what_counts(json.loads(_portable(json.dumps(values | {"name": step.name}))))
-    named = [
+    return [
         run
-        for run in records()
+        for run in among
         if (run.notebook, run.profile, run.name) == (step.notebook, profile, step.name)
-        and run.started >= after
         and _what_counts(run.parameters) == wanted
     ]
+
+
+def _attempts(profile: str, step: Step, after: str) -> list[Record]:
+    """Return the runs of a step, newest first; InputError if one is running."""
+    named = of_step(profile, step, (run for run in records() if run.started >= after))
     now = _git() if named else None
     found = [run for run in named if _same_code(run.git, now)]
     if running := [run.id for run in found if run.status == "running"]:
