@@ -198,6 +198,13 @@ def test_a_value_that_no_training_can_have_is_refused_before_it_starts(bare, ask
     assert not (bare / "runs").exists()
 
 
+def trained(house):
+    """Put the committed network of all views among the runs of a house."""
+    sources = yaml.safe_load((ROOT / "paper" / "sources.yaml").read_text(encoding="utf-8"))
+    known = ROOT / "runs" / sources["runs"]["all-views"]["run"]
+    return shutil.copytree(known, house / "runs" / known.name)
+
+
 @pytest.mark.parametrize(
     ("notebook", "asked"),
     [
@@ -213,15 +220,54 @@ def test_a_value_that_no_training_can_have_is_refused_before_it_starts(bare, ask
     ],
 )
 def test_a_network_that_is_not_there_is_refused_with_the_nearest(bare, notebook, asked):
-    sources = yaml.safe_load((ROOT / "paper" / "sources.yaml").read_text(encoding="utf-8"))
-    known = ROOT / "runs" / sources["runs"]["all-views"]["run"]
-    made = bare / "runs" / known.name
-    shutil.copytree(known, made)
-    (bare / "data" / "frames").mkdir(parents=True)
-    (bare / "data" / "frames" / "frames.h5").touch()
+    made = trained(bare)
+    for store in ("frames", "compact"):
+        (bare / "data" / store).mkdir(parents=True)
+        (bare / "data" / store / "frames.h5").touch()
     with pytest.raises(InputError, match=r"called 'all-veiws'; did you mean .*'all-views'"):
         runs.execute(notebook, parameters=asked)
     assert [*(bare / "runs").glob("*_*")] == [made]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "asked"),
+    [
+        ("04_explainability", {"models": ["all-views"]}),
+        ("05_limits", {"models": ["all-views"]}),
+        ("09_attribution", {}),
+    ],
+)
+def test_frames_that_a_network_was_trained_on_have_to_be_there_if_they_are_read(
+    bare, notebook, asked
+):
+    """With the command that makes these, and not the notebook's own."""
+    made = trained(bare)
+    with pytest.raises(
+        InputError, match=r"at data/compact/frames\.h5: .*run 01_preprocessing --profile compact`"
+    ):
+        runs.execute(notebook, parameters=asked)
+    (made / "weights.safetensors").unlink()
+    if notebook != "05_limits":
+        with pytest.raises(InputError, match="has no weights here"):
+            runs.execute(notebook, parameters=asked)
+    assert [*(bare / "runs").glob("*_*")] == [made]
+
+
+def test_a_network_that_is_asked_again_has_to_have_its_weights(bare):
+    made = trained(bare)
+    (made / "weights.safetensors").unlink()
+    for notebook, asked in {
+        "08_generalisation": {}, "10_radio": {}, "recording": {},
+    }.items():  # fmt: skip
+        with pytest.raises(InputError, match="has no weights here"):
+            runs.execute(notebook, parameters=asked)
+    assert [*(bare / "runs").glob("*_*")] == [made]
+
+
+def test_a_notebook_may_be_called_by_its_number():
+    assert runs.parameters("02").keys() == runs.parameters("02_training").keys()
+    with pytest.raises(InputError, match="no notebook is called '0'"):
+        runs.parameters("0")
 
 
 def test_the_training_notebook_names_every_view_and_every_layer(house):

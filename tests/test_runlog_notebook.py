@@ -38,7 +38,8 @@ def add(house, number, *, value=None, status="completed", error=None, again=None
     }
     (folder / "run.json").write_text(json.dumps(told))
     if value is not None:
-        (folder / "metrics.json").write_text(json.dumps({"joint_accuracy": value}))
+        of = {"validation": {"joint_accuracy": value}, "test": {"joint_accuracy": 0.9 - value}}
+        (folder / "metrics.json").write_text(json.dumps(of | {"joint_accuracy": 0.9 - value}))
         rows = {"epoch": [1, 2], "validation_joint_accuracy": [value / 2, value]}
         pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
     return id
@@ -118,7 +119,7 @@ def test_skipped_steps_and_rollbacks_are_counted_over_the_runs_that_tell_of_them
     for number, metrics in enumerate(told):
         id = add(house, number, value=0.5, batch_size=128)
         path = house / "runs" / id / "metrics.json"
-        path.write_text(json.dumps({"joint_accuracy": 0.5, **metrics}))
+        path.write_text(json.dumps({"validation": {"joint_accuracy": 0.5}, **metrics}))
     found = sweeps.hardships(sweeps.table("toy"))
     assert found.set_index("what").to_dict("index") == {
         "skipped steps": {"of": 3, "runs": 2, "times": 5},
@@ -148,7 +149,7 @@ def test_06_runs_on_no_run_and_on_one(house, count):
     run = runs.execute("06_runlog")
     assert run.status == "completed", run.error
     assert run.metrics["runs"] == count
-    assert (run.metrics["joint_accuracy"] == 0.5) if count else (run.joint_accuracy is None)
+    assert run.metrics["validation_joint_accuracy"] == (0.5 if count else None)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("sweep", "toi"), ("profile", "recipes")])
@@ -162,7 +163,9 @@ def test_06_tells_of_many_runs_which_was_best_and_how_many_were_lost(many):
     run = runs.execute("06_runlog", parameters={"sweep": "toy"})
     assert run.status == "completed", run.error
     told = run.metrics
-    assert told["joint_accuracy"] == pytest.approx(0.61)
+    assert told["validation_joint_accuracy"] == pytest.approx(0.61)
+    # Whatever was best by its test frames.
+    assert told["best_run_test"]["joint_accuracy"] == pytest.approx(0.29)
     assert told["best_run"].endswith("toy-0001")
     assert told["outcomes"] == {"completed": 9, "diverged": 1, "failed": 1, "crashed": 1}
     assert told["lost"]["value"] == pytest.approx(3 / 12)

@@ -373,6 +373,9 @@ def test_a_run_keeps_what_it_is_told(house):
     assert record.history["loss"].tolist() == [0.5, 0.25]
     assert record.table("confusion")["a"].tolist() == [1]
     assert record.predictions()["label"].tolist() == [0, 1, 2, 3]
+    (record.folder / "predictions.npz").unlink()
+    with pytest.raises(InputError, match=r"has no predictions here.*`modsnr runs show 2"):
+        record.predictions()
     with pytest.raises(InputError, match="has no weights here"):
         _ = record.weights
     assert "| a | 0.25 |" in record._repr_markdown_()

@@ -98,6 +98,8 @@ def run(
     click.echo(f"{record.id} {record.status}{': ' + record.error if record.error else ''}")
     if record.status != "completed":
         ctx.exit(130 if record.status == "interrupted" else 1)
+    if found := runs.survey().headline(record):
+        click.echo(found)
 
 
 @main.command(short_help="Search a space of parameters; the same command goes on with it.")

@@ -22,6 +22,16 @@ from modsnr.runs.records import CHECKPOINT, Record, Status, find
 from modsnr.runs.stopping import Stop, stoppable
 from modsnr.runs.under_way import _command, _end, _make
 
+ASK_ANEW = (  # notebooks that ask networks again, and not only what they saved
+    "02_training",  # by hide_by
+    "04_explainability",
+    "08_generalisation",
+    "09_attribution",
+    "10_radio",
+    "recording",
+)
+READ_FRAMES = ("04_explainability", "05_limits", "09_attribution")  # those of their networks
+
 
 def execute(
     notebook: str,
@@ -54,7 +64,7 @@ def execute(
     if not plain:
         _need_papermill()
     need_frames(notebook, values, profile)
-    _need_networks(values, profile)
+    _need_networks(notebook, values, profile)
     record, lock = _make(notebook, values, profile, sweep)
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
@@ -98,8 +108,9 @@ def need_frames(notebook: str, values: dict[str, Any], profile: str | None = Non
     )
 
 
-def _need_networks(values: dict[str, Any], profile: str | None) -> None:
-    """Raise InputError where a network that the notebook asks is no completed run of 02.
+def _need_networks(notebook: str, values: dict[str, Any], profile: str | None) -> None:
+    """Raise InputError where a network that the notebook asks is no completed run of 02, or lacks
+    the weights or the frames that the notebook reads.
 
     As in the notebooks: most ask for one of their own run's profile, some for one of a profile that
     a parameter names or for one of any; ``explorer`` says in its panel what it cannot show.
@@ -110,7 +121,11 @@ def _need_networks(values: dict[str, Any], profile: str | None) -> None:
     for name, its_profile in asked.items():
         references = values.get(name) or []
         for reference in [references] if isinstance(references, str) else references:
-            find(reference, notebook="02_training", profile=its_profile)
+            network = find(reference, notebook="02_training", profile=its_profile)
+            if notebook in ASK_ANEW and name != "retrained":
+                _ = network.weights
+            if notebook in READ_FRAMES and name != "retrained":
+                need_frames(notebook, network.parameters, network.profile)
 
 
 def _making(name: str, profile: str | None) -> str:

@@ -42,7 +42,7 @@ class Survey:
 
     def headline(self, run: Record) -> str:
         """Return the run's main results in a line; "" if it left none."""
-        return self.headlines.get(run.notebook, USUAL).told(self.metrics[run.id])
+        return self.headlines.get(run.notebook, USUAL).told(self.metrics.get(run.id, run.metrics))
 
     def mark(self, runs: Iterable[Record]) -> str:
         """Return the marks of a run or of a sweep's trials: ★ for best, ¶ for in the paper."""

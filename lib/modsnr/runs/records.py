@@ -107,7 +107,13 @@ class Record(BaseModel, frozen=True, extra="ignore"):
         """Return the arrays that ``save_predictions`` saved."""
         import numpy as np
 
-        with np.load(self._file("predictions.npz"), allow_pickle=False) as arrays:
+        if not (self.folder / "predictions.npz").exists():
+            raise InputError(
+                f"run {self.id} has no predictions here: only its text was kept. Make it again: "
+                f"`modsnr runs show {self.id}` has its command"
+                + (f", `modsnr reproduce --profile {self.profile}` makes all." if self.profile else ".")
+            )
+        with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
             return dict(arrays)
 
     def figure(self, name: str, kind: str = "png") -> Path:

@@ -34,7 +34,7 @@ def table(
     *,
     notebook: str = "02_training",
     profile: str = "",
-    metric: str = "joint_accuracy",
+    metric: str = "validation.joint_accuracy",
 ) -> pd.DataFrame:
     """Return a row a run that has ended, oldest first: run, status, cause, value, seconds, ....
 
