@@ -319,6 +319,56 @@ def test_pauses_are_told_and_left_out_only_if_asked(recorded):
     assert not set(range(10, 20)) & set(dropped.rows.tolist())
 
 
+def test_digital_silence_is_left_out_and_counted(recorded):
+    iq = received("QPSK", symbols=6000, samples_per_symbol=8, snr_db=15) / 8
+    whole = condition(recorded(iq))
+    assert whole.silent == 0
+    pause = slice(10_240, 20_480 + 64)  # the filter reaches 32 samples beyond frames 10 to 19
+    iq[pause] = 0
+    recording = recorded(iq, annotations=[(0, 10_000, "QPSK"), (21_000, 20_000, "8PSK")])
+    result = condition(recording)
+    rows = [*range(10), *range(20, len(whole.frames))]
+    assert result.silent == 10
+    assert_array_equal(result.starts, whole.starts[rows])
+    assert len(result.frames) == len(result.snr_db) == len(result.gaps) == len(rows)
+    assert result.labels[:9] + result.labels[11:20] == ("QPSK",) * 9 + ("8PSK",) * 9
+    assert not result.gaps.any()
+    kept, dropped = (open_as_source(recording.path, drop_gaps=drop) for drop in (False, True))
+    assert kept.rows.tolist() == dropped.rows.tolist()
+    assert not set(range(10, 20)) & set(kept.rows.tolist())
+    assert kept.facts["frames without power, left out"] == kept.facts["frames in gaps"] == 10
+
+
+def test_gaps_are_weaker_than_the_frames_that_have_power(recorded):
+    iq = received("QPSK", symbols=20_000, samples_per_symbol=8, snr_db=15) / 8
+    iq[10_000:] = 0  # most of the recording, so that its ninetieth percentile is silent too
+    iq[3000:6000] *= 1e-2
+    result = condition(recorded(iq), carrier=0.0, symbol_rate=0.125)
+    assert_array_equal(np.flatnonzero(result.gaps), [3, 4])
+    assert (len(result.frames), result.silent) == (10, 146)
+
+
+def test_a_real_recordings_silence_is_silent_in_every_block(tmp_path):
+    iq = received("QPSK", symbols=6000, samples_per_symbol=13.7, carrier=0.25, snr_db=20) / 8
+    real = iq.real.copy()
+    real[30_000:60_000] = 0
+    recording = open_recording(write_wav(tmp_path / "a.wav", real, kind="<f4"))
+    result = condition(recording, carrier=0.25, symbol_rate=1 / 13.7)
+    span = 1024 * 13.7 / 8
+    assert result.silent == pytest.approx(30_000 / span, abs=1.5)
+    inside = (result.starts > 30_000 + 300) & (result.starts + span < 60_000 - 300)
+    assert not inside.any()
+
+
+def test_a_recording_of_silence_alone_is_refused(recorded):
+    recording = recorded(np.zeros(20_000, complex))
+    complaint = "is silent: none of the 19 frames read from its beginning on has any power"
+    with pytest.raises(InputError, match=complaint):
+        condition(recording, carrier=0.0, symbol_rate=0.125)
+    with pytest.raises(InputError, match=complaint):
+        open_as_source(recording.path, carrier=0.0, symbol_rate=0.125)
+
+
 def test_what_is_given_is_not_estimated(recorded):
     iq = received("QPSK", symbols=4000, samples_per_symbol=5.3, carrier=0.1) / 8
     recording = recorded(iq, sample_rate=1e6)

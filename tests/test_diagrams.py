@@ -550,6 +550,24 @@ def test_the_noise_of_symbols_is_an_eighth_of_that_of_samples(snr_db, generator)
     assert share.mean().item() == pytest.approx(noise / (1 + noise), rel=0.05)
 
 
+@pytest.mark.parametrize("loop", ["compiled", "scatter"])
+@pytest.mark.parametrize("view", diagrams.VIEWS)
+@pytest.mark.parametrize("bad", [0, float("nan")])
+def test_a_frame_without_power_is_an_empty_image_and_leaves_the_others_as_they_are(
+    view, loop, bad, noisy_16qam, monkeypatch
+):
+    if loop == "scatter":
+        monkeypatch.setattr(drawing, "_histogram_loop", lambda: None)
+    drawn = diagrams.render(noisy_16qam, views=[view], bins=64)
+    holed = noisy_16qam.clone()
+    holed[[0, 5, 11]] = bad
+    images = diagrams.render(holed, views=[view], bins=64)
+    assert not images[[0, 5, 11]].any()
+    others = torch.tensor([1, 2, 3, 4, 6, 7, 8, 9, 10])
+    assert torch.equal(images[others], drawn[others])
+    assert (diagrams.places(holed, view, 64)[[0, 5, 11]] == -1).all()
+
+
 # The residual view
 
 

@@ -10,8 +10,9 @@ from numpy.testing import assert_array_equal
 from radioml_files import write_2016, write_2018, write_split
 from recording_files import received, write_sigmf, write_wav
 
-from modsnr import InputError, recordings, signals
+from modsnr import InputError, frames, recordings, signals
 from modsnr.recordings import CLASSES_2018, SHIPPED_CLASSES_2018
+from modsnr.recordings.demonstration import write_demonstration
 
 SNRS = (-10, 0, 10, 20, 30)
 
@@ -124,6 +125,21 @@ def test_an_unlabelled_recordings_frames_get_the_given_label_and_an_estimated_sn
     assert source.classes == ("QPSK",)
     assert set(source.snr_db.tolist()) == {20.0}
     assert (audits.order, audits.snr, audits.tables) == (None, None, {})
+
+
+def test_frames_of_digital_silence_are_left_out_and_the_facts_say_how_many(tmp_path):
+    path = write_demonstration(tmp_path)
+    whole, _ = recordings.open_source(path)
+    iq = np.fromfile(tmp_path / "demonstration.sigmf-data", np.complex64)
+    iq[30_000:60_000] = 0
+    iq.tofile(tmp_path / "demonstration.sigmf-data")
+    source, _ = recordings.open_source(path)
+    left_out = source.facts["frames without power, left out"]
+    assert whole.facts["frames without power, left out"] == 0
+    assert len(source) + left_out == len(whole)
+    assert left_out == pytest.approx(30_000 / (1024 * 14 / 8), abs=1.5)
+    read = source.read(source.rows, source.modulation, source.snr_db)
+    frames.check(frames.Frames(read, source.modulation, source.snr_db, source.classes))
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,19 @@ def test_a_recording_becomes_a_store_by_the_same_command(kind, house, tmp_path):
     assert len(modulation) > 20
 
 
+def test_a_recording_with_digital_silence_becomes_a_store_whose_card_counts_what_is_left_out(
+    house, tmp_path
+):
+    iq = received("QPSK", symbols=6000, samples_per_symbol=9.7, carrier=0.03, snr_db=20)
+    iq[20_000:40_000] = 0
+    marks = [(0, 20_000, "QPSK"), (20_500, 19_000, "silence"), (40_000, len(iq) - 40_000, "QPSK")]
+    file = write_sigmf(tmp_path / "sig", iq, annotations=marks)
+    run, store = preprocessed(file, snr_low_db=-20)  # the lowest label, which silence had
+    assert store["classes"] == ["QPSK"]
+    card = (run.folder / "data_card.md").read_text()
+    assert re.search("^- frames without power, left out: 1[456]$", card, re.MULTILINE)
+
+
 def test_a_bad_file_ends_the_run_with_one_clear_error_and_no_store(house, tmp_path):
     (tmp_path / "x.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     options = {"source": str(tmp_path / "x.hdf5"), "frames": "bad", "cluster": "here"}

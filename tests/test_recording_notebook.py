@@ -11,6 +11,7 @@ import torch
 from scipy.signal import resample_poly
 
 from modsnr import runs, signals
+from modsnr.recordings.demonstration import write_demonstration
 
 ROOT = Path(__file__).parents[1]
 SNR_DB, FRAMES = 18.0, 40
@@ -62,6 +63,27 @@ def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(house, generator):
     assert (table.modulation == "QPSK").mean() > 0.8
     assert np.diff(table.first_sample) == pytest.approx(1024 * 13.7 / 8, abs=2)
     assert (run.folder / "figures" / "timeline.png").exists()
+
+
+def test_digital_silence_is_left_out_and_counted(house):
+    file = write_demonstration(house)
+    iq = np.fromfile(house / "demonstration.sigmf-data", np.complex64)
+    iq[30_000:60_000] = 0
+    iq.tofile(house / "demonstration.sigmf-data")
+    run = runs.execute("recording", parameters={"file": str(file), **QUICK}, name="squelched")
+    assert run.status == "completed", run.error
+    assert run.metrics["vote"] == "16QAM"
+    assert run.metrics["snr_db"] == pytest.approx(20, abs=2)
+    left_out = run.metrics["frames_without_power"]
+    assert left_out == 16
+    assert run.metrics["frames"] == FRAMES - left_out
+    said = (run.folder / "notebook.ipynb").read_text()
+    assert "16 other frames have no power at all and are left out" in said
+    iq[: FRAMES * 1024 * 2] = 0  # all that is taken
+    iq.tofile(house / "demonstration.sigmf-data")
+    run = runs.execute("recording", parameters={"file": str(file), **QUICK}, name="silent")
+    assert run.status == "failed"
+    assert "is silent: none of the 40 frames read from its beginning on has any power" in run.error
 
 
 def test_a_recording_is_drawn_at_the_extent_that_was_asked_for_when_the_network_was_trained(

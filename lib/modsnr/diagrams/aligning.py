@@ -43,12 +43,13 @@ def align(symbols: Tensor, noise: Tensor) -> Tensor:
 
     ``noise`` is the noise's share of the symbols' power, float [frame], 0 to 1. What is left is a
     turn by one of the symmetries of the alphabet, and by half a quadrant in the mean where the
-    frame is mistaken for one that has its points there. Under a caller's autocast the products are
-    in single precision all the same: in bf16 some searches would end at another carrier.
+    frame is mistaken for one that has its points there. Frames that are NaN, as those without power
+    are once they are scaled, stay NaN. Under a caller's autocast the products are in single
+    precision all the same: in bf16 some searches would end at another carrier.
     """
     share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
     level = (10 * torch.log10(share / (1 - share))).clamp(NOISE_DB[0], NOISE_DB[-1])
-    step = ((level - NOISE_DB[0]) / (NOISE_DB[1] - NOISE_DB[0])).round().long()
+    step = ((level - NOISE_DB[0]) / (NOISE_DB[1] - NOISE_DB[0])).round().nan_to_num(0).long()
     at_a_time = AT_A_TIME[symbols.device.type != "cpu"]
     pieces = zip(symbols.split(at_a_time), step.split(at_a_time), strict=True)
     with torch.autocast(symbols.device.type, enabled=False):
@@ -62,7 +63,8 @@ def _align(symbols: Tensor, step: Tensor) -> Tensor:
     order, lines = tables.order, tables.lines
     radius = symbols.abs()
     rms = radius.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
-    ring = (radius / rms * ((RADII - 1) / WIDEST)).round().clamp(max=RADII - 1).long()
+    ring = (radius / rms * ((RADII - 1) / WIDEST)).round().clamp(max=RADII - 1)
+    ring = ring.nan_to_num(0).long()  # any place will do for NaN, which no index may be
     place = step.unsqueeze(1) * RADII + ring  # into the tables' last axes, flattened
     time = torch.arange(symbols.shape[1], device=device) - (symbols.shape[1] - 1) / 2
     offsets = torch.linspace(-REACH, REACH, OFFSETS, device=device)

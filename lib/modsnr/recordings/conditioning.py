@@ -19,7 +19,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from scipy import signal
+from scipy import ndimage, signal
 
 from modsnr import InputError
 from modsnr.recordings import estimates
@@ -32,6 +32,7 @@ HALF_TAPS = 32  # of the resampling filter, in samples at the lower of the two r
 USABLE = 0.46  # of the sample rate: where that filter still passes noise unchanged
 ANALYTIC_TAPS = 257
 SNR_RANGE_DB = (-20.0, 30.0)  # of the labels that a source gives
+SILENCE = np.finfo(np.float32).tiny  # power of a frame below which stores refuse it
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Conditioned:
-    """Frames of a recording, and how they were made."""
+    """Frames of a recording, those without any power left out, and how they were made."""
 
     frames: np.ndarray  # complex64 [frame, sample]
     labels: tuple[str | None, ...]  # of the annotation that a frame lies in wholly
@@ -72,16 +73,19 @@ class Conditioned:
     snr_db: np.ndarray  # float32 [frame], from the noise floor; NaN: unknown
     gaps: np.ndarray  # bool [frame], less than a tenth of the signal power of the strong frames
     band_limited: bool  # noise does not fill the sampled band
+    silent: int  # frames left out: digital silence, as of a squelch
     tuning: Tuning
 
 
 def analytic(real: np.ndarray) -> np.ndarray:
     """Return the analytic signal, complex64 [sample], of a real one: its positive frequencies.
 
-    Kept are 0.01 to 0.49 cycles/sample; the filter reaches 128 samples to either side.
+    Kept are 0.01 to 0.49 cycles/sample; the filter reaches 128 samples to either side. Where all
+    that it reaches is zero, so is the result, not the rounding of a transform.
     """
     positive = signal.oaconvolve(real.astype(np.float32), _positive_band(), mode="same")
-    return np.asarray(2 * positive, np.complex64)
+    sounding = ndimage.maximum_filter1d((real != 0).view(np.uint8), ANALYTIC_TAPS, mode="constant")
+    return np.where(sounding > 0, 2 * positive, 0).astype(np.complex64)
 
 
 @lru_cache(1)
@@ -267,10 +271,11 @@ def condition(
     ``carrier`` is in cycles/sample, ``symbol_rate`` in symbols/sample; None: estimated, see
     ``tune``. The frames keep the recording's scale; ``max_frames`` 0: all. ``progress`` is called
     with the frames done and the frames in all. The samples at either end of the recording that the
-    filters would fill up with zeros are left out. Of annotations around one frame the shortest
-    gives the label.
+    filters would fill up with zeros are left out, and so are frames without any power. Of
+    annotations around one frame the shortest gives the label.
 
-    Raises InputError as ``tune`` does, if no frame fits, and for samples that cannot be read.
+    Raises InputError as ``tune`` does, if no frame fits or has power, and for samples that cannot
+    be read.
     """
     tuning = tune(
         recording,
@@ -288,16 +293,33 @@ def condition(
             progress(first + len(batch), count)
     noise_band = _noise_band(recording, tuning)
     snr_db, power = _measure(frames, tuning, noise_band)
-    starts, ends = _borders(recording, tuning, count)
+    silent, gaps = _pauses(recording, power)
+    kept = slice(None) if not silent.any() else ~silent  # a slice copies nothing
+    starts, ends = (borders[kept] for borders in _borders(recording, tuning, count))
     return Conditioned(
-        frames,
+        frames[kept],
         _labels(starts, ends, recording.annotations),
         starts,
-        snr_db,
-        power < 0.1 * np.quantile(power, 0.9),
+        snr_db[kept],
+        gaps[kept],
         noise_band != (-USABLE, USABLE),
+        int(silent.sum()),
         tuning,
     )
+
+
+def _pauses(recording: Recording, power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which frames have no power, and in which the signal pauses (these too): bool [frame].
+
+    Raises InputError if no frame has power.
+    """
+    silent = power < SILENCE
+    if silent.all():
+        raise InputError(
+            f"{recording.path} is silent: none of the {len(power)} frames read from its beginning "
+            "on has any power."
+        )
+    return silent, power < 0.1 * np.quantile(power[~silent], 0.9)
 
 
 def _measure(
@@ -342,12 +364,13 @@ def open_as_source(
     snr_db: float | None = None,
     drop_gaps: bool = False,
 ) -> Source:
-    """Return a recording's frames as a source: its classes are the labels of its annotations.
+    """Return a recording's frames as a source: its classes are the labels of their annotations.
 
     If no frame lies in a labelled annotation, all have the class ``label``; else frames outside
     are left out. SNRs are estimates, rounded to 2 dB and clipped to -20..30 dB, or all ``snr_db``
-    where that is given. ``drop_gaps`` leaves out frames in which the signal pauses. Frames are
-    made anew whenever they are read; a pass over the recording holds a few ten megabytes.
+    where that is given. Frames without any power are left out; ``drop_gaps`` leaves out all in
+    which the signal pauses. Frames are made anew whenever they are read; a pass over the recording
+    holds a few ten megabytes.
 
     Raises InputError as ``open_recording`` and ``condition`` do, and if the SNR can neither be
     estimated nor is given.
@@ -371,23 +394,22 @@ def open_as_source(
             f"{recording.path} has too few samples a symbol ({1 / tuning.symbol_rate:.2f}) to show "
             "its noise floor beside the signal: pass its SNR as snr_db."
         )
-    gaps = power < 0.1 * np.quantile(power, 0.9)
+    silent, gaps = _pauses(recording, power)
     labels = _labels(*_borders(recording, tuning, count), recording.annotations)
-    classes = tuple(sorted({name for name in labels if name is not None})) or (label,)
     if all(name is None for name in labels):
         labels = (label,) * count
-    number = {name: index for index, name in enumerate(classes)}
-    modulation = np.array([-1 if name is None else number[name] for name in labels], np.int64)
-    rows = np.flatnonzero((modulation >= 0) & ~(gaps & drop_gaps))
+    labelled = np.array([name is not None for name in labels])
+    rows = np.flatnonzero(labelled & ~(gaps if drop_gaps else silent))
     if not len(rows):
         raise InputError(f"{recording.path} has no frame left: all that are labelled lie in gaps.")
+    names, modulation = np.unique([str(labels[row]) for row in rows], return_inverse=True)
     rounded = np.clip(2 * np.round(estimated / 2), *SNR_RANGE_DB)
     given = np.full(count, snr_db, np.float32)
     return Source(
         path=recording.path,
         kind=recording.kind,
-        classes=classes,
-        modulation=modulation[rows],
+        classes=tuple(names.tolist()),
+        modulation=modulation.astype(np.int64),
         snr_db=(rounded if snr_db is None else given)[rows].astype(np.float32),
         rows=rows,
         samples=samples,
@@ -408,6 +430,7 @@ def open_as_source(
             "noise fills the sampled band": noise_band == (-USABLE, USABLE),
             "frames in the recording": count,
             "frames in gaps": int(gaps.sum()),
+            "frames without power, left out": int(silent.sum()),
         },
     )
 

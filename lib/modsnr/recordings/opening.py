@@ -69,7 +69,8 @@ def open_source(
 
     Known are RadioML 2018.01A (HDF5, or the study's folder of one file a cell), RadioML 2016.10
     pickles, and recordings: SigMF, WAV and raw IQ, for which alone ``samples`` a frame, and the
-    last three arguments are (see ``open_as_source``).
+    last three arguments are (see ``open_as_source``). Frames of a recording without any power are
+    left out; the source's facts say how many.
 
     ``class_order`` names the columns of RadioML 2018.01A: ``audit`` lets the strongest frames of
     each decide between the right order (``fixed``) and that of the shipped classes.txt.
