@@ -78,7 +78,7 @@ def test_digital_silence_is_left_out_and_counted(house):
     assert left_out == 16
     assert run.metrics["frames"] == FRAMES - left_out
     said = (run.folder / "notebook.ipynb").read_text()
-    assert "16 other frames have no power at all and are left out" in said
+    assert "in gaps; 16 without power" in said
     iq[: FRAMES * 1024 * 2] = 0  # all that is taken
     iq.tofile(house / "demonstration.sigmf-data")
     run = runs.execute("recording", parameters={"file": str(file), **QUICK}, name="silent")
