@@ -438,6 +438,11 @@ def undisturbed(tmp_path_factory):
     return *write_slowly(path).stdout.split(), path.read_bytes()
 
 
+def test_a_class_that_is_named_twice_is_refused():
+    with pytest.raises(InputError, match="named once; BPSK is named more often"):
+        frames.grid_labels(["BPSK", "QPSK", "BPSK"], [0, 10], 2)
+
+
 def test_a_store_killed_in_the_middle_goes_on_and_ends_the_same(path, undisturbed):
     calls, content, whole = undisturbed
     assert int(calls) == 20

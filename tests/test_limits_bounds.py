@@ -210,6 +210,10 @@ def test_the_outermost_bins_are_open():
     )
 
 
+def test_the_only_snr_of_a_grid_is_always_told():
+    assert limits.bin_accuracy([[3.0], [1e3]], [10.0], [10.0]).tolist() == [[1.0], [1.0]]
+
+
 # Refusals
 
 
@@ -226,6 +230,7 @@ def test_the_outermost_bins_are_open():
         (lambda: limits.spectrum_aware([0], rolloff=0.5, power="mean"), "'realised' or"),
         (lambda: limits.non_data_aided([0], np.array([2.0]), 8), "unit mean power; theirs is 4"),
         (lambda: limits.bin_accuracy([1], [1], [0, 2]), "hold the SNRs"),
+        (lambda: limits.bin_accuracy([], [], []), "hold the SNRs"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, complaint):

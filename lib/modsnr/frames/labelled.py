@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -97,7 +98,12 @@ def _refuse(bad: np.ndarray, what: str, rows: np.ndarray, values: np.ndarray | N
 def grid_labels(
     classes: Sequence[str], snrs_db: Sequence[float], frames_per_cell: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return balanced labels, modulation int64 and SNR float32 [frame]: cell after cell."""
+    """Return balanced labels, modulation int64 and SNR float32 [frame]: cell after cell.
+
+    Raises InputError where there is none of a kind, and for a class that is named twice.
+    """
+    if twice := [name for name, times in Counter(classes).items() if times > 1]:
+        raise InputError(f"Each class is named once; {', '.join(twice)} is named more often.")
     if frames_per_cell < 1 or not len(classes) or not len(snrs_db):
         raise InputError("A grid needs classes, SNRs and at least one frame a cell.")
     modulation = np.repeat(np.arange(len(classes)), len(snrs_db) * frames_per_cell)

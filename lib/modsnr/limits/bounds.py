@@ -214,12 +214,14 @@ def bin_accuracy(
     """Return the probability, float64 [..., snr], that an estimate is nearest to its grid point.
 
     The estimate is Gaussian about ``snr_db`` [snr], a point of the ascending ``grid_db``, with
-    standard deviation ``sigma_db`` [..., snr]. The outermost bins are open to one side.
+    standard deviation ``sigma_db`` [..., snr]. The outermost bins are open to one side, the only
+    one to both. A bound on unbiased estimates gives no bound on decisions where it is as wide as
+    steps of the grid: who knows the grid may do better there, at its ends above all.
 
     Raises InputError for an SNR off the grid.
     """
     grid, snr = np.asarray(grid_db, np.float64), np.asarray(snr_db, np.float64)
-    if len(grid) < 2 or not (np.diff(grid) > 0).all() or not np.isin(snr, grid).all():
+    if not len(grid) or not (np.diff(grid) > 0).all() or not np.isin(snr, grid).all():
         raise InputError(f"The grid must be ascending and hold the SNRs; it is {list(grid_db)}.")
     middles = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
     place = np.searchsorted(grid, snr)
@@ -235,10 +237,10 @@ def possible_accuracy(
     samples: int,
     samples_per_symbol: int,
 ) -> np.ndarray:
-    """Return how often a frame's SNR can be told among those of a grid: float64 [snr].
+    """Return how often an estimate as good as the bound tells a frame's SNR: float64 [snr].
 
-    It is the mean over ``alphabets`` of ``bin_accuracy`` of an estimate as good as the bound for a
-    known alphabet, as ``of_frames`` has it; ``grid_db`` is per sample.
+    It is the mean over ``alphabets`` of ``bin_accuracy`` of the bound for a known alphabet, as
+    ``of_frames`` has it; ``grid_db`` is per sample.
     """
     symbols = samples // samples_per_symbol
     es_n0_db = np.asarray(grid_db, np.float64) + 10 * np.log10(samples_per_symbol)
