@@ -188,7 +188,8 @@ def test_bad_input_is_refused_before_anything_starts(command, refusal, house):
         ({"modulation_share": 1.1}, r"modulation_share .*expected Share"),
         ({"hide_fraction": 0}, r"hide_fraction .*expected PositiveShare"),
         ({"dropout": 1}, r"dropout .*expected ShareBelowOne"),
-        ({"views": ["constelation"]}, r"views .*given \['constelation'\].*'constellation'"),
+        ({"views": ["constelation"]}, r"views .*given \['constelation'\].*did you mean 'constella"),
+        ({"epochs": 2.5}, r"epochs .*expected PositiveInt; PositiveInt is a whole number above 0"),
         ({"snr_layer": "bottleneck_32"}, r"snr_layer .*given 'bottleneck_32'.*'bottleneck_64'"),
     ],
 )

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -585,6 +586,17 @@ def test_a_run_is_found_by_id_or_as_the_latest_completed_of_its_name(house):
         runs.find(bad.id)
     with pytest.raises(InputError, match="no run of notebook 02_x is called 'resnet'"):
         runs.find("resnet", notebook="02_x")
+
+
+def test_a_run_of_the_smoke_profile_is_found_by_name_only_if_it_is_asked_for_or_alone(house):
+    old, new = begin(house, name="resnet").finish(), begin(house, name="resnet").finish()
+    told = json.loads((new.folder / "run.json").read_text()) | {"profile": "smoke"}
+    (new.folder / "run.json").write_text(json.dumps(told))
+    assert runs.find("resnet").id == old.id
+    assert runs.find("resnet", profile="smoke").id == runs.find(new.id).id == new.id
+    assert runs.find("resnet", status=None).id == new.id
+    shutil.rmtree(old.folder)
+    assert runs.find("resnet").id == new.id
 
 
 def test_a_run_of_which_only_the_text_was_kept_is_found_by_name_only_if_none_is_whole(house):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import io
 import json
 import os
@@ -12,6 +11,7 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -63,6 +63,16 @@ TYPES: dict[str, Any] = {
     **{"Share": Share, "PositiveShare": PositiveShare},
     **{"ShareBelowOne": ShareBelowOne, "PositiveShareBelowOne": PositiveShareBelowOne},
 }
+MEANINGS = {  # of the names in an annotation, for who has met none of them
+    "PositiveInt": "a whole number above 0",
+    "NonNegativeInt": "a whole number, 0 or more",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number, 0 or more",
+    "Share": "a number from 0 to 1",
+    "PositiveShare": "a number above 0, up to 1",
+    "ShareBelowOne": "a number from 0 on, below 1",
+    "PositiveShareBelowOne": "a number above 0 and below 1",
+}
 TYPES_FROM = ("typing", "pydantic", "modsnr.runs")
 # JSON is what a run keeps of its parameters, hence what they are checked as: lists and tuples
 # are alike, numbers are finite. Strict: an int passes for a float, nothing else for another.
@@ -89,7 +99,8 @@ class Parameter:
         # Literal[1, 2] would take True for 1.
         if typed is NotImplemented or (isinstance(value, bool) and typed is not value):
             given = f"given {value!r} ({type(value).__name__}), expected {self.annotation}"
-            raise InputError(f"parameter {self.name} of {self.notebook}: {given}")
+            hint = _hint(self.annotation, value)
+            raise InputError(f"parameter {self.name} of {self.notebook}: {given}{hint}")
         return typed
 
     def parse(self, text: str) -> Any:
@@ -166,7 +177,7 @@ def _known(kind: str, name: str, known: Iterable[str], of: str = "") -> None:
     names = list(dict.fromkeys(known))
     if name in names:
         return
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    nearest = get_close_matches(name, names, n=1, cutoff=0.5)
     shown = ", ".join(names[:40]) + ", ..." * (len(names) > 40)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
     raise InputError(f"no {kind}{of} is called {name!r}{hint} known: {shown or 'none'}")
@@ -195,6 +206,18 @@ def _parameter(notebook: str, line: ast.stmt, comment: str) -> Parameter:
     except InputError as error:
         raise InputError(f"{where}: the default is not of the declared type") from error
     return parameter
+
+
+def _hint(annotation: str, value: Any) -> str:
+    """Return what the names in an annotation mean, and the choice that is nearest to ``value``."""
+    hints = [
+        f"{name} is {told}" for name, told in MEANINGS.items() if re.search(rf"\b{name}\b", annotation)
+    ]
+    choices = re.findall(r"'([^']+)'", annotation)
+    for word in value if isinstance(value, list) else [value]:
+        if isinstance(word, str) and word not in choices:
+            hints += [f"did you mean {near!r}?" for near in get_close_matches(word, choices, n=1)]
+    return f"; {'; '.join(hints)}" if hints else ""
 
 
 def _type(node: ast.expr) -> Any:

@@ -174,7 +174,7 @@ def find(
 
     Of the runs of that name and status the latest is taken that is whole: a training without its
     weights, or another run of which only the text was kept, only if none is. ``status=None`` does
-    not ask.
+    not ask. Without a ``profile`` those of ``smoke``, which proves nothing, come last.
     An id may be cut short: "20261125T1115" is enough where no other run began in that minute.
     Raises InputError with the nearest ids and names, with those that a short id may mean, or with
     the status of what there is.
@@ -195,6 +195,8 @@ def find(
         hint += "`modsnr runs --limit 0` lists all" if known else "known: none"
         raise InputError(f"no run{of} is called {reference!r}; {hint}")
     fitting = [record for record in named if status in (None, record.status)]
+    if profile is None and status:
+        fitting.sort(key=lambda record: record.profile == "smoke")
     if fitting:
         whole = (record for record in fitting if status and record.is_whole)
         return next(whole, fitting[0])
