@@ -484,6 +484,18 @@ def test_an_unfinished_store_is_never_taken_for_a_whole_one(path):
         frames.read(path, "train")
 
 
+def interrupted_at(shard):
+    """Return a progress that is interrupted after so many shards."""
+    done = []
+
+    def interrupted(count):
+        done.append(count)
+        if len(done) == shard:
+            raise KeyboardInterrupt
+
+    return interrupted
+
+
 def test_a_store_of_another_channel_does_not_go_on_from_an_interrupted_one(path, monkeypatch):
     monkeypatch.setattr(writing, "SHARD_FRAMES", 512)
     labels = np.zeros(2048, int), np.full(2048, 20, np.float32)
@@ -496,30 +508,16 @@ def test_a_store_of_another_channel_does_not_go_on_from_an_interrupted_one(path,
 
     whole = write("rayleigh_2")
     path.unlink()
-    done = []
-
-    def interrupted(count):
-        done.append(count)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        write("minor", interrupted)
+        write("minor", interrupted_at(2))
     assert not path.exists()
     assert write("rayleigh_2") == whole
 
 
 def test_an_interrupted_store_goes_on_too(noise, path, monkeypatch):
     monkeypatch.setattr("modsnr.frames.writing.SHARD_FRAMES", 10)
-    done = []
-
-    def interrupted(count):
-        done.append(count)
-        if len(done) == 4:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        store(path, noise, progress=interrupted)
+        store(path, noise, progress=interrupted_at(4))
     assert not path.exists()
     asked = []
 
