@@ -115,7 +115,9 @@ def test_run_hands_on_typed_values(executed):
     result = call("run", "01_work", "-p", "rate", "-1e-3", "--name", "n", "--note", "why")
     assert result.exit_code == 0, result.output
     assert executed.asked == [("01_work", None, {"rate": -0.001, "note": "why"}, "n")]
-    assert result.stdout.rstrip().endswith("01_work-n completed\njoint accuracy 50.0%")
+    *_, results, last = result.stdout.splitlines()
+    assert results == "joint accuracy 50.0%"
+    assert last.endswith("01_work-n completed")
 
 
 @pytest.mark.parametrize(("status", "code"), [("failed", 1), ("interrupted", 130)])

@@ -268,6 +268,15 @@ def test_the_interval_of_a_share_is_wilsons(right, frames):
         metrics.share(np.zeros(0, bool))
 
 
+def test_what_is_not_right_or_wrong_is_resampled_and_asks_for_a_generator(rng):
+    of, shares = np.zeros(40, int), rng.random(40)
+    assert metrics.rates(shares < 0.5, of)["0"] == metrics.share(shares < 0.5)
+    found = metrics.rates(shares, of, np.random.default_rng(3))
+    assert found["all"] == metrics.mean_interval(shares, np.random.default_rng(3))
+    with pytest.raises(InputError, match="float64 need a generator"):
+        metrics.rates(shares, of)
+
+
 @pytest.mark.parametrize(("truth", "frames"), [(0.998, 50), (0.995, 100), (0.02, 50), (0.7, 40)])
 def test_a_shares_interval_covers_it_though_nearly_all_frames_are_alike(rng, truth, frames):
     found = [metrics.share(rng.random(frames) < truth) for _ in range(2000)]

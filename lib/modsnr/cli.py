@@ -95,11 +95,11 @@ def run(
         notebook, profile=profile, parameters=values, name=name, plain=plain, echo=_show
     )
     click.echo(os.path.relpath(record.folder))
+    if record.status == "completed" and (found := runs.survey().headline(record)):
+        click.echo(found)
     click.echo(f"{record.id} {record.status}{': ' + record.error if record.error else ''}")
     if record.status != "completed":
         ctx.exit(130 if record.status == "interrupted" else 1)
-    if found := runs.survey().headline(record):
-        click.echo(found)
 
 
 @main.command(short_help="Search a space of parameters; the same command goes on with it.")

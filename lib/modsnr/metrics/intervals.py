@@ -117,12 +117,19 @@ def difference(first: np.ndarray, second: np.ndarray) -> Interval:
 
 
 def rates(
-    outcomes: np.ndarray, of: np.ndarray, generator: np.random.Generator
+    outcomes: np.ndarray, of: np.ndarray, generator: np.random.Generator | None = None
 ) -> dict[str, Interval]:
     """Return the mean of outcomes [item] over all items, then over those of each label ``of``.
 
-    The labels [item] are ascending, as text. An item is what is resampled: a frame, or the share of
-    a recording whose frames are not independent.
+    The labels [item] are ascending, as text. Outcomes that are bool have ``share``'s intervals;
+    others, such as the share of a recording whose frames are not independent, are resampled by the
+    ``generator``.
+
+    Raises InputError where that is needed and not given.
     """
     parts = {"all": np.ones(len(of), bool), **{f"{label}": of == label for label in np.unique(of)}}
+    if outcomes.dtype == bool:
+        return {name: share(outcomes[part]) for name, part in parts.items()}
+    if generator is None:
+        raise InputError(f"Outcomes of type {outcomes.dtype} need a generator to be resampled by.")
     return {name: mean_interval(outcomes[part], generator) for name, part in parts.items()}
