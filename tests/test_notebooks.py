@@ -116,7 +116,7 @@ def test_plain_papermill_leaves_the_same_run_folder(smoke, house):
         capture_output=True,
         check=True,
     )
-    run, twin = runs.find("by-hand"), runs.find("evaluation")
+    run, twin = runs.find("by-hand"), runs.find("evaluation", profile="smoke")
     files = [
         {path.relative_to(record.folder) for path in record.folder.rglob("*.*") if path.is_file()}
         for record in (run, twin)
