@@ -85,7 +85,7 @@ def test_the_runlog_lists_the_runs_newest_first(smoke, house):
 
 
 def test_residual_view_tells_the_snr_better_even_after_seconds(smoke):
-    models = runs.find("evaluation").metrics["models"]
+    models = runs.find("evaluation", profile="smoke").metrics["models"]
     with_residual, without = (
         models[name]["snr_accuracy"] for name in ("all-views", "constellation")
     )
@@ -94,10 +94,10 @@ def test_residual_view_tells_the_snr_better_even_after_seconds(smoke):
 
 def test_a_trained_model_says_of_the_validation_frames_what_it_says_of_the_test_frames(smoke):
     for name in ("constellation", "all-views"):
-        saved = runs.find(name, notebook="02_training").predictions()
+        saved = runs.find(name, notebook="02_training", profile="smoke").predictions()
         columns = {column for column in saved if not column.startswith("validation_")}
         assert {f"validation_{column}" for column in columns - {"classes", "grid_db"}} < set(saved)
-        evaluated = runs.find("evaluation").metrics["models"][name]
+        evaluated = runs.find("evaluation", profile="smoke").metrics["models"][name]
         assert 0.5 < evaluated["snr_interval_coverage"]["value"] <= 1
 
 
