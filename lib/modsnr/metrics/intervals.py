@@ -53,11 +53,16 @@ def interval(
     return Interval(value=value, low=float(np.clip(low, least, value)), high=max(high, value))
 
 
-def mean_interval(values: np.ndarray, generator: np.random.Generator) -> Interval:
-    """Return the mean of values [frame] with its bootstrap interval; bool have ``share``'s."""
+def mean_interval(values: np.ndarray, generator: np.random.Generator | None = None) -> Interval:
+    """Return the mean of values [frame] with its bootstrap interval; bool have ``share``'s.
+
+    Raises InputError where values are to be resampled and no ``generator`` is given.
+    """
     values = np.asarray(values)
     if values.dtype == bool:
         return share(values)
+    if generator is None:
+        raise InputError(f"Values of type {values.dtype} need a generator to be resampled by.")
     values = values.astype(np.float64)
     means = np.concatenate(
         [
@@ -128,8 +133,4 @@ def rates(
     Raises InputError where that is needed and not given.
     """
     parts = {"all": np.ones(len(of), bool), **{f"{label}": of == label for label in np.unique(of)}}
-    if outcomes.dtype == bool:
-        return {name: share(outcomes[part]) for name, part in parts.items()}
-    if generator is None:
-        raise InputError(f"Outcomes of type {outcomes.dtype} need a generator to be resampled by.")
     return {name: mean_interval(outcomes[part], generator) for name, part in parts.items()}
