@@ -1,0 +1,82 @@
+"""Ground floor: whole-or-nothing writes, locks between processes, nearest names, orphans' end.
+
+Every package may import this module; it imports none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock
+
+from modsnr import InputError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``, which takes its place at the end.
+
+    A reader, and a kill at any instant, finds the old file or the new one. The folder is made. An
+    error within the block removes the temporary file and leaves ``path`` as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(path: str | Path, content: str | bytes) -> None:
+    """Write a file, whole or not at all; text as UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def lock(path: str | Path, *, timeout: float = -1) -> FileLock:
+    """Return a lock between processes, to be held by ``with``; its folder is made.
+
+    The system releases it when the holder dies, however it dies. ``timeout`` is in seconds; -1
+    waits for ever, and 0 raises ``filelock.Timeout`` at once where another process holds it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, timeout=timeout)
+
+
+def did_you_mean(name: str, names: Iterable[str], *, most: int = 1) -> str:
+    """Return "did you mean 'x'?" with the ``most`` nearest of the names; "" if none is near."""
+    near = get_close_matches(str(name), list(map(str, names)), n=most, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def check_name(kind: str, name: str, names: Iterable[str], of: str = "") -> None:
+    """Raise InputError, with the nearest name and the known ones, unless ``name`` is one of them."""
+    known = list(dict.fromkeys(names))
+    if name in known:
+        return
+    hint = did_you_mean(name, known)
+    shown = ", ".join(known[:40]) + ", ..." * (len(known) > 40)
+    raise InputError(f"no {kind}{of} is called {name!r}; {hint} known: {shown or 'none'}")
+
+
+def end_with_parent() -> None:
+    """Kill this process as soon as the process that started it is gone, however that one ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
