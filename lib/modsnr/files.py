@@ -61,7 +61,7 @@ def did_you_mean(name: str, names: Iterable[str], *, most: int = 1) -> str:
 
 
 def check_name(kind: str, name: str, names: Iterable[str], of: str = "") -> None:
-    """Raise InputError, with the nearest name and the known ones, unless ``name`` is one of them."""
+    """Raise InputError, with the nearest name and all known ones, unless ``name`` is among them."""
     known = list(dict.fromkeys(names))
     if name in known:
         return
