@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from modsnr import runs
 
+pytestmark = pytest.mark.long
 VIEWS = ["constellation", "synchronised", "aligned", "residual"]
 # In the order in which they need one another.
 STORY = {
