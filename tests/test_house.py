@@ -5,7 +5,6 @@ import importlib
 import inspect
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -14,8 +13,7 @@ import nbformat
 import pytest
 import yaml
 
-from modsnr import InputError, model, paper, runs, training
-from modsnr.runs.under_way import _git
+from modsnr import model, runs, training
 
 ROOT = Path(__file__).parents[1]
 LIB = ROOT / "lib" / "modsnr"
@@ -183,27 +181,3 @@ def test_the_speeds_that_the_readme_tells_are_those_measured():
     assert (speed["bins"], speed["batch_size"], speed["frames"]) == (224, 256, 17 * 16 * 4096)
     assert pieces["same_bits"] == [True] * 5
     assert {*pieces["pieces"]} == {6, 7}
-
-
-def test_what_is_carried_is_small_clean_and_knows_its_commit(tmp_path, monkeypatch):
-    clone = ["git", "clone", "--quiet", "--shared", str(ROOT), str(tmp_path / "here")]
-    subprocess.run(clone, check=True)
-    make = ["make", "--quiet", "-C", str(tmp_path / "here"), "carry/modsnr"]
-    subprocess.run(make, check=True)
-    (tmp_path / "here" / "carry" / "modsnr").rename(there := tmp_path / "there")
-    shutil.rmtree(tmp_path / "here")  # nothing can be fetched from it any more
-    monkeypatch.setenv("MODSNR_ROOT", str(there))
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    (there / "lib" / "modsnr" / "__pycache__").mkdir()
-    (there / "lib" / "modsnr" / "__pycache__" / "cached.nbc").write_text("")
-    assert _git() == {"commit": head.stdout.strip(), "dirty": False}
-    assert sum(path.stat().st_size for path in there.rglob("*")) < 8 * 2**20
-    assert paper.constants()
-    with pytest.raises(InputError, match=r"no run to pack$"):  # those that stayed are committed
-        runs.pack(tmp_path / "home.tar")
-    listed = ["git", "-C", str(there), "ls-tree", "--name-only", "HEAD", "runs/"]
-    assert len(subprocess.run(listed, capture_output=True, check=True).stdout.split()) > 100
-    (there / "lib" / "new.py").write_text("")
-    git = _git()
-    assert git is not None
-    assert git["dirty"]
