@@ -265,12 +265,10 @@ def test_an_estimate_that_is_no_number_has_no_interval(rng):
 
 
 def test_coverage_is_counted_over_all_frames_per_snr_and_per_modulation():
-    truth = np.array([0.0, 0, 2, 2, 2, 2])
+    truth, modulation = np.array([0.0, 0, 2, 2, 2, 2]), np.array([0, 2, 0, 2, 2, 2])
     low = np.array([-1.0, 1, 2, 0, 3, 3])
-    found = metrics.coverage(
-        truth, low, low + np.array([2, 2, 2, 1, 1, 4]), np.array([0, 2, 0, 2, 2, 2]),
-        classes=["a", "b", "c"], grid_db=[0.0, 2, 4],
-    )  # fmt: skip
+    answers = metrics.Answers(modulation, truth, modulation, truth, [0.0, 2, 4], ("a", "b", "c"))
+    found = metrics.coverage(answers, low, low + np.array([2, 2, 2, 1, 1, 4]))
     assert_allclose(found["coverage"]["value"], 2 / 6)  # the ends count: frames 0 and 2
     assert_allclose(found["width_db"], 12 / 6)
     assert {name: point["frames"] for name, point in found["at_db"].items()} == {"0": 2, "2": 4}
@@ -284,7 +282,7 @@ def test_coverage_is_counted_over_all_frames_per_snr_and_per_modulation():
 def test_coverage_of_nothing_is_refused():
     nothing = np.array([])
     with pytest.raises(InputError, match="no frames"):
-        metrics.coverage(nothing, nothing, nothing, nothing, classes=["a"], grid_db=GRID)
+        metrics.coverage(metrics.Answers(*[nothing] * 4, GRID, ("a",)), nothing, nothing)
 
 
 def test_the_measured_coverage_follows_the_nominal_level(rng):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from modsnr import InputError, figures, frames, generalisation, metrics, signals
@@ -80,19 +79,6 @@ def test_a_condition_that_is_none_is_refused_with_the_nearest():
 def outcome(joint, modulation=None):
     joint = np.array(joint, bool)
     return {"joint": joint, "modulation": joint if modulation is None else modulation, "snr": joint}
-
-
-def test_outcomes_are_right_where_labels_and_predictions_agree():
-    found = generalisation.outcomes(
-        np.array([0, 0, 1, 1]),
-        np.array([0.0, 10, 0, 10]),
-        torch.tensor([0, 1, 1, 0]),
-        torch.tensor([4.9, 9.0, 5.1, 0.0]),
-        [0.0, 10.0],
-    )
-    assert_array_equal(found["modulation"], [True, False, True, False])
-    assert_array_equal(found["snr"], [True, True, False, False])
-    assert_array_equal(found["joint"], [True, False, False, False])
 
 
 FOUND = {

@@ -4,11 +4,13 @@ from math import isnan, nan, sqrt
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from modsnr import InputError, metrics
+from modsnr.metrics import Answers
 
 GRID = np.array([0.0, 2.0, 4.0, 6.0])
 
@@ -35,8 +37,13 @@ def summarise(rng, *, seed=0, frames=400, grid=GRID):
     snr_db = rng.choice(grid, frames)
     estimate = snr_db + rng.normal(0, 1.5, frames)
     return metrics.summary(
-        modulation, snr_db, predicted, estimate, classes=["a", "b", "c"], grid_db=grid, seed=seed
+        Answers(modulation, snr_db, predicted, estimate, grid, ["a", "b", "c"]), seed=seed
     )
+
+
+def calibration(snr_db, estimate, grid):
+    nothing = np.zeros(len(snr_db), int)
+    return metrics.calibration(Answers(nothing, snr_db, nothing, estimate, grid))
 
 
 # Snapping
@@ -64,7 +71,7 @@ def test_a_grid_of_one_snr_takes_every_estimate():
 
 def test_an_estimate_that_is_no_number_is_right_at_no_snr():
     truth, estimates = GRID, np.full(4, nan)
-    reached = metrics.accuracies(np.zeros(4), truth, np.zeros(4), estimates, GRID)
+    reached = Answers(np.zeros(4), truth, np.zeros(4), estimates, GRID).accuracies()
     assert outcome(reached) == {
         "joint_accuracy": 0.0, "modulation_accuracy": 1.0, "snr_accuracy": 0.0
     }  # fmt: skip
@@ -76,29 +83,36 @@ def test_an_estimate_that_is_no_number_is_right_at_no_snr():
 def test_joint_accuracy_counts_frames_with_both_right_and_is_not_a_product():
     # Modulation is right in the first half, the SNR in the second: never both.
     modulation, snr_db = np.array([0, 1, 2, 0]), np.array([0.0, 2.0, 4.0, 6.0])
-    reached = metrics.accuracies(
-        modulation, snr_db, np.array([0, 1, 0, 1]), np.array([6.0, 0.0, 4.4, 5.2]), GRID
-    )
+    reached = Answers(modulation, snr_db, [0, 1, 0, 1], [6.0, 0.0, 4.4, 5.2], GRID).accuracies()
     assert reached == {"joint_accuracy": 0.0, "modulation_accuracy": 0.5, "snr_accuracy": 0.5}
 
 
 def test_joint_accuracy_is_the_smaller_one_where_the_errors_coincide():
-    reached = metrics.accuracies(
-        np.array([0, 1, 2, 0]), GRID, np.array([0, 1, 0, 1]), np.array([0.0, 2.0, 0.0, 0.0]), GRID
-    )
+    reached = Answers([0, 1, 2, 0], GRID, [0, 1, 0, 1], [0.0, 2.0, 0.0, 0.0], GRID).accuracies()
     assert reached["joint_accuracy"] == reached["modulation_accuracy"] == 0.5
 
 
 def test_right_says_of_each_frame_which_answer_is_right():
-    right_modulation, right_snr = metrics.right(
-        np.array([0, 1, 2]),
-        np.array([0.0, 2.0, 4.0]),
-        np.array([0, 2, 2]),
-        np.array([0.5, 2.5, 9.0]),
-        GRID,
-    )
-    assert_array_equal(right_modulation, [True, False, True])
-    assert_array_equal(right_snr, [True, True, False])
+    answers = Answers([0, 1, 2], [0.0, 2.0, 4.0], [0, 2, 2], [0.5, 2.5, 9.0], GRID)
+    assert_array_equal(answers.modulation_right(), [True, False, True])
+    assert_array_equal(answers.snr_right(), [True, True, False])
+    assert_array_equal(answers.right(), [True, False, False])
+
+
+def test_answers_of_a_run_are_those_of_its_saved_columns_and_tensors_are_taken_as_they_are():
+    columns = {
+        "modulation": [0, 1], "snr_db": [0.0, 10.0],
+        "predicted_modulation": torch.tensor([0, 1]), "predicted_snr_db": torch.tensor([4.9, 0.0]),
+        "grid_db": [0.0, 10.0], "classes": np.array(["a", "b"]),
+    }  # fmt: skip
+    answers = Answers.from_predictions(columns)
+    assert answers.classes == ("a", "b")
+    assert_array_equal(answers.outcomes()["joint"], [True, False])
+
+
+def test_answers_to_other_frames_are_refused():
+    with pytest.raises(InputError, match=r"the same frames.*'predicted_snr_db': 1"):
+        Answers([0, 1], [0.0, 2.0], [0, 1], [0.0], GRID)
 
 
 # Confusion and F1
@@ -116,9 +130,8 @@ def test_confusion_is_that_of_scikit_learn(rng):
 
 def test_both_confusions_are_those_of_the_two_answers_with_the_snr_snapped():
     of_modulation, of_snr = metrics.confusion_pair(
-        np.array([0, 1]), np.array([0.0, 6.0]), np.array([1, 1]), np.array([1.2, 99.0]),
-        classes=2, grid_db=[0.0, 2.0, 6.0],
-    )  # fmt: skip
+        Answers([0, 1], [0.0, 6.0], [1, 1], [1.2, 99.0], [0.0, 2.0, 6.0], ("a", "b"))
+    )
     assert_array_equal(of_modulation, [[0, 1], [0, 1]])
     assert_array_equal(of_snr, [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
 
@@ -166,7 +179,7 @@ def test_the_attractor_index_of_a_black_hole_is_the_number_of_snrs():
 def test_the_attractor_is_named_by_its_snr():
     truth = np.repeat(GRID, 10)
     result = metrics.summary(
-        np.zeros(40, int), truth, np.zeros(40, int), np.full(40, 4.0), classes=["a"], grid_db=GRID
+        Answers(np.zeros(40, int), truth, np.zeros(40, int), np.full(40, 4.0), GRID, ["a"])
     )
     assert result["attractor_snr_db"] == 4.0
     assert result["attractor_index"]["value"] == 4.0
@@ -321,7 +334,7 @@ def test_models_asked_about_different_frames_are_not_compared():
 def test_calibration_of_four_frames_an_snr_is_what_a_hand_counts():
     truth = np.repeat([0.0, 2.0], 4)
     estimate = np.array([-2.0, -1.0, 1.0, 2.0, 2.0, 2.5, 3.0, 4.5])
-    found = metrics.calibration(truth, estimate, [0.0, 2.0])
+    found = calibration(truth, estimate, [0.0, 2.0])
     assert found["bias_db"]["value"] == 0.5
     assert found["slope"]["value"] == 1.5  # the means are 0 and 3 dB, 2 dB apart
     assert found["within_half_step"]["value"] == 5 / 8  # half a step away is within
@@ -335,17 +348,17 @@ def test_calibration_of_four_frames_an_snr_is_what_a_hand_counts():
 def test_an_estimate_far_beyond_the_grid_is_snapped_right_but_not_within_half_a_step():
     estimate = np.array([-9.0, 2.0, 4.0, 40.0])
     assert metrics.snap(estimate, GRID).tolist() == [0, 1, 2, 3]
-    found = metrics.calibration(GRID, estimate, GRID)
+    found = calibration(GRID, estimate, GRID)
     assert found["within_half_step"]["value"] == 0.5
 
 
 def test_a_perfect_head_is_on_the_diagonal_and_a_black_hole_is_flat():
     truth = np.tile(GRID, 25)
-    perfect = metrics.calibration(truth, truth, GRID)
+    perfect = calibration(truth, truth, GRID)
     assert perfect["slope"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert perfect["bias_db"]["value"] == 0.0
     assert perfect["within_half_step"]["value"] == 1.0
-    hole = metrics.calibration(truth, np.full(100, 4.0), GRID)
+    hole = calibration(truth, np.full(100, 4.0), GRID)
     assert hole["slope"]["value"] == 0.0
     assert hole["within_half_step"]["value"] == 0.25
     assert [point["bias_db"]["value"] for point in hole["at_db"].values()] == [4, 2, 0, -2]
@@ -353,13 +366,13 @@ def test_a_perfect_head_is_on_the_diagonal_and_a_black_hole_is_flat():
 
 def test_a_classification_heads_estimates_are_within_half_a_step_where_they_are_right(rng):
     truth, estimate = rng.choice(GRID, (2, 500))
-    found = metrics.calibration(truth, estimate, GRID)
+    found = calibration(truth, estimate, GRID)
     assert found["within_half_step"]["value"] == (truth == estimate).mean()
 
 
 def test_half_a_step_follows_an_uneven_grid():
     grid = np.array([0.0, 2.0, 10.0])
-    found = metrics.calibration(grid, np.array([1.5, 5.9, 5.9]), grid)
+    found = calibration(grid, np.array([1.5, 5.9, 5.9]), grid)
     assert [(at["from_db"], at["to_db"]) for at in found["at_db"].values()] == [
         (-1, 1), (1, 6), (6, 14)
     ]  # fmt: skip
@@ -367,7 +380,7 @@ def test_half_a_step_follows_an_uneven_grid():
 
 
 def test_a_grid_of_one_snr_has_neither_slope_nor_step():
-    found = metrics.calibration(np.full(3, 4.0), np.array([3.0, 4.0, 50.0]), [4.0])
+    found = calibration(np.full(3, 4.0), np.array([3.0, 4.0, 50.0]), [4.0])
     assert found["slope"] is None
     assert found["within_half_step"]["value"] == 1.0
     assert found["at_db"]["4"]["from_db"] is None
@@ -376,7 +389,7 @@ def test_a_grid_of_one_snr_has_neither_slope_nor_step():
 def test_the_slopes_interval_is_that_of_resampled_frames(rng):
     truth = rng.choice(GRID, 400)
     estimate = 0.8 * truth + rng.normal(0, 0.2 + truth / 3)  # a spread that grows with the SNR
-    found = metrics.calibration(truth, estimate, GRID)["slope"]
+    found = calibration(truth, estimate, GRID)["slope"]
     literal = []
     for _ in range(2000):
         rows = rng.integers(400, size=400)
@@ -388,9 +401,9 @@ def test_the_slopes_interval_is_that_of_resampled_frames(rng):
 
 def test_calibration_of_nothing_or_of_what_is_no_number_is_refused():
     with pytest.raises(InputError, match="no frames"):
-        metrics.calibration(np.array([]), np.array([]), GRID)
+        calibration(np.array([]), np.array([]), GRID)
     with pytest.raises(InputError, match="1 of 4 SNR estimates"):
-        metrics.calibration(GRID, np.array([0.0, nan, 1.0, 2.0]), GRID)
+        calibration(GRID, np.array([0.0, nan, 1.0, 2.0]), GRID)
 
 
 # The summary
@@ -401,9 +414,9 @@ def test_the_summary_says_what_its_parts_say(rng):
     snr_db = rng.choice(GRID, 500)
     estimate = snr_db + rng.normal(0, 1.5, 500)
     result = metrics.summary(
-        modulation, snr_db, predicted, estimate, classes=["a", "b", "c"], grid_db=GRID
+        Answers(modulation, snr_db, predicted, estimate, GRID, ["a", "b", "c"])
     )
-    reached = metrics.accuracies(modulation, snr_db, predicted, estimate, GRID)
+    reached = Answers(modulation, snr_db, predicted, estimate, GRID).accuracies()
     for name, value in reached.items():
         assert_allclose(result[name]["value"], value)
     bins, said = (snr_db / 2).astype(int), metrics.snap(estimate, GRID)
@@ -423,7 +436,7 @@ def test_accuracy_at_an_snr_is_that_of_its_frames_alone(rng):
     modulation, snr_db = np.array([0, 1, 0, 1]), np.array([0.0, 0.0, 2.0, 2.0])
     predicted, estimate = np.array([0, 0, 0, 1]), np.array([0.0, 0.5, 9.0, 1.5])
     result = metrics.summary(
-        modulation, snr_db, predicted, estimate, classes=["a", "b"], grid_db=[0.0, 2.0]
+        Answers(modulation, snr_db, predicted, estimate, [0.0, 2.0], ["a", "b"])
     )
     at = {
         task: {snr: point["value"] for snr, point in result[f"{task}_accuracy_at_db"].items()}
@@ -438,9 +451,10 @@ def test_accuracy_at_an_snr_is_that_of_its_frames_alone(rng):
 
 def test_an_snr_without_frames_has_no_accuracy(rng):
     result = metrics.summary(
-        np.zeros(4, int), np.array([0.0, 0, 4, 4]), np.zeros(4, int), np.zeros(4),
-        classes=["a"], grid_db=GRID,
-    )  # fmt: skip
+        Answers(
+            np.zeros(4, int), np.array([0.0, 0, 4, 4]), np.zeros(4, int), np.zeros(4), GRID, ["a"]
+        )
+    )
     assert list(result["snr_accuracy_at_db"]) == ["0", "4"]
 
 
@@ -458,7 +472,7 @@ def test_the_bands_are_the_studys():
     truth = np.array(edges, float)
     predicted = np.where(truth < 0, 0.0, truth)  # the low band is never predicted
     result = metrics.summary(
-        np.zeros(6, int), truth, np.zeros(6, int), predicted, classes=["a"], grid_db=edges
+        Answers(np.zeros(6, int), truth, np.zeros(6, int), predicted, edges, ["a"])
     )
     assert result["snr_f1_low"]["value"] == 0.0
     assert_allclose(result["snr_f1_middle"]["value"], (2 * 1 / (3 + 1) + 1) / 2)
@@ -469,9 +483,10 @@ def test_the_interval_of_the_rms_error_is_the_root_of_that_of_the_mean_square():
     rng = np.random.default_rng(3)
     error = rng.normal(0, 2.0, 3000)
     result = metrics.summary(
-        np.zeros(3000, int), np.full(3000, 2.0), np.zeros(3000, int), 2.0 + error,
-        classes=["a"], grid_db=GRID,
-    )  # fmt: skip
+        Answers(
+            np.zeros(3000, int), np.full(3000, 2.0), np.zeros(3000, int), 2.0 + error, GRID, ["a"]
+        )
+    )
     rmse = result["snr_rmse_db"]
     assert rmse["low"] < 2.0 < rmse["high"]
     # The standard error of a Gaussian's standard deviation is sigma / sqrt(2 n).
@@ -505,12 +520,13 @@ def test_the_same_seed_gives_the_same_intervals_and_another_gives_others():
 def test_a_summary_of_no_frames_is_refused():
     nothing = np.array([], int)
     with pytest.raises(InputError, match="no frames"):
-        metrics.summary(nothing, nothing, nothing, nothing, classes=["a"], grid_db=GRID)
+        metrics.summary(Answers(nothing, nothing, nothing, nothing, GRID, ["a"]))
 
 
 def test_a_summary_of_estimates_that_are_no_numbers_is_refused():
     with pytest.raises(InputError, match="1 of 2 SNR estimates"):
         metrics.summary(
-            np.zeros(2, int), np.zeros(2), np.zeros(2, int), np.array([0.0, nan]),
-            classes=["a"], grid_db=GRID,
-        )  # fmt: skip
+            Answers(
+                np.zeros(2, int), np.zeros(2), np.zeros(2, int), np.array([0.0, nan]), GRID, ["a"]
+            )
+        )

@@ -118,19 +118,13 @@ def paired(first: runs.Record, second: runs.Record) -> tuple[dict[str, Interval]
         if lacks := [name for name in (*TRUTH, *ANSWERS) if name not in saved]:
             raise InputError(f"the predictions of {run.id} lack {', '.join(lacks)}")
         truths.append([saved[name] for name in TRUTH])
-        modulation, snr = metrics.right(
-            saved["modulation"],
-            saved["snr_db"],
-            saved["predicted_modulation"],
-            saved["predicted_snr_db"],
-            saved["grid_db"],
-        )
-        outcomes.append({"joint": modulation & snr, "modulation": modulation, "SNR": snr})
+        outcomes.append(metrics.Answers.from_predictions(saved).outcomes())
     if not all(np.array_equal(*pair) for pair in zip(*truths, strict=True)):
         raise InputError("their test frames have other labels")
     of_first, of_second = outcomes
     return {
-        f"{task} accuracy": metrics.difference(of_second[task], of_first[task]) for task in of_first
+        f"{task.replace('snr', 'SNR')} accuracy": metrics.difference(right, of_first[task])
+        for task, right in of_second.items()
     }, len(of_first["joint"])
 
 

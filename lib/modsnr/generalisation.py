@@ -8,8 +8,8 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -17,32 +17,18 @@ from modsnr import InputError
 from modsnr.metrics import (
     LEVEL,
     RESAMPLES,
+    TASKS,
     Interval,
     difference,
     familiar,
-    right,
     share,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TASKS = ("joint", "modulation", "snr")
 Outcomes = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # condition -> network -> task
 Matrix = dict[str, dict[str, dict[str, Interval]]]  # task -> network -> condition
-
-
-def outcomes(
-    modulation: np.ndarray,
-    snr_db: np.ndarray,
-    predicted_modulation: Any,
-    predicted_snr_db: Any,
-    grid_db: Sequence[float],
-) -> dict[str, np.ndarray]:
-    """Return task -> where it was right, bool [frame], for labels and predictions [frame]."""
-    found = np.asarray(predicted_modulation), np.asarray(predicted_snr_db)
-    of_modulation, of_snr = right(modulation, snr_db, *found, np.asarray(grid_db))
-    return {"joint": of_modulation & of_snr, "modulation": of_modulation, "snr": of_snr}
 
 
 def accuracy_matrix(found: Outcomes) -> Matrix:

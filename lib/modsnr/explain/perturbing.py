@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from modsnr import InputError
 from modsnr.explain.fills import Fill, fill
 from modsnr.explain.masks import Mask, masks
-from modsnr.metrics import Interval, difference, right, share
+from modsnr.metrics import Answers, Interval, difference, share
 
 TASKS = ("modulation", "snr", "joint")
 
@@ -110,13 +110,8 @@ def perturb(
 def _right(
     decisions: Sequence[Tensor], modulation: np.ndarray, snr_db: np.ndarray, grid: np.ndarray
 ) -> dict[str, np.ndarray]:
-    decided, snr = (part.cpu().numpy() for part in decisions[:2])
-    right_modulation, right_snr = right(modulation, snr_db, decided, snr, grid)
-    return {
-        "modulation": right_modulation,
-        "snr": right_snr,
-        "joint": right_modulation & right_snr,
-    }
+    decided = (part.cpu() for part in decisions[:2])
+    return Answers(modulation, snr_db, *decided, grid).outcomes()
 
 
 def _joined(pieces: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

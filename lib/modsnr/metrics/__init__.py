@@ -1,5 +1,6 @@
 """Joint accuracy and its kin, calibration, spread over seeds, novelty: arrays in, numbers out."""
 
+from modsnr.metrics.answers import TASKS, Answers, snap
 from modsnr.metrics.calibration import calibration
 from modsnr.metrics.conformal import (
     FEWEST,
@@ -31,14 +32,11 @@ from modsnr.metrics.novelty import (
 from modsnr.metrics.reliability import reliability
 from modsnr.metrics.scores import (
     SNR_BANDS_DB,
-    accuracies,
     attractor_index,
     confusion,
     confusion_pair,
     f1_per_class,
     macro_f1,
-    right,
-    snap,
     summary,
 )
 from modsnr.metrics.seeds import (
@@ -63,10 +61,11 @@ __all__ = [
     "SHRINKAGE",
     "SNR_BANDS_DB",
     "SNR_PLACES",
+    "TASKS",
+    "Answers",
     "Familiar",
     "Interval",
     "Reach",
-    "accuracies",
     "alarm_levels",
     "attractor_index",
     "calibration",
@@ -89,7 +88,6 @@ __all__ = [
     "rates",
     "reliability",
     "results_rows",
-    "right",
     "seed_groups",
     "share",
     "snap",

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
+from modsnr.metrics.answers import Answers, check_estimates
 from modsnr.metrics.intervals import LEVEL, Interval, mean_interval
-from modsnr.metrics.scores import check_estimates, snap
 
 
-def calibration(
-    snr_db: np.ndarray,
-    predicted_snr_db: np.ndarray,
-    grid_db: Sequence[float] | np.ndarray,
-    *,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Return how SNR estimates, before any snapping, lie about the truth: dB [frame] each.
+def calibration(answers: Answers, *, seed: int = 0) -> dict[str, Any]:
+    """Return how SNR estimates, before any snapping, lie about the truth.
 
     slope: of the least-squares line of the estimate over the truth, its interval from White's
     standard error (Econometrica 48, 1980), which allows each SNR a spread of its own; bias_db: the
@@ -33,10 +26,11 @@ def calibration(
 
     Raises InputError for no frames at all, and for estimates that are not numbers.
     """
-    check_estimates(predicted_snr_db)
+    check_estimates(answers.predicted_snr_db)
     generator = np.random.default_rng(seed)
-    grid, truth = np.asarray(grid_db, np.float64), np.asarray(snr_db, np.float64)
-    estimate, true_bin = np.asarray(predicted_snr_db, np.float64), snap(snr_db, grid)
+    grid, true_bin = answers.grid_db, answers.true_bin()
+    truth = answers.snr_db.astype(np.float64)
+    estimate = answers.predicted_snr_db.astype(np.float64)
     halves = np.diff(grid) / 2 if len(grid) > 1 else np.array([np.inf])
     lowest = grid - np.concatenate([halves[:1], halves])[: len(grid)]
     highest = grid + np.concatenate([halves, halves[-1:]])[: len(grid)]

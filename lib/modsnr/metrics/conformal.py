@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from modsnr import InputError
+from modsnr.metrics.answers import Answers, check_estimates, snap
 from modsnr.metrics.intervals import share
-from modsnr.metrics.scores import check_estimates, snap
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of a calibration curve
 FEWEST = 50  # frames that a group is calibrated on
@@ -96,16 +96,8 @@ def _quantile(ascending: np.ndarray, level: float) -> float:
     return float(ascending[rank - 1])
 
 
-def coverage(
-    snr_db: np.ndarray,
-    low_db: np.ndarray,
-    high_db: np.ndarray,
-    modulation: np.ndarray,
-    *,
-    classes: Sequence[str],
-    grid_db: Sequence[float] | np.ndarray,
-) -> dict[str, Any]:
-    """Return how often intervals hold the true SNR, dB [frame] each, and how wide they are.
+def coverage(answers: Answers, low_db: np.ndarray, high_db: np.ndarray) -> dict[str, Any]:
+    """Return how often intervals hold the true SNR, and how wide they are.
 
     coverage is an ``Interval``, width_db the mean, over all frames; at_db (SNR as text) and
     of_modulation (class) map what occurs to its frames, coverage and width_db. The 95 % intervals
@@ -116,12 +108,11 @@ def coverage(
     """
     check_estimates(low_db)
     check_estimates(high_db)
-    truth, low, high = (np.asarray(values, np.float64) for values in (snr_db, low_db, high_db))
+    truth, low, high = (np.asarray(v, np.float64) for v in (answers.snr_db, low_db, high_db))
     held, width = (low <= truth) & (truth <= high), high - low
-    grid = np.asarray(grid_db, np.float64)
     parts = {
-        "at_db": (snap(truth, grid), [f"{value:g}" for value in grid]),
-        "of_modulation": (np.asarray(modulation), list(classes)),
+        "at_db": (answers.true_bin(), [f"{value:g}" for value in answers.grid_db]),
+        "of_modulation": (answers.modulation, answers.classes),
     }
 
     def measured(rows: np.ndarray) -> dict[str, Any]:

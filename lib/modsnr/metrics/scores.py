@@ -1,57 +1,14 @@
-"""Joint accuracy and its kin.
-
-Labels are int [frame] for the modulation and dB [frame] for the SNR, on an ascending grid. An SNR
-estimate counts as right where the grid point nearest to it is the true one.
-"""
+"""Joint accuracy and its kin, each with its interval."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from modsnr import InputError
+from modsnr.metrics.answers import Answers, check_estimates
 from modsnr.metrics.intervals import interval, mean_interval
 
 SNR_BANDS_DB = {"low": (-20, -2), "middle": (0, 14), "high": (16, 30)}  # the study's
-
-
-def snap(snr_db: np.ndarray, grid_db: np.ndarray) -> np.ndarray:
-    """Return the index of the grid point nearest to each estimate, int64 [frame]; -1 for NaN."""
-    middles = (np.asarray(grid_db)[1:] + np.asarray(grid_db)[:-1]) / 2
-    return np.where(np.isnan(snr_db), -1, np.searchsorted(middles, snr_db))
-
-
-def accuracies(
-    modulation: np.ndarray,
-    snr_db: np.ndarray,
-    predicted_modulation: np.ndarray,
-    predicted_snr_db: np.ndarray,
-    grid_db: np.ndarray,
-) -> dict[str, float]:
-    """Return joint_accuracy (both right), modulation_accuracy and snr_accuracy."""
-    right_modulation, right_snr = right(
-        modulation, snr_db, predicted_modulation, predicted_snr_db, grid_db
-    )
-    return {
-        "joint_accuracy": float((right_modulation & right_snr).mean()),
-        "modulation_accuracy": float(right_modulation.mean()),
-        "snr_accuracy": float(right_snr.mean()),
-    }
-
-
-def right(
-    modulation: np.ndarray,
-    snr_db: np.ndarray,
-    predicted_modulation: np.ndarray,
-    predicted_snr_db: np.ndarray,
-    grid_db: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the modulation is right and where the SNR is, bool [frame] each."""
-    return (
-        np.asarray(predicted_modulation) == np.asarray(modulation),
-        snap(predicted_snr_db, grid_db) == snap(snr_db, grid_db),
-    )
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -69,20 +26,11 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.nda
     )
 
 
-def confusion_pair(
-    modulation: np.ndarray,
-    snr_db: np.ndarray,
-    predicted_modulation: np.ndarray,
-    predicted_snr_db: np.ndarray,
-    *,
-    classes: int,
-    grid_db: Sequence[float] | np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+def confusion_pair(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``confusion`` of the modulations and that of the SNRs, snapped to the grid."""
-    grid = np.asarray(grid_db, np.float64)
     return (
-        confusion(modulation, predicted_modulation, classes),
-        confusion(snap(snr_db, grid), snap(predicted_snr_db, grid), len(grid)),
+        confusion(answers.modulation, answers.predicted_modulation, len(answers.classes)),
+        confusion(answers.true_bin(), answers.predicted_bin(), len(answers.grid_db)),
     )
 
 
@@ -111,16 +59,7 @@ def _attraction(matrix: np.ndarray) -> np.ndarray:
     return matrix.sum(-2) / np.maximum(matrix.sum(-1), 1)
 
 
-def summary(
-    modulation: np.ndarray,
-    snr_db: np.ndarray,
-    predicted_modulation: np.ndarray,
-    predicted_snr_db: np.ndarray,
-    *,
-    classes: Sequence[str],
-    grid_db: Sequence[float],
-    seed: int = 0,
-) -> dict[str, object]:
+def summary(answers: Answers, *, seed: int = 0) -> dict[str, object]:
     """Return every metric of a set of predictions, each an ``Interval`` unless said otherwise.
 
     joint_accuracy, modulation_accuracy, snr_accuracy; snr_mae_db and snr_rmse_db of the estimate
@@ -131,22 +70,12 @@ def summary(
 
     Raises InputError for no frames at all, and for estimates that are not numbers.
     """
-    check_estimates(predicted_snr_db)
+    check_estimates(answers.predicted_snr_db)
     generator = np.random.default_rng(seed)
-    grid = np.asarray(grid_db, dtype=np.float64)
-    right_modulation, right_snr = right(
-        modulation, snr_db, predicted_modulation, predicted_snr_db, grid
-    )
-    true_bin = snap(snr_db, grid)
-    of_modulation = confusion(modulation, predicted_modulation, len(classes))
-    of_snr = confusion(true_bin, snap(predicted_snr_db, grid), len(grid))
-    error = np.asarray(predicted_snr_db, np.float64) - np.asarray(snr_db, np.float64)
+    grid, true_bin, error = answers.grid_db, answers.true_bin(), answers.error_db()
+    of_modulation, of_snr = confusion_pair(answers)
     squared = mean_interval(error**2, generator)
-    outcomes = {
-        "joint_accuracy": right_modulation & right_snr,
-        "modulation_accuracy": right_modulation,
-        "snr_accuracy": right_snr,
-    }
+    outcomes = {f"{task}_accuracy": right for task, right in answers.outcomes().items()}
     result: dict[str, object] = {
         name: mean_interval(outcome, generator) for name, outcome in outcomes.items()
     }
@@ -161,7 +90,7 @@ def summary(
             name: interval(
                 lambda draws, row=row: f1_per_class(draws)[:, row], of_modulation, generator
             )
-            for row, name in enumerate(classes)
+            for row, name in enumerate(answers.classes)
         },
         "snr_f1": {
             f"{value:g}": interval(
@@ -186,10 +115,3 @@ def summary(
             if (true_bin == row).any()
         }
     return result
-
-
-def check_estimates(predicted_snr_db: np.ndarray) -> None:
-    if not len(predicted_snr_db):
-        raise InputError("There are no frames to summarise.")
-    if missing := int(np.isnan(predicted_snr_db).sum()):
-        raise InputError(f"{missing} of {len(predicted_snr_db)} SNR estimates are not numbers.")

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from modsnr.metrics.answers import Answers
 from modsnr.metrics.conformal import conformal, coverage, coverage_curve
 from modsnr.metrics.reliability import reliability
-from modsnr.metrics.scores import right
 
 
 def trust(
@@ -40,17 +40,13 @@ def trust(
 
     Raises InputError as these functions do.
     """
-    grid, classes = saved["grid_db"], [str(name) for name in saved["classes"]]
-    labels = (saved["modulation"], saved["snr_db"])
-    right_modulation, right_snr = right(
-        *labels, saved["predicted_modulation"], saved["predicted_snr_db"], grid
-    )
+    answers = Answers.from_predictions(saved)
 
     def diagram(confidence: np.ndarray, outcome: np.ndarray) -> dict[str, Any]:
         return reliability(confidence, outcome, bins=bins, equal=equal, seed=seed)
 
     found: dict[str, Any] = {
-        "modulation": diagram(saved["confidence"], right_modulation),
+        "modulation": diagram(saved["confidence"], answers.modulation_right()),
         "snr": None,
         "intervals": None,
         "curve": None,
@@ -64,14 +60,12 @@ def trust(
         )
         return found | {"numbers": _numbers(found)}
     if not np.isnan(saved["snr_confidence"]).all():
-        found["snr"] = diagram(saved["snr_confidence"], right_snr)
+        found["snr"] = diagram(saved["snr_confidence"], answers.snr_right())
     calibration = (saved["validation_snr_db"], saved["validation_snr_mean_db"])
-    ends = conformal(*calibration, grid, level=level).interval(saved["snr_mean_db"])
-    found["intervals"] = coverage(
-        saved["snr_db"], *ends, saved["modulation"], classes=classes, grid_db=grid
-    )
+    ends = conformal(*calibration, answers.grid_db, level=level).interval(saved["snr_mean_db"])
+    found["intervals"] = coverage(answers, *ends)
     test = (saved["snr_db"], saved["snr_mean_db"])
-    found["curve"] = coverage_curve(calibration, test, grid)
+    found["curve"] = coverage_curve(calibration, test, answers.grid_db)
     return found | {"numbers": _numbers(found)}
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader
 
 from modsnr import InputError
-from modsnr.metrics import accuracies
+from modsnr.metrics import Answers
 from modsnr.model import JointLoss, JointNet, dwa_weights, is_out_of_memory, write_tensors
 from modsnr.training.checkpoint import (
     CHECKPOINT,
@@ -235,13 +235,9 @@ class Task(lightning.LightningModule):
             return
         trained = self._swap_in_averages()
         modulation, snr_db = self._decide_on_validation()
-        reached = accuracies(
-            self.validation_frames.modulation.numpy(),
-            self.validation_frames.snr_db.numpy(),
-            modulation.numpy(),
-            snr_db.numpy(),
-            self.net.snrs_db.cpu().numpy(),
-        )
+        truth = self.validation_frames
+        grid_db = self.net.snrs_db.cpu()
+        reached = Answers(truth.modulation, truth.snr_db, modulation, snr_db, grid_db).accuracies()
         self._spend_time()
         means = [
             total / progress.taken if progress.taken else math.nan for total in progress.loss_sums
