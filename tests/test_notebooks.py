@@ -20,39 +20,16 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    """A copy of the notebooks and the paper, with runs and data of its own."""
-    root = tmp_path_factory.mktemp("house")
-    for folder in ("notebooks", "paper"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("build"))
-    sources = yaml.safe_load((ROOT / "paper" / "sources.yaml").read_text(encoding="utf-8"))
-    for run in sources["runs"].values():
-        if run.get("aside") or run.get("profile"):  # a draft takes the canonical one
-            shutil.copytree(ROOT / "runs" / run["run"], root / "runs" / run["run"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODSNR_ROOT", str(root))
-        yield root
+def house(smoke_house):
+    """What the smoke pipeline left, for the tests here to change."""
+    return smoke_house
 
 
-@pytest.fixture(scope="module")
-def smoke(house):
-    """What `modsnr reproduce --profile smoke` printed; it ran all notebooks and built the paper."""
-    modsnr = [sys.executable, "-c", "from modsnr.cli import main; main()"]
-    return subprocess.run(
-        [*modsnr, "reproduce", "--profile", "smoke"],
-        env=os.environ | {"MODSNR_ROOT": str(house)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke, house):
-    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
-    pdf = Path(smoke.stdout.splitlines()[-1])
-    assert pdf == house / "paper/build/smoke/PAPER.pdf"
+def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke_pipeline, house):
+    pdf = Path(smoke_pipeline.output.splitlines()[-1])
+    assert pdf == smoke_pipeline.root / "paper/build/smoke/PAPER.pdf"
     assert pdf.read_bytes().startswith(b"%PDF")
-    steps = [line for line in smoke.stdout.splitlines() if line.startswith("step ")]
+    steps = [line for line in smoke_pipeline.output.splitlines() if line.startswith("step ")]
     assert ["joint accuracy" in step for step in steps] == [False, True, True, True, False]
     made = [run for run in reversed(runs.records()) if run.profile == "smoke"]
     assert [(run.notebook, run.name, run.status) for run in made] == [
@@ -64,7 +41,7 @@ def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke, ho
     ]
 
 
-def test_every_run_has_its_notebook_figures_and_parents(smoke):
+def test_every_run_has_its_notebook_figures_and_parents(house):
     by_name = {run.name: run for run in runs.records() if run.profile == "smoke"}
     for run in by_name.values():
         assert (run.folder / "notebook.ipynb").exists()
@@ -78,13 +55,13 @@ def test_every_run_has_its_notebook_figures_and_parents(smoke):
     assert len({run.data["sha256"] for run in by_name.values()}) == 1
 
 
-def test_the_runlog_lists_the_runs_newest_first(smoke, house):
+def test_the_runlog_lists_the_runs_newest_first(house):
     log = (house / "runs" / "RUNLOG.md").read_text()
     places = [log.index(f'<a id="{run.id}">') for run in runs.records()]
     assert places == sorted(places)
 
 
-def test_residual_view_tells_the_snr_better_even_after_seconds(smoke):
+def test_residual_view_tells_the_snr_better_even_after_seconds(house):
     models = runs.find("evaluation", profile="smoke").metrics["models"]
     with_residual, without = (
         models[name]["snr_accuracy"] for name in ("all-views", "constellation")
@@ -92,7 +69,7 @@ def test_residual_view_tells_the_snr_better_even_after_seconds(smoke):
     assert with_residual["low"] > without["high"]
 
 
-def test_a_trained_model_says_of_the_validation_frames_what_it_says_of_the_test_frames(smoke):
+def test_a_trained_model_says_of_the_validation_frames_what_it_says_of_the_test_frames(house):
     for name in ("constellation", "all-views"):
         saved = runs.find(name, notebook="02_training", profile="smoke").predictions()
         columns = {column for column in saved if not column.startswith("validation_")}
@@ -101,13 +78,13 @@ def test_a_trained_model_says_of_the_validation_frames_what_it_says_of_the_test_
         assert 0.5 < evaluated["snr_interval_coverage"]["value"] <= 1
 
 
-def test_the_draft_paper_leaves_the_committed_paper_alone(smoke, house):
+def test_the_draft_paper_leaves_the_committed_paper_alone(house):
     for path in (ROOT / "paper").rglob("*"):
         if path.is_file() and "build" not in path.parts:
             assert (house / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
 
 
-def test_plain_papermill_leaves_the_same_run_folder(smoke, house):
+def test_plain_papermill_leaves_the_same_run_folder(house):
     command = [sys.executable, "-m", "papermill", "notebooks/03_evaluation.ipynb", "out.ipynb"]
     subprocess.run(
         [*command, "-p", "name", "by-hand"],
@@ -125,7 +102,7 @@ def test_plain_papermill_leaves_the_same_run_folder(smoke, house):
     assert run.metrics == twin.metrics
 
 
-def test_only_trainings_are_evaluated(smoke):
+def test_only_trainings_are_evaluated(house):
     result = CliRunner().invoke(
         cli.main, ["run", "03_evaluation", "-p", "models", "frames,all-views"]
     )
@@ -133,7 +110,7 @@ def test_only_trainings_are_evaluated(smoke):
     assert "no run of notebook 02_training is called 'frames'" in result.output
 
 
-def test_models_are_compared_where_frames_differ_in_rounding_and_not_otherwise(smoke):
+def test_models_are_compared_where_frames_differ_in_rounding_and_not_otherwise(house):
     trained = runs.find("constellation", notebook="02_training", profile="smoke")
     told, kept = trained.folder / "run.json", trained.folder / "predictions.npz"
     before, answers = told.read_text(), kept.read_bytes()
@@ -338,7 +315,7 @@ def test_the_readmes_command_takes_a_radioml_file_to_a_trained_network(
     assert counts == {"train": 24 * 16, "validation": 24 * 2, "test": 24 * 2}
 
 
-def test_frames_written_anew_are_not_explained_by_models_of_the_old_ones(smoke):
+def test_frames_written_anew_are_not_explained_by_models_of_the_old_ones(house):
     """The last test here: it replaces the store that the others read."""
     again = runs.execute("01_preprocessing", profile="smoke", parameters={"seed": 2}, name="again")
     assert again.status == "completed"
@@ -351,7 +328,7 @@ RADIO = {"modulations": ["QPSK", "16QAM"], "snrs_db": [0.0, 10.0], "averaged": 4
 RADIO |= {"turned": ["QPSK", "64QAM"], "from_db": 20.0, "counterfactuals": 8}
 
 
-def test_the_way_back_to_the_radio_tells_what_turns_an_answer(smoke):
+def test_the_way_back_to_the_radio_tells_what_turns_an_answer(house):
     run = runs.execute("10_radio", profile="smoke", parameters=RADIO, plain=True)
     assert run.status == "completed", run.error
     turned = run.metrics["turned"]
@@ -368,7 +345,7 @@ def test_the_way_back_to_the_radio_tells_what_turns_an_answer(smoke):
     assert "GMSK" in (refused.error or "")
 
 
-def test_a_network_can_be_trained_without_the_pixels_that_a_mask_hides(smoke):
+def test_a_network_can_be_trained_without_the_pixels_that_a_mask_hides(house):
     asked = {"name": "half", "hide": "brightest", "hide_fraction": 0.5, "epochs": 1}
     run = runs.execute("02_training", profile="smoke", parameters=asked, plain=True)
     assert run.status == "completed", run.error
