@@ -12,45 +12,56 @@ A run is alive exactly while a process holds the lock on its ``.lock``: the syst
 on any death, so a run that says "running" and whose lock is free is shown as crashed.
 """
 
-from modsnr.runs.execution import execute, need_frames, prune
+from modsnr.runs.execution import execute, prune
 from modsnr.runs.keeping import Kept, keep
 from modsnr.runs.log import write_runlog
+from modsnr.runs.needs import need_frames
 from modsnr.runs.overview import OVERVIEW, Survey, moment, overview, select, survey
 from modsnr.runs.packing import Packed, pack
 from modsnr.runs.page import aligned, leaves, page, shown
 from modsnr.runs.parameters import (
-    Parameter,
+    ChangesNoResult,
+    FrameStore,
     PositiveShare,
     PositiveShareBelowOne,
-    Profile,
+    RunOf,
     Share,
     ShareBelowOne,
-    Step,
     check,
-    load_profile,
+    counting,
     parameters,
     parse_text,
-    read_yaml,
-    root,
-    store,
 )
 from modsnr.runs.pipeline import NotCompletedError, OutOfTimeError, of_step, reproduce
-from modsnr.runs.records import CHECKPOINT, Record, Status, find, is_held, measured, records, repeated
+from modsnr.runs.profiles import Profile, Step, load_profile, read_yaml
+from modsnr.runs.records import (
+    CHECKPOINT,
+    Record,
+    Status,
+    find,
+    is_held,
+    measured,
+    records,
+    repeated,
+)
+from modsnr.runs.repository import root, store
 from modsnr.runs.under_way import Run, start
 
 __all__ = [
     "CHECKPOINT",
     "OVERVIEW",
+    "ChangesNoResult",
+    "FrameStore",
     "Kept",
     "NotCompletedError",
     "OutOfTimeError",
     "Packed",
-    "Parameter",
     "PositiveShare",
     "PositiveShareBelowOne",
     "Profile",
     "Record",
     "Run",
+    "RunOf",
     "Share",
     "ShareBelowOne",
     "Status",
@@ -58,6 +69,7 @@ __all__ = [
     "Survey",
     "aligned",
     "check",
+    "counting",
     "execute",
     "find",
     "is_held",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import os
@@ -15,22 +14,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from modsnr import InputError
-from modsnr.runs.log import _portable, _write
-from modsnr.runs.parameters import _notebook, _of, check, load_profile, root, store
+from modsnr.files import write
+from modsnr.runs.needs import need_frames, need_runs
+from modsnr.runs.parameters import check
 from modsnr.runs.plain import run_plainly
+from modsnr.runs.profiles import preset
 from modsnr.runs.records import CHECKPOINT, Record, Status, find
+from modsnr.runs.repository import notebook_path, portable, root
 from modsnr.runs.stopping import Stop, stoppable
-from modsnr.runs.under_way import _command, _end, _make
-
-ASK_ANEW = (  # notebooks that ask networks again, and not only what they saved
-    "02_training",  # by hide_by
-    "04_explainability",
-    "08_generalisation",
-    "09_attribution",
-    "10_radio",
-    "recording",
-)
-READ_FRAMES = ("04_explainability", "05_limits", "09_attribution")  # those of their networks
+from modsnr.runs.under_way import _end, _make
 
 
 def execute(
@@ -53,9 +45,9 @@ def execute(
     the run as interrupted, and is raised as KeyboardInterrupt; so does the clock after so many
     ``seconds``, but nothing is raised.
     """
-    notebook = _notebook(notebook).stem
-    preset = _of(load_profile(profile) if profile else None, notebook)
-    asked = preset | (parameters or {}) | ({} if name is None else {"name": name})
+    notebook = notebook_path(notebook).stem
+    asked = preset(profile, notebook) | (parameters or {})
+    asked |= {} if name is None else {"name": name}
     values = check(notebook, asked)
     if values.get("resume"):
         # As strict as the names of parameters: nothing starts for a run that is not there.
@@ -64,7 +56,7 @@ def execute(
     if not plain:
         _need_papermill()
     need_frames(notebook, values, profile)
-    _need_networks(notebook, values, profile)
+    need_runs(notebook, values, profile)
     record, lock = _make(notebook, values, profile, sweep)
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
@@ -90,57 +82,6 @@ def execute(
     return record
 
 
-def need_frames(notebook: str, values: dict[str, Any], profile: str | None = None) -> None:
-    """Raise InputError where a notebook is to read a frame store that is not made yet.
-
-    ``values`` are its parameters; one of them, ``frames``, names the store. The message names the
-    nearest of those there are, and the command that makes it.
-    """
-    name = values.get("frames")
-    if notebook == "01_preprocessing" or not isinstance(name, str) or (path := store(name)).exists():
-        return
-    there = [found.parent.name for found in path.parents[1].glob("*/frames.h5")]
-    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise InputError(
-        f"there is no frame store at {os.path.relpath(path, root())}{hint}: make it first, by "
-        f"`{_making(name, profile)}`"
-    )
-
-
-def _need_networks(notebook: str, values: dict[str, Any], profile: str | None) -> None:
-    """Raise InputError where a network that the notebook asks is no completed run of 02, or lacks
-    the weights or the frames that the notebook reads.
-
-    As in the notebooks: most ask for one of their own run's profile, some for one of a profile that
-    a parameter names or for one of any; ``explorer`` says in its panel what it cannot show.
-    """
-    asked = {name: profile for name in ("network", "models", "repeats", "left_out", "hide_by")}
-    asked |= {name: values.get("profile") or None for name in ("baseline", "whole")}
-    asked |= {"retrained": values.get("retrained_profile") or None, "model": None}
-    for name, its_profile in asked.items():
-        references = values.get(name) or []
-        for reference in [references] if isinstance(references, str) else references:
-            network = find(reference, notebook="02_training", profile=its_profile)
-            if notebook in ASK_ANEW and name != "retrained":
-                _ = network.weights
-            if notebook in READ_FRAMES and name != "retrained":
-                need_frames(notebook, network.parameters, network.profile)
-
-
-def _making(name: str, profile: str | None) -> str:
-    """Return the command line that makes the store: as the profile does it, if it does."""
-    notebook = "01_preprocessing"
-    if profile:
-        known = load_profile(profile)
-        steps = [s for s in known.pipeline if _notebook(s.notebook).stem == notebook]
-        for asked in ({}, *(step.parameters for step in steps)):
-            values = _of(known, notebook) | asked
-            if values.get("frames") == name:
-                return _command(notebook, check(notebook, values), profile)
-    return f"modsnr run {notebook} -p frames {name}"
-
-
 def prune(record: Record, why: str) -> Record:
     """Call an interrupted run pruned, with the reason, and return it read back."""
     if record.status != "interrupted":
@@ -161,9 +102,9 @@ def _need_papermill() -> None:
 def _environment(record: Record) -> dict[str, str]:
     """Return the variables by which the notebook's process knows its run, and how it waits.
 
-    GNU's OpenMP, which PyTorch comes with, has each thread spin for the others 300,000 times. Beside
-    one busy program it then waits some 4 ms at each of the many short loops, and whatever it does
-    takes up to sixty times as long; 10,000 times are enough where the cores are free.
+    GNU's OpenMP, which PyTorch comes with, has each thread spin for the others 300,000 times.
+    Beside one busy program it then waits some 4 ms at each of the many short loops, and whatever it
+    does takes up to sixty times as long; 10,000 times are enough where the cores are free.
     """
     said = os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
     return ({} if said else {"GOMP_SPINCOUNT": "10000"}) | {
@@ -196,8 +137,8 @@ def _papermill(
             raise KeyboardInterrupt
 
     try:
-        papermill.execute_notebook(
-            _notebook(record.notebook),
+        papermill.executenotebook_path(
+            notebook_path(record.notebook),
             output,
             parameters=record.parameters,
             kernel_name="python3",
@@ -220,7 +161,7 @@ def _papermill(
         # What nbclient makes of a dead kernel, be it in a cell or before the first.
         how, why = "crashed", f"{error or 'Kernel died'} in cell [{_last_cell(output)}]"
     if output.exists():
-        _write(output, _portable(output.read_text(encoding="utf-8")))
+        write(output, portable(output.read_text(encoding="utf-8")))
     return how, why
 
 

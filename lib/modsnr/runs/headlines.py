@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, field_validator
 
 from modsnr import InputError
-from modsnr.runs.parameters import read_yaml, root
+from modsnr.runs.profiles import read_yaml
 from modsnr.runs.records import Record
+from modsnr.runs.repository import root
 
 SHOWN = 4  # names that a `*` stands for; a comparison of twenty models is no headline
 
@@ -86,8 +87,8 @@ def read_headlines() -> dict[str, Headlines]:
 def found(metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return what stands in ``metrics`` under ``key``, by the names that its ``*`` stand for.
 
-    ``models/*/snr`` of {"models": {"a": {"snr": 1}, "b": {}}} is {"a": 1}; a key without a ``*`` has
-    one result, called "", or none.
+    ``models/*/snr`` of {"models": {"a": {"snr": 1}, "b": {}}} is {"a": 1}; a key without a ``*``
+    has one result, called "", or none.
     """
     level: dict[str, Any] = {"": metrics}
     for part in key.split("/"):

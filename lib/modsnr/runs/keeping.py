@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from modsnr import InputError
-from modsnr.runs.log import _write, write_runlog
-from modsnr.runs.parameters import root
+from modsnr.files import write
+from modsnr.runs.log import write_runlog
 from modsnr.runs.records import FOLDER, TEXT, Record
+from modsnr.runs.repository import root
 
 LIMIT = 12 * 2**20  # bytes a file: what a repository may be asked to carry
 # Two names or more after a slash that nothing but a path would have before them.
@@ -48,9 +49,9 @@ def keep(folders: Iterable[str | Path], *, light: bool = False) -> list[Kept]:
     """Copy runs made elsewhere into this repository's ``runs/``, renew RUNLOG.md, and return them.
 
     Each of ``folders`` is a run's, or holds runs. What a run saves is taken, other files, hidden
-    ones, checkpoints and whatever is over 12 MiB are not; with ``light`` only its text is: run.json,
-    metrics.json, history.csv, tables, a data card. No path of the machine that it ran on comes
-    along: ``/a/b/frames.h5`` becomes ``.../frames.h5``.
+    ones, checkpoints and whatever is over 12 MiB are not; with ``light`` only its text is:
+    run.json, metrics.json, history.csv, tables, a data card. No path of the machine that it ran on
+    comes along: ``/a/b/frames.h5`` becomes ``.../frames.h5``.
 
     Raises InputError, which says which and why, before anything is copied: for a folder that is no
     run's or holds none, a run under way or not whole, one whose id is not its folder's name, one
@@ -137,7 +138,7 @@ def _take(source: Path, light: bool) -> Kept:
         shutil.rmtree(copy, ignore_errors=True)  # what a kill left
         for name, content in files.items():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            _write(copy / name, content)
+            write(copy / name, content)
         copy.rename(target)
     visible = (str(path.relative_to(source)) for path in _visible(source))
     left_out = tuple(name for name in visible if name not in files)

@@ -10,8 +10,8 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from uuid import uuid4
 
+from modsnr.files import write
 from modsnr.runs.headlines import USUAL
 from modsnr.runs.overview import (
     BEST,
@@ -27,8 +27,8 @@ from modsnr.runs.overview import (
     survey,
     told,
 )
-from modsnr.runs.parameters import root
 from modsnr.runs.records import Record, _results, _table, repeated
+from modsnr.runs.repository import root
 
 NEWEST = 30  # lines of the table before the others are folded
 FEW, MANY = 3, 12  # runs of a sweep that are named one by one, and runs that are named at all
@@ -46,7 +46,7 @@ def write_runlog() -> Path:
     lock = os.open(folder / ".locks" / "runlog", os.O_CREAT | os.O_RDWR, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _write(folder / "RUNLOG.md", _runlog(survey()))
+        write(folder / "RUNLOG.md", _runlog(survey()))
     finally:
         os.close(lock)
     return folder / "RUNLOG.md"
@@ -104,7 +104,7 @@ def _best(all_runs: Survey) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Return ``text`` on one line, no part of which Markdown takes for a tag: <class 'int'>, say."""
+    """Return ``text`` on one line, no part of which Markdown takes for a tag."""
     return html.escape(" ".join(text.split()), quote=False)
 
 
@@ -181,8 +181,7 @@ def _circumstances(all_runs: Survey, run: Record) -> list[str]:
 
 def _values(run: Record, names: Iterable[str]) -> str:
     return ", ".join(
-        f"`{name}` = `{json.dumps(run.parameters.get(name), ensure_ascii=False)}`"
-        for name in names
+        f"`{name}` = `{json.dumps(run.parameters.get(name), ensure_ascii=False)}`" for name in names
     )
 
 
@@ -200,7 +199,9 @@ def _thumbnail(all_runs: Survey, run: Record) -> list[str]:
 def _files(run: Record) -> str:
     """Return links to the run's folder and to what a reader would open there."""
     names = {"notebook": "notebook.ipynb", "metrics": "metrics.json", "history": "history.csv"}
-    names |= {path.stem: f"figures/{path.name}" for path in sorted(run.folder.glob("figures/*.png"))}
+    names |= {
+        path.stem: f"figures/{path.name}" for path in sorted(run.folder.glob("figures/*.png"))
+    }
     links = [f"[{n}]({run.id}/{f})" for n, f in names.items() if (run.folder / f).exists()]
     return ", ".join([f"[{run.id}]({run.id})", *links])
 
@@ -254,18 +255,3 @@ def _outcome(all_runs: Survey, trial: Record, again: bool) -> str:
     if trial.status == "completed":
         return _unbroken(_text(all_runs.headline(trial).split("; ")[0]))
     return "done again; " * again + _text(told(all_runs, trial))
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, and a kill at any instant, finds the old one or the new."""
-    path.parent.mkdir(exist_ok=True)
-    new = path.with_name(f".{path.name}.{uuid4().hex}")
-    new.write_bytes(content if isinstance(content, bytes) else content.encode())
-    new.replace(path)
-
-
-def _portable(text: str) -> str:
-    """Return ``text`` with paths from the repository's folder, and none that names the user."""
-    home = str(Path.home())
-    text = text.replace(f"{root()}/", "")
-    return text.replace(f"{home}/", "~/") if home != "/" else text

@@ -15,8 +15,8 @@ import yaml
 
 from modsnr import InputError
 from modsnr.runs.headlines import USUAL, Headlines, best_of, read_headlines
-from modsnr.runs.parameters import root
 from modsnr.runs.records import Record, records, repeated
+from modsnr.runs.repository import root
 
 OVERVIEW = ("run", "", "name", "notebook", "frames", "took", "outcome")
 BEST, OF_PAPER = "★", "¶"
@@ -113,7 +113,7 @@ def groups(runs: Iterable[Record], every: bool = False) -> list[list[Record]]:
 
 
 def line(all_runs: Survey, group: Sequence[Record], alone: bool = False) -> list[str]:
-    """Return the texts of ``OVERVIEW`` after the first, of a run or of a sweep's trials together."""
+    """Return the texts of ``OVERVIEW`` after the first, of a run or a sweep's trials."""
     run = group[0]
     if run.sweep and not alone:
         name = f"sweep {run.sweep['name']}, {count(group)}"
@@ -128,7 +128,7 @@ def line(all_runs: Survey, group: Sequence[Record], alone: bool = False) -> list
 
 
 def told(all_runs: Survey, run: Record) -> str:
-    """Return the results of a completed run; of another its status, why, and what results it has."""
+    """Return the results of a completed run; of another its status, why, and results."""
     why = (run.error or "").split("\n")[0]
     short = why[: LONGEST_ERROR - 1] + "…" if len(why) > LONGEST_ERROR else why
     status = [] if run.status == "completed" else [run.status + (f": {short}" if short else "")]
@@ -136,7 +136,7 @@ def told(all_runs: Survey, run: Record) -> str:
 
 
 def own_parameters(run: Record) -> list[str]:
-    """Return the parameters that the run was given beside its profile, as its command tells them."""
+    """Return the parameters that the run's command has beside its profile."""
     words = shlex.split(run.command)
     return [name for option, name in pairwise(words) if option == "-p" and name in run.parameters]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modsnr import InputError
+from modsnr.files import write
 from modsnr.runs.keeping import LIMIT, _visible
-from modsnr.runs.log import _write
-from modsnr.runs.parameters import git
 from modsnr.runs.records import CHECKPOINT, Record, find, records
+from modsnr.runs.repository import root
 
 MEGABYTE = 2**20
 
@@ -63,13 +63,13 @@ def pack(path: str | Path, *, since: str | None = None, megabytes: float = 15.0)
             f"the runs take {len(content) / MEGABYTE:.1f} MB, not {megabytes:g}; the largest files "
             f"are {', '.join(largest)}: pack fewer runs (--since), or allow more (--megabytes)"
         )
-    _write(Path(path).absolute(), content)
+    write(Path(path).absolute(), content)
     return Packed(chosen, left_out)
 
 
 def _committed() -> set[str]:
     """Return the ids of the runs in the current commit: whoever cloned it has them."""
-    words = git("ls-tree", "--name-only", "HEAD", "runs/")
+    words = ["git", "-C", str(root()), "ls-tree", "--name-only", "HEAD", "runs/"]
     try:
         told = subprocess.run(words, capture_output=True, text=True).stdout
     except OSError:

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from modsnr import InputError
 from modsnr.runs.execution import execute
-from modsnr.runs.log import _portable
-from modsnr.runs.parameters import Step, _of, check, git, load_profile, parameters
+from modsnr.runs.parameters import check, counting, parameters
+from modsnr.runs.profiles import Step, load_profile, preset
 from modsnr.runs.records import CHECKPOINT, Record, measured, records
-from modsnr.runs.under_way import CODE, _git
+from modsnr.runs.repository import commit, portable, same_code
 
-# These say how a run is cut or called, not what comes of it.
-FREE = ("note", "resume", "minutes")
 GOES_ON_BY_ITSELF = ("01_preprocessing",)  # from a journal beside the frame store
 
 
@@ -107,39 +104,25 @@ def of_step(profile: str, step: Step, among: Iterable[Record]) -> list[Record]:
 
     Parameters that say how a run is cut or called are not compared, nor is the code.
     """
-    values = check(step.notebook, _of(load_profile(profile), step.notebook) | step.parameters)
-    wanted = _what_counts(json.loads(_portable(json.dumps(values | {"name": step.name}))))
+    values = check(step.notebook, preset(profile, step.notebook) | step.parameters)
+    wanted = counting(step.notebook, json.loads(portable(json.dumps(values))))
     return [
         run
         for run in among
         if (run.notebook, run.profile, run.name) == (step.notebook, profile, step.name)
-        and _what_counts(run.parameters) == wanted
+        and counting(step.notebook, run.parameters) == wanted
+        and run.parameters.get("frames") == values.get("frames")
     ]
 
 
 def _attempts(profile: str, step: Step, after: str) -> list[Record]:
     """Return the runs of a step, newest first; InputError if one is running."""
     named = of_step(profile, step, (run for run in records() if run.started >= after))
-    now = _git() if named else None
-    found = [run for run in named if _same_code(run.git, now)]
+    now = commit() if named else None
+    found = [run for run in named if same_code(run.git, now)]
     if running := [run.id for run in found if run.status == "running"]:
         raise InputError(f"run {running[0]} of this pipeline is running: wait for its end")
     return found
-
-
-def _what_counts(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in FREE}
-
-
-def _same_code(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
-    """Whether the code of two records of ``git`` is the same, as far as git knows."""
-    if then == now:
-        return True
-    if then is None or now is None or then["dirty"] or now["dirty"]:
-        return False
-    words = git("diff", "--quiet", then["commit"], now["commit"], "--")
-    # 1: they differ; 128: this repository lacks the commit.
-    return subprocess.run([*words, *CODE], capture_output=True).returncode == 0
 
 
 def _to_go_on(step: Step, earlier: list[Record]) -> dict[str, Any]:

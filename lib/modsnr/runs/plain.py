@@ -22,12 +22,12 @@ from types import SimpleNamespace, TracebackType
 from typing import IO, Any, cast
 
 from modsnr.runs import under_way
-from modsnr.runs.log import _portable
-from modsnr.runs.parameters import _notebook
 from modsnr.runs.records import Record, Status
+from modsnr.runs.repository import notebook_path, portable
 from modsnr.runs.stopping import Stop
 
 OUTPUT = "output.txt"
+CHILD = "from modsnr.runs.plain import _child; _child()"
 
 
 def run_plainly(
@@ -41,11 +41,10 @@ def run_plainly(
 
     The process inherits the open ``lock``; it ends as soon as this one is gone, however it went.
     """
-    order = {"notebook": str(_notebook(record.notebook)), "parameters": record.parameters}
+    order = {"notebook": str(notebook_path(record.notebook)), "parameters": record.parameters}
     with tempfile.TemporaryFile() as words, open(record.folder / OUTPUT, "w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-c", "from modsnr.runs.plain import _child; _child()"]
-            + [str(words.fileno())],
+            [sys.executable, "-u", "-c", CHILD, str(words.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -71,7 +70,7 @@ def run_plainly(
                 process.stdin.write(json.dumps(order) + "\n")
                 process.stdin.flush()
             for line in process.stdout:
-                output.write(_portable(line))
+                output.write(portable(line))
                 output.flush()
                 if echo:
                     echo(line)
@@ -112,9 +111,7 @@ def _child() -> None:
         run_cells(Path(order["notebook"]), order["parameters"], tell)
 
 
-def _told(
-    kind: type[BaseException], error: BaseException, where: TracebackType | None
-) -> None:
+def _told(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Print what ended the run; that it was told to end, its parent says."""
     if not issubclass(kind, KeyboardInterrupt):
         # Python's own knows no lines but those of files.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import json
 import os
@@ -14,10 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, Field
 
 from modsnr import InputError
-from modsnr.runs.parameters import (
-    _known,
-    root,
-)
+from modsnr.files import check_name, did_you_mean
+from modsnr.runs.repository import root
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +108,11 @@ class Record(BaseModel, frozen=True, extra="ignore"):
             raise InputError(
                 f"run {self.id} has no predictions here: only its text was kept. Make it again: "
                 f"`modsnr runs show {self.id}` has its command"
-                + (f", `modsnr reproduce --profile {self.profile}` makes all." if self.profile else ".")
+                + (
+                    f", `modsnr reproduce --profile {self.profile}` makes all."
+                    if self.profile
+                    else "."
+                )
             )
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
             return dict(arrays)
@@ -131,7 +132,7 @@ class Record(BaseModel, frozen=True, extra="ignore"):
 
     def _file(self, name: str) -> Path:
         here = sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*.*"))
-        _known("file", name, here, of=f" of run {self.id}")
+        check_name("file", name, here, of=f" of run {self.id}")
         return self.folder / name
 
     def _repr_markdown_(self) -> str:
@@ -187,11 +188,13 @@ def find(
         named = [r for r in known if r.id.startswith(reference)]
         if len(named) > 1:
             meant = ", ".join(r.id for r in named[:8]) + ", ..." * (len(named) > 8)
-            raise InputError(f"{len(named)} runs{of} begin with {reference!r}: write on, to {meant}")
+            raise InputError(
+                f"{len(named)} runs{of} begin with {reference!r}: write on, to {meant}"
+            )
     if not named:
         names = dict.fromkeys(n for r in known for n in (r.id, r.name))
-        near = difflib.get_close_matches(reference, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        near = did_you_mean(reference, names, most=3)
+        hint = f"{near} " if near else ""
         hint += "`modsnr runs --limit 0` lists all" if known else "known: none"
         raise InputError(f"no run{of} is called {reference!r}; {hint}")
     fitting = [record for record in named if status in (None, record.status)]

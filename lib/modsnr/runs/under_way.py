@@ -6,12 +6,9 @@ import atexit
 import fcntl
 import importlib.metadata
 import io
-import json
 import os
 import platform
 import re
-import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,19 +19,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic_core import to_json
 
 from modsnr import InputError
-from modsnr.runs.log import _portable, _write, write_runlog
-from modsnr.runs.parameters import (
-    NAME,
-    _known,
-    _notebook,
-    _of,
-    check,
-    git,
-    load_profile,
-    parameters,
-    root,
-)
+from modsnr.files import check_name, write
+from modsnr.runs.log import write_runlog
+from modsnr.runs.parameters import check, counting, parameters
+from modsnr.runs.profiles import command
 from modsnr.runs.records import CHECKPOINT, Record, Status, is_watched, records
+from modsnr.runs.repository import commit, notebook_path, plain_name, portable, root
 from modsnr.runs.tables import ShownTable
 
 if TYPE_CHECKING:
@@ -42,8 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-CODE = ("lib", "notebooks", "pyproject.toml", "requirements.lock")
-FREE = ("name", "note", "resume", "frames", "minutes", "devices", "num_nodes", "strategy", "wandb")
 PACKAGES = (
     *("modsnr", "numpy", "scipy", "scikit-learn", "pandas", "h5py", "numba", "torch"),
     *("torchvision", "timm", "lightning", "captum", "matplotlib", "papermill", "ipykernel"),
@@ -63,11 +51,11 @@ class Run:
         merged = self.record.metrics | metrics
         # What JSON does not know is numpy's or torch's.
         text = to_json(merged, indent=1, inf_nan_mode="null", fallback=lambda value: value.tolist())
-        _write(self.folder / "metrics.json", text + b"\n")
+        write(self.folder / "metrics.json", text + b"\n")
 
     def save_history(self, rows: pd.DataFrame) -> None:
         """Write history.csv, one row an epoch."""
-        _write(self.folder / "history.csv", rows.to_csv(index=False))
+        write(self.folder / "history.csv", rows.to_csv(index=False))
 
     def save_predictions(self, **arrays: Any) -> None:
         """Write predictions.npz; InputError for an array of objects, which only pickle can keep."""
@@ -77,11 +65,11 @@ class Run:
         if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
             raise InputError(f"predictions {', '.join(objects)} hold objects, not numbers or text")
         np.savez_compressed(buffer := io.BytesIO(), **arrays)
-        _write(self.folder / "predictions.npz", buffer.getvalue())
+        write(self.folder / "predictions.npz", buffer.getvalue())
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write tables/NAME.csv."""
-        _write(self.folder / "tables" / f"{_name(name)}.csv", table.to_csv(index=False))
+        write(self.folder / "tables" / f"{plain_name(name)}.csv", table.to_csv(index=False))
 
     def save_figure(self, name: str, figure: Figure) -> Figure:
         """Write figures/NAME.pdf and NAME.png, to the same bytes each time; return the figure."""
@@ -92,7 +80,7 @@ class Run:
         for kind, metadata in constant.items():
             with mpl.rc_context({"savefig.bbox": "standard"}):
                 figure.savefig(buffer := io.BytesIO(), format=kind, dpi=200, metadata=metadata)
-            _write(self.folder / "figures" / f"{_name(name)}.{kind}", buffer.getvalue())
+            write(self.folder / "figures" / f"{plain_name(name)}.{kind}", buffer.getvalue())
         return figure
 
     def set_data(self, name: str, sha256: str) -> None:
@@ -104,25 +92,20 @@ class Run:
         ids = [parent.id if isinstance(parent, Record) else parent for parent in parents]
         self._update(parents=list(dict.fromkeys([*self.record.parents, *ids])))
 
-    def minutes_left(self, minutes: float) -> float:
-        """Return what is left of so many minutes since the run began; 0 is no limit, and stays."""
-        left = minutes - _seconds_since(self.record.started) / 60
-        return max(left, 1e-3) if minutes > 0 else minutes
-
     def resumes(self, reference: str) -> Path | None:
         """Return the folder of the run that this one goes on with, its parent; None for "".
 
         ``reference`` is an id, a folder or a name (then the latest of that name that left a
         checkpoint). Raises InputError for a run that is running still or completed, that has no
         checkpoint or other data, or whose parameters differ: which, then and now. Those that
-        change no result (``FREE``) may; frames is one, since the data's hash is compared.
+        change no result (see ``counting``) may.
         """
         if not reference:
             return None
         notebook = self.record.notebook
         known = [run for run in records() if run.notebook == notebook and run.id != self.id]
         name = Path(reference).name
-        _known("run", name, [n for run in known for n in (run.id, run.name)], f" of {notebook}")
+        check_name("run", name, [n for run in known for n in (run.id, run.name)], f" of {notebook}")
         named = [run for run in known if name in (run.id, run.name)]
         left = [run for run in named if (run.folder / CHECKPOINT).exists()]
         earlier = left[0] if left else named[0]
@@ -131,11 +114,11 @@ class Run:
             raise InputError(f"run {earlier.id} is {so}; only a run that was cut off is resumed")
         if not left:
             raise InputError(f"run {earlier.id} left no {CHECKPOINT} to go on from: start anew")
-        before = check(notebook, earlier.parameters)
+        before = counting(notebook, earlier.parameters)
         differ = [
             f"{name} was {before[name]!r} and is {value!r}"
-            for name, value in self.parameters.items()
-            if value != before[name] and name not in FREE
+            for name, value in counting(notebook, self.parameters).items()
+            if value != before[name]
         ]
         if differ:
             raise InputError(
@@ -152,7 +135,7 @@ class Run:
 
     def save_text(self, name: str, text: str) -> None:
         """Write NAME, a file of text such as a data card."""
-        _write(self.folder / _name(name), text)
+        write(self.folder / plain_name(name), text)
 
     def progress(self, total: int, what: str, unit: str) -> Any:
         """Return a tqdm bar for ``total`` units: moving where a person watches, else lines.
@@ -183,7 +166,9 @@ class Run:
         A completed run keeps no checkpoint: it is three times the weights, and nothing goes on
         from there.
         """
-        _known("status of an ended run", status, [s for s in get_args(Status) if s != "running"])
+        check_name(
+            "status of an ended run", status, [s for s in get_args(Status) if s != "running"]
+        )
         self._closed = True
         if status == "completed":
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -211,7 +196,7 @@ class Run:
     def _at_exit(self, executed: Path | None) -> None:
         """The kernel's last act where no ``execute`` waits for it."""
         if executed and executed.exists():
-            _write(self.folder / "notebook.ipynb", _portable(executed.read_text(encoding="utf-8")))
+            write(self.folder / "notebook.ipynb", portable(executed.read_text(encoding="utf-8")))
         if self.record.status == "running":
             self._end("failed" if executed else "interrupted", "ended without run.finish()")
 
@@ -255,7 +240,7 @@ def start(notebook: str, scope: dict[str, Any], parents: Sequence[str | Record] 
     # Once a run was started here (JupyterLab), the notebook's own variables are in scope too.
     for name, value in scope.items() if _current is None else ():
         if isinstance(value, literals) and not name.startswith("_") and name not in ("In", "Out"):
-            _known("parameter", name, declared, of=f" of {notebook}")
+            check_name("parameter", name, declared, of=f" of {notebook}")
     values = check(notebook, {name: scope[name] for name in declared if name in scope})
     if _current is not None:
         if _current.record.status == "running":
@@ -288,7 +273,7 @@ def _make(
     sweep: dict[str, Any] | None = None,
 ) -> tuple[Record, int]:
     """Make a run's folder; return its record and the open lock, which lives as the process does."""
-    notebook = _notebook(notebook).stem
+    notebook = notebook_path(notebook).stem
     now = datetime.now(UTC)
     defaults = check(notebook, {})
     told = {
@@ -298,8 +283,8 @@ def _make(
         "profile": profile,
         "parameters": values,
         "changed": [n for n, v in values.items() if v != defaults[n] and n not in ("name", "note")],
-        "command": _command(notebook, values, profile),
-        "git": _git(),
+        "command": command(notebook, values, profile),
+        "git": commit(),
         "seeds": {n: v for n, v in values.items() if n == "seed" or n.endswith("_seed")},
         "versions": _versions(),
         "hardware": _hardware(),
@@ -341,41 +326,11 @@ def _end(record: Record, status: str, error: str | None) -> Record:
 
 
 def _store(record: Record) -> None:
-    _write(record.folder / "run.json", _portable(record.model_dump_json(indent=1)) + "\n")
-
-
-def _name(name: str) -> str:
-    if not NAME.fullmatch(name):
-        raise InputError(f"a name has letters, digits, '.', '_' and '-' only, not {name!r}")
-    return name
-
-
-def _command(notebook: str, values: dict[str, Any], profile: str | None) -> str:
-    """Return the command line that makes this run again."""
-    base = check(notebook, _of(load_profile(profile) if profile else None, notebook))
-    words = ["modsnr", "run", notebook, *(["--profile", profile] if profile else [])]
-    for name, value in values.items():
-        if value != base[name]:
-            option = [f"--{name}"] if name in ("name", "note") else ["-p", name]
-            words += [*option, value if isinstance(value, str) else json.dumps(value)]
-    return shlex.join(words)
+    write(record.folder / "run.json", portable(record.model_dump_json(indent=1)) + "\n")
 
 
 def _seconds_since(started: str) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds()
-
-
-def _git() -> dict[str, Any] | None:
-    """Return the commit and whether code differs from it; None where there is no repository."""
-
-    def ask(*words: str) -> str:
-        return subprocess.run(git(*words), capture_output=True, text=True, check=True).stdout
-
-    try:
-        commit = ask("rev-parse", "HEAD").strip()
-        return {"commit": commit, "dirty": bool(ask("status", "--porcelain", "--", *CODE))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _versions() -> dict[str, str]:

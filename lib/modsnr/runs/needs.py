@@ -1,0 +1,58 @@
+"""What must be there before a notebook starts: the frame stores and runs that it reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from modsnr import InputError
+from modsnr.files import did_you_mean
+from modsnr.runs.parameters import FrameStore, RunOf, marks, parameters
+from modsnr.runs.profiles import making_command
+from modsnr.runs.records import find
+from modsnr.runs.repository import notebook_path, root, store
+
+
+def need_frames(notebook: str, values: Mapping[str, Any], profile: str | None = None) -> None:
+    """Raise InputError where a notebook is to read a frame store that is not made yet.
+
+    ``values`` are its parameters. The message names the nearest of the stores that there are, and
+    the command that makes the missing one.
+    """
+    for name, mark in _marked(notebook, FrameStore):
+        wanted = values.get(name)
+        if mark.made_by == notebook_path(notebook).stem or not isinstance(wanted, str):
+            continue
+        path = store(wanted)
+        if not path.exists():
+            known = [found.parent.name for found in path.parents[1].glob("*/frames.h5")]
+            hint = f" ({near})" if (near := did_you_mean(wanted, known)) else ""
+            raise InputError(
+                f"there is no frame store at {os.path.relpath(path, root())}{hint}: make it first, "
+                f"by `{making_command(mark.made_by, name, wanted, profile)}`"
+            )
+
+
+def need_runs(notebook: str, values: Mapping[str, Any], profile: str | None) -> None:
+    """Raise InputError where a run that a parameter names is missing, or lacks what is read.
+
+    ``profile`` is that of the run which is about to start.
+    """
+    for name, mark in _marked(notebook, RunOf):
+        known = {"own": profile, "any": None}
+        its_profile = known[mark.profile] if mark.profile in known else values[mark.profile] or None
+        references = values[name] or []
+        for reference in [references] if isinstance(references, str) else references:
+            run = find(reference, notebook=mark.notebook, profile=its_profile)
+            if mark.weights:
+                _ = run.weights
+            if mark.frames:
+                need_frames(run.notebook, run.parameters, run.profile)
+
+
+def _marked(notebook: str, kind: type) -> Iterator[tuple[str, Any]]:
+    for name, field in parameters(notebook).items():
+        for mark in marks(field):
+            if isinstance(mark, kind):
+                yield name, mark
