@@ -137,7 +137,7 @@ def _papermill(
             raise KeyboardInterrupt
 
     try:
-        papermill.executenotebook_path(
+        papermill.execute_notebook(
             notebook_path(record.notebook),
             output,
             parameters=record.parameters,
