@@ -103,7 +103,11 @@ def _reproduce_smoke(root):
         unbuilt = shutil.ignore_patterns("build")
         shutil.copytree(REPOSITORY / folder, root / folder, ignore=unbuilt)
     for run in _sources().values():
-        if run.get("aside") or run.get("profile"):  # a draft takes the committed one
+        if run.get("row"):
+            for table in (REPOSITORY / "runs").glob(f"{run['run']}*.*"):
+                (root / "runs" / "sweeps").mkdir(parents=True, exist_ok=True)
+                shutil.copy(table, root / "runs" / "sweeps")
+        elif run.get("aside") or run.get("profile"):  # a draft takes the committed one
             shutil.copytree(REPOSITORY / "runs" / run["run"], root / "runs" / run["run"])
     done = subprocess.run(
         [sys.executable, "-m", "modsnr", "reproduce", "--profile", "smoke"],

@@ -75,12 +75,14 @@ def _as_good(run: runs.Record, of_paper: runs.Record) -> bool:
 
 
 def _canonical(what: str, wanted: RunSource, alike: list[runs.Record]) -> runs.Record:
-    identity = wanted.run
+    identity = wanted.id
     if identity is None:
         raise InputError(f"{what} has no canonical run: commit one, write its id in sources.yaml")
     record = next((record for record in alike if record.id == identity), None)
     if record is None:
         raise InputError(f"{what}: {identity} is missing under runs/, or of another name")
+    if isinstance(record, runs.SweepRow) and wanted.run != f"sweeps/{record.sweep_table}":
+        raise InputError(f"{what}: {identity} is a row of sweeps/{record.sweep_table}: write so")
     if record.status != "completed":
         raise InputError(f"{what}: {identity} is {record.status}, not completed")
     if wanted.profile not in (None, record.profile):

@@ -44,6 +44,7 @@ class _Source(pydantic.BaseModel, extra="forbid"):
 class RunSource(_Source):
     """A run the paper rests on; ``run`` is the id of the canonical one, once there is one.
 
+    Of a run that is kept in a sweep's table, ``run`` is ``sweeps/NAME`` and ``row`` the run's id.
     Of a run that is ``aside``, a draft takes the canonical one where its profile makes none, and of
     one of a ``profile``, unless it is the draft's own.
     """
@@ -51,8 +52,14 @@ class RunSource(_Source):
     notebook: str
     name: str
     run: str | None
+    row: str | None = None
     aside: bool = False
     profile: str | None = None
+
+    @property
+    def id(self) -> str | None:
+        """The id of the canonical run, wherever it is kept."""
+        return self.row or self.run
 
 
 class NumberSource(_Source):

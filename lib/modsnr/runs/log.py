@@ -27,7 +27,7 @@ from modsnr.runs.overview import (
     survey,
     told,
 )
-from modsnr.runs.records import Record, _results, _table, repeated
+from modsnr.runs.records import Record, SweepRow, _results, _table, repeated
 from modsnr.runs.repository import root
 
 NEWEST = 30  # lines of the table before the others are folded
@@ -203,7 +203,12 @@ def _files(run: Record) -> str:
         path.stem: f"figures/{path.name}" for path in sorted(run.folder.glob("figures/*.png"))
     }
     links = [f"[{n}]({run.id}/{f})" for n, f in names.items() if (run.folder / f).exists()]
-    return ", ".join([f"[{run.id}]({run.id})", *links])
+    return ", ".join([f"[{run.id}]({_place(run)})", *links])
+
+
+def _place(run: Record) -> str:
+    """Return the run's folder, or the table whose row it is, as seen from runs/."""
+    return f"sweeps/{run.sweep_table}.csv" if isinstance(run, SweepRow) else run.id
 
 
 def _sweep_section(all_runs: Survey, group: Sequence[Record]) -> list[str]:
@@ -238,7 +243,7 @@ def _sweep_section(all_runs: Survey, group: Sequence[Record]) -> list[str]:
     again = repeated(group)
     rows = [
         [
-            f'<a id="{run.id}"></a>[{(run.sweep or {})["trial"]}]({run.id}) '
+            f'<a id="{run.id}"></a>[{(run.sweep or {})["trial"]}]({_place(run)}) '
             + all_runs.mark([run]),
             _outcome(all_runs, run, run.id in again),
             *(value.strip('"') for value in chosen),

@@ -88,7 +88,7 @@ def _paper_names() -> dict[str, list[str]]:
         told = yaml.load(path.read_text(encoding="utf-8"), loader)["runs"]
         names: dict[str, list[str]] = {}
         for alias, source in told.items():
-            names.setdefault(source["run"], []).append(alias)
+            names.setdefault(source.get("row") or source["run"], []).append(alias)
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"paper/sources.yaml: {' '.join(str(error).split())}") from error
     return names

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modsnr.runs.overview import BEST, Survey, lasted, own_parameters
-from modsnr.runs.records import Record, measured
+from modsnr.runs.records import Record, SweepRow, measured
 
 DEEPEST, MOST = 3, 30  # levels of metrics.json that are shown, and results
 IDS = 8  # parents, or children, that are named
@@ -38,7 +38,7 @@ def page(all_runs: Survey, run: Record) -> str:
     blocks += [
         ["parameters beside the notebook's defaults", *aligned(told, "  ")] if told else [],
         ["results", *_named(kept, "  "), *([more] if len(results) > MOST else [])] if kept else [],
-        [f"files in runs/{run.id}", *_named(_sizes(run), "  ")],
+        _left(run),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if any(block))
 
@@ -115,6 +115,17 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
     return [
         (indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip()
         for row in rows
+    ]
+
+
+def _left(run: Record) -> list[str]:
+    if not isinstance(run, SweepRow):
+        return [f"files in runs/{run.id}", *_named(_sizes(run), "  ")]
+    path = f"runs/sweeps/{run.sweep_table}"
+    return [
+        f"a row of {path}.csv; what all rows share is in {path}.yaml, the epochs in "
+        f"{path}-history.csv",
+        *_named(_sizes(run), "  "),
     ]
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from modsnr import InputError
 from modsnr.files import check_name, did_you_mean
+from modsnr.runs import sweep_tables
 from modsnr.runs.repository import root
 
 if TYPE_CHECKING:
@@ -68,14 +69,21 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     @property
     def metrics(self) -> dict[str, Any]:
         """What ``save_metrics`` saved; empty if nothing was."""
-        path = self.folder / "metrics.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        try:
+            return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
 
     @property
     def joint_accuracy(self) -> float | None:
         """The main result, if the run has it."""
         value = self.metrics.get("joint_accuracy")
         return value.get("value") if isinstance(value, dict) else value
+
+    @property
+    def has_history(self) -> bool:
+        """Whether ``history`` can be read."""
+        return (self.folder / "history.csv").exists()
 
     @property
     def history(self) -> pd.DataFrame:
@@ -146,15 +154,60 @@ class Record(BaseModel, frozen=True, extra="ignore"):
         return os.path.relpath(self.folder) if is_watched() else f"../{self.id}"
 
 
+class SweepRow(Record, frozen=True):
+    """A run that is kept as a row of a sweep's table; its folder may hold its predictions."""
+
+    sweep_table: str = Field(exclude=True)
+    row_metrics: dict[str, Any] = Field(exclude=True)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What ``save_metrics`` saved; empty if nothing was."""
+        return self.row_metrics
+
+    @property
+    def has_history(self) -> bool:
+        """Whether ``history`` can be read."""
+        return sweep_tables.history(self.sweep_table, self.id) is not None
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """What ``save_history`` saved, one row an epoch; InputError if nothing was."""
+        rows = sweep_tables.history(self.sweep_table, self.id)
+        if rows is None:
+            raise InputError(f"run {self.id} has no rows in runs/sweeps/{self.sweep_table}-history.csv")
+        return rows
+
+
 def is_watched() -> bool:
     """Return whether a person watches, in JupyterLab."""
     return "JPY_SESSION_NAME" in os.environ
 
 
 def records() -> list[Record]:
-    """Return all runs, newest first; a half-written folder is a crashed run, never an error."""
-    folders = [f for f in (root() / "runs").glob("*/") if FOLDER.fullmatch(f.name)]
-    return sorted(map(Record.load, folders), key=lambda r: (r.started, r.id), reverse=True)
+    """Return all runs, newest first, those of sweep tables too.
+
+    A half-written folder is a crashed run, never an error. A run that has a row and a folder is
+    read from the folder.
+    """
+    known = {run.id: run for table in sweep_tables.names() for run in rows_of(table)}
+    for folder in (root() / "runs").glob("*/"):
+        if FOLDER.fullmatch(folder.name):
+            try:
+                known[folder.name] = Record.load(folder)
+            except InputError:
+                if folder.exists():  # else it became a row while we looked
+                    raise
+    return sorted(known.values(), key=lambda r: (r.started, r.id), reverse=True)
+
+
+def rows_of(table: str) -> list[Record]:
+    """Return the runs that are rows of a sweep's table, oldest first."""
+    found = []
+    for told in sweep_tables.runs_of(table):
+        metrics, folder = told.pop("metrics", {}), sweep_tables.folder() / table / told["id"]
+        found.append(SweepRow(**told, folder=folder, sweep_table=table, row_metrics=metrics))
+    return found
 
 
 def repeated(trials: Sequence[Record]) -> set[str]:

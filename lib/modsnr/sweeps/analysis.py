@@ -223,8 +223,7 @@ def importance(trials: pd.DataFrame, parameters: Sequence[str]) -> dict[str, flo
 
 def histories(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the history of each run that has one, by the run's id."""
-    known = _records(trials)
-    return {run.id: run.history for run in known if (run.folder / "history.csv").exists()}
+    return {run.id: run.history for run in _records(trials) if run.has_history}
 
 
 def _records(trials: pd.DataFrame) -> list[runs.Record]:

@@ -1,0 +1,203 @@
+"""Sweep tables: the runs of a sweep as rows of ``runs/sweeps/<name>.csv``.
+
+A row holds what differs between the runs: their ids, status, parameters, metrics, wall time, and
+the cause where a run failed. ``<name>.yaml`` holds what all of them share (parameters, versions,
+hardware, frames), ``<name>-history.csv`` a row an epoch and run. Nested values are flattened: the
+column ``metrics/validation/joint_accuracy`` is a path, with ``~1`` for a slash within a key and
+``~0`` for a tilde (RFC 6901). A cell is JSON, or text that is not JSON; an empty cell is a value
+that the run does not have.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from modsnr import files
+from modsnr.runs.repository import root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modsnr.runs.records import Record
+
+ALWAYS = ("id", "name", "status", "started", "wall_seconds")  # columns, alike or not
+FIRST = (*ALWAYS, "error", "parameters/", "metrics/")  # columns, in order
+MADE_BY = "made_by"  # the command that makes the table; it belongs to no run
+PREDICTIONS = "predictions.npz"
+
+
+def folder() -> Path:
+    """Return the folder of all sweep tables."""
+    return root() / "runs" / "sweeps"
+
+
+def names() -> list[str]:
+    """Return the names of all sweep tables, in alphabetical order."""
+    return sorted(path.stem for path in folder().glob("*.yaml") if path.with_suffix(".csv").exists())
+
+
+def read(name: str) -> pd.DataFrame:
+    """Return a row a run, oldest first, with all columns, those of ``<name>.yaml`` included.
+
+    Values are as the run wrote them; NaN stands where a run lacks a value.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(list(_load(name).values()), dtype=object)
+
+
+def runs_of(name: str) -> Iterator[dict[str, Any]]:
+    """Yield the runs of a table, oldest first: the content of run.json, and under "metrics" that
+    of metrics.json."""
+    for flat in _load(name).values():
+        yield _nested(flat)
+
+
+def history(name: str, id: str) -> pd.DataFrame | None:
+    """Return the history of a run, a row an epoch; None if it has none."""
+    import pandas as pd
+
+    table = pd.read_csv(folder() / f"{name}-history.csv", dtype=str, keep_default_na=False)
+    rows = table[table.id == id].drop(columns="id")
+    rows = rows.loc[:, (rows != "").any()]
+    return pd.read_csv(io.StringIO(rows.to_csv(index=False))) if len(rows) else None
+
+
+def add(name: str, runs: Iterable[Record]) -> None:
+    """Add runs to a table, which is made if there is none; a run that it has already is replaced.
+
+    A kill at any instant leaves the table as it was or with the runs: the history is written
+    first, and a column of the table goes before the value in ``<name>.yaml``.
+    """
+    runs = list(runs)
+    with files.lock(root() / "runs" / ".locks" / f"sweep-{name}"):
+        path = folder() / f"{name}.csv"
+        rows = _load(name) if path.exists() else {}
+        for run in runs:
+            told = run.model_dump(mode="json")
+            rows[run.id] = dict(_flat(told | ({"metrics": run.metrics} if run.metrics else {})))
+        texts = {id: {key: _cell(value) for key, value in row.items()} for id, row in rows.items()}
+        texts = dict(sorted(texts.items()))
+        varying = set(_rows(path)[0]) if path.exists() else {*ALWAYS}
+        every = dict.fromkeys(key for row in texts.values() for key in row)
+        varying |= {k for k in every if len({row.get(k, "") for row in texts.values()}) > 1}
+        columns = sorted(varying, key=lambda column: (_place(column), list(every).index(column)))
+        shared = {k: v for k, v in next(iter(rows.values())).items() if k not in varying}
+        _add_history(name, runs)
+        writes = [
+            (path, _csv(columns, texts.values())),
+            (path.with_suffix(".yaml"), _yaml(name, _nested(shared))),
+        ]
+        for file, content in writes if path.exists() else reversed(writes):
+            files.write(file, content)
+
+
+def fold(name: str, run: Record) -> None:
+    """Add a run to a table and remove its folder.
+
+    Its predictions move to ``runs/sweeps/<name>/<id>/``, which git ignores.
+    """
+    add(name, [run])
+    with files.lock(root() / "runs" / ".locks" / "runlog"):  # whoever writes RUNLOG reads folders
+        if (run.folder / PREDICTIONS).exists():
+            kept = folder() / name / run.id
+            kept.mkdir(parents=True, exist_ok=True)
+            (run.folder / PREDICTIONS).replace(kept / PREDICTIONS)
+        if run.folder.exists():
+            run.folder.rename(run.folder.with_name(f".{run.id}.removed"))
+        for removed in run.folder.parent.glob(".*.removed"):
+            shutil.rmtree(removed)
+
+
+def _load(name: str) -> dict[str, dict[str, Any]]:
+    """Return id -> path -> value of all runs of a table; a column goes before ``<name>.yaml``."""
+    path = folder() / f"{name}.csv"
+    shared = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
+    shared.pop(MADE_BY, None)
+    columns, *rows = _rows(path)
+    common = {key: value for key, value in _flat(shared) if key not in columns}
+    cells = ({c: _value(cell) for c, cell in zip(columns, row) if cell} for row in rows)
+    return {own["id"]: own | common for own in cells}
+
+
+def _rows(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _yaml(name: str, shared: Mapping[str, Any]) -> str:
+    profile = shared.get("profile")
+    by_sweep = shared.get("sweep") or not profile
+    made_by = f"modsnr sweep {name}" if by_sweep else f"modsnr reproduce --profile {profile}"
+    head = f"# What all runs of {name}.csv have in common.\n"
+    return head + yaml.safe_dump({MADE_BY: made_by, **shared}, sort_keys=False, width=100)
+
+
+def _add_history(name: str, runs: Iterable[Record]) -> None:
+    path = folder() / f"{name}-history.csv"
+    columns, *old = _rows(path) if path.exists() else [["id"]]
+    new = {run.id: run.folder / "history.csv" for run in runs}
+    rows = [dict(zip(columns, row)) for row in old]
+    rows = [row for row in rows if row["id"] not in new]
+    for id, file in new.items():
+        if file.exists():
+            head, *epochs = _rows(file)
+            rows += [{"id": id} | {k: v or "nan" for k, v in zip(head, row)} for row in epochs]
+            columns = list(dict.fromkeys([*columns, *head]))
+    files.write(path, _csv(columns, sorted(rows, key=lambda row: row["id"])))
+
+
+def _place(column: str) -> int:
+    starts = [place for place, first in enumerate(FIRST) if column.startswith(first)]
+    return starts[0] if starts else len(FIRST)
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield path -> value of all that is no mapping, and of empty mappings."""
+    if not isinstance(value, dict) or (path and not value):
+        yield path, value
+        return
+    for key, inner in value.items():
+        part = str(key).replace("~", "~0").replace("/", "~1")
+        yield from _flat(inner, f"{path}/{part}" if path else part)
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, last = (p.replace("~1", "/").replace("~0", "~") for p in path.split("/"))
+        level = nested
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[last] = value
+    return nested
+
+
+def _cell(value: Any) -> str:
+    """Return the text of a value from which ``_value`` reads it again."""
+    if isinstance(value, str) and value and _value(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _value(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
