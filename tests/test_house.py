@@ -17,7 +17,7 @@ from modsnr import model, runs, training
 
 ROOT = Path(__file__).parents[1]
 LIB = ROOT / "lib" / "modsnr"
-GROUND = {"files"}  # which every module may import
+GROUND = {"files", "published"}  # which every module may import
 MAY_IMPORT = {
     "diagrams": {"signals"},
     "recordings": {"signals"},

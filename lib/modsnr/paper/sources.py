@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 import yaml
@@ -28,6 +28,7 @@ from modsnr.paper.pages import (
     table_name,
     words,
 )  # fmt: skip
+from modsnr.published import published
 
 NAMES_WITH_DIGITS = r"\d+A?(?:ASK|PSK|QAM)\b|20\d\d\.\d\d[A-C]\b"  # 16QAM, RadioML 2018.01A
 # A number by itself: no part of a name (ResNet50, DVB-S2) and no name of its own.
@@ -97,11 +98,24 @@ class FigureSource(_Source):
 
 
 class ConstantSource(_Source):
-    """A fact that no run measures: published elsewhere or fixed by definition."""
+    """A fact that no run measures: published elsewhere or fixed by definition.
+
+    ``published`` in place of ``value`` is the path of a figure in modsnr/published.yaml.
+    """
 
     value: float | int | str
     format: str = "{}"
     source: str
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read_published(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if "published" not in given:
+            return given
+        if "value" in given:
+            raise ValueError("give a value or the path of a published figure, not both")
+        others = {key: value for key, value in given.items() if key != "published"}
+        return {**others, "value": published(given["published"])}
 
 
 class Sources(_Source):

@@ -9,9 +9,6 @@ claim.
 """
 
 from modsnr.sweeps.analysis import (
-    STUDY_LOST,
-    STUDY_RANKING,
-    STUDY_RUNS,
     hardships,
     histories,
     importance,
@@ -29,9 +26,6 @@ from modsnr.sweeps.study import Outcome
 from modsnr.sweeps.trials import Summary, sweep
 
 __all__ = [
-    "STUDY_LOST",
-    "STUDY_RANKING",
-    "STUDY_RUNS",
     "Claim",
     "Outcome",
     "Range",

@@ -7,23 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modsnr import InputError, runs
+from modsnr.published import published
 from modsnr.sweeps.space import _nearest
 from modsnr.sweeps.study import measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# What the study reports of its own sweep: joint accuracy (mean, max, n) of each network, and how
-# many of its runs crashed.
-STUDY_RANKING = {
-    "resnet50": (0.2724, 0.4865, 48),
-    "vit_b_16": (0.2593, 0.3884, 11),
-    "resnet34": (0.2577, 0.4549, 44),
-    "swin_tiny": (0.1889, 0.3877, 31),
-    "resnet18": (0.1876, 0.3471, 4),
-    "swin_small": (0.1796, 0.3171, 13),
-}
-STUDY_RUNS, STUDY_LOST = 168, 133
 LOST = ("failed", "diverged", "crashed")
 QUARTERS_FROM = 7  # different numbers of a parameter: so many are grouped by their quartiles
 NOT_SEARCHED = ("name", "note", "resume")
@@ -158,7 +148,10 @@ def loss_rates(rate: Mapping[str, float] | None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    found = {"these runs": rate or {}, "the study": _share(STUDY_LOST, STUDY_RUNS)}
+    found = {
+        "these runs": rate or {},
+        "the study": _share(published("runs/lost"), published("runs/all")),
+    }
     return pd.DataFrame(found, index=["value", "low", "high"], dtype=float).T
 
 
