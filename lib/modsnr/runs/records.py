@@ -175,7 +175,9 @@ class SweepRow(Record, frozen=True):
         """What ``save_history`` saved, one row an epoch; InputError if nothing was."""
         rows = sweep_tables.history(self.sweep_table, self.id)
         if rows is None:
-            raise InputError(f"run {self.id} has no rows in runs/sweeps/{self.sweep_table}-history.csv")
+            raise InputError(
+                f"run {self.id} has no rows in runs/sweeps/{self.sweep_table}-history.csv"
+            )
         return rows
 
 

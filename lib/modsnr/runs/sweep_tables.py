@@ -41,7 +41,9 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """Return the names of all sweep tables, in alphabetical order."""
-    return sorted(path.stem for path in folder().glob("*.yaml") if path.with_suffix(".csv").exists())
+    return sorted(
+        path.stem for path in folder().glob("*.yaml") if path.with_suffix(".csv").exists()
+    )
 
 
 def read(name: str) -> pd.DataFrame:
@@ -124,7 +126,9 @@ def _load(name: str) -> dict[str, dict[str, Any]]:
     shared.pop(MADE_BY, None)
     columns, *rows = _rows(path)
     common = {key: value for key, value in _flat(shared) if key not in columns}
-    cells = ({c: _value(cell) for c, cell in zip(columns, row) if cell} for row in rows)
+    cells = (
+        {c: _value(cell) for c, cell in zip(columns, row, strict=True) if cell} for row in rows
+    )
     return {own["id"]: own | common for own in cells}
 
 
@@ -135,7 +139,9 @@ def _rows(path: Path) -> list[list[str]]:
 
 def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="", extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(
+        text, list(columns), restval="", extrasaction="ignore", lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -153,12 +159,15 @@ def _add_history(name: str, runs: Iterable[Record]) -> None:
     path = folder() / f"{name}-history.csv"
     columns, *old = _rows(path) if path.exists() else [["id"]]
     new = {run.id: run.folder / "history.csv" for run in runs}
-    rows = [dict(zip(columns, row)) for row in old]
+    rows = [dict(zip(columns, row, strict=True)) for row in old]
     rows = [row for row in rows if row["id"] not in new]
     for id, file in new.items():
         if file.exists():
             head, *epochs = _rows(file)
-            rows += [{"id": id} | {k: v or "nan" for k, v in zip(head, row)} for row in epochs]
+            rows += [
+                {"id": id} | {k: v or "nan" for k, v in zip(head, row, strict=True)}
+                for row in epochs
+            ]
             columns = list(dict.fromkeys([*columns, *head]))
     files.write(path, _csv(columns, sorted(rows, key=lambda row: row["id"])))
 
