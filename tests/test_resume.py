@@ -25,14 +25,13 @@ from toy_fits import (
     fit,
     header,
     network,
-    not_a_number,
     picture,
     same_bits,
     weights,
 )
 
-from modsnr import InputError, frames, runs, signals, training
-from modsnr.training import fitting, task
+from modsnr import InputError, frames, runs, signals
+from modsnr.training import task
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = "checkpoint.safetensors"
@@ -270,74 +269,6 @@ def test_a_disk_that_fills_up_amid_a_fit_ends_it_with_the_checkpoint_before(
     fit(folder)
     fit(tmp_path / "whole")
     assert same_bits(weights(folder), weights(tmp_path / "whole"))
-
-
-# Out of time
-
-
-class Clock:
-    """Stands for the time module in a fit: it stands still until a draw puts it on."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def monotonic(self):
-        return self.now
-
-    def strikes(self, iq):
-        self.now += 3600.0
-        return picture(iq)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    for module in (task, fitting):
-        monkeypatch.setattr(module, "time", clock)
-    return clock
-
-
-# Four steps an epoch: amid the first, at the end of it and of the second, amid the last.
-@pytest.mark.parametrize("at", [1, 4, 8, 11])
-def test_a_fit_whose_time_is_up_stops_and_is_gone_on_with_to_the_same_weights(tmp_path, clock, at):
-    options = {"rotate": True, "schedule": "one_cycle", "ema": 0.5}
-    fit(tmp_path / "whole", **options)
-    with pytest.raises(training.OutOfTime, match=f"The time is up after step {at} of 12") as ended:
-        fit(tmp_path / "cut", Counting(at=[at], act=clock.strikes), minutes=59, **options)
-    assert ended.value.run_status == "interrupted"
-    assert header(tmp_path / "cut")["step"] == at
-    draw = Counting()
-    fit(tmp_path / "new", draw, resume=tmp_path / "cut", minutes=59, **options)
-    assert draw.calls == 12 - at
-    assert same_bits(weights(tmp_path / "new"), weights(tmp_path / "whole"))
-
-
-def test_time_is_looked_at_in_epochs_of_a_single_step_too(tmp_path, clock):
-    draw = Counting(at=[2], act=clock.strikes)
-    with pytest.raises(training.OutOfTime, match="after step 2 of 3"):
-        fit(tmp_path, draw, batch_size=64, minutes=59)
-    assert header(tmp_path)["epoch"] == 2
-
-
-@pytest.mark.parametrize("options", [{"minutes": 61}, {"minutes": 0}, {}])
-def test_a_fit_that_has_time_enough_or_no_limit_ends_by_itself(tmp_path, clock, options):
-    draw = Counting(at=[6], act=clock.strikes)
-    assert len(fit(tmp_path, draw, **options).history) == 3
-
-
-def test_time_that_is_up_with_the_last_step_ends_nothing(tmp_path, clock):
-    draw = Counting(at=[12], act=clock.strikes)
-    assert len(fit(tmp_path, draw, minutes=59).history) == 3
-
-
-def test_a_fit_does_not_stop_amid_trouble(tmp_path, clock):
-    def late(iq):
-        clock.now = 3600.0
-        return not_a_number(iq)
-
-    # The second epoch ends in trouble; the third begins without.
-    with pytest.raises(training.OutOfTime, match="after step 9 of 12"):
-        fit(tmp_path, Counting(at=[7, 8], act=late), minutes=59)
 
 
 # Killed outright

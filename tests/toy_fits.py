@@ -54,9 +54,7 @@ def network(*, plain=False, dropout=0.2, snr_head="regression"):
 
 
 def fit(folder, draw=picture, *, net=None, train=TRAIN, validation=VALIDATION, **options):
-    of_fit = {
-        name: options.pop(name) for name in ("report", "resume", "minutes") if name in options
-    }
+    of_fit = {name: options.pop(name) for name in ("report", "resume") if name in options}
     recipe = replace(SMALL, **options)
     net = network() if net is None else net
     return training.fit(net, draw, train, validation, recipe, folder=folder, **of_fit)

@@ -63,7 +63,7 @@ def network():
 
 def fit(folder, draw=picture, *, net=None, train=TRAIN, **options):
     """Fit as toy_fits does, with what ``training.fit`` is told apart from the recipe's options."""
-    names = ("devices", "num_nodes", "strategy", "minutes", "resume", "report", "wandb")
+    names = ("devices", "num_nodes", "strategy", "resume", "report", "wandb")
     of_fit = {name: options.pop(name) for name in names if name in options}
     recipe = replace(SMALL, **options)
     net = network() if net is None else net

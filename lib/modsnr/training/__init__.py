@@ -13,14 +13,13 @@ from modsnr.training.prediction import Draw, predict
 from modsnr.training.recipe import Recipe, precision_of, rate_factor
 from modsnr.training.recognition import recognise
 from modsnr.training.sampling import Labelled, frame_order
-from modsnr.training.task import Diverged, OutOfTime
+from modsnr.training.task import Diverged
 
 __all__ = [
     "Diverged",
     "Draw",
     "Fit",
     "Labelled",
-    "OutOfTime",
     "Recipe",
     "fit",
     "frame_order",

@@ -34,7 +34,7 @@ from modsnr.training.checkpoint import CHECKPOINT, Progress, read_checkpoint
 from modsnr.training.prediction import Draw
 from modsnr.training.recipe import Recipe
 from modsnr.training.sampling import Labelled
-from modsnr.training.task import Diverged, OutOfTime, identity, is_done
+from modsnr.training.task import Diverged, identity, is_done
 
 STRATEGIES = {"auto": "ddp", "ddp": "ddp", "ddp_find_unused_parameters_true": None}
 FOLDER, ORDER, NET, FRAMES = ".ranks", "order.json", "net.safetensors", "frames.safetensors"
@@ -42,7 +42,7 @@ ROWS, ENDED, FAILURE, WORDS = "rows.jsonl", "ended.json", "failure-{}.json", "wo
 LOOK_EVERY_S = 0.1
 LAST_WORDS_S = 3.0  # for all ranks to say why, once one has ended
 END_S = 20.0  # for a rank to end when it is told to; srun asks other machines
-KINDS = {kind.__name__: kind for kind in (InputError, Diverged, OutOfTime)}
+KINDS = {kind.__name__: kind for kind in (InputError, Diverged)}
 
 # The watch begins before the imports, which take seconds. A rank whose orders were given up by a
 # process that was killed clears them away.
@@ -104,20 +104,18 @@ def fit_on_many(
     devices: int,
     num_nodes: int,
     strategy: str,
-    until: float,
     report: Callable[[dict[str, float]], None] | None,
 ) -> Ended:
     """Have a fit done by ranks, which leave its files in ``folder``; return how they ended.
 
-    ``until`` is when its time is up, by the monotonic clock. What a rank raises of InputError,
-    Diverged and OutOfTime is raised here, in its words; RuntimeError tells of any other end.
+    What a rank raises of InputError and Diverged is raised here, in its words; RuntimeError tells
+    of any other end.
     """
     order = {
         "net": net.settings,
         "recipe": asdict(recipe),
         "draw": name_of(draw),
         "folder": str(folder.absolute()),
-        "deadline": None if until == math.inf else time.time() + until - time.monotonic(),
         "trainer": {
             "devices": devices,
             "num_nodes": num_nodes,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +48,6 @@ def fit(
     folder: Path,
     resume: Path | None = None,
     report: Callable[[dict[str, float]], None] | None = None,
-    minutes: float = 0.0,
     progress: bool = False,
     devices: int = 1,
     num_nodes: int = 1,
@@ -64,7 +61,7 @@ def fit(
     on a CPU ends in the same weights as an undisturbed one, bit for bit. ``resume`` is the folder
     of an earlier fit whose checkpoint is taken over; only one process at a time may do so.
     ``report`` is called with each epoch's history row; ``progress`` shows a bar over the steps of
-    one device. After ``minutes``, if any, the fit stops with a checkpoint to go on from.
+    one device.
 
     ``devices`` is how many GPUs, or without one how many processes, share each batch, on each of
     ``num_nodes`` machines of a SLURM job; ``strategy`` is how Lightning joins them, auto being ddp.
@@ -76,7 +73,7 @@ def fit(
     ``wandb`` names a Weights & Biases project that is told of each epoch, too: ``logs.mirrored``.
 
     Raises InputError for data that the recipe cannot use, for devices that are not there, and for
-    a checkpoint of another recipe or network, Diverged when rollbacks do not help, OutOfTime, and
+    a checkpoint of another recipe or network, Diverged when rollbacks do not help, and
     RuntimeError where one of several processes was ended.
     """
     crew.check(recipe, devices, num_nodes, strategy)
@@ -85,7 +82,6 @@ def fit(
         raise InputError(f"batch_size is {recipe.batch_size}, but {few}.")
     if not len(validation.iq):
         raise InputError("There are no validation frames to choose the best epoch by.")
-    until = time.monotonic() + 60 * minutes if minutes else math.inf
     made_by = identity(recipe, net)
     with (
         taken_over(resume, folder, made_by),
@@ -95,10 +91,10 @@ def fit(
             ended = crew.fit_on_many(
                 net, draw, train, validation, recipe,
                 folder=folder, devices=devices, num_nodes=num_nodes, strategy=strategy,
-                until=until, report=tell,
+                report=tell,
             )  # fmt: skip
         else:
-            task = Task(net, draw, train, validation, recipe, folder, tell, until)
+            task = Task(net, draw, train, validation, recipe, folder, tell)
             if not is_done(task.progress, recipe):
                 carry_out(task, bar=progress)
             ended = crew.Ended(task.progress, str(task.used), task.micro_batch)

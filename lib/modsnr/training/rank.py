@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
 import time
 import traceback
@@ -63,9 +62,6 @@ def take_part(orders: Path) -> None:
             f"{error}"
         ) from error
     first = os.environ["RANK"] == "0"
-    until = math.inf
-    if order["deadline"] is not None:
-        until = time.monotonic() + order["deadline"] - time.time()
     tensors = load_file(orders / FRAMES)  # mapped, not read: ranks of a machine share its pages
     task = Task(
         net,
@@ -75,7 +71,6 @@ def take_part(orders: Path) -> None:
         Recipe(**order["recipe"]),
         Path(order["folder"]),
         _tell(orders) if first else None,
-        until,
     )
     carry_out(task, **order["trainer"])
     if first:

@@ -50,12 +50,6 @@ class Diverged(RuntimeError):
     run_status = "diverged"  # what the run that meets it is recorded as
 
 
-class OutOfTime(RuntimeError):
-    """The fit's time is up; its checkpoint is written, and resuming goes on from there."""
-
-    run_status = "interrupted"
-
-
 class Trouble(NamedTuple):
     """What is wrong with a step; one that is ``finite`` is taken all the same."""
 
@@ -75,7 +69,7 @@ def is_done(progress: Progress, recipe: Recipe) -> bool:
 
 
 class Task(lightning.LightningModule):
-    """One fit, as Lightning's Trainer sees it; ``until`` is when its time is up, by the clock."""
+    """One fit, as Lightning's Trainer sees it."""
 
     def __init__(
         self,
@@ -86,7 +80,6 @@ class Task(lightning.LightningModule):
         recipe: Recipe,
         folder: Path,
         report: Callable[[dict[str, float]], None] | None,
-        until: float = math.inf,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -102,7 +95,7 @@ class Task(lightning.LightningModule):
             modulation_share=recipe.modulation_share,
         )
         # Plain attributes: frames are neither weights nor to be moved by the Trainer.
-        self.draw, self.recipe, self.report, self.until = draw, recipe, report, until
+        self.draw, self.recipe, self.report = draw, recipe, report
         self.train_frames, self.validation_frames = train, validation
         self.weights = folder / WEIGHTS
         self.checkpoint = folder / CHECKPOINT
@@ -224,7 +217,6 @@ class Task(lightning.LightningModule):
             self._roll_back(trouble.what)
         elif trouble is None and progress.batch < self.batches:  # the epoch's end writes one itself
             self._write_checkpoint(after=CHECKPOINT_SECONDS)
-            self._stop_when_time_is_up()
 
     def on_train_epoch_end(self) -> None:
         progress = self.progress
@@ -270,8 +262,6 @@ class Task(lightning.LightningModule):
         if self.report is not None and self.trainer.is_global_zero:
             self.report(row)
         self.trainer.should_stop = is_done(progress, self.recipe)
-        if sound and not self.trainer.should_stop:
-            self._stop_when_time_is_up()
 
     # What is one rank's, and what all have to agree on
 
@@ -446,12 +436,6 @@ class Task(lightning.LightningModule):
         return had
 
     # Checkpoints
-
-    def _stop_when_time_is_up(self) -> None:
-        if self.until < math.inf and self._any(time.monotonic() > self.until):
-            self._write_checkpoint()
-            steps = self.batches * self.recipe.epochs
-            raise OutOfTime(f"The time is up after step {self.progress.step} of {steps}.")
 
     def _spend_time(self) -> None:
         now = time.monotonic()
