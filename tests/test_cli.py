@@ -19,7 +19,7 @@ from modsnr import cli, runs
 def house(tmp_path, monkeypatch):
     """A repository of one notebook, which is never executed, and one profile."""
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    monkeypatch.setattr("modsnr.runs.under_way._current", None)
+    monkeypatch.setattr("modsnr.runs.run._current", None)
     source = 'name: str = "run"\nnote: str = ""\nepochs: int = 2\nrate: float = 1e-3'
     cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
     (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
@@ -210,7 +210,7 @@ def test_runs_are_listed_shown_and_logged(executed):
     assert listed[1].endswith("joint accuracy 50.0%")
     for called in (record.id, record.id[:16], f"runs/{record.id}", "first"):
         shown = call("runs", "show", called).stdout
-        assert shown.startswith(f"{record.id}\ncompleted\njoint accuracy 50.0%\n")
+        assert shown.startswith("# 01_work, first\n\n**joint accuracy 50.0%**\n")
         told = json.loads(call("runs", "show", "--json", called).stdout)
         assert (told["id"], told["metrics"]) == (record.id, {"joint_accuracy": 0.5})
     assert call("runs", "log").stdout.strip().endswith("runs/RUNLOG.md")

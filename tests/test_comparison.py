@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydantic_core import to_json
 
 from modsnr import InputError, comparison, metrics, runs
 
@@ -23,7 +24,7 @@ def make(tmp_path, monkeypatch):
         record = runs.Record(id=id, folder=folder, name=name, notebook=notebook, **values)
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(record.model_dump_json())
-        (folder / "metrics.json").write_text(runs.under_way.to_json(metrics or {}).decode())
+        (folder / "metrics.json").write_text(to_json(metrics or {}).decode())
         if hits is not None:
             truth = np.arange(len(hits)) * labels % 2
             saved = {

@@ -329,7 +329,7 @@ def test_the_notebook_opens_the_committed_network_and_saves_its_first_picture(ho
 
 
 def test_a_run_that_is_not_there_fails_the_notebook_by_what_the_panel_tells(house):
-    run = runs.execute("explorer", parameters={"networks": ["all-viws"]}, plain=True)
+    run = runs.execute("explorer", parameters={"networks": ["all-viws"]})
     assert run.status == "failed"
     assert "did you mean 'all-views'" in (run.error or "")
 

@@ -329,7 +329,7 @@ RADIO |= {"turned": ["QPSK", "64QAM"], "from_db": 20.0, "counterfactuals": 8}
 
 
 def test_the_way_back_to_the_radio_tells_what_turns_an_answer(house):
-    run = runs.execute("10_radio", profile="smoke", parameters=RADIO, plain=True)
+    run = runs.execute("10_radio", profile="smoke", parameters=RADIO)
     assert run.status == "completed", run.error
     turned = run.metrics["turned"]
     assert set(turned) == {"SNR lowered (dB)", "carrier turned (degrees)"}  # no APSK, no rings
@@ -341,16 +341,14 @@ def test_the_way_back_to_the_radio_tells_what_turns_an_answer(house):
     for figure in ("maps", "in_time", "counterfactuals"):
         assert (run.folder / "figures" / f"{figure}.pdf").exists()
     unknown = RADIO | {"turned": ["GMSK"]}
-    refused = runs.execute("10_radio", profile="smoke", parameters=unknown, plain=True)
+    refused = runs.execute("10_radio", profile="smoke", parameters=unknown)
     assert "GMSK" in (refused.error or "")
 
 
 def test_a_network_can_be_trained_without_the_pixels_that_a_mask_hides(house):
     asked = {"name": "half", "hide": "brightest", "hide_fraction": 0.5, "epochs": 1}
-    run = runs.execute("02_training", profile="smoke", parameters=asked, plain=True)
+    run = runs.execute("02_training", profile="smoke", parameters=asked)
     assert run.status == "completed", run.error
-    whole = runs.execute(
-        "02_training", profile="smoke", parameters={"name": "whole", "epochs": 1}, plain=True
-    )
+    whole = runs.execute("02_training", profile="smoke", parameters={"name": "whole", "epochs": 1})
     seen = [record.predictions()["predicted_snr_db"] for record in (run, whole)]
     assert (seen[0] != seen[1]).any()

@@ -4,10 +4,12 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from pydantic_core import to_json
 
 from modsnr import InputError, runs
-from modsnr.runs.headlines import Headline, Headlines, best_of, found, read_headlines
-from modsnr.runs.overview import lasted
+from modsnr.runs.formatting import lasted
+from modsnr.runs.headlines import Headline, Headlines, best_runs, found, read_headlines
+from modsnr.runs.runlog import runlog
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def make(house):
         record.folder.mkdir(parents=True)
         (record.folder / "run.json").write_text(record.model_dump_json())
         if metrics is not None:
-            (record.folder / "metrics.json").write_text(runs.under_way.to_json(metrics).decode())
+            (record.folder / "metrics.json").write_text(to_json(metrics).decode())
         return record
 
     return make
@@ -54,7 +56,7 @@ def test_a_key_names_what_stands_in_the_metrics_under_it(key, values):
 
 
 def test_headlines_print_numbers_intervals_and_words_and_leave_out_what_is_not_there():
-    told = Headlines(
+    headlines = Headlines(
         results={
             "joint": Headline(key="joint", format="{:.1%}"),
             "frames": Headline(key="frames", format="{:,}"),
@@ -73,10 +75,10 @@ def test_headlines_print_numbers_intervals_and_words_and_leave_out_what_is_not_t
         "null": None,
         "list": [1],
     }
-    assert told.told(metrics) == (
+    assert headlines.line(metrics) == (
         "joint 12.5%; frames 54,400; verdict 16QAM; SNR: a 0 dB, b 1 dB, c 2 dB, d 3 dB, 2 more"
     )
-    assert told.told({}) == ""
+    assert headlines.line({}) == ""
 
 
 @pytest.mark.parametrize(
@@ -110,11 +112,11 @@ def test_the_best_is_the_highest_of_a_notebooks_completed_runs_on_the_same_frame
         for name, accuracy, status, data in accuracies
     ]
     metrics = {run.id: run.metrics for run in known}
-    assert best_of(known, metrics, {}) == {known[1].id}
-    assert best_of(known, metrics, {"01_work": Headlines()}) == set()
+    assert best_runs(known, metrics, {}) == {known[1].id}
+    assert best_runs(known, metrics, {"01_work": Headlines()}) == set()
     # By another metric that only two have, the order is another.
     metrics[known[0].id]["speed"], metrics[known[1].id]["speed"] = 2, 1
-    assert best_of(known, metrics, {"01_work": Headlines(best="speed")}) == {known[0].id}
+    assert best_runs(known, metrics, {"01_work": Headlines(best="speed")}) == {known[0].id}
 
 
 def test_runs_that_left_modulations_out_are_compared_with_those_that_left_out_the_same(make):
@@ -130,7 +132,7 @@ def test_runs_that_left_modulations_out_are_compared_with_those_that_left_out_th
         make(name, metrics={"joint_accuracy": value}, parameters=parameters, data=frames)
         for name, value, parameters in accuracies
     ]
-    best = best_of(known, {run.id: run.metrics for run in known}, {})
+    best = best_runs(known, {run.id: run.metrics for run in known}, {})
     assert [run.name for run in known if run.id in best] == ["all", "fewer"]
 
 
@@ -145,46 +147,46 @@ def test_each_committed_run_has_a_headline_and_the_figure_that_is_to_be_shown():
             assert run.figure(headlines.figure).exists()
 
 
-def test_every_link_of_the_committed_runs_log_leads_somewhere():
-    text = runs.log._runlog(runs.survey())
-    assert len(text) < 500_000  # beyond 512 kB a page of Markdown is no longer drawn
-    anchors = re.findall(r'<a id="([^"]+)">', text)
-    assert len(set(anchors)) == len(anchors)
-    links = set(re.findall(r'\]\(([^)]+)\)|(?:href|src)="([^"]+)"', text))
-    for link in (markdown or tag for markdown, tag in links):
-        if link.startswith("#"):
-            assert link[1:] in anchors
-        else:
-            assert (runs.root() / "runs" / link).exists(), link
+def test_the_log_is_one_screen_and_all_its_links_and_those_of_the_runs_lead_somewhere():
+    known, folder = runs.survey(), runs.root() / "runs"
+    log = runlog(known)
+    assert len(log.encode()) <= 25_000
+    pages = {folder: log} | {run.folder: runs.readme(known, run) for run in known.runs}
+    for place, text in pages.items():
+        links = re.findall(r'\]\(([^)]+)\)|(?:href|src)="([^"]+)"', text)
+        for link in {markdown or tag for markdown, tag in links}:
+            assert (place / link).exists(), (place.name, link)
 
 
-def test_a_run_behind_the_paper_is_known_by_what_the_paper_calls_it(house, make):
+def test_a_run_behind_the_paper_is_known_by_its_names_there(house, make):
     run, other = make("a"), make("b")
     assert runs.survey().paper == {}
     (house / "paper").mkdir()
     sources = house / "paper" / "sources.yaml"
     sources.write_text(f"runs:\n  x: {{run: {run.id}}}\n  y: {{run: {run.id}}}\n  z: {{run: null}}")
-    known = runs.survey()
+    known = runs.write_runlog()
     assert known.paper[run.id] == ["x", "y"]
     assert (known.mark([run]), known.mark([other])) == ("¶", "")
-    assert "in the paper as x, y" in runs.write_runlog().read_text()
+    log = (house / "runs" / "RUNLOG.md").read_text()
+    assert log.index("## In the paper") < log.index(run.id) < log.index("## Other runs")
+    assert "| in the paper as | x, y |" in runs.readme(known, run)
     sources.write_text("runs: [x]")
-    assert runs.survey().paper == {}
-    assert "**Not used:** paper/sources.yaml: " in runs.write_runlog().read_text()
+    assert runs.write_runlog().paper == {}
+    log = (house / "runs" / "RUNLOG.md").read_text()
+    assert "**Not used:** paper/sources.yaml: " in log
 
 
-def test_the_thumbnail_is_the_figure_that_the_headlines_name_else_the_first(house, make):
+def test_the_picture_is_the_figure_that_the_headlines_name_else_the_first(house, make):
     run = make("a")
     (run.folder / "figures").mkdir()
     for name in ("first", "second"):
         (run.folder / "figures" / f"{name}.png").touch()
-    assert f'<img src="{run.id}/figures/first.png"' in runs.write_runlog().read_text()
+    assert '<img src="figures/first.png"' in runs.readme(runs.survey(), run)
     (house / "notebooks" / "headlines.yaml").write_text("01_work: {figure: second}")
-    assert f'<img src="{run.id}/figures/second.png"' in runs.write_runlog().read_text()
+    assert '<img src="figures/second.png"' in runs.readme(runs.survey(), run)
 
 
-def test_the_page_of_a_run_tells_what_made_it_what_it_left_and_what_rests_on_it(make):
-    parent = make("frames")
+def test_the_page_of_a_run_shows_what_made_it_and_the_first_levels_of_its_results(make):
     metrics = {
         "joint_accuracy": {"value": 0.5, "low": 0.4, "high": 0.6},
         "test": {"snr": {"rmse_db": 1.5, "of": {"too": {"deep": 1}}}},
@@ -194,40 +196,24 @@ def test_the_page_of_a_run_tells_what_made_it_what_it_left_and_what_rests_on_it(
         "model",
         metrics=metrics,
         profile="quick",
-        command="modsnr run 01_work --profile quick --name model -p epochs 5",
-        parameters={"name": "model", "epochs": 5, "frames": "quick", "rate": 0.1},
-        changed=["frames", "epochs"],
-        note="why not",
         wall_seconds=90,
         git={"commit": "c" * 40, "dirty": True},
         hardware={"cpu": "x", "cores": 2, "gpus": ["H"]},
         versions={"python": "3.11", "h5py": "3"},
         data={"name": "quick", "sha256": "d" * 64},
-        parents=[parent.id],
     )
-    (run.folder / "weights.safetensors").write_bytes(b"0" * 1_500_000)
-    child = make("child", parents=[run.id])
-    older = make("model")
-    page = runs.page(runs.survey(), run)
-    assert page.startswith(f"{run.id}\ncompleted\njoint accuracy 50.0%\n\nwhy not\n\n")
-    told = dict(re.findall(r"^ *(\S+(?: \S+)*)  +(\S.*)$", page, re.M))
-    assert told["made by"] == run.command
-    assert told["took"] == "2 min"
-    assert told["on"] == "H, x, 2 cores"
-    assert told["frames"] in ("quick, dddddddddddd", "profile  quick")
-    assert told["commit"] == "cccccccccccc with changes"
-    assert told["versions"] == "python 3.11"
-    assert (told["from"], told["behind"]) == (parent.id, child.id)
-    assert told["also of this name"] == older.id
-    assert told["epochs"] == "its own  5"
-    assert "frames  profile  quick" in page
-    assert "rate" not in told
-    assert told["joint_accuracy"] == "0.5 (0.4 to 0.6)"
-    assert told["test/snr/rmse_db"] == "1.5"
-    assert "deep" not in page
-    assert page.count("\n  at/snr/") == 28
-    assert "  12 more in metrics.json" in page
-    assert told["weights.safetensors"] == "1.5 MB"
+    text = runs.readme(runs.survey(), run)
+    rows = dict(re.findall(r"^\| (\S+(?: \S+)*) \| (.*) \|$", text, re.M))
+    assert rows["took"] == "2 min"
+    assert rows["machine"] == "H, x, 2 cores"
+    assert rows["frames"] == "quick, dddddddddddd"
+    assert rows["commit"] == "cccccccccccc with changes"
+    assert rows["versions"] == "python 3.11"
+    assert rows["joint_accuracy"] == "0.5 (0.4 to 0.6)"
+    assert rows["test/snr/rmse_db"] == "1.5"
+    assert "deep" not in text
+    assert text.count("\n| at/snr/") == 28
+    assert "12 more in [metrics.json](metrics.json)" in text
 
 
 @pytest.mark.parametrize(
@@ -242,9 +228,8 @@ def test_the_page_of_a_run_tells_what_made_it_what_it_left_and_what_rests_on_it(
         ([8905, None], "2 h 28 min"),
     ],
 )
-def test_wall_times_are_told_in_the_unit_that_suits_them(make, seconds, text):
-    made = [make(f"r{n}", wall_seconds=wall) for n, wall in enumerate(seconds)]
-    assert lasted(made) == text
+def test_wall_times_have_the_unit_that_suits_them(seconds, text):
+    assert lasted(seconds) == text
 
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -260,7 +260,7 @@ def test_a_parameter_that_a_run_had_not_yet_has_its_default(seeds):
 
 def test_06_tells_the_claims_it_is_asked_about_and_keeps_them(seeds):
     claims = ["learning_rate 1e-3 above 1e-4", "warmup 0.1 within 0.02 of 0"]
-    run = runs.execute("06_runlog", parameters={"sweep": "toy", "claims": claims}, plain=True)
+    run = runs.execute("06_runlog", parameters={"sweep": "toy", "claims": claims})
     assert run.status == "completed", run.error
     assert list(run.metrics["claims"]) == claims == run.table("claims").claim.tolist()
     assert {told["verdict"] for told in run.metrics["claims"].values()} == {"holds"}
@@ -268,5 +268,5 @@ def test_06_tells_the_claims_it_is_asked_about_and_keeps_them(seeds):
 
 
 def test_06_without_claims_compares_nothing(seeds):
-    run = runs.execute("06_runlog", parameters={"sweep": "toy"}, plain=True)
+    run = runs.execute("06_runlog", parameters={"sweep": "toy"})
     assert run.metrics["claims"] == {}

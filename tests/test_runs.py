@@ -39,7 +39,6 @@ START = 'import os, sys, time\nfrom modsnr import runs\nrun = runs.start("01_wor
 WORK = """\
 print("at work", flush=True)
 run.save_metrics({"joint_accuracy": 0.5, "executable": sys.executable, "seen": views})
-run.save_metrics({"spins": os.environ.get("GOMP_SPINCOUNT")})
 if ending == "error":
     raise ValueError("too much | noise")
 if ending == "death":
@@ -74,7 +73,7 @@ def build(root, *, parameters=PARAMETERS, profile=PROFILE):
 
 @pytest.fixture(autouse=True)
 def as_in_a_fresh_kernel(monkeypatch):
-    monkeypatch.setattr("modsnr.runs.under_way._current", None)
+    monkeypatch.setattr("modsnr.runs.run._current", None)
 
 
 @pytest.fixture
@@ -227,18 +226,6 @@ def test_misspelt_and_ill_typed_values_are_refused_and_nothing_is_made(house, va
     with pytest.raises(InputError, match=complaint):
         begin(house, **values)
     assert not (house / "runs").exists()
-
-
-def test_a_run_that_resumes_has_the_name_of_the_one_it_goes_on_with(house):
-    begin(house, name="wide").finish("failed")
-    again = runs.execute("01_work", parameters={"resume": "wide"}, plain=True)
-    assert (again.status, again.name) == ("completed", "wide")
-    named = runs.execute("01_work", parameters={"resume": "wide"}, name="b", plain=True)
-    assert named.name == "b"
-    before = len(runs.records())
-    with pytest.raises(InputError, match=r"no run.*'wode'; did you mean 'wide'"):
-        runs.execute("01_work", parameters={"resume": "wode"}, plain=True)
-    assert len(runs.records()) == before  # nothing was started
 
 
 def test_an_unknown_notebook_is_refused_with_the_nearest(house):
@@ -442,7 +429,10 @@ def test_a_figure_is_saved_to_the_same_bytes_and_returned(house):
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_progress_is_shown_unless_there_is_nothing_to_do(house, monkeypatch, capsys, watched):
-    monkeypatch.setattr(runs.under_way, "is_watched", lambda: watched)
+    if watched:
+        monkeypatch.setenv("JPY_SESSION_NAME", "a")
+    else:
+        monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     run = begin(house)
     for total, shown in ((3, True), (0, False)):
         with run.progress(total, "frames seen", "frames") as bar:
@@ -477,7 +467,7 @@ def test_modules_functions_and_ipythons_own_names_pass_for_no_parameter(house):
 
 
 def test_runs_of_one_second_and_name_get_folders_of_their_own(house, monkeypatch):
-    reserved = [runs.under_way._reserve("20260101T000000Z-01_work-run") for _ in range(3)]
+    reserved = [runs.run._new_folder("20260101T000000Z-01_work-run") for _ in range(3)]
     assert [folder.name[-2:] for folder in reserved] == ["un", "-2", "-3"]
 
 
@@ -590,7 +580,8 @@ def test_half_written_folders_are_crashed_runs_and_never_break_the_list(house):
     assert [(r.name, r.notebook, r.status) for r in rest] == [
         (name, "02_training", "crashed") for name in "dcba"
     ]
-    assert "02_training" in runs.write_runlog().read_text()
+    runs.write_runlog()
+    assert "02_training" in log_of(house)
     with pytest.raises(InputError, match="other is not the folder of a run"):
         runs.Record.load(house / "runs" / "other")
 
@@ -681,72 +672,69 @@ def test_an_id_may_be_cut_short_where_it_fits_one_run(house):
         runs.find("20230101T", status=None)
 
 
-def test_the_log_has_a_line_and_a_section_a_run_and_marks_the_best(house):
+def log_of(root):
+    return (root / "runs" / "RUNLOG.md").read_text()
+
+
+def rows_of(text):
+    """The cells of the log's tables, but for their heads."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return [row for row in rows if row[0] not in ("began", "---")]
+
+
+def test_the_log_has_a_line_a_run_that_leads_to_its_folder_and_marks_the_best(house):
     for name, accuracy in [("low", 0.25), ("best", {"value": 0.75, "low": 0.7, "high": 0.8})]:
-        run = begin(house, name=name, epochs=5, note="a | b, <i>")
+        run = begin(house, name=name, epochs=5)
+        run.set_data("frames", "ab12")
         run.save_metrics({"joint_accuracy": accuracy})
         run.finish()
-    parent, first = run.id, runs.find("low").id
-    values = {"name": "worse", "ending": "well"}
-    run = runs.start("01_work", values, parents=[runs.find("best")])
+    run = runs.start("01_work", {"name": "worse"}, parents=[runs.find("best")])
     run.save_metrics({"joint_accuracy": 0.9})
-    (run.folder / "figures").mkdir()
-    (run.folder / "figures" / "b.png").write_bytes(b"")
     run.finish("diverged")
-    text = (house / "runs" / "RUNLOG.md").read_text()
-    lines = [line.split(" | ")[1:] for line in text.splitlines() if "](#2" in line and "| " in line]
-    assert [line[:2] for line in lines] == [
-        ["", f"[worse](#{run.id})"],
-        ["★", f"[best](#{parent})"],
-        ["", f"[low](#{first})"],
+    text = log_of(house)
+    best = runs.find("best").id
+    assert [row[1:3] for row in rows_of(text)] == [
+        ["", f"[worse]({run.id}/)"],
+        ["★", f"[best]({best}/)"],
+        ["", f"[low]({runs.find('low').id}/)"],
     ]
-    assert [line[5].removesuffix(" |") for line in lines] == [
+    assert [row[-1] for row in rows_of(text)] == [
         "diverged; joint accuracy 90.0%",
         "joint accuracy 75.0%",
         "joint accuracy 25.0%",
     ]
-    worse, best, _ = text.split('<a id="2')[1:]
-    assert best.startswith(parent[1:] + '"></a>\n\n## 01_work, best ★\n')
-    assert "## 01_work, worse\n\n**diverged**\n\n**joint accuracy 90.0%**\n" in worse
-    assert f"- **Rests on** [best](#{parent})\n" in worse
-    assert f"- **Behind** [worse](#{run.id})\n" in best
-    assert f'<img src="{run.id}/figures/b.png" width="420" alt="b">' in worse
-    assert f"[b]({run.id}/figures/b.png)" in worse
-    assert "- **Its own** `epochs` = `5`\n" in best
-    assert "> a | b, &lt;i&gt;\n" in best
-    assert "```sh\nmodsnr run 01_work --name best --note 'a | b, <i>' -p epochs 5\n```" in best
-    assert runs.write_runlog().read_text() == text
+    assert f"- ★ [best]({best}/), 01_work on frames: joint accuracy 75.0%\n" in text
+    runs.write_runlog()
+    assert log_of(house) == text
 
 
-def test_the_log_tells_a_runs_own_parameters_from_its_profiles(house):
+def test_a_runs_readme_has_its_results_command_relatives_and_files(house):
+    parent = begin(house, name="parent").finish()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_PROFILE", "small")
-        begin(house, rate=1e-2, epochs=4, views=["a"]).finish()
-    text = (house / "runs" / "RUNLOG.md").read_text()
-    assert '- **Its own** `epochs` = `4`, `views` = `["a"]`\n' in text
-    assert "- **From profile small** `rate` = `0.01`\n" in text
-
-
-def test_the_log_names_a_parent_that_is_not_here(house):
-    runs.start("01_work", {"name": "orphan"}, parents=["20200101T000000Z-01_work-gone"]).finish()
-    text = (house / "runs" / "RUNLOG.md").read_text()
-    assert "- **Rests on** `20200101T000000Z-01_work-gone` (not here)" in text
-
-
-def test_the_log_folds_what_is_old_and_what_rests_on_a_run_that_many_rest_on(house):
-    parent = begin(house, name="parent").finish()
-    for number in range(35):
-        values = {"name": f"child-{number}"}
-        run = runs.start("01_work", values, parents=[parent] if number < 13 else [])
-    run.finish()
-    text = (house / "runs" / "RUNLOG.md").read_text()
-    assert "<details><summary>6 older</summary>" in text
-    newest = text[: text.index("<details>")]
-    assert newest.count("](#") == 30
-    assert "[child-34](#" in newest
-    assert "[child-4](#" not in newest
-    assert "- **Behind** <details><summary>13 runs</summary>[child-12](#" in text
-    assert [text.count(f"\n## 01_work, {name}\n") for name in ("parent", "child-0")] == [1, 1]
+        patch.setattr("modsnr.runs.run._current", None)
+        run = begin(house, name="a", rate=1e-2, epochs=4, views=["a"], note="a | b, <i>")
+    run.add_parents(parent, "20200101T000000Z-01_work-gone")
+    run.save_metrics({"joint_accuracy": 0.75})
+    for name in ("b", "c"):
+        (run.folder / "figures").mkdir(exist_ok=True)
+        (run.folder / "figures" / f"{name}.png").write_bytes(b"")
+    run.finish("diverged")
+    text = (run.folder / "README.md").read_text()
+    assert text.startswith("# 01_work, a\n\n**diverged**\n\n**joint accuracy 75.0%**\n")
+    assert "> a | b, &lt;i&gt;\n" in text
+    assert '<a href="figures/b.png"><img src="figures/b.png" width="640"' in text
+    assert f"```sh\n{run.record.command}\n```" in text
+    assert "| joint_accuracy | 0.75 |" in text
+    gone = "`20200101T000000Z-01_work-gone` (not here)"
+    assert f"| rests on | [parent](../{parent.id}/), {gone} |" in text
+    assert "| `epochs` | `4` | command |\n" in text
+    assert '| `views` | `["a"]` | command |\n' in text
+    assert "| `rate` | `0.01` | profile |\n" in text
+    assert "- [metrics.json](metrics.json)\n- [run.json](run.json)\n" in text
+    runs.write_runlog(readmes=True)
+    assert (run.folder / "README.md").read_text() == text
+    assert f"| is behind | [a](../{run.id}/) |" in (parent.folder / "README.md").read_text()
 
 
 def test_the_log_has_every_run_of_processes_that_end_at_once(house):
@@ -756,93 +744,66 @@ def test_the_log_has_every_run_of_processes_that_end_at_once(house):
     )
     writers = [
         subprocess.Popen([sys.executable, "-c", script, f"w{n}"], stdin=subprocess.PIPE, text=True)
-        for n in range(8)
+        for n in range(4)
     ]
     for writer in writers:
         writer.stdin.write("go\n")
         writer.stdin.close()
-    assert [writer.wait(60) for writer in writers] == [0] * 8
-    text = (house / "runs" / "RUNLOG.md").read_text()
-    for n in range(8):
-        assert len(re.findall(rf"^\| .*\[w{n}\]\(#.*\|$", text, re.M)) == 5
-        assert text.count(f"\n## 01_work, w{n}\n") == 5
-    assert "40 runs, newest first (40 completed)" in text
+    assert [writer.wait(60) for writer in writers] == [0] * 4
+    text = log_of(house)
+    for n in range(4):
+        assert len(re.findall(rf"^\| .*\[w{n}\]\(2.*\|$", text, re.M)) == 5
+    assert "20 runs, newest first (20 completed)" in text
     assert not list((house / "runs").rglob(".*.json.*"))
 
 
 @pytest.fixture
 def swept(house):
-    """A run, a sweep of three trials, one of them killed and done again, and what rests on all."""
+    """A run, a sweep of four trials, one of them killed and done again, and what rests on all."""
     own = begin(house, name="own")
     own.save_metrics({"joint_accuracy": 0.5})
     runs_made = [own.finish()]
-    told = [  # trial, again, status, rate, accuracy
+    trials = [  # trial, again, status, rate, accuracy
         (0, None, "completed", 0.25, 0.3),
         (1, None, "crashed", 0.5, None),
         (2, None, "diverged", 0.75, 0.9),
         (3, 1, "completed", 0.5, {"value": 0.7, "low": 0.6, "high": 0.8}),
     ]
-    for trial, again, status, rate, accuracy in told:
+    for trial, again, status, rate, accuracy in trials:
         sweep = {"name": "toy", "trial": trial, "owner": "x", "again": again}
         run = begin(house, name=f"toy-{trial:04d}", rate=rate, epochs=9)
-        run.add_parents(runs_made[0])
         run._update(sweep=sweep)
         if accuracy is not None:
             run.save_metrics({"joint_accuracy": accuracy})
-        run._end(status, "Diverged: step 7 | loss\nmore" if status == "diverged" else None)
-        run._closed = True
+        run._end(status, None)
+        run._finished = True
         runs_made.append(run.record)
     values = {name: p.default for name, p in runs.parameters("01_work").items()}
     runs_made.append(runs.start("01_work", values | {"name": "all"}, parents=runs_made).finish())
     return runs_made
 
 
-def test_the_trials_of_a_sweep_share_a_line_and_a_section_of_the_log(house, swept):
-    text = runs.write_runlog().read_text()
-    overview = [line for line in text.splitlines() if "](#" in line and line.startswith("|")]
-    assert len(overview) == 3
-    assert "| ★ | [sweep toy, 3 trials](#sweep-toy) | 01_work |" in overview[1]
-    assert "| 2 completed, 1 diverged; at best joint accuracy 70.0% |" in overview[1]
-    assert text.count("\n## ") == 3
-    section = text[text.index("## 01_work, sweep toy ★") : text.index("## 01_work, own")]
-    best = swept[4]
-    assert f"Best: [{best.name}](#{best.id}), joint accuracy 70.0%." in section
-    assert f"- **Rests on** [own](#{swept[0].id})\n" in section
-    assert f"- **Behind** [all](#{swept[5].id})\n" in section
-    assert "- **In all trials** `epochs` = `9`\n- **Searched** `rate`\n" in section
-    assert "| trial | outcome | rate | took |" in section
-    rows = [line for line in section.splitlines() if "<a id=" in line and line.startswith("|")]
-    assert [row.split("](")[1].split(")")[0] for row in rows] == [run.id for run in swept[1:5]]
-    assert [row.count("★") for row in rows] == [0, 0, 0, 1]
-    assert "| done again; crashed | 0.5 | 0&nbsp;s |" in rows[1]
-    assert "| diverged: Diverged: step 7 \\| loss; joint accuracy 90.0% | 0.75 |" in rows[2]
-    assert "★ | joint&nbsp;accuracy&nbsp;70.0% | 0.5 |" in rows[3]
-
-
-def test_the_log_tells_the_command_of_a_sweep_whose_file_is_there(house, swept):
-    command = "modsnr sweep toy --trials 3\n"
-    assert command not in runs.write_runlog().read_text()
-    (house / "notebooks" / "sweeps").mkdir()
-    (house / "notebooks" / "sweeps" / "toy.yaml").write_text("")
-    assert command in runs.write_runlog().read_text()
+def test_the_trials_of_a_sweep_share_a_line_of_the_log(house, swept):
+    runs.write_runlog()
+    rows = rows_of(log_of(house))
+    assert [row[2].split("]")[0] for row in rows] == ["[all", "[own", "[sweep toy, 3 trials"]
+    assert rows[2][1] == "★"
+    assert rows[2][-1] == "2 completed, 1 diverged; at best joint accuracy 70.0%"
 
 
 def test_the_star_is_at_the_notebooks_best_be_it_a_trial_or_not(house, swept):
     def starred():
-        lines = runs.write_runlog().read_text().splitlines()
-        return [line for line in lines if "★" in line and line.startswith("| ")]
+        runs.write_runlog()
+        return [row[2] for row in rows_of(log_of(house)) if row[1] == "★"]
 
-    of_sweep, of_trial = starred()
-    assert "(#sweep-toy)" in of_sweep
-    assert f"[3]({swept[4].id}) ★ |" in of_trial
+    assert starred()[0].startswith("[sweep toy")
     (swept[0].folder / "metrics.json").write_text('{"joint_accuracy": 0.8}')
-    (of_run,) = starred()
-    assert f"(#{swept[0].id})" in of_run
+    assert starred() == [f"[own]({swept[0].id}/)"]
 
 
 def test_a_run_that_rests_on_many_trials_names_their_sweep(house, swept):
-    text = runs.write_runlog().read_text()
-    assert f"- **Rests on** [own](#{swept[0].id}), 4 runs of [sweep toy](#sweep-toy)\n" in text
+    text = (swept[-1].folder / "README.md").read_text()
+    assert f"| rests on | [own](../{swept[0].id}/), 4 runs of [sweep toy](../" in text
 
 
 # --- Kernels ------------------------------------------------------------------------------------
@@ -885,7 +846,8 @@ def test_its_threads_do_not_spin_for_long_unless_they_are_told_to(house, monkeyp
         monkeypatch.delenv(name, raising=False)
     for name, value in said.items():
         monkeypatch.setenv(name, value)
-    assert runs.execute("01_work", plain=True).metrics["spins"] == spins
+    record = begin(house).finish()
+    assert runs.execution._environment(record).get("GOMP_SPINCOUNT") == spins
 
 
 def test_the_executed_notebook_names_no_folder_of_the_machine(completed, shared_house):
@@ -951,7 +913,7 @@ def test_an_interrupt_of_the_command_ends_its_run_as_interrupted(shared_house):
     assert f"run {record.id} was interrupted" in printed
     assert runs.Record.load(record.folder).status == "interrupted"
     log = (shared_house / "runs" / "RUNLOG.md").read_text()
-    assert re.search(r"\[stopped\]\(#\S+ \| 01_work \|  \| .* \| interrupted: ", log)
+    assert re.search(r"\[stopped\]\(\S+ \| 01_work \|  \| .* \| interrupted: ", log)
     assert "KeyboardInterrupt" in (record.folder / "notebook.ipynb").read_text()
 
 

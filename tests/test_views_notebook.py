@@ -282,7 +282,7 @@ def test_07_tells_each_toy_what_was_built_into_it(compared, house):
 
 def test_07_says_the_same_again_and_its_bands_are_those_asked_for(compared):
     first, again, other = (
-        runs.execute("07_views", parameters={"whole": "all"} | asked, plain=True).metrics
+        runs.execute("07_views", parameters={"whole": "all"} | asked).metrics
         for asked in ({}, {}, {"low_to_db": 10, "black_hole": 1.0, "study_low": 0.0})
     )
     assert first == again
@@ -330,7 +330,7 @@ def small(tmp_path_factory):
     path.write_text(yaml.safe_dump(profile))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))
-        yield {run.name: run for run in runs.reproduce("views", plain=True)}
+        yield {run.name: run for run in runs.reproduce("views")}
 
 
 def test_the_profile_cut_down_runs_to_its_end(small):

@@ -1,22 +1,18 @@
 """The ``modsnr`` command, thin over runs, sweeps and paper.
 
-Exit codes: 0 done, 1 a run did not complete, 2 the input cannot be used, 75 the time is over and
-the same command goes on, 130 interrupted.
+Exit codes: 0 done, 1 a run did not complete, 2 the input cannot be used, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import sys
-from collections import Counter
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -25,9 +21,8 @@ from modsnr import InputError, __version__, runs
 if TYPE_CHECKING:
     from modsnr.sweeps import Outcome
 
-PLAIN = click.option("--plain", is_flag=True, help="without papermill and Jupyter")
-OF_PROFILE = "a file in notebooks/profiles, less .yaml"
-PROFILE = click.option("--profile", metavar="P", help=OF_PROFILE)
+IN_PROFILES = "a file in notebooks/profiles, less .yaml"
+PROFILE = click.option("--profile", metavar="P", help=IN_PROFILES)
 
 
 class Refusal(click.ClickException):
@@ -75,7 +70,6 @@ def _show(text: str) -> None:
 )
 @click.option("--name", help="what the run is called")
 @click.option("--note", help="why the run was made")
-@PLAIN
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -84,16 +78,13 @@ def run(
     given: tuple[tuple[str, str], ...],
     name: str | None,
     note: str | None,
-    plain: bool,
 ) -> None:
     """Run NOTEBOOK with papermill, its parameters checked before anything starts."""
     if len({parameter for parameter, _ in given}) < len(given):
         raise InputError("a parameter is given twice")
     values = {key: runs.parse_text(notebook, key, text) for key, text in given}
     values |= {} if note is None else {"note": note}
-    record = runs.execute(
-        notebook, profile=profile, parameters=values, name=name, plain=plain, echo=_show
-    )
+    record = runs.execute(notebook, profile=profile, parameters=values, name=name, echo=_show)
     click.echo(os.path.relpath(record.folder))
     if record.status == "completed" and (found := runs.survey().headline(record)):
         click.echo(found)
@@ -169,52 +160,18 @@ def _shown(outcome: Outcome) -> str:
 
 
 @main.command(short_help="Run a profile's pipeline, then make the paper of its runs.")
-@click.option("--profile", metavar="P", default="quick", show_default=True, help=OF_PROFILE)
+@click.option("--profile", metavar="P", default="quick", show_default=True, help=IN_PROFILES)
 @click.option("--resume", is_flag=True, help="keep what is done, go on with what was cut off")
-@click.option(
-    "--minutes",
-    type=click.FloatRange(0),
-    default=0.0,
-    metavar="M",
-    help="do so for at most M minutes, then stop in good order (exit code 75)",
-)
-@click.option(
-    "--pack",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="write the runs into FILE after each step, as `modsnr runs pack` does",
-)
-@PLAIN
-@click.pass_context
-def reproduce(
-    ctx: click.Context, profile: str, resume: bool, minutes: float, file: Path | None, plain: bool
-) -> None:
-    """Run the profile's pipeline, then make the paper of its runs (not with --plain)."""
-    lacks = None if plain else _paper().lacks(profile)
-    after = partial(_pack_anew, file) if file else None
-    try:
-        runs.reproduce(
-            profile, plain=plain, resume=resume, minutes=minutes, echo=_show, after=after
-        )
-    except runs.OutOfTimeError as over:
-        click.echo(f"profile {profile}: {over}; the same command goes on from here")
-        ctx.exit(75)
-    if lacks is None:
-        click.echo(f"no paper is made plainly: `modsnr paper --profile {profile}` makes it")
-    elif lacks:
+def reproduce(profile: str, resume: bool) -> None:
+    """Run the profile's pipeline, then make the paper of its runs."""
+    lacks = _paper().lacks(profile)
+    runs.reproduce(profile, resume=resume, echo=_show)
+    if lacks:
         click.echo(
             f"profile {profile} makes no paper: it does not make the runs {', '.join(lacks)}"
         )
     else:
         _make_paper(profile)
-
-
-def _pack_anew(file: Path, _: runs.Record) -> None:
-    try:
-        _pack(file)
-    except InputError as error:  # the pipeline is worth more than the pack
-        click.echo(f"not packed: {error}", err=True)
 
 
 @main.command(short_help="Make the paper, PDF and web page, of its runs or of a profile's.")
@@ -230,7 +187,7 @@ def paper(profile: str | None) -> None:
 @main.group(
     "runs",
     invoke_without_command=True,
-    short_help="List the runs, and show, compare, pack or keep them.",
+    short_help="List the runs, show one, compare several.",
 )
 @click.option("--notebook", default="*", metavar="PATTERN", help="02_training, or its number, 02")
 @click.option("--name", default="*", metavar="PATTERN", help="such as 'views-*'")
@@ -270,8 +227,7 @@ def runs_(
     if ctx.invoked_subcommand:
         return
     begun = runs.moment(since) if since else None
-    runs.write_runlog()
-    known = runs.survey()
+    known = runs.write_runlog()
     for fault in known.faults:
         click.echo(f"not used: {fault}", err=True)
     wanted = runs.select(
@@ -315,15 +271,15 @@ def _short(text: str, width: int) -> str:
 
 @runs_.command(short_help="Show a run, called by its id, folder or name.")
 @click.argument("run")
-@click.option("--json", "as_json", is_flag=True, help="all that the run tells, its metrics too")
+@click.option("--json", "as_json", is_flag=True, help="all of run.json, and the metrics")
 def show(run: str, as_json: bool) -> None:
     """Show a run, called by its id or the beginning of it, its folder, or its name (the latest)."""
     record = runs.find(Path(run).name, status=None)
     if as_json:
-        told = record.model_dump(mode="json") | {"metrics": record.metrics}
-        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+        content = record.model_dump(mode="json") | {"metrics": record.metrics}
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
-        click.echo(runs.page(runs.survey(), record))
+        click.echo(runs.readme(runs.survey(), record))
 
 
 @runs_.command(short_help="Compare runs with the first, paired over frames.")
@@ -339,52 +295,9 @@ def compare(references: tuple[str, ...], every: bool) -> None:
 
 @runs_.command()
 def log() -> None:
-    """Write runs/RUNLOG.md anew from the run folders."""
-    click.echo(runs.write_runlog())
-
-
-@runs_.command(short_help="Write the runs into a tar that is light enough to carry.")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--since", metavar="RUN", help="this one and all that began later, committed or not")
-@click.option(
-    "--megabytes", type=click.FloatRange(0), default=15.0, show_default=True, help="at most"
-)
-def pack(file: Path, since: str | None, megabytes: float) -> None:
-    """Write the runs into FILE, a tar light enough to carry: no checkpoints, no heavy weights.
-
-    They are those that are not committed here, for whoever cloned this repository has the others.
-    """
-    _pack(file, since=since, megabytes=megabytes)
-
-
-def _pack(file: Path, **options: Any) -> None:
-    packed = runs.pack(file, **options)
-    for name, why in packed.left_out.items():
-        click.echo(f"without {name}: {why}")
-    count = len(packed.runs)
-    click.echo(f"{count} run{'s' * (count > 1)}, {file.stat().st_size / 2**20:.1f} MB: {file}")
-
-
-@runs_.command(short_help="Copy runs made elsewhere into this repository.")
-@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
-@click.option("--light", is_flag=True, help="text only: no weights, predictions, figures, notebook")
-def keep(folders: tuple[str, ...], light: bool) -> None:
-    """Copy runs made elsewhere, each a FOLDER or all in it, into this repository's runs/.
-
-    The last line is the command that commits them: runs/ is not tracked but for what is added so.
-    """
-    kept = runs.keep(folders, light=light)
-    size = sum(one.size for one in kept)
-    here = sum(not one.new for one in kept)
-    click.echo(f"{len(kept)} runs kept, {size / 1e6:.1f} MB; {here} of them were here already")
-    parts = Counter(Path(name).parts[0] for one in kept for name in one.left_out)
-    if parts:
-        click.echo("left out: " + ", ".join(f"{n} {part}" for part, n in parts.most_common()))
-    for one in kept:
-        if one.mended:
-            click.echo(f"paths shortened in {one.record.id}: {', '.join(one.mended)}")
-    paths = ["runs/RUNLOG.md", *(f"runs/{one.record.id}" for one in kept)]
-    click.echo(shlex.join(["git", "add", "-f", *paths]))
+    """Write runs/RUNLOG.md and each run's README.md anew from the run folders."""
+    runs.write_runlog(readmes=True)
+    click.echo(runs.root() / "runs" / "RUNLOG.md")
 
 
 def _paper() -> ModuleType:

@@ -5,6 +5,7 @@ Every package may import this module; it imports none of them.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -52,6 +53,35 @@ def lock(path: str | Path, *, timeout: float = -1) -> FileLock:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path, timeout=timeout)
+
+
+def hold(path: str | Path) -> int:
+    """Lock a file and return it, open: the lock lasts until every process that has it is gone.
+
+    By flock itself, since a process that starts another hands this lock on, open, and both hold it
+    from then on; the lock of filelock belongs to one process. Either is seen by ``is_held``.
+    """
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def is_held(path: str | Path) -> bool | None:
+    """Return whether a living process holds the lock on a file; None if there is no such file.
+
+    A shared lock is tried, so that two who look at once do not take each other for the holder.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def did_you_mean(name: str, names: Iterable[str], *, most: int = 1) -> str:

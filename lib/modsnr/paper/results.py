@@ -39,7 +39,7 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
         drafts = [r for r in alike if (r.profile, r.status) == (profile, "completed")]
         if not drafts:
             raise InputError(f"{what}: no completed run of profile {profile!r}; make it first")
-        of_step = runs.of_step(profile, step, drafts) if step else []
+        of_step = runs.runs_of_step(profile, step, drafts) if step else []
         chosen[alias] = (of_step or drafts)[0]
     papers = {(run.notebook, run.profile, run.name): run for run in chosen.values()}
     parents = {record.id: record for record in known}

@@ -1,4 +1,4 @@
-"""A notebook run strictly, by papermill or plainly."""
+"""A notebook run strictly by papermill: everything is checked before anything starts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,12 +19,12 @@ from modsnr import InputError
 from modsnr.files import write
 from modsnr.runs.needs import need_frames, need_runs
 from modsnr.runs.parameters import check
-from modsnr.runs.plain import run_plainly
 from modsnr.runs.profiles import preset
 from modsnr.runs.records import CHECKPOINT, Record, Status, find
 from modsnr.runs.repository import notebook_path, portable, root
-from modsnr.runs.stopping import Stop, stoppable
-from modsnr.runs.under_way import _end, _make
+from modsnr.runs.run import end_run, make_run
+
+Echo = Callable[[str], object]
 
 
 def execute(
@@ -32,71 +34,88 @@ def execute(
     parameters: dict[str, Any] | None = None,
     name: str | None = None,
     sweep: dict[str, Any] | None = None,
-    plain: bool = False,
-    seconds: float | None = None,
-    echo: Callable[[str], object] | None = None,
+    echo: Echo | None = None,
 ) -> Record:
     """Run a notebook with papermill and return its run, whatever its status.
 
     Everything is checked before anything starts (InputError). A run that resumes another has its
-    name, unless it is given one. ``echo`` is called with what the
-    notebook prints; ``sweep`` is kept in the record and tells whose trial this is. ``plain`` does
-    without papermill and Jupyter: see ``runs.plain``. SIGINT or SIGTERM interrupts the cell, ends
-    the run as interrupted, and is raised as KeyboardInterrupt; so does the clock after so many
-    ``seconds``, but nothing is raised.
+    name, unless it is given one. ``echo`` is called with what the notebook prints; ``sweep`` is
+    kept in the record and names the trial. SIGINT or SIGTERM interrupts the cell, ends the run as
+    interrupted, and is raised as KeyboardInterrupt.
     """
     notebook = notebook_path(notebook).stem
-    asked = preset(profile, notebook) | (parameters or {})
-    asked |= {} if name is None else {"name": name}
-    values = check(notebook, asked)
+    given = preset(profile, notebook) | (parameters or {})
+    given |= {} if name is None else {"name": name}
+    values = check(notebook, given)
     if values.get("resume"):
         # As strict as the names of parameters: nothing starts for a run that is not there.
         earlier = find(Path(values["resume"]).name, notebook=notebook, status=None)
-        values["name"] = asked.get("name", earlier.name)
-    if not plain:
-        _need_papermill()
+        values["name"] = given.get("name", earlier.name)
     need_frames(notebook, values, profile)
     need_runs(notebook, values, profile)
-    record, lock = _make(notebook, values, profile, sweep)
+    record, lock = make_run(notebook, values, profile, sweep)
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
     try:
-        with stoppable(seconds) as stop:
-            run_it = run_plainly if plain else _papermill
-            outcome, error = run_it(record, lock, _environment(record), echo, stop)
-        if stop.asked and outcome != "completed":
-            outcome, error = "interrupted", error if stop.by_signal and error else stop.why
+        with _stoppable() as stop:
+            outcome, error = _papermill(record, lock, echo, stop)
         record = Record.load(record.folder)
-        if outcome == "completed" and record.status == "running":
+        if stop.by_signal and outcome != "completed":
+            outcome, error = "interrupted", error or "KeyboardInterrupt"
+        elif outcome == "completed" and record.status == "running":
             outcome, error = "failed", "the notebook ended without run.finish()"
-        # What the notebook said of its own end (diverged, say) is worth more than how it stopped.
-        told = record.status not in ("running", "completed")
-        if outcome == "interrupted" or (outcome != "completed" and not told):
-            record = _end(record, outcome, error)
+        # A status that the notebook set itself (diverged, say) is worth more than how it stopped.
+        ended_itself = record.status not in ("running", "completed")
+        if outcome == "interrupted" or (outcome != "completed" and not ended_itself):
+            record = end_run(record, outcome, error)
     finally:
         os.close(lock)
     if stop.by_signal:
-        goes_on = (record.folder / CHECKPOINT).exists()
-        how = f"; the same command goes on with -p resume {record.id}" if goes_on else ""
+        can_resume = (record.folder / CHECKPOINT).exists()
+        how = f"; the same command goes on with -p resume {record.id}" if can_resume else ""
         raise KeyboardInterrupt(f"run {record.id} was interrupted{how}")
     return record
 
 
 def prune(record: Record, why: str) -> Record:
-    """Call an interrupted run pruned, with the reason, and return it read back."""
+    """Change an interrupted run's status to pruned, with the reason, and return it read back."""
     if record.status != "interrupted":
         raise InputError(f"run {record.id} is {record.status}: only an interrupted one is pruned")
-    return _end(record, "pruned", why)
+    return end_run(record, "pruned", why)
 
 
-def _need_papermill() -> None:
+@dataclass
+class _Stop:
+    """Whether a signal came; ``interrupts`` are called when it comes."""
+
+    by_signal: bool = False
+    interrupts: list[Callable[[], object]] = field(default_factory=list)
+
+
+@contextmanager
+def _stoppable() -> Iterator[_Stop]:
+    """Pass SIGINT and SIGTERM on to the kernel, which is in a session of its own.
+
+    A second signal stops this process at once. Only a main thread may handle signals; in another
+    nothing is passed on.
+    """
+    stop = _Stop()
+
+    def on_signal(*_: Any) -> None:
+        if stop.by_signal:
+            raise KeyboardInterrupt
+        stop.by_signal = True
+        for interrupt in stop.interrupts:
+            interrupt()
+
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
-        import papermill  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"notebooks are run with papermill, which is not here ({error}): install it, or say "
-            "--plain to run the cells without Jupyter"
-        ) from error
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _environment(record: Record) -> dict[str, str]:
@@ -106,8 +125,8 @@ def _environment(record: Record) -> dict[str, str]:
     Beside one busy program it then waits some 4 ms at each of the many short loops, and whatever it
     does takes up to sixty times as long; 10,000 times are enough where the cores are free.
     """
-    said = os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
-    return ({} if said else {"GOMP_SPINCOUNT": "10000"}) | {
+    chosen = os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+    return ({} if chosen else {"GOMP_SPINCOUNT": "10000"}) | {
         "MODSNR_CALLED_FROM": os.getcwd(),
         "MODSNR_ROOT": str(root()),
         "MODSNR_RUN_FOLDER": str(record.folder),
@@ -116,11 +135,7 @@ def _environment(record: Record) -> dict[str, str]:
 
 
 def _papermill(
-    record: Record,
-    lock: int,
-    environment: dict[str, str],
-    echo: Callable[[str], object] | None,
-    stop: Stop,
+    record: Record, lock: int, echo: Echo | None, stop: _Stop
 ) -> tuple[Status, str | None]:
     """Run the notebook into the run's folder; return how it ended, and why."""
     import papermill
@@ -132,8 +147,8 @@ def _papermill(
     stream = SimpleNamespace(write=echo, flush=lambda: None) if echo else None
     how, why = "completed", None
 
-    def stop_if_asked(**_: Any) -> None:
-        if stop.asked:
+    def stop_between_cells(**_: Any) -> None:
+        if stop.by_signal:
             raise KeyboardInterrupt
 
     try:
@@ -143,8 +158,8 @@ def _papermill(
             parameters=record.parameters,
             kernel_name="python3",
             language="python",
-            kernel_manager_class=_kernel_class(lock, environment, stop),
-            on_cell_start=stop_if_asked,
+            kernel_manager_class=_kernel_class(lock, _environment(record), stop),
+            on_cell_start=stop_between_cells,
             progress_bar=echo is not None and sys.stderr.isatty(),
             stdout_file=stream,
             stderr_file=stream,
@@ -155,8 +170,7 @@ def _papermill(
         how = "interrupted" if error.ename == "KeyboardInterrupt" else "failed"
         why = f"{error.ename}: {error.evalue}".removesuffix(": ")
     except KeyboardInterrupt:
-        how, stop.by_signal = "interrupted", stop.by_signal or not stop.asked
-        stop.asked = True
+        how, stop.by_signal = "interrupted", True
     except RuntimeError as error:
         # What nbclient makes of a dead kernel, be it in a cell or before the first.
         how, why = "crashed", f"{error or 'Kernel died'} in cell [{_last_cell(output)}]"
@@ -165,7 +179,7 @@ def _papermill(
     return how, why
 
 
-def _kernel_class(lock: int, environment: dict[str, str], stop: Stop) -> type:
+def _kernel_class(lock: int, environment: dict[str, str], stop: _Stop) -> type:
     """Return a kernel manager whose kernels belong to this run, and are interrupted by ``stop``."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -185,7 +199,7 @@ def _kernel_class(lock: int, environment: dict[str, str], stop: Stop) -> type:
             await super().start_kernel(**options, pass_fds=[lock])
 
         async def _async_interrupt_kernel(self) -> None:
-            # Before it asks an idle kernel to end, Jupyter interrupts it, which then tells of an
+            # Jupyter interrupts an idle kernel before it ends it, and the kernel then reports an
             # error at the end of a run in which there was none.
             if not self.shutting_down:
                 await super()._async_interrupt_kernel()

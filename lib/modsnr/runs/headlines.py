@@ -1,4 +1,4 @@
-"""What is said first of a run: the results that its notebook is about, and whether it is best."""
+"""A run's main results in a line, and which runs are best, as ``headlines.yaml`` defines them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modsnr.runs.profiles import read_yaml
 from modsnr.runs.records import Record
 from modsnr.runs.repository import root
 
-SHOWN = 4  # names that a `*` stands for; a comparison of twenty models is no headline
+MOST = 4  # names that a `*` stands for; a comparison of twenty models is no headline
 
 
 class Headline(BaseModel, frozen=True, extra="forbid"):
@@ -31,8 +31,8 @@ class Headline(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"{value!r} prints no number: {error}") from error
         return value
 
-    def told(self, metrics: Mapping[str, Any]) -> list[str]:
-        """Return the text of each result that ``key`` names, the name of a ``*`` before it."""
+    def texts(self, metrics: Mapping[str, Any]) -> list[str]:
+        """Return the text of each result under ``key``, the name of a ``*`` before it."""
         texts = {name: self._text(value) for name, value in found(metrics, self.key).items()}
         return [f"{name} {text}".lstrip() for name, text in texts.items() if text]
 
@@ -44,23 +44,23 @@ class Headline(BaseModel, frozen=True, extra="forbid"):
 
 
 class Headlines(BaseModel, frozen=True, extra="forbid"):
-    """The results of a notebook by what they are called, its best run's, and its first figure."""
+    """The main results of a notebook, label -> headline; the key that ranks its runs; a figure."""
 
     results: dict[str, Headline] = {}
     best: str | None = None
     figure: str | None = None
 
-    def told(self, metrics: Mapping[str, Any]) -> str:
+    def line(self, metrics: Mapping[str, Any]) -> str:
         """Return the results in a line: "joint 93.0%; SNR: a 99.9%, b 40.1%"; "" if none is there.
 
-        Of a key with a ``*`` four names are told, and how many more there are.
+        Of a key with a ``*`` the line has four names, and how many more there are.
         """
         texts = []
         for label, headline in self.results.items():
-            shown = headline.told(metrics)
-            more = [f"{len(shown) - SHOWN} more"] if len(shown) > SHOWN else []
+            every = headline.texts(metrics)
+            more = [f"{len(every) - MOST} more"] if len(every) > MOST else []
             colon = ":" if "*" in headline.key else ""
-            texts += [f"{label}{colon} {', '.join(shown[:SHOWN] + more)}"] if shown else []
+            texts += [f"{label}{colon} {', '.join(every[:MOST] + more)}"] if every else []
         return "; ".join(texts)
 
 
@@ -69,7 +69,7 @@ USUAL = Headlines(results={"joint accuracy": JOINT}, best="joint_accuracy")
 
 
 def read_headlines() -> dict[str, Headlines]:
-    """Return notebook -> headlines, as ``notebooks/headlines.yaml`` says; empty without that file.
+    """Return notebook -> headlines, as ``notebooks/headlines.yaml`` has them; empty without it.
 
     Raises InputError where it cannot be read or is not what it should be.
     """
@@ -77,9 +77,8 @@ def read_headlines() -> dict[str, Headlines]:
     if not path.exists():
         return {}
     try:
-        return {
-            name: Headlines.model_validate(told) for name, told in (read_yaml(path) or {}).items()
-        }
+        entries = (read_yaml(path) or {}).items()
+        return {name: Headlines.model_validate(entry) for name, entry in entries}
     except (InputError, ValidationError, AttributeError) as error:
         raise InputError(f"notebooks/headlines.yaml: {' '.join(str(error).split())}") from error
 
@@ -102,7 +101,7 @@ def found(metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
     return level
 
 
-def best_of(
+def best_runs(
     runs: Iterable[Record],
     metrics: Mapping[str, Mapping[str, Any]],
     headlines: Mapping[str, Headlines],

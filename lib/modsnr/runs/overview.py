@@ -1,11 +1,11 @@
-"""All runs beside one another: what only their company tells of each, and a line a run."""
+"""All runs together: results, marks, children, and a line a run or sweep."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -14,21 +14,23 @@ from typing import Any
 import yaml
 
 from modsnr import InputError
-from modsnr.runs.headlines import USUAL, Headlines, best_of, read_headlines
+from modsnr.runs.formatting import lasted
+from modsnr.runs.headlines import USUAL, Headlines, best_runs, read_headlines
 from modsnr.runs.records import Record, records, repeated
 from modsnr.runs.repository import root
 
 OVERVIEW = ("run", "", "name", "notebook", "frames", "took", "outcome")
-BEST, OF_PAPER = "★", "¶"
+BEST, IN_PAPER = "★", "¶"
 LONGEST_ERROR = 60
 
 
 @dataclass(frozen=True)
 class Survey:
-    """All runs, newest first, and by run id what is told of each.
+    """All runs, newest first, and what follows from having them all.
 
-    ``best`` are those that are best on their frames, ``paper`` names what the paper calls a run,
-    ``children`` the runs that rest on it, ``faults`` the files that could not be read for this.
+    ``best`` are the ids of those that are best on their frames, ``paper`` has the names that the
+    paper uses for a run, ``children`` the ids of the runs that rest on it, ``faults`` the files
+    that could not be read for this.
     """
 
     runs: list[Record]
@@ -37,21 +39,20 @@ class Survey:
     best: set[str]
     paper: dict[str, list[str]]
     children: dict[str, list[str]]
-    sweep_of: dict[str, str]
-    faults: list[str] = field(default_factory=list)
+    faults: list[str]
 
     def headline(self, run: Record) -> str:
         """Return the run's main results in a line; "" if it left none."""
-        return self.headlines.get(run.notebook, USUAL).told(self.metrics.get(run.id, run.metrics))
+        return self.headlines.get(run.notebook, USUAL).line(self.metrics.get(run.id, run.metrics))
 
     def mark(self, runs: Iterable[Record]) -> str:
         """Return the marks of a run or of a sweep's trials: ★ for best, ¶ for in the paper."""
         ids = {run.id for run in runs}
-        return BEST * bool(ids & self.best) + OF_PAPER * bool(ids & set(self.paper))
+        return BEST * bool(ids & self.best) + IN_PAPER * bool(ids & set(self.paper))
 
 
 def survey() -> Survey:
-    """Return the runs as their folders, ``headlines.yaml`` and the paper's sources tell them.
+    """Return the runs as their folders, ``headlines.yaml`` and the paper's sources have them.
 
     Where one of these two files cannot be used, that is among the faults: a run that ends must not
     fail for it.
@@ -72,22 +73,21 @@ def survey() -> Survey:
     for run in known:
         for parent in run.parents:
             children.setdefault(parent, []).append(run.id)
-    sweep_of = {run.id: str(run.sweep["name"]) for run in known if run.sweep}
-    best = best_of(known, metrics, headlines)
-    return Survey(known, metrics, headlines, best, paper, children, sweep_of, faults)
+    best = best_runs(known, metrics, headlines)
+    return Survey(known, metrics, headlines, best, paper, children, faults)
 
 
 def _paper_names() -> dict[str, list[str]]:
-    """Return run id -> what the paper calls it, by its sources; empty where there is no paper."""
+    """Return run id -> its names in the paper's sources; empty where there is no paper."""
     path = root() / "paper" / "sources.yaml"
     if not path.exists():
         return {}
     try:
         # libyaml's loader is ten times as fast on this long file, and each run reads it twice.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        told = yaml.load(path.read_text(encoding="utf-8"), loader)["runs"]
+        sources = yaml.load(path.read_text(encoding="utf-8"), loader)["runs"]
         names: dict[str, list[str]] = {}
-        for alias, source in told.items():
+        for alias, source in sources.items():
             names.setdefault(source.get("row") or source["run"], []).append(alias)
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"paper/sources.yaml: {' '.join(str(error).split())}") from error
@@ -107,27 +107,27 @@ def groups(runs: Iterable[Record], every: bool = False) -> list[list[Record]]:
     """Return the runs one by one, but a sweep's trials together, unless ``every`` one is wanted."""
     together: dict[tuple[str, ...], list[Record]] = {}
     for run in runs:
-        key = (run.notebook, str(run.sweep["name"])) if run.sweep and not every else (run.id,)
-        together.setdefault(key, []).append(run)
+        sweep = None if every else run.sweep_name
+        together.setdefault((run.notebook, sweep) if sweep else (run.id,), []).append(run)
     return list(together.values())
 
 
 def line(all_runs: Survey, group: Sequence[Record], alone: bool = False) -> list[str]:
     """Return the texts of ``OVERVIEW`` after the first, of a run or a sweep's trials."""
     run = group[0]
-    if run.sweep and not alone:
-        name = f"sweep {run.sweep['name']}, {count(group)}"
-        outcome = outcomes(group)
+    if run.sweep_name and not alone:
+        name, outcome = f"sweep {run.sweep_name}, {count(group)}", outcomes(group)
         best = next((one for one in group if one.id in all_runs.best), None)
         outcome += f"; at best {all_runs.headline(best)}" if best else ""
     else:
-        name, outcome = run.name, told(all_runs, run)
-    of = {one.data["name"] if one.data else "" for one in group}
-    frames = of.pop() if len(of) == 1 else "several"
-    return [all_runs.mark(group), name, run.notebook, frames, lasted(group), outcome]
+        name, outcome = run.name, outcome_of(all_runs, run)
+    stores = {one.data["name"] if one.data else "" for one in group}
+    frames = stores.pop() if len(stores) == 1 else "several"
+    took = lasted(one.wall_seconds for one in group)
+    return [all_runs.mark(group), name, run.notebook, frames, took, outcome]
 
 
-def told(all_runs: Survey, run: Record) -> str:
+def outcome_of(all_runs: Survey, run: Record) -> str:
     """Return the results of a completed run; of another its status, why, and results."""
     why = (run.error or "").split("\n")[0]
     short = why[: LONGEST_ERROR - 1] + "…" if len(why) > LONGEST_ERROR else why
@@ -141,19 +141,8 @@ def own_parameters(run: Record) -> list[str]:
     return [name for option, name in pairwise(words) if option == "-p" and name in run.parameters]
 
 
-def lasted(runs: Iterable[Record]) -> str:
-    """Return how long the runs took together: "49 s", "29 min", "2 h 28 min"; "" if unknown."""
-    seconds = [run.wall_seconds for run in runs if run.wall_seconds is not None]
-    if not seconds:
-        return ""
-    total = round(sum(seconds))
-    if total < 60:
-        return f"{total} s"
-    hours, minutes = divmod(round(total / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
 def count(trials: Sequence[Record]) -> str:
+    """Return how many trials there are; one that was killed and done again counts once."""
     number = len(trials) - len(repeated(trials))
     return f"{number} trial" + "s" * (number != 1)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from modsnr import InputError
-from modsnr.files import check_name, did_you_mean
+from modsnr.files import check_name, did_you_mean, is_held
 from modsnr.runs import sweep_tables
+from modsnr.runs.formatting import markdown_table, measured
 from modsnr.runs.repository import root
+from modsnr.runs.showing import is_watched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned", "crashed"]
 CHECKPOINT = "checkpoint.safetensors"  # that a run which was cut off is resumed from
 WEIGHTS = "weights.safetensors"
-TEXT = (".json", ".csv", ".md", ".txt")  # all that is left of a run that is kept light
+TEXT = (".json", ".csv", ".md", ".txt")  # all that is committed of some runs
 SHORT_ID = re.compile(r"\d{8}T?")
 FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
 
@@ -53,6 +54,12 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     note: str = ""
     sweep: dict[str, Any] | None = None
     error: str | None = None
+    sweep_table: str | None = Field(None, exclude=True)  # of which the run is a row, if it is one
+
+    @property
+    def sweep_name(self) -> str | None:
+        """The name of the sweep whose trial the run is, if it is one."""
+        return self.sweep_table or (str(self.sweep["name"]) if self.sweep else None)
 
     @classmethod
     def load(cls, folder: str | Path) -> Record:
@@ -99,14 +106,12 @@ class Record(BaseModel, frozen=True, extra="ignore"):
         return path
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the folder holds more than the text that ``keep`` with ``light`` takes.
-
-        Of a training that is its weights, which ``keep`` leaves out where they are large.
-        """
-        if self.notebook == "02_training":
-            return (self.folder / WEIGHTS).exists()
-        return any(p.is_file() and p.suffix not in TEXT for p in self.folder.rglob("[!.]*"))
+    def completeness(self) -> int:
+        """2 if the folder holds weights, 1 if another file than text, 0 if only text was kept."""
+        if (self.folder / WEIGHTS).exists():
+            return 2
+        files = self.folder.rglob("[!.]*")
+        return int(any(path.is_file() and path.suffix not in TEXT for path in files))
 
     def predictions(self) -> dict[str, np.ndarray]:
         """Return the arrays that ``save_predictions`` saved."""
@@ -114,13 +119,9 @@ class Record(BaseModel, frozen=True, extra="ignore"):
 
         if not (self.folder / "predictions.npz").exists():
             raise InputError(
-                f"run {self.id} has no predictions here: only its text was kept. Make it again: "
-                f"`modsnr runs show {self.id}` has its command"
-                + (
-                    f", `modsnr reproduce --profile {self.profile}` makes all."
-                    if self.profile
-                    else "."
-                )
+                f"run {self.id} has no predictions here: make it again, by the command that "
+                f"`modsnr runs show {self.id}` has, or all of profile {self.profile or 'quick'} by "
+                f"`modsnr reproduce --profile {self.profile or 'quick'}`"
             )
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
             return dict(arrays)
@@ -146,7 +147,10 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     def _repr_markdown_(self) -> str:
         # JupyterLab opens files by links, not folders, and its file browser goes along.
         first = f"**{self.id}** {self.status}; [its folder]({self._seen_from_notebook()}/run.json)"
-        return "\n".join([first, "", *_results(self)])
+        results = {name: measured(value) for name, value in self.metrics.items()}
+        rows = [[name, text] for name, text in results.items() if text]
+        table = markdown_table(["metric", "value"], rows[:16]) if rows else []
+        return "\n".join([first, "", *table])
 
     def _seen_from_notebook(self) -> str:
         """Return the way to the folder from where the notebook that shows it is read."""
@@ -157,7 +161,6 @@ class Record(BaseModel, frozen=True, extra="ignore"):
 class SweepRow(Record, frozen=True):
     """A run that is kept as a row of a sweep's table; its folder may hold its predictions."""
 
-    sweep_table: str = Field(exclude=True)
     row_metrics: dict[str, Any] = Field(exclude=True)
 
     @property
@@ -168,22 +171,18 @@ class SweepRow(Record, frozen=True):
     @property
     def has_history(self) -> bool:
         """Whether ``history`` can be read."""
-        return sweep_tables.history(self.sweep_table, self.id) is not None
+        return self._epochs is not None
 
     @property
     def history(self) -> pd.DataFrame:
         """What ``save_history`` saved, one row an epoch; InputError if nothing was."""
-        rows = sweep_tables.history(self.sweep_table, self.id)
-        if rows is None:
-            raise InputError(
-                f"run {self.id} has no rows in runs/sweeps/{self.sweep_table}-history.csv"
-            )
-        return rows
+        if self._epochs is None:
+            raise InputError(f"run {self.id} has no rows in sweeps/{self.sweep_table}-history.csv")
+        return self._epochs
 
-
-def is_watched() -> bool:
-    """Return whether a person watches, in JupyterLab."""
-    return "JPY_SESSION_NAME" in os.environ
+    @property
+    def _epochs(self) -> pd.DataFrame | None:
+        return sweep_tables.history(str(self.sweep_table), self.id)
 
 
 def records() -> list[Record]:
@@ -206,9 +205,9 @@ def records() -> list[Record]:
 def rows_of(table: str) -> list[Record]:
     """Return the runs that are rows of a sweep's table, oldest first."""
     found = []
-    for told in sweep_tables.runs_of(table):
-        metrics, folder = told.pop("metrics", {}), sweep_tables.folder() / table / told["id"]
-        found.append(SweepRow(**told, folder=folder, sweep_table=table, row_metrics=metrics))
+    for row in sweep_tables.runs_of(table):
+        metrics, folder = row.pop("metrics", {}), sweep_tables.folder() / table / row["id"]
+        found.append(SweepRow(**row, folder=folder, sweep_table=table, row_metrics=metrics))
     return found
 
 
@@ -228,9 +227,9 @@ def find(
 ) -> Record:
     """Return the run with that id, else the latest of that name; ``status=None`` takes any.
 
-    Of the runs of that name and status the latest is taken that is whole: a training without its
-    weights, or another run of which only the text was kept, only if none is. ``status=None`` does
-    not ask. Without a ``profile`` those of ``smoke``, which proves nothing, come last.
+    Of the runs of that name and status the latest that has its weights is taken, else the latest of
+    which more than text was kept, else the latest; with ``status=None`` simply the latest. Without
+    a ``profile`` those of ``smoke``, which proves nothing, come after others that are as complete.
     An id may be cut short: "20261125T1115" is enough where no other run began in that minute.
     Raises InputError with the nearest ids and names, with those that a short id may mean, or with
     the status of what there is.
@@ -253,11 +252,11 @@ def find(
         hint += "`modsnr runs --limit 0` lists all" if known else "known: none"
         raise InputError(f"no run{of} is called {reference!r}; {hint}")
     fitting = [record for record in named if status in (None, record.status)]
-    if profile is None and status:
-        fitting.sort(key=lambda record: record.profile == "smoke")
+    if status:
+        smoke_last = profile is None
+        fitting.sort(key=lambda r: (-r.completeness, smoke_last and r.profile == "smoke"))
     if fitting:
-        whole = (record for record in fitting if status and record.is_whole)
-        return next(whole, fitting[0])
+        return fitting[0]
     raise InputError(f"run {named[0].id}{of} is {named[0].status}, not {status}")
 
 
@@ -276,47 +275,3 @@ def _read(folder: Path) -> Record:
         told = {"id": folder.name, "notebook": notebook, "name": name, "started": started}
         lost = "run.json is missing or unreadable"
         return Record(folder=folder, status="running", error=lost, **told)
-
-
-def is_held(lock: Path) -> bool | None:
-    """Return whether a living process holds the lock on a file; None if there is no such file.
-
-    A shared lock is tried, so that two who look at once do not take each other for the holder.
-    """
-    try:
-        file = os.open(lock, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
-
-
-def _results(run: Record) -> list[str]:
-    """Return the lines of a table of the run's main scalars, or none."""
-    rows = [[name, text] for name, value in run.metrics.items() if (text := measured(value))]
-    return [*_table(["metric", "value"], rows[:16]), ""] if rows else []
-
-
-def measured(value: Any) -> str:
-    """Return a number, floats in four digits, with its interval if it has one; else ""."""
-    if isinstance(value, dict):
-        low, high = measured(value.get("low")), measured(value.get("high"))
-        return measured(value.get("value")) + (f" ({low} to {high})" if low and high else "")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else ""
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
-
-
-def _cell(text: str) -> str:
-    """Return ``text`` on one line, with nothing in it that ends a table's cell."""
-    return " ".join(text.split()).replace("|", "\\|")

@@ -1,11 +1,45 @@
-"""A table as a notebook shows it."""
+"""What a notebook shows as it runs: tables, and how far a long step is."""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def is_watched() -> bool:
+    """Return whether a person watches, in JupyterLab."""
+    return "JPY_SESSION_NAME" in os.environ
+
+
+def progress_bar(total: int, what: str, unit: str) -> Any:
+    """Return a tqdm bar for ``total`` units: moving where a person watches, else lines.
+
+    Where there is nothing to do, none is shown.
+    """
+    from tqdm.auto import tqdm as moving
+    from tqdm.std import tqdm
+
+    class Lines(tqdm):
+        """A line now and then, with rate and time left, for a log."""
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # noqa: ARG002
+            if self.n:
+                print(self, flush=True)
+            return True
+
+        def close(self) -> None:
+            if not self.disable:
+                self.display()
+            self.disable = True
+
+    options = {"desc": what, "unit": f" {unit}", "unit_scale": True, "disable": not total}
+    if is_watched():
+        return moving(total=total, **options)
+    return Lines(total=total, file=sys.stdout, ncols=0, mininterval=5, miniters=1, **options)
 
 
 class ShownTable:
