@@ -55,10 +55,16 @@ def test_every_run_has_its_notebook_figures_and_parents(house):
     assert len({run.data["sha256"] for run in by_name.values()}) == 1
 
 
-def test_the_runlog_lists_the_runs_newest_first(house):
+def test_the_runlog_leads_to_every_run_newest_first_and_each_has_its_page(house):
     log = (house / "runs" / "RUNLOG.md").read_text()
-    places = [log.index(f'<a id="{run.id}">') for run in runs.records()]
+    table = log[log.index("## Other runs") :]
+    smoke = [run for run in runs.records() if run.profile == "smoke"]
+    places = [table.index(f"]({run.id}/)") for run in smoke]
     assert places == sorted(places)
+    for run in smoke:
+        page = (run.folder / "README.md").read_text()
+        assert f"# {run.notebook}, {run.name}" in page
+        assert "[notebook.ipynb](notebook.ipynb)" in page
 
 
 def test_residual_view_tells_the_snr_better_even_after_seconds(house):
