@@ -145,7 +145,7 @@ def test_whether_the_frames_are_the_same_is_told_by_their_hash(make):
     make("d", data=None)
     make("e", data=None)
     assert "frames: not the same\n  a  here, " in comparison.page(["a", "d"])
-    assert "frames: none are told of" in comparison.page(["d", "e"])
+    assert "frames: none recorded" in comparison.page(["d", "e"])
 
 
 def test_three_runs_are_each_compared_with_the_first(make):
