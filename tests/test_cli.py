@@ -7,9 +7,9 @@ import sys
 import types
 
 import click
-import nbformat
 import pytest
 from click.testing import CliRunner
+from notebook_runs import write_notebook
 
 import modsnr
 from modsnr import cli, runs
@@ -21,9 +21,8 @@ def house(tmp_path, monkeypatch):
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
     monkeypatch.setattr("modsnr.runs.run._current", None)
     source = 'name: str = "run"\nnote: str = ""\nepochs: int = 2\nrate: float = 1e-3'
-    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
-    (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "notebooks" / "01_work.ipynb")
+    write_notebook(tmp_path, "01_work", source)
+    (tmp_path / "notebooks" / "profiles").mkdir()
     profile = "description: d\npipeline: [{notebook: 01_work}, {notebook: 01_work, name: b}]"
     (tmp_path / "notebooks" / "profiles" / "quick.yaml").write_text(profile)
     return tmp_path

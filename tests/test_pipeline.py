@@ -4,8 +4,11 @@ import json
 import subprocess
 
 import pytest
+from notebook_runs import write_notebook
 
 from modsnr import InputError, runs
+
+HEAD = 'name: str = "run"\nnote: str = ""\n'
 
 NOTEBOOKS = {
     "01_making": 'seed: int = 1\nending: str = "completed"',
@@ -22,13 +25,6 @@ NOTEBOOKS = {
 }
 
 
-def write_notebook(root, name, source):
-    source = f'name: str = "run"\nnote: str = ""\n{source}'
-    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
-    text = json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
-    (root / "notebooks" / f"{name}.ipynb").write_text(text)
-
-
 def write_profile(root, *steps):
     text = json.dumps({"description": "d", "pipeline": list(steps)})
     (root / "notebooks" / "profiles" / "toy.yaml").write_text(text)
@@ -43,7 +39,7 @@ def house(tmp_path, monkeypatch):
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
     (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
     for name, source in NOTEBOOKS.items():
-        write_notebook(tmp_path, name, source)
+        write_notebook(tmp_path, name, HEAD + source)
     write_profile(
         tmp_path,
         {"notebook": "01_making", "name": "frames"},
@@ -149,7 +145,7 @@ def test_other_code_makes_all_anew_and_other_words_do_not(house):
     git("add", ".")
     git("commit", "-m", "words")
     assert resume() == [first]
-    write_notebook(house, "01_making", NOTEBOOKS["01_making"] + "  # words")
+    write_notebook(house, "01_making", HEAD + NOTEBOOKS["01_making"] + "  # words")
     git("commit", "-a", "-m", "code")
     assert resume() != [first]
 

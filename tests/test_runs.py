@@ -18,6 +18,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from notebook_runs import write_notebook
 
 from modsnr import InputError, runs
 
@@ -47,27 +48,14 @@ if ending == "sleep":
     time.sleep(60)
 """
 FINISH = 'if ending != "mute":\n    run.finish("diverged" if ending == "diverged" else "completed")'
-PROFILE = """\
-description: small
-notebooks:
-  01_work: {rate: 1e-2, epochs: 1}
-pipeline:
-  - {notebook: 01_work, name: first, parameters: {seed: 1}}
-"""
+PROFILE = "description: small\nnotebooks: {01_work: {rate: 1e-2, epochs: 1}}"
 
 
-def build(root, *, parameters=PARAMETERS, profile=PROFILE):
+def build(root):
     """Make a repository of one notebook and one profile in ``root``."""
-    cells = [
-        nbformat.v4.new_markdown_cell("# Does a run tell the truth?"),
-        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
-        *(nbformat.v4.new_code_cell(source) for source in (START, WORK, FINISH)),
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    (root / "notebooks" / "profiles").mkdir(parents=True)
-    nbformat.write(notebook, root / "notebooks" / "01_work.ipynb")
-    (root / "notebooks" / "profiles" / "small.yaml").write_text(profile)
+    write_notebook(root, "01_work", PARAMETERS, START, WORK, FINISH)
+    (root / "notebooks" / "profiles").mkdir()
+    (root / "notebooks" / "profiles" / "small.yaml").write_text(PROFILE)
     return root
 
 
@@ -129,244 +117,6 @@ def begin(root, **scope):
 def sole_record():
     (record,) = runs.records()
     return record
-
-
-# --- Parameters ---------------------------------------------------------------------------------
-
-
-def test_parameters_are_read_with_type_and_default(house):
-    declared = runs.parameters("01_work")
-    assert list(declared)[:4] == ["name", "note", "epochs", "rate"]
-    assert (declared["epochs"].annotation, declared["epochs"].default) == (int, 2)
-    assert declared["split_seed"].annotation is int
-
-
-CELL = """\
-from typing import Annotated
-from pydantic import PositiveInt
-from modsnr.runs import ChangesNoResult, FrameStore, RunOf
-
-Network = Annotated[str, RunOf("02_training", weights=True)]
-name: str = "run"
-note: str = ""
-frames: Annotated[str, FrameStore("01_preprocessing")] = "frames"
-devices: Annotated[PositiveInt, ChangesNoResult] = 1
-models: list[Network] = ["a"]
-seed: int = 0
-"""
-
-
-def test_what_counts_of_a_runs_parameters_is_told_by_their_types(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    build(tmp_path, parameters=CELL)
-    one = {"name": "b", "note": "c", "frames": "d", "devices": 2, "models": ["e"], "gone": 1}
-    assert runs.counting("01_work", one) == {"models": ["e"], "seed": 0}
-    with pytest.raises(InputError, match="devices of 01_work: given 0"):
-        runs.check("01_work", {"devices": 0})
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("x: int = 1 + 1", "x: int = len('a')", "import os", "x: complex = 1", "x: int = 'a'"),
-        *(
-            "from os import path",
-            "x: Wrong = 1",
-            "x: 3 = 1",
-            "x: int",
-            "X = list[int()]",
-            "x: int =",
-        ),
-    ],
-)
-def test_a_line_that_is_no_literal_is_refused_with_its_place(tmp_path, monkeypatch, line):
-    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    build(tmp_path, parameters=f"epochs: int = 1\n{line}")
-    with pytest.raises(InputError, match="01_work, parameters, line 2"):
-        runs.parameters("01_work")
-
-
-def test_nothing_in_the_parameters_cell_is_executed(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    for line in ("x: open('trace', 'w') = 1", "x: list[open('trace', 'w')] = 1"):
-        build(tmp_path, parameters=line)
-        with pytest.raises(InputError, match="not a plain literal"):
-            runs.parameters("01_work")
-        shutil.rmtree(tmp_path / "notebooks")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_values_are_laid_over_the_defaults(house):
-    values = runs.check("01_work", {"rate": 1, "views": ("a", "b")})
-    assert values["rate"] == 1.0
-    assert isinstance(values["rate"], float)
-    assert values["views"] == ["a", "b"]
-    assert values["epochs"] == 2
-
-
-@pytest.mark.parametrize(
-    ("values", "complaint"),
-    [
-        ({"epoch": 3}, "no parameter of 01_work is called 'epoch'; did you mean 'epochs'?.*seed"),
-        ({"epochs": "3"}, r"epochs of 01_work: given '3' \(str\), input should be a valid integer"),
-        ({"epochs": True}, "given True"),
-        ({"rate": False}, "given False"),
-        ({"rate": float("nan")}, "given nan"),
-        ({"pretrained": 1}, "should be a valid boolean"),
-        ({"snr_head": "bothe"}, "should be 'regression' or 'classification'$"),
-        ({"snr_head": "regresion"}, "did you mean 'regression'"),
-        ({"views": "constellation"}, "should be a valid array"),
-        ({"resume": 3}, "should be a valid string"),
-        ({"name": "a/b"}, "a run's name has letters"),
-    ],
-)
-def test_misspelt_and_ill_typed_values_are_refused_and_nothing_is_made(house, values, complaint):
-    with pytest.raises(InputError, match=complaint):
-        runs.execute("01_work", parameters=values)
-    with pytest.raises(InputError, match=complaint):
-        begin(house, **values)
-    assert not (house / "runs").exists()
-
-
-def test_an_unknown_notebook_is_refused_with_the_nearest(house):
-    with pytest.raises(InputError, match="no notebook is called '01_wrok'; did you mean '01_work'"):
-        runs.execute("01_wrok")
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "value"),
-    [
-        ("note", "true", "true"),
-        ("note", "1", "1"),
-        ("pretrained", "true", True),
-        ("rate", "1e-3", 1e-3),
-        ("rate", "-2", -2.0),
-        ("rate", ".5", 0.5),
-        ("rate", "+5.", 5.0),
-        ("epochs", "12", 12),
-        ("resume", "null", None),
-        ("resume", "runs/a", "runs/a"),
-        ("views", "residual", ["residual"]),
-        ("views", "residual, 2", ["residual", "2"]),
-        ("views", '["a", "b,c"]', ["a", "b,c"]),
-        ("views", "[a, b]", ["a", "b"]),
-    ],
-)
-def test_text_of_a_command_line_becomes_the_declared_type(house, name, text, value):
-    assert runs.parse_text("01_work", name, text) == value
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "value"),
-    [
-        ("bool | str | None", "false", False),
-        ("bool | str | None", "True", True),
-        ("bool | str | None", "null", None),
-        ("bool | str | None", "none", None),
-        ("bool | str | None", "./false", "./false"),
-        ("bool | str | None", "data/w.safetensors", "data/w.safetensors"),
-        ("bool | str | None", "a: b, [c]", "a: b, [c]"),
-        ("bool | str | None", "12", "12"),
-        ("str | None", "None", None),
-        ("str | None", "false", "false"),
-        ("str | None", "1e-3", "1e-3"),
-        ("Optional[str]", "null", None),
-        ("int | str", "12", 12),
-        ("int | str", "1.5", "1.5"),
-        ("PositiveFloat | None", "1e-3", 1e-3),
-        ("PositiveFloat | None", "none", None),
-        ("list[str] | str", "[a, b]", ["a", "b"]),
-        ("list[str] | str", "a", "a"),
-        ("list[str] | None", "null", None),
-        ("list[str] | None", "a", ["a"]),
-        ("str", "none", "none"),
-        ("str", "12", "12"),
-        ("Literal['none', 'png']", "none", "none"),
-        ("Literal['auto', '32', 'bf16']", "32", "32"),
-        ("Literal[1, 2] | None", "2", 2),
-    ],
-)
-def test_text_of_a_command_line_is_in_a_union_what_yaml_would_say(
-    tmp_path, monkeypatch, kind, text, value
-):
-    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    defaults = {"str": "''", "int | str": "1", "list[str] | str": "''"}
-    defaults |= {"Literal['none', 'png']": "'png'", "Literal['auto', '32', 'bf16']": "'auto'"}
-    line = f"x: {kind} = {defaults.get(kind)}"
-    types = "from typing import Literal, Optional\nfrom pydantic import PositiveFloat"
-    build(tmp_path, parameters=f"{types}\n{line}")
-    read = runs.parse_text("01_work", "x", text)
-    assert (read, type(read)) == (value, type(value))
-
-
-@pytest.mark.parametrize("text", ["[", "1:", "no"])
-def test_text_that_no_part_of_a_union_can_be_is_refused(tmp_path, monkeypatch, text):
-    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    build(tmp_path, parameters="x: float | None = None")
-    with pytest.raises(InputError, match="should be a valid number"):
-        runs.parse_text("01_work", "x", text)
-
-
-def test_false_is_no_path_of_weights(monkeypatch):
-    monkeypatch.delenv("MODSNR_ROOT", raising=False)
-    assert runs.parse_text("02_training", "pretrained", "false") is False
-
-
-@pytest.mark.parametrize(
-    "text", ["2026-13-45", "a,2026-13-45", "2026-11-27", "010", "1:30", "1_000", "00.5"]
-)
-def test_text_stays_text_where_yaml_would_see_a_date_or_half_of_one(house, text):
-    assert runs.parse_text("01_work", "note", text) == text
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "given"),
-    [
-        ("pretrained", "1", "1 (int)"),
-        ("epochs", "2.0", "2.0 (float)"),
-        ("rate", "x", "'x' (str)"),
-        ("epochs", "010", "'010' (str)"),  # eight, for YAML
-        ("epochs", "1_0", "'1_0' (str)"),
-        ("rate", "1:30", "'1:30' (str)"),  # ninety
-    ],
-)
-def test_text_that_the_declared_type_cannot_be_is_refused(house, name, text, given):
-    with pytest.raises(InputError, match=re.escape(f"given {given}")):
-        runs.parse_text("01_work", name, text)
-
-
-# --- Profiles -----------------------------------------------------------------------------------
-
-
-def test_a_profile_means_what_it_seems_to(house):
-    profile = runs.load_profile("small")
-    assert profile.notebooks["01_work"] == {"rate": 0.01, "epochs": 1}
-    assert profile.pipeline[0].name == "first"
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("description: a\non: 1", "profile small: on: Extra inputs"),
-        ("description: a\nnotebooks: {01_work: {epoch: 1}}", "small: no parameter.*'epochs'"),
-        ("description: a\nnotebooks: {01_work: {epochs: 1e1}}", "small: .*given 10.0"),
-        ("description: a\nnotebooks: {01_word: {}}", "small: no notebook.*did you mean '01_work'"),
-        ("description: a\npipeline: [{notebook: 01_work, parameters: {x: 1}}]", "called 'x'"),
-        ("description: a\npipeline: [{notebook: 01_work, name: a b}]", "a run's name"),
-        ("description: a\ndescription: b", "profile small: description is given twice"),
-        ("description: [", "profile small: while parsing"),
-        ("notebooks: {}", "description: Field required"),
-    ],
-)
-def test_an_error_anywhere_in_a_profile_is_refused(house, text, complaint):
-    (house / "notebooks" / "profiles" / "small.yaml").write_text(text)
-    with pytest.raises(InputError, match=complaint):
-        runs.load_profile("small")
-
-
-def test_an_unknown_profile_is_refused_with_the_nearest(house):
-    with pytest.raises(InputError, match="no profile is called 'smal'; did you mean 'small'"):
-        runs.execute("01_work", profile="smal")
 
 
 # --- A run under way ----------------------------------------------------------------------------
