@@ -11,7 +11,7 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 
 from modsnr import runs
-from modsnr.runs.tables import ShownTable
+from modsnr.runs.showing import ShownTable
 
 ROOT = Path(__file__).parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -151,7 +151,8 @@ def test_the_log_is_one_screen_and_all_its_links_and_those_of_the_runs_lead_some
     known, folder = runs.survey(), runs.root() / "runs"
     log = runlog(known)
     assert len(log.encode()) <= 25_000
-    pages = {folder: log} | {run.folder: runs.readme(known, run) for run in known.runs}
+    with_folder = [run for run in known.runs if run.sweep_table is None]
+    pages = {folder: log} | {run.folder: runs.readme(known, run) for run in with_folder}
     for place, text in pages.items():
         links = re.findall(r'\]\(([^)]+)\)|(?:href|src)="([^"]+)"', text)
         for link in {markdown or tag for markdown, tag in links}:

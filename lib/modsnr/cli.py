@@ -32,7 +32,7 @@ class Refusal(click.ClickException):
 
 
 class Commands(click.Group):
-    """Commands that tell a refusal in one line, and an interrupt by exit code 130."""
+    """Commands that print a refusal in one line and end an interrupt by exit code 130."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Return what the command does; a refusal or an interrupt ends it by its exit code."""
@@ -295,7 +295,7 @@ def compare(references: tuple[str, ...], every: bool) -> None:
 
 @runs_.command()
 def log() -> None:
-    """Write runs/RUNLOG.md and each run's README.md anew from the run folders."""
+    """Write RUNLOG.md and every run's README.md anew."""
     runs.write_runlog(readmes=True)
     click.echo(runs.root() / "runs" / "RUNLOG.md")
 

@@ -8,7 +8,7 @@ strictly with papermill; ``reproduce`` runs a profile's pipeline; ``find`` reads
 ``runs/RUNLOG.md`` leads to all runs and is written anew at the end of each.
 
 A run is alive exactly while a process holds the lock on its ``.lock``: the system drops the lock
-on any death, so a run that says "running" and whose lock is free is shown as crashed.
+on any death, so a run with status "running" whose lock is free is shown as crashed.
 """
 
 from modsnr.files import is_held

@@ -126,9 +126,9 @@ def counting(notebook: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def marks(field: FieldInfo) -> list[Any]:
-    """Return what a parameter's type is marked with, itself or, of a list, its elements."""
+    """Return the marks of a parameter's type, and of its elements where it is a list."""
     inner = (getattr(one, "__metadata__", ()) for one in get_args(field.annotation))
-    return [*field.metadata, *(mark for of_one in inner for mark in of_one)]
+    return [*field.metadata, *(mark for metadata in inner for mark in metadata)]
 
 
 def _model(notebook: str) -> type[BaseModel]:

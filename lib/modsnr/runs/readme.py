@@ -86,7 +86,7 @@ def _circumstances(all_runs: Survey, run: Record) -> dict[str, str]:
         "in the paper as": ", ".join(all_runs.paper.get(run.id, [])),
         "profile": run.profile or "",
         "rests on": _linked(all_runs, run.parents),
-        "is behind": _linked(all_runs, all_runs.children.get(run.id, [])),
+        "used by": _linked(all_runs, all_runs.children.get(run.id, [])),
         "began": f"{run.started[:10]} {run.started[11:19]} UTC",
         "took": lasted([run.wall_seconds]),
         "machine": ", ".join(filter(None, machine)),

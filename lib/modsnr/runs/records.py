@@ -32,7 +32,7 @@ FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
 
 
 class Record(BaseModel, frozen=True, extra="ignore"):
-    """A run as its folder tells it; ``run.json`` is this without the folder."""
+    """A run read from its folder; ``run.json`` holds all fields but the folder."""
 
     folder: Path = Field(exclude=True)
     id: str
@@ -63,7 +63,7 @@ class Record(BaseModel, frozen=True, extra="ignore"):
 
     @classmethod
     def load(cls, folder: str | Path) -> Record:
-        """Return the run in ``folder``; "crashed" if it says running and no process holds it."""
+        """Return the run in ``folder``; "crashed" if its process is gone before its end."""
         record = _read(Path(folder))
         if record.status == "running" and not is_held(record.folder / ".lock"):
             # It may have ended between the two looks: its last word counts.
@@ -261,17 +261,17 @@ def find(
 
 
 def _read(folder: Path) -> Record:
-    """Return what ``run.json`` says, or what the folder's name says where it cannot be read."""
+    """Return the run of ``run.json``, or what the folder's name shows if it cannot be read."""
     folder = folder.resolve()
     try:
-        told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return Record.model_validate({**told, "folder": folder, "id": folder.name})
+        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return Record.model_validate({**content, "folder": folder, "id": folder.name})
     except (OSError, ValueError, TypeError):
         parts = FOLDER.fullmatch(folder.name)
         if not parts or not folder.is_dir():
             raise InputError(f"{folder} is not the folder of a run") from None
         t, notebook, name = parts.groups()
         started = f"{t[:4]}-{t[4:6]}-{t[6:11]}:{t[11:13]}:{t[13:15]}.000Z"
-        told = {"id": folder.name, "notebook": notebook, "name": name, "started": started}
+        known = {"id": folder.name, "notebook": notebook, "name": name, "started": started}
         lost = "run.json is missing or unreadable"
-        return Record(folder=folder, status="running", error=lost, **told)
+        return Record(folder=folder, status="running", error=lost, **known)

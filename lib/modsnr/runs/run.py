@@ -256,7 +256,7 @@ def end_run(record: Record, status: str, error: str | None) -> Record:
     ended = {"status": status, "error": error, "wall_seconds": round(seconds, 1)}
     record = record.model_copy(update=ended | {"hardware": record.hardware | hardware()})
     _store(record)
-    # Nobody asks for the lock of a run that ended, and a run that is committed needs none.
+    # A run that has ended needs no lock, nor does one that is committed.
     (record.folder / ".lock").unlink(missing_ok=True)
     write_readme(write_runlog(), record)
     return record
