@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -72,5 +73,7 @@ def escaped(text: str) -> str:
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return the lines of a table of Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
-    cells = ([" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in lines)
+    cells = (
+        [re.sub(r"\s*\n\s*", " ", cell).replace("|", "\\|") for cell in line] for line in lines
+    )
     return ["| " + " | ".join(line) + " |" for line in cells]
