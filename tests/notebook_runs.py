@@ -1,6 +1,7 @@
-"""Notebooks run as papermill runs them, for tests of what they leave, and toy notebooks."""
+"""Notebooks run as papermill runs them, toy notebooks, and runs without a notebook."""
 
 import nbformat
+from pydantic_core import to_json
 
 from modsnr import runs
 
@@ -22,3 +23,20 @@ def write_notebook(root, name, parameters, *cells):
     (root / "notebooks").mkdir(exist_ok=True)
     notebook = nbformat.v4.new_notebook(cells=code, metadata=metadata)
     nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
+
+
+def write_record(root, name, *, notebook="01_work", metrics=None, files=(), **fields):
+    """Write the folder of a run that ended, one later than the ones before, and return it."""
+    number = len(list((root / "runs").glob("2*")))
+    started = f"2024-01-01T00:{number:02d}:00"
+    id = f"{started.replace('-', '').replace(':', '')}Z-{notebook}-{name}"
+    values = {"status": "completed", "started": f"{started}.000Z"} | fields
+    record = runs.Record(id=id, folder=root / "runs" / id, name=name, notebook=notebook, **values)
+    record.folder.mkdir(parents=True)
+    (record.folder / "run.json").write_text(record.model_dump_json())
+    if metrics is not None:
+        (record.folder / "metrics.json").write_text(to_json(metrics).decode())
+    for file in files:
+        (record.folder / file).parent.mkdir(exist_ok=True)
+        (record.folder / file).touch()
+    return record

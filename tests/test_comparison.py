@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pydantic_core import to_json
+from notebook_runs import write_record
 
-from modsnr import InputError, comparison, metrics, runs
+from modsnr import InputError, comparison, metrics
 
 CLASSES, GRID = np.array(["BPSK", "QPSK"]), np.array([0.0, 2.0, 4.0])
 HERE, THERE = ({"name": name, "sha256": name * 10} for name in ("here", "there"))
@@ -12,19 +12,11 @@ HERE, THERE = ({"name": name, "sha256": name * 10} for name in ("here", "there")
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Write a run as it would be read back, ``hits`` [frame] telling which answers were right."""
+    """Write a run, ``hits`` [frame] telling which answers were right."""
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    count = iter(range(10, 60))
 
-    def make(name, *, notebook="02_training", hits=None, metrics=None, labels=1, lacks=(), **told):
-        number = next(count)
-        id = f"202401{number}T000000Z-{notebook}-{name}"
-        values = {"status": "completed", "started": "2024-01-01T00:00:00.000Z", "data": HERE} | told
-        folder = tmp_path / "runs" / id
-        record = runs.Record(id=id, folder=folder, name=name, notebook=notebook, **values)
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(record.model_dump_json())
-        (folder / "metrics.json").write_text(to_json(metrics or {}).decode())
+    def make(name, *, notebook="02_training", hits=None, labels=1, lacks=(), **fields):
+        record = write_record(tmp_path, name, notebook=notebook, **{"data": HERE} | fields)
         if hits is not None:
             truth = np.arange(len(hits)) * labels % 2
             saved = {
@@ -35,9 +27,9 @@ def make(tmp_path, monkeypatch):
                 "classes": CLASSES,
                 "grid_db": GRID,
             }
-            np.savez(
-                folder / "predictions.npz", **{k: v for k, v in saved.items() if k not in lacks}
-            )
+            for name in lacks:
+                del saved[name]
+            np.savez(record.folder / "predictions.npz", **saved)
         return record
 
     return make

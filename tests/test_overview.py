@@ -2,9 +2,10 @@
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
-from pydantic_core import to_json
+from notebook_runs import write_record
 
 from modsnr import InputError, runs
 from modsnr.runs.formatting import lasted
@@ -14,7 +15,7 @@ from modsnr.runs.runlog import runlog
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    """A repository without a notebook, whose runs ``make`` writes as they would be read back."""
+    """A repository without a notebook, whose runs ``make`` writes."""
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
     (tmp_path / "notebooks").mkdir()
     return tmp_path
@@ -22,21 +23,7 @@ def house(tmp_path, monkeypatch):
 
 @pytest.fixture
 def make(house):
-    def make(name, *, metrics=None, **told):
-        number = len(list((house / "runs").glob("*"))) if (house / "runs").exists() else 0
-        notebook = told.pop("notebook", "01_work")
-        id = f"2024010{number + 1}T000000Z-{notebook}-{name}"
-        values = {"status": "completed", "started": f"2024-01-0{number + 1}T00:00:00.000Z"} | told
-        record = runs.Record(
-            id=id, folder=house / "runs" / id, name=name, notebook=notebook, **values
-        )
-        record.folder.mkdir(parents=True)
-        (record.folder / "run.json").write_text(record.model_dump_json())
-        if metrics is not None:
-            (record.folder / "metrics.json").write_text(to_json(metrics).decode())
-        return record
-
-    return make
+    return partial(write_record, house)
 
 
 @pytest.mark.parametrize(
@@ -178,10 +165,7 @@ def test_a_run_behind_the_paper_is_known_by_its_names_there(house, make):
 
 
 def test_the_picture_is_the_figure_that_the_headlines_name_else_the_first(house, make):
-    run = make("a")
-    (run.folder / "figures").mkdir()
-    for name in ("first", "second"):
-        (run.folder / "figures" / f"{name}.png").touch()
+    run = make("a", files=("figures/first.png", "figures/second.png"))
     assert '<img src="figures/first.png"' in runs.readme(runs.survey(), run)
     (house / "notebooks" / "headlines.yaml").write_text("01_work: {figure: second}")
     assert '<img src="figures/second.png"' in runs.readme(runs.survey(), run)

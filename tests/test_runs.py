@@ -18,7 +18,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from notebook_runs import write_notebook
+from notebook_runs import write_notebook, write_record
 
 from modsnr import InputError, runs
 
@@ -205,12 +205,6 @@ def test_what_cannot_be_kept_is_refused(house, save, complaint):
         save(run)
 
 
-def test_a_name_of_no_parameter_is_refused_before_a_folder_is_made(house):
-    with pytest.raises(InputError, match="called 'epoch'; did you mean 'epochs'"):
-        begin(house, epoch=3)
-    assert not (house / "runs").exists()
-
-
 def test_modules_functions_and_ipythons_own_names_pass_for_no_parameter(house):
     run = begin(house, os=os, function=wait_for, In=["x = 1"], Out={}, _private=1)
     assert run.record.status == "running"
@@ -337,9 +331,8 @@ def test_half_written_folders_are_crashed_runs_and_never_break_the_list(house):
 
 
 def test_a_run_is_found_by_id_or_as_the_latest_completed_of_its_name(house):
-    old = begin(house, name="resnet").finish()
-    new = begin(house, name="resnet").finish()
-    bad = begin(house, name="resnet").finish("diverged")
+    old, new = write_record(house, "resnet"), write_record(house, "resnet")
+    bad = write_record(house, "resnet", status="diverged")
     assert runs.find("resnet") == new
     assert runs.find(old.id) == old
     assert runs.find("resnet", status=None) == bad
@@ -354,44 +347,25 @@ def test_a_run_is_found_by_id_or_as_the_latest_completed_of_its_name(house):
         runs.find("resnet", notebook="02_x")
 
 
-def test_a_run_of_the_smoke_profile_is_found_by_name_only_if_it_is_asked_for_or_alone(house):
-    old, new = begin(house, name="resnet").finish(), begin(house, name="resnet").finish()
-    told = json.loads((new.folder / "run.json").read_text()) | {"profile": "smoke"}
-    (new.folder / "run.json").write_text(json.dumps(told))
-    assert runs.find("resnet").id == old.id
-    assert runs.find("resnet", profile="smoke").id == runs.find(new.id).id == new.id
-    assert runs.find("resnet", status=None).id == new.id
+def test_a_run_of_the_smoke_profile_is_found_by_name_only_if_no_other_is_there(house):
+    old, new = write_record(house, "resnet"), write_record(house, "resnet", profile="smoke")
+    assert runs.find("resnet") == old
+    assert runs.find("resnet", profile="smoke") == runs.find(new.id) == new
+    assert runs.find("resnet", status=None) == new
     shutil.rmtree(old.folder)
-    assert runs.find("resnet").id == new.id
+    assert runs.find("resnet") == new
 
 
-def test_a_run_of_which_only_the_text_was_kept_is_found_by_name_only_if_none_is_whole(house):
-    old, whole, light = (begin(house, name="resnet").finish() for _ in range(3))
-    (light.folder / "history.csv").touch()
-    assert runs.find("resnet") == light
-    for name in ("figures/curve.png", "weights.safetensors", "notebook.ipynb"):
-        (whole.folder / name).parent.mkdir(exist_ok=True)
-        (whole.folder / name).touch()
-        assert runs.find("resnet") == whole
-        (whole.folder / name).unlink()
-    (whole.folder / "weights.safetensors").touch()
-    assert runs.find(light.id) == light
-    assert runs.find("resnet", status=None) == light
-    (old.folder / "weights.safetensors").touch()
+def test_a_name_refers_to_the_latest_run_with_weights_else_with_more_than_text(house):
+    trained = write_record(house, "resnet", files=("weights.safetensors",))
+    whole = write_record(house, "resnet", files=("predictions.npz", "figures/a.png"))
+    text = write_record(house, "resnet", files=("history.csv",))
+    assert runs.find("resnet") == trained
+    (trained.folder / "weights.safetensors").unlink()
     assert runs.find("resnet") == whole
-
-
-def test_a_training_is_whole_by_its_weights_though_it_left_figures_and_predictions(house):
-    for number, name in ((1, "weights.safetensors"), (2, "predictions.npz")):
-        folder = house / "runs" / f"2024010{number}T000000Z-02_training-all-views"
-        folder.mkdir(parents=True)
-        (folder / name).touch()
-        told = {"notebook": "02_training", "name": "all-views", "status": "completed"}
-        told |= {"id": folder.name, "started": f"2024-01-0{number}T00:00:00Z"}
-        (folder / "run.json").write_text(json.dumps(told))
-    assert runs.find("all-views").id.startswith("20240101")
-    (house / "runs" / "20240101T000000Z-02_training-all-views" / "weights.safetensors").unlink()
-    assert runs.find("all-views").id.startswith("20240102")
+    assert runs.find("resnet", status=None) == runs.find(text.id) == text
+    shutil.rmtree(whole.folder)
+    assert runs.find("resnet") == text
 
 
 def test_the_committed_models_are_found_by_name_with_their_weights(tmp_path, monkeypatch):
@@ -408,16 +382,13 @@ def test_the_committed_models_are_found_by_name_with_their_weights(tmp_path, mon
 
 
 def test_an_id_may_be_cut_short_where_it_fits_one_run(house):
-    made = [
-        house / "runs" / f"2024010{n}T000000Z-01_work-{name}" for n, name in ((1, "a"), (2, "b"))
-    ]
-    for folder in (*made, house / "runs" / "20240102T000000Z-01_work-c"):
-        folder.mkdir(parents=True)
-    assert runs.find("20240101", status=None).folder == made[0]
-    assert runs.find("20240102T000000Z-01_work-b", status=None).folder == made[1]
-    meant = "20240102T000000Z-01_work-c, 20240102T000000Z-01_work-b"
-    with pytest.raises(InputError, match=f"2 runs begin with '20240102T': write on, to {meant}"):
-        runs.find("20240102T", status=None)
+    first, second = write_record(house, "a"), write_record(house, "b")
+    assert runs.find(first.id[:13]) == first
+    meant = f"write on, to {second.id}, {first.id}"
+    with pytest.raises(InputError, match=f"2 runs begin with '20240101T': {meant}"):
+        InputError, match=f"2 runs begin with '20240101T': write on, to {second.id}, "
+    ):
+        runs.find("20240101T", status=None)
     with pytest.raises(InputError, match="no run is called '20230101T'"):
         runs.find("20230101T", status=None)
 
@@ -570,7 +541,7 @@ def completed(shared_house):
     return record, "".join(heard)
 
 
-def test_execute_runs_a_notebook_to_its_end(completed):
+def test_execute_runs_a_notebook_to_its_end_in_this_interpreter(completed, shared_house):
     record, heard = completed
     assert (record.status, record.name, record.profile) == ("completed", "mine", "small")
     assert record.error is None
@@ -581,10 +552,8 @@ def test_execute_runs_a_notebook_to_its_end(completed):
     notebook = nbformat.read(record.folder / "notebook.ipynb", 4)
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     assert None not in counts
-
-
-def test_the_kernel_is_this_interpreter_whatever_jupyter_calls_python3(completed):
-    assert completed[0].metrics["executable"] == sys.executable
+    assert str(shared_house) not in (record.folder / "notebook.ipynb").read_text()
+    assert record.metrics["executable"] == sys.executable  # whatever Jupyter calls python3
 
 
 @pytest.mark.parametrize(
@@ -598,10 +567,6 @@ def test_its_threads_do_not_spin_for_long_unless_they_are_told_to(house, monkeyp
         monkeypatch.setenv(name, value)
     record = begin(house).finish()
     assert runs.execution._environment(record).get("GOMP_SPINCOUNT") == spins
-
-
-def test_the_executed_notebook_names_no_folder_of_the_machine(completed, shared_house):
-    assert str(shared_house) not in (completed[0].folder / "notebook.ipynb").read_text()
 
 
 @pytest.mark.parametrize(
