@@ -222,7 +222,7 @@ def test_a_sweep_is_one_line_of_the_list_unless_all_runs_are_asked_for(house):
         run.finish()
     runs.start("01_work", {"name": "own"}).finish()
     short, long = (call("runs", *words).stdout.splitlines()[1:] for words in ((), ("--all",)))
-    assert [re.split("  +", line)[1] for line in short] == ["own", "sweep toy, 3 trials"]
+    assert [re.split("  +", line)[1] for line in short] == ["own", "sweep toy, 3 runs"]
     assert [line.split()[1] for line in long] == ["own", "toy-2", "toy-1", "toy-0"]
 
 

@@ -505,7 +505,7 @@ def swept(house):
 def test_the_trials_of_a_sweep_share_a_line_of_the_log(house, swept):
     runs.write_runlog()
     rows = rows_of(log_of(house))
-    assert [row[2].split("]")[0] for row in rows] == ["[all", "[own", "[sweep toy, 3 trials"]
+    assert [row[2].split("]")[0] for row in rows] == ["[all", "[own", "[sweep toy, 3 runs"]
     assert rows[2][1] == "★"
     assert rows[2][-1] == "2 completed, 1 diverged; at best joint accuracy 70.0%"
 

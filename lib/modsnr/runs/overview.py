@@ -142,9 +142,9 @@ def own_parameters(run: Record) -> list[str]:
 
 
 def count(trials: Sequence[Record]) -> str:
-    """Return how many trials there are; one that was killed and done again counts once."""
+    """Return how many runs a sweep has; one that was killed and done again counts once."""
     number = len(trials) - len(repeated(trials))
-    return f"{number} trial" + "s" * (number != 1)
+    return f"{number} run" + "s" * (number != 1)
 
 
 def outcomes(trials: Sequence[Record]) -> str:

@@ -82,12 +82,6 @@ class Record(BaseModel, frozen=True, extra="ignore"):
             return {}
 
     @property
-    def joint_accuracy(self) -> float | None:
-        """The main result, if the run has it."""
-        value = self.metrics.get("joint_accuracy")
-        return value.get("value") if isinstance(value, dict) else value
-
-    @property
     def has_history(self) -> bool:
         """Whether ``history`` can be read."""
         return (self.folder / "history.csv").exists()
@@ -118,10 +112,10 @@ class Record(BaseModel, frozen=True, extra="ignore"):
         import numpy as np
 
         if not (self.folder / "predictions.npz").exists():
+            everything = f"; `modsnr reproduce --profile {self.profile}` makes all its profile's"
             raise InputError(
                 f"run {self.id} has no predictions here: make it again, by the command that "
-                f"`modsnr runs show {self.id}` has, or all of profile {self.profile or 'quick'} by "
-                f"`modsnr reproduce --profile {self.profile or 'quick'}`"
+                f"`modsnr runs show {self.id}` prints{everything if self.profile else ''}"
             )
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as arrays:
             return dict(arrays)
