@@ -153,8 +153,9 @@ def _built(notebook: str, source: str) -> type[BaseModel]:
     for line in statements:
         where = f"{notebook}, parameters, line {line.lineno}: {ast.unparse(line)!r}"
         try:
-            fields |= (found := _declared(line, scope))
+            found: dict[str, Any] = _declared(line, scope)
             create_model(notebook, __config__=STRICT, **found)  # so that a wrong type has its line
+            fields |= found
         except (ValueError, TypeError, NameError, ImportError, PydanticUserError) as error:
             raise InputError(
                 f"{where} is not a plain literal of a plain type, such as 'epochs: int = 10'"
