@@ -20,7 +20,7 @@ LIB = ROOT / "lib" / "modsnr"
 GROUND = {"files", "published"}  # which every module may import
 MAY_IMPORT = {
     "diagrams": {"signals"},
-    "recordings": {"signals"},
+    "recordings": {"signals", "frames"},
     "limits": {"signals"},
     "training": {"model", "metrics"},
     "explain": {"metrics"},
@@ -60,9 +60,15 @@ def test_no_module_is_longer_than_five_hundred_lines(path):
 
 
 def test_no_pickle_is_loaded_anywhere():
-    loaders = re.compile(r"import pickle|pickle\.load|torch\.load|allow_pickle=True|joblib")
+    loaders = re.compile(
+        r"import pickle|from pickle|import _pickle|pickle\.loads?\b|pickle\.Unpickler|cloudpickle"
+        r"|torch\.load|allow_pickle=True|joblib"
+    )
     for path in [*LIB.rglob("*.py"), *NOTEBOOKS]:
-        assert not loaders.search(path.read_text()), path
+        found = loaders.findall(path.read_text())
+        # The reader of RadioML 2016 restricts Python's loader, and uses no loader as it is.
+        own = path == LIB / "recordings" / "pickles.py"
+        assert found == (["import pickle"] if own else []), path
 
 
 def test_every_public_name_says_what_it_is():

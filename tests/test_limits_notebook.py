@@ -22,12 +22,8 @@ def house(tmp_path, monkeypatch):
     modulation, snr_db = frames.grid_labels(CLASSES, SNRS, EACH)
     content = frames.write(
         runs.store("toy"),
-        signals.Simulator(1, CLASSES, signals.Channel()),
-        modulation,
-        snr_db,
+        frames.simulated(signals.Simulator(1, CLASSES, signals.Channel()), modulation, snr_db),
         np.full(len(modulation), frames.PARTS.index("test")),
-        classes=CLASSES,
-        source="simulator",
         split_seed=0,
     )
     test = frames.read(runs.store("toy"), "test")

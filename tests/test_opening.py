@@ -35,7 +35,7 @@ def wrong(tmp_path_factory):
 def realness(source, modulation):
     """Return how near a class's strong frames come to real ones, up to phase and carrier: 0..1."""
     some = source.select([modulation]).between(30, 30)
-    iq = some.read(some.rows, some.modulation, some.snr_db)
+    iq = some.frames().iq
     return np.median(np.abs(np.fft.fft(iq**2)).max(1) / np.square(np.abs(iq)).sum(1))
 
 
@@ -138,8 +138,7 @@ def test_frames_of_digital_silence_are_left_out_and_the_facts_say_how_many(tmp_p
     assert whole.facts["frames without power, left out"] == 0
     assert len(source) + left_out == len(whole)
     assert left_out == pytest.approx(30_000 / (1024 * 14 / 8), abs=1.5)
-    read = source.read(source.rows, source.modulation, source.snr_db)
-    frames.check(frames.Frames(read, source.modulation, source.snr_db, source.classes))
+    frames.check(source.frames())
 
 
 @pytest.mark.parametrize(
@@ -177,7 +176,7 @@ def test_a_source_is_restricted_to_classes_and_snrs_in_the_order_asked_for(right
 @pytest.mark.parametrize(
     ("restrict", "complaint"),
     [
-        (lambda s: s.select(["QPKS"]), "has no class 'QPKS'; it has OOK, 4ASK"),
+        (lambda s: s.select(["QPKS"]), "is called 'QPKS'; did you mean 'QPSK'. known: OOK, 4ASK"),
         (lambda s: s.select(snrs_db=[5]), "has no frame at 5 dB; it has frames at -10, 0, 10"),
         (lambda s: s.between(1, 9), "no frame from 1 to 9 dB; its frames are at -10, 0, 10"),
     ],
@@ -190,10 +189,9 @@ def test_restrictions_that_leave_nothing_are_refused(restrict, complaint, right)
 def test_a_simulator_is_a_source_too():
     make = signals.Simulator(1, ("BPSK", "QPSK"), signals.channel("minor"), 256)
     modulation, snr_db = np.arange(8) % 2, np.full(8, 10, np.float32)
-    source = recordings.simulated(make, modulation, snr_db, "per sample")
+    source = frames.simulated(make, modulation, snr_db)
     assert (source.classes, source.samples, len(source)) == (("BPSK", "QPSK"), 256, 8)
-    iq = source.read(source.rows, source.modulation, source.snr_db)
-    assert_array_equal(iq, make(np.arange(8), modulation, snr_db))
+    assert_array_equal(source.frames().iq, make(np.arange(8), modulation, snr_db))
     assert recordings.fingerprint(source.path) == ""
 
 

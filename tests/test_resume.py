@@ -408,12 +408,10 @@ def house(tmp_path_factory):
         patch.setenv("MODSNR_ROOT", str(root))
         frames.write(
             runs.store("toy"),
-            lambda rows, *_: iq[rows],
-            modulation,
-            snr_db,
+            frames.Source(
+                lambda rows, *_: iq[rows], modulation, snr_db, classes, np.arange(len(iq))
+            ),
             frames.split(modulation, snr_db, seed=1),
-            classes=classes,
-            source="toy",
             split_seed=1,
         )
         yield root

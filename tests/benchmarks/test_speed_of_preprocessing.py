@@ -60,18 +60,7 @@ def preprocess(source, store):
     opened = recordings.open_2018(source)
     part_of = frames.split(opened.modulation, opened.snr_db, seed=1)
     with workers.connect("local") as pool:
-        frames.write(
-            store,
-            opened.read,
-            opened.modulation,
-            opened.snr_db,
-            part_of,
-            classes=opened.classes,
-            source=opened.kind,
-            split_seed=1,
-            rows=opened.rows,
-            each=pool.each,
-        )
+        frames.write(store, opened, part_of, split_seed=1, each=pool.each)
 
 
 def seconds(action, *arguments):
@@ -172,7 +161,7 @@ def test_the_memory_to_preprocess_hardly_depends_on_the_size(benchmark, frames_p
     script.write_text(
         "import sys\nfrom modsnr import frames, recordings, workers\n\n"
         # All of one part: made of few signals, so short frames may be the same.
-        + body.replace("seed=1)", "seed=1) * 0").replace("rows=", "samples=256, rows=")
+        + body.replace("seed=1)", "seed=1) * 0")
         + "\nif __name__ == '__main__':\n    preprocess(*sys.argv[1:])\n"
     )
     write_2018(tmp_path / "x.hdf5", frames_per_cell=frames_per_cell, tile=64, samples=256)

@@ -42,16 +42,15 @@ def stand_in(root):
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     rng, count = np.random.default_rng(1), 3 * BATCH
     iq = rng.normal(size=(count, 1024)) + 1j * rng.normal(size=(count, 1024))
-    frames.write(
-        root / "data" / "frames" / "frames.h5",
+    source = frames.Source(
         lambda rows, *_: iq[rows].astype(np.complex64),
         np.arange(count) % 2,
         10.0 * (np.arange(count) // 2 % 2).astype(np.float32),
-        np.arange(count) // BATCH,
-        classes=("BPSK", "QPSK"),
-        source="white noise",
-        split_seed=1,
+        ("BPSK", "QPSK"),
+        np.arange(count),
     )
+    store = root / "data" / "frames" / "frames.h5"
+    frames.write(store, source, np.arange(count) // BATCH, split_seed=1)
 
 
 def seconds_until(words, line, environment=None):

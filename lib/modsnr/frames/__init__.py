@@ -1,19 +1,9 @@
-"""Labelled frames: what they are, how they are split, and their store on disk."""
+"""Labelled frames, their split, and their store on disk."""
 
 from modsnr.frames.card import card, counts
-from modsnr.frames.labelled import (
-    PARTS,
-    Frames,
-    check,
-    grid_labels,
-    remaining,
-    some_of,
-    split,
-    split_hash,
-)
+from modsnr.frames.labelled import PARTS, SNR_DEFINITION, Frames, Source, check, simulated
+from modsnr.frames.split import grid_labels, remaining, some_of, split, split_hash
 from modsnr.frames.store import (
-    FORMAT_VERSION,
-    SNR_DEFINITION,
     batches,
     dequantise,
     describe,
@@ -22,16 +12,17 @@ from modsnr.frames.store import (
     quantise,
     read,
     read_of,
+    read_rows,
     stored_digests,
     verify,
 )
 from modsnr.frames.writing import digests_of_source, write
 
 __all__ = [
-    "FORMAT_VERSION",
     "PARTS",
     "SNR_DEFINITION",
     "Frames",
+    "Source",
     "batches",
     "card",
     "check",
@@ -45,7 +36,9 @@ __all__ = [
     "quantise",
     "read",
     "read_of",
+    "read_rows",
     "remaining",
+    "simulated",
     "some_of",
     "split",
     "split_hash",

@@ -1,17 +1,21 @@
-"""Labelled frames: what they are, whether they can be used, how they are split."""
+"""Labelled frames: in memory, and still unread; and whether they can be used."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from modsnr import InputError
+from modsnr import InputError, files
 
 PARTS = ("train", "validation", "test")
+SNR_DEFINITION = "signal power over noise power per sample, dB"
+
+# Of rows int64, modulation (integers), snr_db float32, each [frame]; complex64 [frame, sample].
+Read = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,97 @@ class Frames:
         return Frames(self.iq[rows], self.modulation[rows], self.snr_db[rows], self.classes)
 
 
-def check(
-    frames: Frames,
-    *,
-    samples: int | None = None,
-    grid_db: Sequence[float] | None = None,
-    rows: np.ndarray | None = None,
-) -> Frames:
+@dataclass(frozen=True)
+class Source:
+    """Labelled frames that are still unread, in a file or a simulator.
+
+    ``read(rows, modulation, snr_db)`` returns complex64 [frame, sample] for ascending ``rows`` of
+    the file and their labels, which only a simulator uses. It can be sent to another process: it
+    holds a path and settings, no open file and no labels.
+    """
+
+    read: Read
+    modulation: np.ndarray  # integers [frame], index into classes
+    snr_db: np.ndarray  # float32 [frame], as the file labels it
+    classes: tuple[str, ...]
+    rows: np.ndarray  # int64 [frame], ascending: where each frame stands in the file
+    samples: int = 1024  # a frame
+    kind: str = "simulated"  # or "RadioML 2018.01A", say: what people call such a file
+    path: Path = Path()  # of the file; none for a simulator
+    snr_definition: str = SNR_DEFINITION  # what the file, or its documentation, means by its SNR
+    facts: dict[str, Any] = field(default_factory=dict)  # for the data card: names to numbers, text
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, frames: np.ndarray | slice) -> Source:
+        """Return the source restricted to frames by a mask, their places or a slice."""
+        return replace(
+            self,
+            modulation=self.modulation[frames],
+            snr_db=self.snr_db[frames],
+            rows=self.rows[frames],
+        )
+
+    def frames(self) -> Frames:
+        """Read all frames."""
+        iq = self.read(self.rows, self.modulation, self.snr_db)
+        return Frames(iq, self.modulation, self.snr_db, self.classes)
+
+    def select(self, classes: Collection[str] = (), snrs_db: Collection[float] = ()) -> Source:
+        """Return the source restricted to ``classes``, in that order, and ``snrs_db``; none: all.
+
+        Raises InputError for a class or an SNR of which the file has no frame.
+        """
+        classes = tuple(classes) or self.classes
+        for name in classes:
+            files.check_name("class", name, self.classes, of=f" in {self.path}")
+        number = np.full(len(self.classes), -1, self.modulation.dtype)
+        number[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
+        kept = number[self.modulation] >= 0
+        present = np.unique(self.snr_db[kept])
+        if missing := [snr for snr in snrs_db if snr not in present]:
+            raise InputError(
+                f"{self.path} has no frame at {missing[0]:g} dB; it has frames at {_db(present)}."
+            )
+        if snrs_db:
+            kept &= np.isin(self.snr_db, np.asarray([*snrs_db], np.float32))
+        return replace(self, classes=classes, modulation=number[self.modulation])[kept]
+
+    def between(self, low_db: float, high_db: float) -> Source:
+        """Return the source restricted to SNRs from ``low_db`` to ``high_db``.
+
+        Raises InputError if no frame has such an SNR.
+        """
+        kept = (self.snr_db >= low_db) & (self.snr_db <= high_db)
+        if not kept.any():
+            raise InputError(
+                f"{self.path} has no frame from {low_db:g} to {high_db:g} dB; its frames are at "
+                f"{_db(np.unique(self.snr_db))}."
+            )
+        return self[kept]
+
+
+def _db(levels: np.ndarray) -> str:
+    return f"{', '.join(f'{level:g}' for level in levels)} dB"
+
+
+def simulated(make: Any, modulation: np.ndarray, snr_db: np.ndarray) -> Source:
+    """Return a source of frames that a simulator makes whenever they are read.
+
+    ``make`` is a ``signals.Simulator``; the labels are int64 and float32 [frame].
+    """
+    rows = np.arange(len(modulation))
+    return Source(make, modulation, snr_db, make.classes, rows, make.samples)
+
+
+def check(frames: Frames, *, samples: int | None = None, rows: np.ndarray | None = None) -> Frames:
     """Return the frames if they can be used; else raise InputError with the index and the count.
 
-    Refused: IQ that is not complex [frame, sample] (of ``samples`` samples where given), label
+    Refused are IQ that is not complex [frame, sample] (of ``samples`` samples if given), label
     arrays of another length, NaN or infinite samples, frames without power, modulations outside
-    the classes, SNRs that are not finite or not on ``grid_db``. ``rows`` are the indices that the
-    frames have where they come from, by which they are named; 0, 1, 2, ... unless told.
+    the classes, and SNRs that are not finite. Messages name frames by ``rows``, their indices where
+    they come from; 0, 1, 2, ... by default.
     """
     iq = frames.iq
     if iq.ndim != 2 or not np.iscomplexobj(iq):
@@ -60,12 +142,12 @@ def check(
     if not iq.shape[:1] == frames.modulation.shape == frames.snr_db.shape:
         raise InputError(
             f"There are {len(iq)} frames, modulation labels of shape {frames.modulation.shape} and "
-            f"SNR labels of shape {frames.snr_db.shape}; one of each a frame is needed."
+            f"SNR labels of shape {frames.snr_db.shape}; each frame needs one of each."
         )
     if not np.issubdtype(frames.modulation.dtype, np.integer):
         raise InputError(f"Modulation labels must be integers; they are {frames.modulation.dtype}.")
     power = np.concatenate(
-        [_power(iq[start : start + 64]) for start in range(0, len(iq), 64)] or []
+        [_power(iq[start : start + 64]) for start in range(0, len(iq), 64)] or [np.empty(0)]
     )
     _refuse(~np.isfinite(power), "hold NaN or infinite samples", rows)
     _refuse(power < np.finfo(np.float32).tiny, "have no power at all", rows)
@@ -73,14 +155,11 @@ def check(
     what = f"have a modulation label outside the {len(frames.classes)} classes"
     _refuse(outside, what, rows, frames.modulation)
     _refuse(~np.isfinite(frames.snr_db), "have an SNR that is not finite", rows)
-    if grid_db is not None:
-        away = ~np.isin(frames.snr_db, np.asarray(grid_db, dtype=np.float32))
-        _refuse(away, f"have an SNR off the grid {list(grid_db)}", rows, frames.snr_db)
     return frames
 
 
 def _power(iq: np.ndarray) -> np.ndarray:
-    """Return each frame's mean power, in double precision: no sample leaves its range squared."""
+    """Return each frame's mean power, in double precision, which no sample's square exceeds."""
     parts = np.ascontiguousarray(iq, np.complex64).view(np.float32).astype(np.float64)
     return np.einsum("fs,fs->f", parts, parts) / max(1, iq.shape[1])
 
@@ -93,85 +172,3 @@ def _refuse(bad: np.ndarray, what: str, rows: np.ndarray, values: np.ndarray | N
             f"{int(bad.sum())} of {len(rows)} frames {what}, "
             f"the first at index {int(rows[first])}{value}."
         )
-
-
-def grid_labels(
-    classes: Sequence[str], snrs_db: Sequence[float], frames_per_cell: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return balanced labels, modulation int64 and SNR float32 [frame]: cell after cell.
-
-    Raises InputError where there is none of a kind, and for a class that is named twice.
-    """
-    if twice := [name for name, times in Counter(classes).items() if times > 1]:
-        raise InputError(f"Each class is named once; {', '.join(twice)} is named more often.")
-    if frames_per_cell < 1 or not len(classes) or not len(snrs_db):
-        raise InputError("A grid needs classes, SNRs and at least one frame a cell.")
-    modulation = np.repeat(np.arange(len(classes)), len(snrs_db) * frames_per_cell)
-    snr_db = np.tile(np.repeat(np.asarray(snrs_db, np.float32), frames_per_cell), len(classes))
-    return modulation, snr_db
-
-
-def some_of(total: int, count: int, seed: int) -> np.ndarray:
-    """Return ``count`` of ``total`` rows drawn without repeats, all if there are fewer.
-
-    int64 [row], rising. Raises InputError for a count below 1.
-    """
-    if count < 1:
-        raise InputError(f"At least one frame must be drawn of the {total}; {count} are asked for.")
-    return np.sort(np.random.default_rng(seed).permutation(total)[:count])
-
-
-def remaining(classes: Sequence[str], left_out: Sequence[str]) -> tuple[str, ...]:
-    """Return ``classes`` without those ``left_out``, in their order.
-
-    Raises InputError for one that is not among them, and where none remains.
-    """
-    for name in left_out:
-        if name not in classes:
-            raise InputError(
-                f"{name!r} cannot be left out: the frames are of {', '.join(classes)}."
-            )
-    kept = tuple(name for name in classes if name not in left_out)
-    if not kept:
-        raise InputError(f"All {len(classes)} modulations are left out: none remains.")
-    return kept
-
-
-def split(
-    modulation: np.ndarray,
-    snr_db: np.ndarray,
-    *,
-    seed: int,
-    fractions: Mapping[str, float] | None = None,
-) -> np.ndarray:
-    """Return each frame's part, int8 [frame] into ``PARTS``: stratified per (modulation, SNR) cell.
-
-    A pure function of its arguments. Every cell gives each part its fraction of frames (0.8, 0.1,
-    0.1 unless told otherwise), rounded; what rounding leaves goes to ``train``.
-    """
-    fractions = {"train": 0.8, "validation": 0.1, "test": 0.1} if fractions is None else fractions
-    if set(fractions) != set(PARTS) or not abs(sum(fractions.values()) - 1) < 1e-9:
-        raise InputError(f"fractions must name {PARTS} and sum to 1; they are {dict(fractions)}.")
-    if min(fractions.values()) < 0:
-        raise InputError(f"fractions must not be negative; they are {dict(fractions)}.")
-    part_of = np.zeros(len(modulation), dtype=np.int8)
-    # By their ranks, in small integers: millions of labels take little memory so.
-    _, class_of = np.unique(modulation, return_inverse=True)
-    snrs, snr_of = np.unique(np.asarray(snr_db, np.float32), return_inverse=True)
-    cell_of = class_of.reshape(-1).astype(np.int32) * len(snrs) + snr_of.reshape(-1)
-    cell_of = cell_of.astype(np.int32)
-    order = np.argsort(cell_of, kind="stable")
-    borders = np.flatnonzero(np.diff(cell_of[order])) + 1
-    generator = np.random.default_rng(seed)
-    for members in np.split(order, borders):
-        shuffled = generator.permutation(members)
-        validation = round(fractions["validation"] * len(members))
-        test = round(fractions["test"] * len(members))
-        part_of[shuffled[:validation]] = PARTS.index("validation")
-        part_of[shuffled[validation : validation + test]] = PARTS.index("test")
-    return part_of
-
-
-def split_hash(part_of: np.ndarray) -> str:
-    """Return the SHA-256 of a split, hexadecimal: equal exactly where every frame's part is."""
-    return hashlib.sha256(np.ascontiguousarray(part_of, dtype=np.int8).tobytes()).hexdigest()

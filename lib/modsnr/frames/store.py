@@ -1,9 +1,9 @@
 """The store of frames on disk: its layout, and reading it.
 
-One HDF5 file with a group a part (``train``, ``validation``, ``test``). IQ is kept as int16 pairs,
-scaled per frame by its own peak: 4 KB for 1,024 samples, the quantisation noise more than 60 dB
-down. Every frame has a digest of its samples. All arrays lie in one piece each, so that they can be
-written and read in any order, by several processes, without going through the HDF5 library.
+One HDF5 file with a group for each part (``train``, ``validation``, ``test``). IQ is kept as int16
+pairs, scaled per frame by its own peak: 4 KB for 1,024 samples, the quantisation noise more than 60
+dB down. Every frame has a digest of its samples. Each array is one contiguous piece of the file, so
+that several processes can write to it, in any order.
 """
 
 from __future__ import annotations
@@ -14,21 +14,17 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from modsnr import InputError
+from modsnr import InputError, files
 from modsnr.frames.labelled import PARTS, Frames
 
 FORMAT_VERSION = 2
-SNR_DEFINITION = "signal power over noise power per sample, dB"
 DIGEST_BYTES = 16
-SEAL_BYTES = 512  # room for the seal: JSON with the content hash, written last
 CHUNK_FRAMES = 256  # quantised or read at a time: they stay in a core's cache
 
 
@@ -60,7 +56,7 @@ def quantise(iq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dequantise(parts: np.ndarray, step: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return complex64 [frame, sample] from what ``quantise`` returned, in ``out`` if given."""
+    """Return complex64 [frame, sample] from the output of ``quantise``, in ``out`` if given."""
     if out is None:
         out = np.empty(parts.shape[:2], np.complex64)
     scaled = out.view(np.float32).reshape(parts.shape)
@@ -77,29 +73,33 @@ def digests(parts: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(each), np.uint8).reshape(len(parts), DIGEST_BYTES)
 
 
+def read_rows(dataset: Any, rows: np.ndarray) -> np.ndarray:
+    """Return rows of an HDF5 dataset, in any order; consecutive ones are read at one go."""
+    if not len(rows):
+        return dataset[:0]
+    if rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return dataset[rows[0] : rows[-1] + 1]
+    found, place = np.unique(rows, return_inverse=True)
+    return dataset[found][place]
+
+
 def read(path: Path | str, part: str, rows: np.ndarray | Sequence[int] | None = None) -> Frames:
     """Return one part of a store, or only its ``rows``, in the order of its source.
 
     Raises InputError if the file is no store, of another format version, or has no such part.
     """
     with _opened(path) as file:
-        stored = _Stored.of(path, file, part, rows)
-        iq = np.empty((len(stored.rows), stored.samples), np.complex64)
-        # Twice as many as cores: while some wait for the disk, the others compute. Each reads on in
-        # a stretch of its own, through a file of its own, as the system reads ahead for such.
-        crew = 2 * len(os.sched_getaffinity(0))
-        borders = np.linspace(0, len(iq), crew + 1).astype(np.int64).tolist()
+        stored, rows, labelled, step = _rows_of(file, part, rows)
+        iq = np.empty((len(rows), stored.shape[1]), np.complex64)
 
-        def fill(stretch: tuple[int, int]) -> None:
-            buffer = np.empty((CHUNK_FRAMES, stored.samples, 2), np.int16)  # new pages cost time
-            with open(path, "rb", buffering=0) as opened:
-                for start in range(*stretch, CHUNK_FRAMES):
-                    chunk = slice(start, min(start + CHUNK_FRAMES, stretch[1]))
-                    dequantise(stored.load(opened, chunk, buffer), stored.step[chunk], iq[chunk])
+        def fill(start: int) -> None:
+            chunk = slice(start, start + CHUNK_FRAMES)
+            dequantise(read_rows(stored, rows[chunk]), step[chunk], iq[chunk])
 
-        with ThreadPoolExecutor(crew) as pool:
-            list(pool.map(fill, pairwise(borders)))
-        return Frames(iq, stored.modulation, stored.snr_db, stored.classes)
+        # One thread reads while others compute.
+        with ThreadPoolExecutor(2 * len(os.sched_getaffinity(0))) as pool:
+            list(pool.map(fill, range(0, len(rows), CHUNK_FRAMES)))
+        return Frames(iq, *labelled)
 
 
 def read_of(
@@ -112,14 +112,13 @@ def read_of(
 ) -> Frames:
     """Return the frames of one part that are of ``classes``, whose indices their labels become.
 
-    There are ``most`` at most, drawn by ``rng``; all, in the order of the source, unless told.
-    Raises InputError as ``read`` does, and for a class that the store has not.
+    With ``most``, so many at most, drawn by ``rng``; else all, in the order of the source. Raises
+    InputError as ``read`` does, and for a class that the store has not.
     """
     stored = describe(path)["classes"]
     number = np.full(len(stored), -1)
     for place, name in enumerate(classes):
-        if name not in stored:
-            raise InputError(f"{path} has no class {name!r}; it has {', '.join(stored)}.")
+        files.check_name("class", name, stored, of=f" in {path}")
         number[stored.index(name)] = place
     rows = np.flatnonzero(number[labels(path, part)[0]] >= 0)
     if most is not None and most < len(rows):
@@ -139,67 +138,33 @@ def batches(
 ) -> Iterator[Frames]:
     """Yield one part of a store, or only its ``rows``, ``size`` frames at a time.
 
-    The memory it takes does not depend on the store's size: the samples of a batch are overwritten
-    by those of the next. Raises InputError as ``read`` does.
+    Its memory does not depend on the store's size: the samples of a batch are overwritten by those
+    of the next. Raises InputError as ``read`` does.
     """
-    with (
-        _opened(path) as file,
-        open(path, "rb", buffering=0) as opened,
-        ThreadPoolExecutor(1) as ahead,
-    ):
-        stored = _Stored.of(path, file, part, rows)
-        iq = np.empty((size, stored.samples), np.complex64)
-        buffers = cycle(np.empty((2, size, stored.samples, 2), np.int16))
-        chunks = [
-            slice(at, min(at + size, len(stored.rows))) for at in range(0, len(stored.rows), size)
-        ]
-        loads = (ahead.submit(stored.load, opened, chunk, next(buffers)) for chunk in chunks)
+    with _opened(path) as file, ThreadPoolExecutor(1) as ahead:
+        stored, rows, labelled, step = _rows_of(file, part, rows)
+        iq = np.empty((size, stored.shape[1]), np.complex64)
+        chunks = [slice(start, start + size) for start in range(0, len(rows), size)]
+        loads = (ahead.submit(read_rows, stored, rows[chunk]) for chunk in chunks)
         coming = next(loads, None)
         for chunk in chunks:
             assert coming is not None
             parts, coming = coming.result(), next(loads, None)  # the next is read meanwhile
-            found = dequantise(parts, stored.step[chunk], iq[: len(parts)])
-            yield Frames(found, stored.modulation[chunk], stored.snr_db[chunk], stored.classes)
+            found = dequantise(parts, step[chunk], iq[: len(parts)])
+            yield Frames(found, labelled[0][chunk], labelled[1][chunk], labelled[2])
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """Rows of a part: their labels and steps, and where their samples lie in the file."""
-
-    rows: np.ndarray
-    modulation: np.ndarray
-    snr_db: np.ndarray
-    step: np.ndarray
-    classes: tuple[str, ...]
-    samples: int
-    place: int  # byte at which the part's samples begin
-
-    @staticmethod
-    def of(path: Path | str, file: Any, part: str, rows: Any) -> _Stored:
-        group = _group(file, part)
-        modulation, snr_db, step = (group[name][:] for name in ("modulation", "snr_db", "step"))
-        size, samples, _ = group["iq"].shape
-        if rows is None:
-            rows = np.arange(size)
-        else:
-            rows = np.asarray(rows, np.int64)
-            if len(rows) and not 0 <= rows.min() <= rows.max() < size:
-                raise InputError(f"{path} has {size} {part} frames; rows {rows} were asked for.")
-            modulation, snr_db, step = modulation[rows], snr_db[rows], step[rows]
-        place = group["iq"].id.get_offset() or 0
-        if len(rows) and not 0 < place <= os.path.getsize(path) - 4 * size * samples:
-            raise InputError(f"{path} is a damaged frame store: samples are missing.")
-        return _Stored(rows, modulation, snr_db, step, tuple(file.attrs["classes"]), samples, place)
-
-    def load(self, opened: Any, chunk: slice, buffer: np.ndarray) -> np.ndarray:
-        """Return the int16 samples of a chunk of the rows, in the buffer."""
-        wanted = self.rows[chunk]
-        parts = buffer[: len(wanted)]
-        borders = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(wanted)]
-        for first, after in pairwise(borders):
-            at = self.place + int(wanted[first]) * 4 * self.samples if after > first else 0
-            _read_into(opened.fileno(), parts[first:after], at)
-        return parts
+def _rows_of(
+    file: Any, part: str, rows: Any
+) -> tuple[Any, np.ndarray, tuple[np.ndarray, np.ndarray, tuple[str, ...]], np.ndarray]:
+    """Return a part's samples, still unread, and of ``rows``: indices, labels, classes, steps."""
+    group = _group(file, part)
+    size = len(group["iq"])
+    rows = np.arange(size) if rows is None else np.asarray(rows, np.int64)
+    if len(rows) and not 0 <= rows.min() <= rows.max() < size:
+        raise InputError(f"{file.filename} has {size} {part} frames; it has no rows {rows}.")
+    modulation, snr_db, step = (group[name][:][rows] for name in ("modulation", "snr_db", "step"))
+    return group["iq"], rows, (modulation, snr_db, tuple(file.attrs["classes"])), step
 
 
 def labels(path: Path | str, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -209,20 +174,15 @@ def labels(path: Path | str, part: str) -> tuple[np.ndarray, np.ndarray]:
         return group["modulation"][:], group["snr_db"][:]
 
 
-def stored_digests(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return digest uint8 [frame, 16], source index and part int8 [frame] of all frames stored."""
+def stored_digests(path: Path | str) -> np.ndarray:
+    """Return the digests of all frames of a store, part after part, uint8 [frame, 16]."""
     with _opened(path) as file:
-        sizes = [len(file[part]["digest"]) for part in PARTS]
-        return (
-            np.concatenate([file[part]["digest"][:] for part in PARTS]),
-            np.concatenate([file[part]["source_index"][:] for part in PARTS]),
-            np.repeat(np.arange(len(PARTS), dtype=np.int8), sizes),
-        )
+        return np.concatenate([file[part]["digest"][:] for part in PARTS])
 
 
 def describe(path: Path | str) -> dict[str, Any]:
-    """Return what a store says of itself: its attributes, its seal (content hash and the run that
-    finished it), ``counts``, the frames a part, and ``samples``, of each frame."""
+    """Return a store's attributes, its seal (content hash, and the run that finished it),
+    ``counts`` of frames a part, and ``samples`` a frame."""
     with _opened(path) as file:
         counts = {part: len(file[part]["snr_db"]) for part in PARTS}
         attributes = {key: _plain(value) for key, value in file.attrs.items()}
@@ -243,17 +203,20 @@ def verify(path: Path | str) -> None:
                         f"{path} is damaged: frame {start + int(bad.argmax())} of {part} is not "
                         "what was written. Write the store again with 01_preprocessing."
                     )
-        if _content_hash(file) != _seal(file)["content_hash"]:
+        if content_hash(file) != _seal(file)["content_hash"]:
             raise InputError(f"{path} is damaged: its labels are not what was written.")
 
 
-def _content_hash(file: Any) -> str:
-    """Return the hash of all that a store holds but where it comes from; batches leave no trace."""
+def content_hash(file: Any) -> str:
+    """Return the hash of a store's content, but not of its origin; how it was written is no part.
+
+    The frames' digests stand for their samples.
+    """
     content = hashlib.sha256("\n".join(file.attrs["classes"]).encode())
     for part in PARTS:
         for name in ("step", "modulation", "snr_db", "source_index", "digest"):
             content.update(f"{part}/{name} {file[part][name].shape}".encode())
-            content.update(_bytes_of(file[part][name][:]))
+            content.update(file[part][name][:])
     return content.hexdigest()
 
 
@@ -263,8 +226,7 @@ def _seal(file: Any) -> dict[str, Any]:
 
 
 def _group(file: Any, part: str) -> Any:
-    if part not in PARTS:
-        raise InputError(f"There is no part {part!r}; the parts are {', '.join(PARTS)}.")
+    files.check_name("part", part, PARTS)
     return file[part]
 
 
@@ -272,22 +234,6 @@ def _plain(value: object) -> object:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _bytes_of(array: np.ndarray) -> memoryview:
-    """Return an array's bytes, those of a contiguous one without another copy of them."""
-    whole: Any = np.ascontiguousarray(array)
-    return memoryview(whole).cast("B") if array.size else memoryview(b"")
-
-
-def _read_into(handle: int, array: np.ndarray, place: int) -> None:
-    """Fill a contiguous array from the bytes of a file from ``place`` on."""
-    view = _bytes_of(array)
-    while view:
-        count = os.preadv(handle, [view], place)
-        if not count:
-            raise OSError("the file ends before its frames do")
-        view, place = view[count:], place + count
 
 
 @contextmanager
@@ -304,8 +250,8 @@ def _opened(path: Path | str) -> Iterator[Any]:
             version = file.attrs.get("format_version")
             if version != FORMAT_VERSION:
                 raise InputError(
-                    f"{path} is no frame store of format {FORMAT_VERSION} (it says {version}): "
-                    "write it again with 01_preprocessing."
+                    f"{path} is no frame store of format {FORMAT_VERSION}, but {version}: write it "
+                    "again with 01_preprocessing."
                 )
             if not _seal(file):
                 raise InputError(
@@ -314,6 +260,6 @@ def _opened(path: Path | str) -> Iterator[Any]:
             yield file
         except InputError:
             raise
-        # What h5py, and the decoding of what it read, say of a broken file.
+        # What h5py, and the decoding of its data, raise for a broken file.
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{path} is a damaged frame store: {error}") from error

@@ -16,20 +16,22 @@ if TYPE_CHECKING:
         snr_meaning,
     )
     from modsnr.recordings.conditioning import condition, open_as_source
+    from modsnr.recordings.file_state import fingerprint
     from modsnr.recordings.files import Recording, open_recording
     from modsnr.recordings.opening import Audits, open_source
     from modsnr.recordings.pickles import open_2016
-    from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018, open_split
-    from modsnr.recordings.source import Read, Source, fingerprint, simulated
+    from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018
+    from modsnr.recordings.radioml_split import open_split
 
 _HOMES = {
     "audit": ("class_order", "duplicates", "order_evidence", "order_table", "snr_meaning"),
     "conditioning": ("condition", "open_as_source"),
+    "file_state": ("fingerprint",),
     "files": ("Recording", "open_recording"),
     "opening": ("Audits", "open_source"),
     "pickles": ("open_2016",),
-    "radioml": ("CLASSES_2018", "SHIPPED_CLASSES_2018", "open_2018", "open_split"),
-    "source": ("Read", "Source", "fingerprint", "simulated"),
+    "radioml": ("CLASSES_2018", "SHIPPED_CLASSES_2018", "open_2018"),
+    "radioml_split": ("open_split",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -37,9 +39,7 @@ __all__ = [
     "CLASSES_2018",
     "SHIPPED_CLASSES_2018",
     "Audits",
-    "Read",
     "Recording",
-    "Source",
     "class_order",
     "condition",
     "duplicates",
@@ -52,7 +52,6 @@ __all__ = [
     "open_split",
     "order_evidence",
     "order_table",
-    "simulated",
     "snr_meaning",
 ]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from modsnr import InputError
+from modsnr.frames import Source
 from modsnr.recordings.audit import (
     ClassOrder,
     SnrMeaning,
@@ -21,13 +22,8 @@ from modsnr.recordings.audit import (
 )
 from modsnr.recordings.files import RAW_EXTENSIONS, SIGMF_EXTENSIONS
 from modsnr.recordings.pickles import open_2016
-from modsnr.recordings.radioml import (
-    CLASSES_2018,
-    SHIPPED_CLASSES_2018,
-    open_2018,
-    open_split,
-)
-from modsnr.recordings.source import Source
+from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018
+from modsnr.recordings.radioml_split import open_split
 from modsnr.signals import DIGITAL_CLASSES
 
 Order = Literal["audit", "fixed", "shipped"]
@@ -115,7 +111,7 @@ def _radioml_2018(path: Path, class_order: Order) -> tuple[Source, ClassOrder | 
     if class_order == "audit":
         columns = source.facts["columns"]
         strongest = {
-            columns[index]: _read(source, _strongest(source, index))
+            columns[index]: source[_strongest(source, index)].frames().iq
             for index in range(len(columns))
         }
         try:
@@ -153,17 +149,13 @@ def _spread(places: np.ndarray) -> np.ndarray:
     return places[np.linspace(0, len(places) - 1, count).astype(np.int64)]
 
 
-def _read(source: Source, places: np.ndarray) -> np.ndarray:
-    return source.read(source.rows[places], source.modulation[places], source.snr_db[places])
-
-
 def _snr(source: Source) -> SnrMeaning | None:
     """Return what the SNR labels mean; None if too few linear digital frames can tell."""
     linear = [k for k, name in enumerate(source.classes) if name in set(DIGITAL_CLASSES) - {"GMSK"}]
     places = np.flatnonzero(np.isin(source.modulation, linear))
     # Read before the audit: a file that cannot be read is an error, not a question left open.
     of_label = {
-        float(snr): _read(source, _spread(places[source.snr_db[places] == snr]))
+        float(snr): source[_spread(places[source.snr_db[places] == snr])].frames().iq
         for snr in np.unique(source.snr_db[places])
     }
     try:

@@ -1,27 +1,29 @@
 """RadioML 2016.10a and b: Python 2 pickles of {(modulation, SNR): float32 [frame, 2, sample]}.
 
-A pickle is a program for a stack machine, and the usual one can be made to call any function of
-any module. The machine here knows the few opcodes that Python 2 wrote for a dict of arrays and
-five names, for which it has entries of its own: nothing is imported, no class is looked up, and
-nothing that the file names is ever called. Whatever else a file asks for is refused by its name.
+A pickle is a program for a stack machine, and the usual loader can be made to call any function of
+any module. The loader here is Python's own, the one in Python, with two restrictions. It takes only
+the opcodes that Python 2 wrote for a dict of arrays. For a name in the file, and for a call of it,
+it makes a record: no module is imported, no class is looked up, and nothing that the file names is
+ever called. Arrays are made of the records afterwards.
 """
 
 from __future__ import annotations
 
-import codecs
+import pickle
 import re
-import struct
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from modsnr import InputError
-from modsnr.recordings.source import Source
+from modsnr.frames import Source
+from modsnr.recordings.file_state import FileState, refuse_change, state_of
 
 # The names of 2016.10, where they are not those of 2018.01A.
 CLASS_OF = {"QAM16": "16QAM", "QAM64": "64QAM", "PAM4": "4ASK"}
@@ -30,24 +32,38 @@ SNR_DEFINITION = (
     "of magnitudes, so that labels are neither Es/N0 nor SNR per sample"
 )
 
-MOST_STEPS = 1_000_000  # of a pickle; the published ones take some ten thousand
-MOST_DIGITS = 20  # of an integer written as text
-LONGEST_NAME = 64  # of a module, a type code, a modulation
+MOST_READS = 1_000_000  # of a file; the published ones take some ten thousand
+HIGHEST_DB = 1000  # beyond it no number is an SNR
+NAMES = {
+    *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
+    *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+    *("numpy.ndarray", "numpy.dtype"),
+    "_codecs.encode",  # how Python 3 writes bytes in protocols 0 to 2
+}
+NUMBERS = ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+OPCODES = (
+    *("PROTO", "MARK", "STOP", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE"),
+    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL", "REDUCE", "BUILD"),
+    *("PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET"),
+)
 
 
 def open_2016(path: Path | str) -> Source:
     """Return the frames of a RadioML 2016.10a or b pickle, protocols 0 to 2, unpacked.
 
     Rows are numbered through the cells, by class in alphabetical order of the file's own names,
-    then by SNR. The whole pickle is read once in every process, its arrays are then kept.
+    then by SNR. Every process reads the whole pickle once and then keeps its arrays.
 
     Raises InputError for anything that is not a dict of (modulation, SNR) and real arrays [frame,
-    2, sample] of one frame length, and before any such thing is done for a pickle that asks for a
-    class, a function or an opcode which these files do not need.
+    2, sample] of one frame length, and for a pickle that asks for a class, a function or an opcode
+    which these files do not need.
     """
     path = Path(path).absolute()
-    status = _status_of(path)
-    cells = _cells(path, status)
+    state = state_of(path)
+    cells = _cells(path, state)
     names = sorted({name for (name, _), _ in cells})
     classes = tuple(CLASS_OF.get(name, name) for name in names)
     if len(set(classes)) < len(names):
@@ -62,7 +78,7 @@ def open_2016(path: Path | str) -> Source:
         snr_db=np.repeat(np.array([snr for (_, snr), _ in cells], np.float32), frames),
         rows=np.arange(sum(frames)),
         samples=cells[0][1].shape[2],
-        read=partial(_read, path, status),
+        read=partial(_read, path, state),
         snr_definition=SNR_DEFINITION,
         facts={
             "cells": len(cells),
@@ -74,29 +90,14 @@ def open_2016(path: Path | str) -> Source:
     )
 
 
-def _status_of(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise InputError(f"There is no file {path}, or it cannot be reached: {error}") from error
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the pickle in it.")
-    return status.st_size, status.st_mtime_ns
-
-
-def _read(
-    path: Path,
-    status: tuple[int, int],
-    rows: np.ndarray,
-    _modulation: np.ndarray,
-    _snr_db: np.ndarray,
-) -> np.ndarray:
-    if _status_of(path) != status:
-        raise InputError(f"{path} has changed since it was opened: open it again.")
-    arrays = [array for _, array in _cells(path, status)]
+def _read(path: Path, state: FileState, rows: np.ndarray, *_labels: np.ndarray) -> np.ndarray:
+    refuse_change(path, state)
+    arrays = [array for _, array in _cells(path, state)]
     start = np.cumsum([0, *(len(array) for array in arrays)])
     if len(rows) and not 0 <= rows.min() <= rows.max() < start[-1]:
-        raise InputError(f"{path} has {start[-1]} frames; rows up to {rows.max()} were asked for.")
+        raise InputError(
+            f"{path} has {start[-1]} frames; rows {rows.min()} to {rows.max()} were requested."
+        )
     iq = np.empty((len(rows), arrays[0].shape[2]), np.complex64)
     cell = np.searchsorted(start, rows, side="right") - 1
     for number in np.unique(cell):
@@ -107,337 +108,214 @@ def _read(
 
 
 @lru_cache(maxsize=1)  # 1.2 GB for 2016.10b
-def _cells(path: Path, status: tuple[int, int]) -> list[tuple[tuple[str, int], np.ndarray]]:
+def _cells(path: Path, state: FileState) -> list[tuple[tuple[str, int], np.ndarray]]:
     """Return ((modulation, SNR in dB), [frame, 2, sample]) of all cells, sorted; read-only.
 
-    ``status`` is the file's size and time of change, which tell one state of it from the next.
+    The memory that this takes is a small multiple of the file's size.
     """
-    size, _ = status
-    with _Machine(path, size) as machine:
-        content = machine.run()
-    shape: tuple[int, ...] = ()
-    cells = []
-    for (name, snr), array in content.items():
-        if not isinstance(array, _Array) or array.values is None:
-            raise InputError(f"{path}: what stands under ({name}, {snr}) is no array.")
-        values = array.values
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("error")  # Python only warns of a bad escape in a string
+        try:
+            if file.read(3) == b"BZh":
+                raise pickle.UnpicklingError("it is packed (bzip2): unpack it first, as by tar xjf")
+            file.seek(0)
+            unpickler = _Unpickler(_BoundedFile(file, state.size), encoding="bytes")
+            content = unpickler.load()
+            if not isinstance(content, dict) or unpickler.stack or unpickler.metastack:
+                raise pickle.UnpicklingError("it is not one dict")
+            cells = _arrays(content, state.size)
+        except Exception as error:  # Python's loader raises many kinds of them for a damaged file
+            missing = isinstance(error, IndexError)
+            reason = "it takes a value where there is none" if missing else str(error)[:200]
+            raise InputError(
+                f"{path} is no RadioML 2016.10 pickle, or a damaged one; at byte {file.tell()}: "
+                f"{reason}. Nothing in it was executed."
+            ) from error
+    if not cells:
+        raise InputError(f"{path} holds no frames.")
+    _, first = cells[0]
+    for (name, snr), values in cells:
         if values.dtype.kind != "f" or values.ndim != 3 or values.shape[1] != 2 or not values.size:
             raise InputError(
                 f"{path}: frames must be real floating-point [frame, 2, sample]; those of "
                 f"{name} at {snr} dB are {values.dtype} {list(values.shape)}."
             )
-        shape = shape or values.shape
-        if values.shape[2] != shape[2]:
+        if values.shape[2] != first.shape[2]:
             raise InputError(
                 f"{path}: frames of {name} at {snr} dB have {values.shape[2]} samples, earlier "
-                f"ones {shape[2]}."
+                f"ones {first.shape[2]}."
             )
-        cells.append(((name, snr), values))
-    if not cells:
-        raise InputError(f"{path} holds no frames.")
-    if sum(values.nbytes for _, values in cells) > size:
-        raise InputError(f"{path} gives the same array to several (modulation, SNR) cells.")
     return sorted(cells, key=lambda cell: cell[0])
 
 
-# What the machine makes of the five names
+class _BoundedFile:
+    """A file that refuses what lies beyond its end before it allocates memory for it."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self.file, self.size, self.reads = file, size, 0
+
+    def read(self, count: int) -> bytes:
+        self._count()
+        left = self.size - self.file.tell()
+        if not 0 <= count <= left:
+            raise pickle.UnpicklingError(f"{count} bytes should follow, and {left} do")
+        return self.file.read(count)
+
+    def readline(self) -> bytes:
+        self._count()
+        line = self.file.readline()
+        if not line.endswith(b"\n"):
+            raise pickle.UnpicklingError("it ends in the middle of a line")
+        return line
+
+    def _count(self) -> None:
+        self.reads += 1
+        if self.reads > MOST_READS:
+            raise pickle.UnpicklingError(f"it takes more than {MOST_READS} reads")
 
 
-class _DType:
-    """A numpy type as pickled: its code, then its byte order."""
+@dataclass(eq=False)
+class _Record:
+    """Stands for a name of the file, or for what a call of it would make; it does nothing."""
 
-    def __init__(self, code: str) -> None:
-        self.code, self.order = code, ""
-
-
-class _Array:
-    """An array as pickled: blank at first, then filled once."""
-
-    def __init__(self) -> None:
-        self.values: np.ndarray | None = None
+    name: str
+    arguments: tuple[Any, ...] | None = None
+    state: Any = None
 
 
-class _Mark:
-    """The start of a tuple's items, or of a dict's."""
+class _Steps(dict[int, Callable[..., None]]):
+    """What each opcode does; an opcode that is not listed is refused."""
 
-
-_CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_NAMES = {
-    **{(core, name): name for core in _CORES for name in ("_reconstruct", "scalar")},
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): "dtype",
-    ("_codecs", "encode"): "encode",  # how Python 3 writes bytes in protocols 0 to 2
-}
-
-
-class _Name(str):
-    """One of the five names: a value of the machine, which can call it by its own ways only."""
-
-
-class _Machine:
-    """The stack machine; what it holds in memory stays within a small multiple of the file."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        self.path, self.size = path, size
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
-        self.place = 0  # bytes read
-
-    def __enter__(self) -> _Machine:
-        try:
-            self.file = open(self.path, "rb")
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be read: {error}") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def run(self) -> dict[tuple[str, int], Any]:
-        """Return the dict that the pickle holds."""
-        for step in range(MOST_STEPS):
-            code = self.take(1)
-            if code == b".":
-                break
-            if not step and code == b"B":
-                self.refuse("may be packed (bzip2): unpack it first, as with tar xjf")
-            if code not in _STEPS:
-                self.refuse(f"uses opcode {code!r}, which no RadioML pickle of protocol 0 to 2 has")
-            _STEPS[code](self)
-        else:
-            self.refuse(f"takes more than {MOST_STEPS} steps")
-        content = self.pop(dict)
-        if self.stack:
-            self.refuse(f"ends with {len(self.stack)} values too many")
-        return content
-
-    def refuse(self, what: str) -> NoReturn:
-        raise InputError(
-            f"{self.path}, byte {self.place}: it {what}. It is not a RadioML 2016.10 pickle, or a "
-            "damaged one; nothing in it was executed."
+    def __missing__(self, code: int) -> None:
+        raise pickle.UnpicklingError(
+            f"it uses opcode {bytes([code])!r}, which no RadioML pickle of protocols 0 to 2 has"
         )
 
-    # Bytes
 
-    def take(self, count: int) -> bytes:
-        if count < 0 or self.place + count > self.size:
-            self.refuse(f"ends where {count} bytes should follow")
-        content = self.file.read(count)
-        self.place += len(content)
-        if len(content) != count:
-            self.refuse("ends early")
-        return content
+class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
+    """Python's loader with the opcodes and names of a dict of arrays, and strings as bytes."""
 
-    def number(self, form: str) -> int:
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+    dispatch = _Steps()
 
-    def line(self) -> bytes:
-        content = self.file.readline()
-        self.place += len(content)
-        if not content.endswith(b"\n"):
-            self.refuse("ends in the middle of a line")
-        return content[:-1]
+    def find_class(self, module: str, name: str) -> _Record:
+        if f"{module}.{name}" not in NAMES:
+            asked = f"{module}.{name}"[:100]
+            raise pickle.UnpicklingError(f"it asks for {asked!r}, which is refused")
+        return _Record(name)
 
-    def digits(self) -> int:
-        content = self.line().removesuffix(b"L")
-        if not re.fullmatch(rb"-?\d{1,%d}" % MOST_DIGITS, content):
-            self.refuse(f"has {content[:MOST_DIGITS]!r} for an integer")
-        return int(content)
-
-    def text(self, content: bytes) -> str:
-        if len(content) > LONGEST_NAME or not re.fullmatch(rb"[\w.+-]*", content):
-            self.refuse(f"has {content[:LONGEST_NAME]!r} for a name")
-        return content.decode("ascii")
-
-    # Values
-
-    def push(self, value: Any) -> None:
-        self.stack.append(value)
-
-    def top(self, kind: type = object) -> Any:
-        if not self.stack or isinstance(self.stack[-1], _Mark):
-            self.refuse("takes a value where there is none")
-        if not isinstance(self.stack[-1], kind):
-            self.refuse(f"has {type(self.stack[-1]).__name__} where {kind.__name__} must be")
-        return self.stack[-1]
-
-    def pop(self, kind: type = object) -> Any:
-        value = self.top(kind)
-        self.stack.pop()
-        return value
-
-    def items(self) -> list[Any]:
-        """Take the values above the latest mark, and the mark."""
-        place = len(self.stack) - 1
-        while place >= 0 and not isinstance(self.stack[place], _Mark):
-            place -= 1
-        if place < 0:
-            self.refuse("closes a tuple that it never began")
-        values = self.stack[place + 1 :]
-        del self.stack[place:]
-        return values
-
-    def recall(self, number: int) -> None:
-        if number not in self.memo:
-            self.refuse(f"recalls value {number}, which it never kept")
-        self.push(self.memo[number])
-
-    def keep(self, number: int) -> None:
-        self.memo[number] = self.top()
-
-    # Steps
-
-    def protocol(self) -> None:
-        number = self.take(1)[0]
+    def load_proto(self) -> None:
+        number = self.read(1)[0]
         if number > 2:
-            self.refuse(
-                f"has protocol {number}, and was thus written by Python 3; RadioML 2016.10 comes "
-                "in protocols 0 to 2"
-            )
+            raise pickle.UnpicklingError(f"its protocol is {number}; RadioML 2016.10 has 0 to 2")
 
-    def quoted(self) -> None:
-        content = self.line()
-        if len(content) < 2 or content[0] != content[-1] or content[:1] not in (b"'", b'"'):
-            self.refuse("has a string without quotes")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                value, _ = codecs.escape_decode(content[1:-1])
-        except (ValueError, DeprecationWarning) as error:
-            self.refuse(f"has a string with a bad escape ({error})")
-        self.push(value)
+    def load_reduce(self) -> None:
+        arguments, record = self.stack.pop(), self.stack.pop()
+        if not isinstance(record, _Record) or not isinstance(arguments, tuple):
+            kinds = type(record).__name__, type(arguments).__name__
+            raise pickle.UnpicklingError("it calls a {} with a {}".format(*kinds))
+        self.append(_Record(record.name, arguments))
 
-    def integer_or_truth(self) -> None:
-        # Protocols 0 and 1 write False and True as the integers 00 and 01.
-        start, value = self.file.tell(), self.digits()
-        two = self.file.tell() - start == 3 and value in (0, 1)
-        self.push(bool(value) if two else value)
+    def load_build(self) -> None:
+        state, record = self.stack.pop(), self.stack[-1]
+        if not isinstance(record, _Record) or record.state is not None:
+            raise pickle.UnpicklingError(f"it sets the state of a {type(record).__name__}")
+        record.state = state
 
-    def decoded(self, content: bytes, encoding: str) -> str:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError as error:
-            self.refuse(f"has text that is no {encoding} ({error.reason})")
-
-    def tuple_of(self, count: int) -> None:
-        self.push(tuple(reversed([self.pop() for _ in range(count)])))
-
-    def name(self) -> None:
-        module, name = self.line(), self.line()
-        known = _NAMES.get((self.text(module), self.text(name)))
-        if known is None:
-            self.refuse(f"asks for {module.decode()}.{name.decode()}, which is refused")
-        self.push(_Name(known))
-
-    def dict_of(self, pairs: list[Any]) -> None:
-        self.push({})
+    def load_dict(self) -> None:
+        pairs = self.pop_mark()
+        self.append({})
         self.set_items(pairs)
 
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.set_items([key, value])
+
+    def load_setitems(self) -> None:
+        self.set_items(self.pop_mark())
+
     def set_items(self, pairs: list[Any]) -> None:
-        content = self.top(dict)
-        if len(pairs) % 2:
-            self.refuse("has a key without a value")
+        content = self.stack[-1]
+        if not isinstance(content, dict) or len(pairs) % 2:
+            raise pickle.UnpicklingError("a key has no value, or there is no dict for it")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            # Nothing else is ever hashed: a deep enough tuple would overflow the stack of C.
-            if not isinstance(key, tuple) or len(key) != 2 or type(key[1]) is not int:
-                self.refuse("has a key that is not (modulation, SNR)")
-            if not isinstance(key[0], bytes | str) or abs(key[1]) > 1000:
-                self.refuse("has a key that is not (modulation, SNR)")
-            name = key[0] if isinstance(key[0], bytes) else key[0].encode("ascii", "replace")
-            plain = self.text(name), key[1]
-            if not plain[0] or plain in content:
-                self.refuse(f"has no name, or two cells, for {plain}")
-            content[plain] = value
-
-    def call(self) -> None:
-        arguments, name = self.pop(tuple), self.pop(_Name)
-        if name == "_reconstruct" and len(arguments) == 3 and arguments[0] == "ndarray":
-            self.push(_Array())
-        elif name == "dtype" and arguments and isinstance(arguments[0], bytes | str):
-            code = arguments[0]
-            code = code.decode("latin-1") if isinstance(code, bytes) else code
-            if code not in ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"):
-                self.refuse(f"has numbers of type {code[:LONGEST_NAME]!r}")
-            self.push(_DType(code))
-        elif name == "scalar" and len(arguments) == 2 and isinstance(arguments[0], _DType):
-            value = self.array(arguments[0], (), arguments[1], False)
-            if value.dtype.kind == "f":
-                self.refuse("has a floating-point number by itself")
-            self.push(int(value[()]))
-        elif name == "encode" and len(arguments) == 2 and arguments[1] in ("latin1", b"latin1"):
-            self.push(self.latin1(arguments[0]))
-        else:
-            self.refuse(f"calls {name} in a way that no RadioML pickle does")
-
-    def latin1(self, content: Any) -> bytes:
-        if not isinstance(content, str):
-            self.refuse("encodes what is no text")
-        try:
-            return content.encode("latin-1")
-        except UnicodeEncodeError as error:
-            self.refuse(f"holds no bytes where bytes must be ({error.reason})")
-
-    def build(self) -> None:
-        state, what = self.pop(tuple), self.top()
-        if isinstance(what, _DType) and len(state) > 1 and not what.order:
-            order = state[1].decode("latin-1") if isinstance(state[1], bytes) else state[1]
-            if order not in ("<", ">", "|") or any(part is not None for part in state[2:5]):
-                self.refuse("has a type of numbers with fields or without byte order")
-            what.order = order
-        elif isinstance(what, _Array) and len(state) == 5 and what.values is None:
-            what.values = self.array(state[2], state[1], state[4], state[3])
-        else:
-            self.refuse("sets the state of what has none")
-
-    def array(self, dtype: Any, shape: Any, content: Any, columns_first: Any) -> np.ndarray:
-        """Return an array of exactly these bytes, which it shares."""
-        if not isinstance(dtype, _DType) or not dtype.order or not isinstance(content, bytes):
-            self.refuse("has an array without type or bytes")
-        if columns_first not in (False, 0):
-            self.refuse("has an array in Fortran's order")
-        if not isinstance(shape, tuple) or len(shape) > 3:
-            self.refuse("has an array of a strange shape")
-        if any(type(length) is not int or length < 0 for length in shape):
-            self.refuse("has an array of a strange shape")
-        kind = np.dtype(dtype.order + dtype.code)
-        if prod(shape) * kind.itemsize != len(content):
-            self.refuse(f"has {len(content)} bytes for an array {list(shape)} of {kind}")
-        return np.frombuffer(content, kind).reshape(shape)
+            cell = _cell(key)  # nothing else is hashed: a deep tuple would overflow C's stack
+            if cell in content:
+                raise pickle.UnpicklingError(f"there are two cells {cell}")
+            content[cell] = value
 
 
-_STEPS: dict[bytes, Callable[[_Machine], None]] = {
-    b"\x80": _Machine.protocol,
-    b"(": lambda m: m.push(_Mark()),
-    b"N": lambda m: m.push(None),
-    b"\x88": lambda m: m.push(True),
-    b"\x89": lambda m: m.push(False),
-    b"I": _Machine.integer_or_truth,
-    b"L": lambda m: m.push(m.digits()),
-    b"J": lambda m: m.push(m.number("<i")),
-    b"K": lambda m: m.push(m.number("<B")),
-    b"M": lambda m: m.push(m.number("<H")),
-    b"\x8a": lambda m: m.push(int.from_bytes(m.take(m.number("<B")), "little", signed=True)),
-    b"S": _Machine.quoted,
-    b"T": lambda m: m.push(m.take(m.number("<i"))),
-    b"U": lambda m: m.push(m.take(m.number("<B"))),
-    b"V": lambda m: m.push(m.decoded(m.line(), "raw-unicode-escape")),
-    b"X": lambda m: m.push(m.decoded(m.take(m.number("<I")), "utf-8")),
-    b")": lambda m: m.push(()),
-    b"t": lambda m: m.push(tuple(m.items())),
-    b"\x85": lambda m: m.tuple_of(1),
-    b"\x86": lambda m: m.tuple_of(2),
-    b"\x87": lambda m: m.tuple_of(3),
-    b"}": lambda m: m.push({}),
-    b"d": lambda m: m.dict_of(m.items()),
-    b"s": lambda m: m.set_items([*reversed((m.pop(), m.pop()))]),
-    b"u": lambda m: m.set_items(m.items()),
-    b"c": _Machine.name,
-    b"R": _Machine.call,
-    b"b": _Machine.build,
-    b"p": lambda m: m.keep(m.digits()),
-    b"q": lambda m: m.keep(m.number("<B")),
-    b"r": lambda m: m.keep(m.number("<I")),
-    b"g": lambda m: m.recall(m.digits()),
-    b"h": lambda m: m.recall(m.number("<B")),
-    b"j": lambda m: m.recall(m.number("<I")),
-}
+for _opcode in OPCODES:
+    _code = getattr(pickle, _opcode)[0]
+    _step = pickle._Unpickler.dispatch[_code]  # pyright: ignore[reportAttributeAccessIssue]
+    _Unpickler.dispatch[_code] = getattr(_Unpickler, _step.__name__)
+
+
+# What the records say. Patterns compare types and lengths, and never look into a deep tuple.
+
+
+def _cell(key: Any) -> tuple[str, int]:
+    """Return (modulation, SNR in dB) of a key."""
+    match key:
+        case (bytes() | str() as name, _Record("scalar", (kind, content))):
+            snr = _values(kind, (), content)[()].item()
+        case (bytes() | str() as name, snr):
+            pass
+        case _:
+            name = snr = None
+    name = _text(name)
+    if not re.fullmatch(r"[\w.+-]{1,64}", name, re.ASCII) or type(snr) is not int:
+        raise pickle.UnpicklingError("a key is not (modulation, SNR)")
+    if abs(snr) > HIGHEST_DB:
+        raise pickle.UnpicklingError(f"a key has an SNR beyond {HIGHEST_DB} dB")
+    return name, snr
+
+
+def _arrays(content: dict[tuple[str, int], Any], size: int) -> list[tuple[Any, np.ndarray]]:
+    """Return the cells of a file of ``size`` bytes with their arrays."""
+    cells, total = [], 0
+    for cell, value in content.items():
+        cells.append((cell, _array(value)))
+        total += cells[-1][1].nbytes
+        if total > size:
+            raise pickle.UnpicklingError("several (modulation, SNR) cells have the same array")
+    return cells
+
+
+def _array(value: Any) -> np.ndarray:
+    """Return the array that a record describes."""
+    match value:
+        case _Record("_reconstruct", (_Record("ndarray", None), *_), (_, shape, kind, order, data)):
+            if order not in (False, 0):
+                raise pickle.UnpicklingError("an array is in Fortran's order")
+            return _values(kind, shape, data)
+    raise pickle.UnpicklingError("a value is no array")
+
+
+def _values(kind: Any, shape: Any, content: Any) -> np.ndarray:
+    """Return an array of exactly these bytes, which it shares."""
+    match kind:
+        case _Record("dtype", (code, *_), (_, order, None, None, None, *_)):
+            code, order = _text(code), _text(order)
+        case _:
+            code = order = ""
+    if code not in NUMBERS or order not in ("<", ">", "|"):
+        raise pickle.UnpicklingError(f"its numbers are of type {order}{code}"[:99])
+    match content:
+        case _Record("encode", (str() as text, "latin1" | b"latin1")):
+            content = text.encode("latin-1")
+    sizes = shape if isinstance(shape, tuple) and len(shape) <= 3 else (-1,)
+    if any(type(size) is not int or not 0 <= size < 2**40 for size in sizes):
+        raise pickle.UnpicklingError("an array has a strange shape")
+    numbers = np.dtype(order + code)
+    if not isinstance(content, bytes) or len(content) != prod(sizes) * numbers.itemsize:
+        raise pickle.UnpicklingError(
+            f"the bytes of an array {list(sizes)} of {numbers} are missing, or too many or too few"
+        )
+    return np.frombuffer(content, numbers).reshape(sizes)
+
+
+def _text(value: Any) -> str:
+    """Return a string of Python 2 or 3 as text; "" for anything else."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
