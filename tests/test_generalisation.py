@@ -69,7 +69,9 @@ def test_the_independent_generator_has_liquids_rings_at_the_label_s_snr():
 
 
 def test_a_condition_that_is_none_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match="no condition 'samples_51'; did you mean 'samples_512'"):
+    with pytest.raises(
+        InputError, match="no condition is called 'samples_51'; did you mean 'samples_512'"
+    ):
         made("samples_51")
 
 

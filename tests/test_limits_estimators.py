@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from simulated import simulated
 
 from modsnr import InputError, diagrams, limits
-from modsnr.signals import STUDY_CLASSES, Channel, alphabet, simulate
+from modsnr.signals import STUDY_CLASSES, Channel, alphabet
 
 DB = 10 / np.log(10)
 SPS = 8
@@ -13,9 +14,7 @@ OCCUPIED = 195  # of 1,024 dimensions: 1.4 symbol rates, and what the frame's en
 
 
 def frames(snr, count, generator, channel=None, modulations=STUDY_CLASSES):
-    labels = torch.arange(count) % len(modulations)
-    snrs = torch.full((count,), float(snr))
-    return simulate(labels, snrs, generator=generator, classes=modulations, channel=channel)
+    return simulated(modulations, count, snr, generator=generator, channel=channel)
 
 
 def normal(generator, *shape):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from simulated import seeded, simulated
 from torch.testing import assert_close
 
 from modsnr import InputError, diagrams, signals
@@ -20,15 +21,8 @@ def labels(count, classes=signals.STUDY_CLASSES):
     return rng.integers(len(classes), size=count), rng.choice([0.0, 10.0, 20.0], count)
 
 
-def simulated(channel, count=200, *, seed=5, snr_db=0.0, classes=("QPSK",), samples=1024):
-    return signals.simulate(
-        torch.arange(count) % len(classes),
-        torch.full((count,), snr_db),
-        generator=torch.Generator().manual_seed(seed),
-        classes=classes,
-        channel=channel,
-        samples=samples,
-    )
+def made(channel, count=200, *, seed=5, snr_db=0.0, classes=("QPSK",)):
+    return simulated(classes, count, snr_db, generator=seeded(seed), channel=channel)
 
 
 def is_narrow(iq):
@@ -63,10 +57,8 @@ def test_frames_of_a_single_channel_are_what_they_were(setting, samples):
 
 def test_a_mixtures_frames_are_those_of_its_parts_one_part_after_the_other():
     modulation, snr_db = map(torch.tensor, labels(60))
-    mixture, twin = signals.air("mixture"), torch.Generator().manual_seed(3)
-    found = signals.simulate(
-        modulation, snr_db, generator=torch.Generator().manual_seed(3), channel=mixture, samples=128
-    )
+    mixture, twin = signals.air("mixture"), seeded(3)
+    found = signals.simulate(modulation, snr_db, generator=seeded(3), channel=mixture, samples=128)
     drawn = torch.randint(len(mixture.parts), (60,), generator=twin)
     for number, part in enumerate(mixture.parts.values()):
         rows = drawn == number
@@ -78,12 +70,12 @@ def test_a_mixtures_frames_are_those_of_its_parts_one_part_after_the_other():
 
 
 def test_every_part_is_as_likely_as_any_other():
-    narrow = is_narrow(simulated(ODD, 800)).float().mean().item()
+    narrow = is_narrow(made(ODD, 800)).float().mean().item()
     assert narrow == pytest.approx(0.5, abs=3 * 0.5 / 800**0.5)
 
 
 def test_the_same_seed_mixes_the_same_and_another_otherwise():
-    first, again, other = (is_narrow(simulated(ODD, seed=seed)) for seed in (5, 5, 6))
+    first, again, other = (is_narrow(made(ODD, seed=seed)) for seed in (5, 5, 6))
     assert_close(first, again)
     assert (first != other).any()
     rows, (modulation, snr_db) = np.arange(1100), labels(1100)
@@ -114,7 +106,7 @@ def test_the_mixture_has_seven_channels_in_both_geometries():
 
 def test_a_mixture_of_geometries_gives_each_apsk_frame_one_of_them():
     """To the twelfth power dvb's 16APSK is negative and liquid's positive, on every symbol."""
-    found = simulated(
+    found = made(
         signals.air("minor", "mixed", clock_offset_std=0.0, rolloff=0.25, **QUIET),
         400,
         snr_db=torch.inf,
@@ -155,7 +147,7 @@ def test_theory_of_a_mixture_is_the_mean_over_its_parts():
         middle = series["simulated"]["16APSK"]
         assert middle["low"] <= series["theory"]["16APSK"] + 0.05
         assert middle["high"] >= series["theory"]["16APSK"] - 0.05
-    of_odd = {"simulated": {"QPSK": simulated(ODD, 800, snr_db=0.0)}}
+    of_odd = {"simulated": {"QPSK": made(ODD, 800, snr_db=0.0)}}
     frequency, density = signals.densities(of_odd, ODD, 0.0)
     for place in (np.abs(frequency) < 0.03, np.abs(frequency) > 0.25):
         means = {name: np.mean(10 ** (of[place] / 10)) for name, of in density.items()}
@@ -163,7 +155,7 @@ def test_theory_of_a_mixture_is_the_mean_over_its_parts():
 
 
 def test_without_a_way_to_read_symbols_only_the_kurtosis_is_told():
-    frames = {"simulated": {"QPSK": simulated(Channel(samples_per_symbol=4), 64, snr_db=20.0)}}
+    frames = {"simulated": {"QPSK": made(Channel(samples_per_symbol=4), 64, snr_db=20.0)}}
     air = Channel(samples_per_symbol=4)
     found = signals.moments(frames, None, air)
     assert found["C42"] == found["|C40|"] == {"theory": {}}
@@ -173,8 +165,8 @@ def test_without_a_way_to_read_symbols_only_the_kurtosis_is_told():
 @pytest.mark.parametrize(
     ("names", "refusal"),
     [
-        (("mixtur", ""), "no channel 'mixtur'; did you mean 'mixture'"),
-        (("minor", "liquids"), "no APSK geometry 'liquids'; did you mean 'liquid'"),
+        (("mixtur", ""), "no channel is called 'mixtur'; did you mean 'mixture'"),
+        (("minor", "liquids"), "no APSK geometry is called 'liquids'; did you mean 'liquid'"),
     ],
 )
 def test_names_that_are_none_are_refused_with_the_nearest(names, refusal):

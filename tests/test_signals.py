@@ -7,6 +7,7 @@ from math import factorial, inf, nan, pi, sin, sqrt
 import pytest
 import torch
 from scipy import stats
+from simulated import seeded, simulated
 from torch.testing import assert_close
 
 from modsnr import InputError, signals
@@ -26,18 +27,7 @@ exactly = partial(assert_close, rtol=0, atol=0)
 
 def send(modulation, frames, generator, *, snr_db=inf, channel=STILL, **options):
     """Return frames of one modulation at one SNR."""
-    return signals.simulate(
-        torch.zeros(frames, dtype=torch.long),
-        torch.full((frames,), float(snr_db)),
-        generator=generator,
-        classes=[modulation],
-        channel=channel,
-        **options,
-    )
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
+    return simulated([modulation], frames, snr_db, generator=generator, channel=channel, **options)
 
 
 def periodogram(iq, samples_per_symbol=8):
@@ -170,29 +160,6 @@ def test_what_has_no_alphabet_is_refused(name, complaint):
 
 # Cumulants
 
-# Swami and Sadler 2000 for the fourth order; the sixth follows from the points' moments.
-PUBLISHED_CUMULANTS = {
-    "BPSK": {"C40": -2, "C42": -2, "C63": 16},
-    "QPSK": {"C40": -1, "C42": -1, "C63": 4},
-    "OQPSK": {"C40": -1, "C42": -1, "C63": 4},
-    "8PSK": {"C40": 0, "C42": -1, "C63": 4},
-    "16PSK": {"C40": 0, "C42": -1, "C63": 4},
-    "32PSK": {"C40": 0, "C42": -1, "C63": 4},
-    "4ASK": {"C40": -1.36, "C42": -1.36, "C63": 8.32},
-    "8ASK": {"C40": -1.2381, "C42": -1.2381, "C63": 7.1889},
-    "16QAM": {"C40": -0.68, "C42": -0.68, "C63": 2.08},
-    "64QAM": {"C40": -0.6191, "C42": -0.6191, "C63": 1.7972},
-    "256QAM": {"C40": -0.6047, "C42": -0.6047, "C63": 1.7345},
-}
-
-
-@pytest.mark.parametrize(("modulation", "values"), PUBLISHED_CUMULANTS.items())
-def test_cumulants_have_their_published_values(modulation, values):
-    found = signals.cumulants(signals.alphabet(modulation))
-    for name, value in values.items():
-        assert_close(abs(found[name].item()), float(abs(value)), rtol=0, atol=1e-4)
-    assert found["C42"].real < 0 < found["C63"].real
-
 
 @cache
 def partitions(factors):
@@ -249,7 +216,7 @@ def test_cumulants_of_gaussian_noise_vanish(generator):
     noise = torch.randn(4, 200_000, dtype=torch.complex128, generator=generator)
     for name, value in signals.cumulants(noise).items():
         assert value.shape == (4,)
-        assert value.abs().max() < (0.03 if name[1] < "6" else 0.15)
+        assert value.abs().max() < 0.03, name
 
 
 # Pulse and band
@@ -271,25 +238,6 @@ def test_a_noise_free_frame_keeps_to_its_band(modulation, generator):
     assert power[:, frequency.abs() > 1.3 / 2 + 0.05].sum() < 1e-6 * power.sum()
 
 
-def test_the_mean_spectrum_is_a_raised_cosine(generator):
-    frequency, power = periodogram(send("QPSK", 1500, generator))
-    found = power.mean(0)
-    found = found / found[frequency.abs() < 0.3].mean()
-    u = ((frequency.abs() - 0.375) / 0.25).clamp(0, 1)
-    assert_close(found, (1 + torch.cos(pi * u)) / 2, rtol=0, atol=0.12)
-
-
-@pytest.mark.parametrize("rolloff", [0.1, 0.25, 0.4, (0.1, 0.4)])
-def test_rolloff_sets_the_power_beyond_half_the_symbol_rate(rolloff, generator):
-    frequency, power = periodogram(
-        send("QPSK", 400, generator, channel=replace(STILL, rolloff=rolloff))
-    )
-    share = power[:, frequency.abs() > 0.5].sum() / power.sum()
-    mean = sum(rolloff) / 2 if isinstance(rolloff, tuple) else rolloff
-    # The raised cosine beyond its middle, integrated; the window's width leaks a little more.
-    assert_close(share.item(), mean * (1 / 2 - 1 / pi), rtol=0, atol=0.004)
-
-
 def test_a_range_of_rolloffs_gives_every_frame_its_own(generator):
     def band(rolloff):
         frequency, power = periodogram(
@@ -299,10 +247,6 @@ def test_a_range_of_rolloffs_gives_every_frame_its_own(generator):
 
     assert band((0.1, 0.4)).std() > 2 * band(0.25).std()
     assert band((0.1, 0.4)).min() < band(0.25).min()
-
-
-def test_a_list_does_for_a_range_of_rolloffs():
-    assert Channel(rolloff=[0.1, 0.4]).rolloff_range == (0.1, 0.4)
 
 
 @pytest.mark.parametrize("modulation", ["BPSK", "QPSK", "8PSK", "4ASK", "16QAM", "16APSK", "32QAM"])
@@ -394,13 +338,10 @@ def test_the_snr_is_signal_over_noise_power_per_sample(snr_db):
     assert noise.square().mean().abs() < 0.01 * noise.abs().square().mean()
 
 
-@pytest.mark.parametrize("snr_db", [0, 10, 20, 30])
-def test_the_floor_outside_the_band_tells_the_snr(snr_db, generator):
-    iq = signals.simulate(torch.arange(340) % 17, torch.full((340,), snr_db), generator=generator)
-    frequency, power = periodogram(iq)
-    noise = power[:, frequency.abs() > 0.8].mean()
-    measured = 10 * (power.mean() / noise - 1).log10()
-    assert_close(measured.item(), float(snr_db), rtol=0, atol=0.05)
+def test_awgn_is_a_named_share_of_unit_power_and_nothing_at_infinity(generator):
+    silence = torch.zeros(3, 20_000, dtype=torch.complex64)
+    noise = signals.awgn(silence, torch.tensor([-10.0, 10.0, inf]), generator=generator)
+    assert_close(noise.abs().square().mean(1), torch.tensor([10.0, 0.1, 0.0]), rtol=0.05, atol=0)
 
 
 def test_every_frame_has_its_own_snr(generator):
@@ -410,29 +351,6 @@ def test_every_frame_has_its_own_snr(generator):
     share = power[:, frequency.abs() > 0.8].mean(1) / power.mean(1)
     wanted = 1 / (1 + 10 ** (snr_db / 10))
     assert_close(share, wanted, rtol=0.25, atol=1e-6)
-
-
-CHANNELS = {
-    "still": STILL,
-    "usual": Channel(),
-    "moderate": Channel(carrier_offset_std=0.01, clock_offset_std=0.01),
-    "multipath": Channel(delay_spread=2.0),
-}
-
-
-@pytest.mark.parametrize("channel", CHANNELS.values(), ids=CHANNELS)
-def test_every_signal_has_unit_mean_power(channel, generator):
-    labels = torch.arange(len(signals.DIGITAL_CLASSES)).repeat(5)
-    iq = signals.simulate(
-        labels,
-        torch.full((len(labels),), inf),
-        generator=generator,
-        classes=signals.DIGITAL_CLASSES,
-        channel=channel,
-    )
-    assert iq.dtype == torch.complex64
-    assert iq.shape == (len(labels), 1024)
-    assert_close(iq.abs().square().mean(1), torch.ones(len(labels)))
 
 
 # Channel
@@ -461,18 +379,6 @@ def test_a_delay_is_drawn_for_every_frame_or_for_none(generator):
         send("BPSK", 400, generator, channel=replace(STILL, rolloff=0.4, random_timing=True))
     )
     assert stats.kstest(drawn.numpy(), "uniform").pvalue > 0.01
-
-
-def test_a_tone_within_the_band_is_read_between_its_samples(generator):
-    edge = (1 + 0.4) / 2 / 8  # cycles/sample, the widest roll-off at 8 samples a symbol
-    tone = torch.polar(torch.ones(600), 2 * pi * edge * torch.arange(600.0))
-    start = 64 + 16 * torch.rand(100, generator=generator)
-    step = 1 + 0.01 * torch.randn(100, generator=generator)
-    position = start.unsqueeze(1) + step.unsqueeze(1) * torch.arange(400)
-    read = simulator._resample(tone.expand(100, 600), start, step, 400)
-    wanted = torch.polar(torch.ones(100, 400), 2 * pi * edge * position)
-    error = (read - wanted).abs().square().mean(1)
-    assert 10 * error.max().log10() < -75
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-3, 0.01])
@@ -584,11 +490,6 @@ def test_the_same_seed_gives_the_same_frames_and_another_seed_others():
     assert (first != other).any(1).all()
 
 
-def test_a_generator_goes_on_where_it_stopped(generator):
-    first, second = (send("QPSK", 2, generator) for _ in range(2))
-    assert (first != second).any(1).all()
-
-
 def test_labels_index_the_classes_in_the_order_given(generator):
     labels = torch.tensor([0, 0, 1, 1])
     for classes in (("BPSK", "QPSK"), ("QPSK", "BPSK")):
@@ -607,28 +508,14 @@ def test_labels_of_any_integer_type_mean_the_same(dtype):
     exactly(narrow, wide)
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-        ),
-    ],
-)
-def test_frames_are_made_on_the_generators_device(device):
-    generator = torch.Generator(device).manual_seed(1)
-    labels = torch.arange(19)
-    iq = signals.simulate(
-        labels, torch.full((19,), 10.0), generator=generator, classes=signals.DIGITAL_CLASSES,
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_frames_are_made_on_the_generators_device():
+    iq = simulated(
+        signals.DIGITAL_CLASSES, 19, 10, generator=torch.Generator("cuda").manual_seed(1),
         channel=Channel(delay_spread=1.0),
     )  # fmt: skip
-    assert iq.device.type == device
+    assert iq.device.type == "cuda"
     assert iq.isfinite().all()
-
-
-def test_frames_may_be_of_any_length(generator):
-    assert send("QPSK", 3, generator, samples=100).shape == (3, 100)
 
 
 @pytest.mark.parametrize(
@@ -654,26 +541,3 @@ def test_labels_that_cannot_be_meant_are_refused(modulation, snr_db, complaint, 
 def test_a_class_that_cannot_be_simulated_is_refused(generator):
     with pytest.raises(InputError, match="'FM' is no modulation of 4ASK"):
         send("FM", 1, generator)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "complaint"),
-    [
-        ({"rolloff": 1.5}, "rolloff must lie in 0..1, low before high; it is 1.5"),
-        ({"rolloff": nan}, "rolloff must lie in 0..1"),
-        ({"rolloff": (0.4, 0.1)}, r"low before high; it is \(0.4, 0.1\)"),
-        (
-            {"carrier_offset_std": -1e-4},
-            "carrier_offset_std must be finite and not negative; it is -0.0001",
-        ),
-        ({"clock_offset_std": inf}, "clock_offset_std must be finite"),
-        ({"delay_spread": nan}, "delay_spread must be finite"),
-        ({"samples_per_symbol": 7}, "samples_per_symbol must be even, .*it is 7"),
-        ({"samples_per_symbol": 0}, "at least 2; it is 0"),
-        ({"gmsk_bt": 0.0}, "gmsk_bt must be positive; it is 0.0"),
-        ({"gmsk_bt": nan}, "gmsk_bt must be positive; it is nan"),
-    ],
-)
-def test_a_channel_that_cannot_be_is_refused(wrong, complaint):
-    with pytest.raises(InputError, match=complaint):
-        Channel(**wrong)

@@ -40,13 +40,13 @@ def test_drawing_outruns_histogram2d_and_filling_with_zeros(frames, benchmark, e
     labels = torch.arange(frames) % len(signals.STUDY_CLASSES), torch.arange(frames) % 16 * 2.0
     # No frame is drawn twice in a row to the same place, which would be easier than it ever is.
     batches = cycle([signals.simulate(*labels, generator=generator) for _ in range(3)])
-    afresh, zeros = torch.empty(frames, 1, BINS, BINS), torch.empty(frames, 1, BINS, BINS)
+    zeros = torch.empty(frames, 1, BINS, BINS)
     images = np.empty((BY_NUMPY, BINS, BINS), dtype=np.float32)
     canvas = diagrams.Canvas(bins=BINS)
     ways = {
         "zeros": lambda: zeros.zero_(),
         "canvas": lambda: canvas(next(batches)),
-        "render": lambda: diagrams.render(next(batches), bins=BINS, out=afresh),
+        "render": lambda: diagrams.render(next(batches), bins=BINS),
         "histogram2d": lambda: by_numpy(next(batches)[:BY_NUMPY].numpy(), images),
     }
     seconds = {way: [] for way in ways}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from modsnr import InputError
 from modsnr.diagrams.views import EXTENTS, points
+
+UNKNOWN = -1  # number of bins that the last drawing wrote
 
 
 def render(
@@ -23,7 +25,6 @@ def render(
     extent: float | None = None,
     scale: Literal["log1p", "count"] = "log1p",
     normalization: Literal["power", "max"] = "power",
-    out: Tensor | None = None,
 ) -> Tensor:
     """Return the diagrams of frames: float32 [frame, view, bins, bins], on the frames' device.
 
@@ -31,21 +32,15 @@ def render(
     -extent .. extent on both axes, in multiples of the points' RMS (of the rim's radius for
     ``residual``); None takes each view's own (``EXTENTS``). Points outside are not counted.
     ``scale="count"`` leaves out the logarithm. ``normalization="max"`` divides each image by its
-    own maximum: the study's wrong way, kept for the ablation. ``out`` is written and returned.
+    own maximum: the study's wrong way, kept for the ablation.
 
     Raises InputError for an unknown view, a frame too short for it, or fewer than two bins.
     """
     iq = _checked(iq, bins, extent, scale, normalization)
-    shape = (len(iq), len(views), bins, bins)
-    if out is None:
-        out = torch.empty(shape, dtype=torch.float32, device=iq.device)
-    elif out.shape != shape or out.dtype != torch.float32 or not out.is_contiguous():
-        raise InputError(f"out must be contiguous float32 {shape}; it is {tuple(out.shape)}.")
-    known: dict[str, Tensor] = {}
-    for channel, view in enumerate(views):
-        nothing = _Touched.none(len(iq), 0, number=-1)  # ``out`` may hold anything
-        _draw(iq, view, known, extent, scale == "log1p", out, channel, nothing)
-    return _over_maximum(out) if normalization == "max" else out
+    out = torch.empty(len(iq), len(views), bins, bins, device=iq.device)
+    nothing = _touched(len(iq), 0, number=UNKNOWN)  # the memory may hold anything
+    _draw_views(iq, views, extent, scale, normalization, out, [nothing] * len(views))
+    return out
 
 
 def as_trained(asked: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
@@ -102,53 +97,30 @@ class Canvas:
         scale: Literal["log1p", "count"] = "log1p",
         normalization: Literal["power", "max"] = "power",
     ):
-        self.views, self.bins, self.extent = tuple(views), bins, extent
-        self.scale: Literal["log1p", "count"] = scale
-        self.normalization: Literal["power", "max"] = normalization
-        self._images = torch.zeros(0, len(self.views), bins, bins)
-        self._touched = [_Touched.none(0, 0) for _ in self.views]
+        self._shape = len(views), bins, bins
+        self._options: dict[str, Any] = {
+            "views": tuple(views),
+            "bins": bins,
+            "extent": extent,
+            "scale": scale,
+            "normalization": normalization,
+        }
+        self._images = torch.zeros(0, *self._shape)
+        self._touched = [_touched(0, 0) for _ in views]
 
     def __call__(self, iq: Tensor | np.ndarray) -> Tensor:
         """Return the diagrams of frames, complex [frame, sample], as ``render`` defines them."""
-        iq = _checked(iq, self.bins, self.extent, self.scale, self.normalization)
+        views, bins, *how = self._options.values()
+        iq = _checked(iq, bins, *how)
         if iq.device.type != "cpu":
-            return render(
-                iq,
-                views=self.views,
-                bins=self.bins,
-                extent=self.extent,
-                scale=self.scale,
-                normalization=self.normalization,
-            )
+            return render(iq, **self._options)
         if len(self._images) < len(iq):
-            images = np.zeros((len(iq), len(self.views), self.bins, self.bins), np.float32)
+            images = np.zeros((len(iq), *self._shape), np.float32)
             self._images = torch.from_numpy(images)  # NumPy asks the system for huge pages
-            self._touched = [_Touched.none(len(iq), 0) for _ in self.views]
+            self._touched = [_touched(len(iq), 0) for _ in views]
         out = self._images[: len(iq)]
-        known: dict[str, Tensor] = {}
-        for channel, view in enumerate(self.views):
-            touched = self._touched[channel]
-            logarithmic = self.scale == "log1p"
-            self._touched[channel] = _draw(
-                iq, view, known, self.extent, logarithmic, out, channel, touched
-            )
-        return _over_maximum(out) if self.normalization == "max" else out
-
-
-class _Touched(NamedTuple):
-    """The bins that each image's last drawing wrote: int32 [frame, point] and their number."""
-
-    places: np.ndarray
-    number: np.ndarray  # int32 [frame]; -1: unknown, the whole image is to be cleared
-
-    @staticmethod
-    def none(frames: int, points: int, number: int = 0) -> _Touched:
-        return _Touched(np.empty((frames, points), np.int32), np.full(frames, number, np.int32))
-
-    def with_room_for(self, points: int) -> _Touched:
-        """Return these, or, where so many points of a frame have no room, none that are known."""
-        enough = self.places.shape[1] >= points
-        return self if enough else _Touched.none(len(self.places), points, number=-1)
+        self._touched = _draw_views(iq, views, *how, out, self._touched)
+        return out
 
 
 def _checked(
@@ -167,9 +139,24 @@ def _checked(
     return iq
 
 
-def _over_maximum(images: Tensor) -> Tensor:
-    images /= images.amax((2, 3), keepdim=True).clamp(min=1e-12)
-    return images
+def _draw_views(
+    iq: Tensor,
+    views: Sequence[str],
+    extent: float | None,
+    scale: str,
+    normalization: str,
+    out: Tensor,
+    touched: Sequence[np.ndarray],
+) -> list[np.ndarray]:
+    """Write the diagrams of ``views`` to ``out``; take and return what ``_draw`` does of each."""
+    known: dict[str, Tensor] = {}
+    touched = [
+        _draw(iq, view, known, extent, scale == "log1p", out, channel, before)
+        for channel, (view, before) in enumerate(zip(views, touched, strict=True))
+    ]
+    if normalization == "max":
+        out /= out.amax((2, 3), keepdim=True).clamp(min=1e-12)
+    return touched
 
 
 def _draw(
@@ -180,8 +167,8 @@ def _draw(
     logarithmic: bool,
     images: Tensor,
     channel: int,
-    touched: _Touched,
-) -> _Touched:
+    touched: np.ndarray,
+) -> np.ndarray:
     """Write the images of one view to ``images``, contiguous [frame, channel, bins, bins].
 
     On the CPU a compiled loop, elsewhere, or where Numba is broken, a scatter; both bin with the
@@ -190,23 +177,34 @@ def _draw(
     is cleared first; what this one touched is returned.
     """
     bins = images.shape[-1]
-    compiled = _histogram_loop() if iq.device.type == "cpu" else None
+    compiled = _compiled_loop() if iq.device.type == "cpu" else None
     if compiled and view == "constellation":
         shown, unscaled = iq.to(torch.complex64), True  # the loop scales to unit power itself
     else:
         shown, unscaled = points(iq, view, known), False
     per_unit = _per_unit(view, bins, extent)
     if compiled:
-        table = _log_table(shown.shape[1]) if logarithmic else _count_table(shown.shape[1])
-        touched = touched.with_room_for(shown.shape[1])
+        table = _table(shown.shape[1], logarithmic)
+        if touched.shape[1] <= shown.shape[1]:  # no room for so many points
+            touched = _touched(len(touched), shown.shape[1], number=UNKNOWN)
         parts = torch.view_as_real(shown.resolve_conj().contiguous()).numpy()
         loop, threads = compiled
-        flat = images.flatten(2).numpy()
-        per_unit = np.float32(per_unit)
-        loop(parts, unscaled, per_unit, bins, table, threads, flat, channel, *touched)
+        counts = np.zeros((threads, bins * bins + 1), np.uint32)
+        scale = np.float32(per_unit)
+        loop(parts, unscaled, scale, table, counts, images.numpy(), channel, touched)
     else:
         counts = _histogram_scatter(shown, per_unit, bins)
         images[:, channel] = counts.log1p() if logarithmic else counts
+    return touched
+
+
+def _touched(frames: int, points: int, number: int = 0) -> np.ndarray:
+    """Return the bins that each image's last drawing wrote: int32 [frame, 1 + point].
+
+    First comes their ``number``, then their places; ``UNKNOWN``: the whole image is to be cleared.
+    """
+    touched = np.empty((frames, 1 + points), np.int32)
+    touched[:, 0] = number
     return touched
 
 
@@ -233,16 +231,13 @@ def _flat_places(points: Tensor, per_unit: float, bins: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _log_table(largest: int) -> np.ndarray:
-    return torch.arange(largest + 1, dtype=torch.float32).log1p().numpy()
+def _table(largest: int, logarithmic: bool) -> np.ndarray:
+    """Return the pixel of each count up to the largest, float32 [count]."""
+    counts = torch.arange(largest + 1, dtype=torch.float32)
+    return (counts.log1p() if logarithmic else counts).numpy()
 
 
-@lru_cache(maxsize=8)
-def _count_table(largest: int) -> np.ndarray:
-    return np.arange(largest + 1, dtype=np.float32)
-
-
-def _histogram_loop() -> tuple[Callable[..., None], int] | None:
+def _compiled_loop() -> tuple[Callable[..., None], int] | None:
     """Return the compiled loop and the number of threads that it may use; None without Numba."""
     numba = _numba()
     return (_compiled(numba.njit), numba.get_num_threads()) if numba else None
@@ -269,26 +264,28 @@ def _compiled(njit: Any) -> Callable[..., None]:
 
 
 def _count(
-    parts, unscaled, per_unit, bins, table, threads, images, channel, places, number
+    parts, unscaled, per_unit, table, counts_of_threads, images, channel, touched
 ):  # pragma: no cover - compiled
+    threads, bins = counts_of_threads.shape[0], images.shape[-1]
     samples = parts.shape[1]
     half = np.float32(0.5 * (bins % 2))
     shift = np.float32(bins // 2)
     top = np.float32(bins)
     outside = np.int32(bins * bins)  # a place after the last, for points that no bin holds
     for worker in prange(threads):
-        counts = np.zeros(bins * bins + 1, dtype=np.uint32)
+        counts = counts_of_threads[worker]
         for frame in range(worker, parts.shape[0], threads):
-            image, place, part = images[frame, channel], places[frame], parts[frame]
-            if number[frame] < 0:
+            image, part = images[frame, channel].ravel(), parts[frame]
+            place, number = touched[frame, 1:], touched[frame, 0]
+            if number < 0:
                 image[:] = np.float32(0)
             # Stores wait for memory one after the other, loads together: so these load first.
             loaded = np.float32(0)
-            for entry in range(number[frame]):
+            for entry in range(number):
                 loaded += image[np.uint32(place[entry])]
             if loaded < 0:  # never, which the compiler cannot know
                 continue
-            for entry in range(number[frame]):
+            for entry in range(number):
                 image[np.uint32(place[entry])] = np.float32(0)
             scale = np.float32(1)
             if unscaled:
@@ -318,6 +315,6 @@ def _count(
                     image[np.uint32(where)] = table[counts[np.uint32(where)]]
                     place[kept] = where
                     kept += 1
-            number[frame] = kept
+            touched[frame, 0] = kept
             for entry in range(kept):  # forget this frame where it was counted only
                 counts[np.uint32(place[entry])] = np.uint32(0)

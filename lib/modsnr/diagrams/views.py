@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from math import log10, pi
+from math import pi
 from typing import NamedTuple
 
 import numpy as np
@@ -221,11 +221,3 @@ def _highpass(samples: int, device: torch.device) -> Tensor:
     taps = -2 * STOP_BAND * np.sinc(2 * STOP_BAND * time) * np.kaiser(RESIDUAL_TAPS, 8.0)
     taps[RESIDUAL_TAPS // 2] += 1
     return torch.fft.fft(torch.tensor(taps, dtype=torch.float32), n=samples).to(device)
-
-
-def residual_radius_of(snr_db: float) -> float:
-    """Return the radius at which noise of this SNR centres in the ``residual`` view, 0 .. 1."""
-    noise_share_db = -10 * log10(1 + 10 ** (snr_db / 10))
-    in_stop_band_db = 10 * log10(1 - 2 * STOP_BAND)
-    low, high = RESIDUAL_DB
-    return (noise_share_db + in_stop_band_db - low) / (high - low)

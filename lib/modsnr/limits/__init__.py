@@ -5,8 +5,7 @@ in dB; ``bin_accuracy`` says how often such an estimate falls into the right bin
 frames, complex [frame, sample], and return dB [frame], on the frames' device.
 
 ``average_log_likelihood`` and ``hybrid_log_likelihood`` score samples at the symbol rate;
-``genie_accuracy`` and ``joint_genie_accuracy`` count how often such scores are right;
-``symbol_samples`` draws what they score, ``frame_samples`` reads it from simulated frames.
+``genie_accuracy`` counts how often such scores are right, on samples that ``symbol_samples`` draws.
 ``cumulant_tree`` and ``cascade`` decide on blind samples and an estimate of their SNR.
 """
 
@@ -14,7 +13,6 @@ from modsnr.limits.bounds import (
     band_limited,
     bin_accuracy,
     data_aided,
-    fisher_information,
     non_data_aided,
     of_frames,
     possible_accuracy,
@@ -22,31 +20,19 @@ from modsnr.limits.bounds import (
 )
 from modsnr.limits.classifiers import average_log_likelihood, hybrid_log_likelihood
 from modsnr.limits.estimators import SNR_RANGE_DB, m2m4_snr, noise_floor_snr, split_symbol_snr
-from modsnr.limits.genie import (
-    Accuracy,
-    JointAccuracy,
-    frame_samples,
-    genie_accuracy,
-    joint_genie_accuracy,
-    symbol_samples,
-)
+from modsnr.limits.genie import genie_accuracy, symbol_samples
 from modsnr.limits.trees import cascade, cumulant_tree
 
 __all__ = [
     "SNR_RANGE_DB",
-    "Accuracy",
-    "JointAccuracy",
     "average_log_likelihood",
     "band_limited",
     "bin_accuracy",
     "cascade",
     "cumulant_tree",
     "data_aided",
-    "fisher_information",
-    "frame_samples",
     "genie_accuracy",
     "hybrid_log_likelihood",
-    "joint_genie_accuracy",
     "m2m4_snr",
     "noise_floor_snr",
     "non_data_aided",

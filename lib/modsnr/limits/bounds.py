@@ -12,11 +12,11 @@ A matched filter takes a frame of 1,024 samples at 8 a symbol to 128 symbols who
 as high (9.03 dB), and leaves 896 dimensions that hold noise only. It keeps all that tells S; the
 noise is told by all 1,024, so a bound on 128 symbols alone is not one on the frame.
 
-S is either *realised*, the mean power of the frame's own signal, which is what a label says of a
-frame that was scaled to it, or *expected*, a parameter about which the realised power of random
-symbols fluctuates. To estimate the realised power is to predict a random variable, for which the
-Cramer-Rao inequality becomes E Var(g | x) + c' J^-1 c, with g the wanted quantity, J the Fisher
-information and c = E d E(g | x) / d theta (Yatracos, Ann. Inst. Statist. Math. 44(3), 1992).
+S is the *realised* power: the mean power of the frame's own signal, to which a labelled frame was
+scaled. For random symbols it fluctuates about the parameter of their distribution. To estimate it
+is to predict a random variable, for which the Cramer-Rao inequality becomes
+E Var(g | x) + c' J^-1 c, with g the wanted quantity, J the Fisher information and
+c = E d E(g | x) / d theta (Yatracos, Ann. Inst. Statist. Math. 44(3), 1992).
 Fluctuations are taken to first order, as everywhere where a variance is taken to decibels.
 """
 
@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import log, pi, sqrt
-from typing import Literal
 
 import numpy as np
 from scipy import special
@@ -36,8 +35,6 @@ STEP, REACH = 0.35, 4.4  # of the lattice over noise of unit power: beyond, 4e-9
 RAMP_NODES = 64  # over the ramp of a raised cosine
 
 CONTRAST = np.array([1.0, -1.0])  # of ln S / N with (ln S, ln N)
-
-Power = Literal["realised", "expected"]
 
 
 def data_aided(snr_db: np.ndarray | Sequence[float], observations: int) -> np.ndarray:
@@ -89,20 +86,18 @@ def spectrum_aware(
     rolloff: float,
     samples: int = 1024,
     samples_per_symbol: int = 8,
-    power: Power = "realised",
 ) -> np.ndarray:
     """Return the bound in dB, float64 [snr], for Gaussian symbols on known raised-cosine spectra.
 
     Each bin of the frame's spectrum is circular Gaussian of power S P + N, P the raised cosine of
     mean 1 over the sampled band. With w = S P / (S P + N) the Fisher information about (ln S, ln N)
-    is n times the band's mean of [w^2, w (1 - w); w (1 - w), (1 - w)^2] (Whittle 1953). Realised
-    power adds E Var = mean P^2 (1 - w^2) / n, and c = (mean P (1 - w^2), -1 - mean P w (1 - w)).
-    With a roll-off of 0 the realised bound is ``band_limited``.
+    is n times the band's mean of [w^2, w (1 - w); w (1 - w), (1 - w)^2] (Whittle 1953). The power
+    has E Var = mean P^2 (1 - w^2) / n, and c = (mean P (1 - w^2), -1 - mean P w (1 - w)). With a
+    roll-off of 0 the bound is ``band_limited``.
 
     Raises InputError for a roll-off outside 0..1 and a band wider than the sampled one.
     """
     _check_count("samples", samples)
-    _check_power(power)
     if not 0 <= rolloff <= 1 or not samples_per_symbol >= 1 + rolloff:
         raise InputError(
             f"rolloff must lie in 0..1 and the band of 1 + rolloff symbol rates within the sampled "
@@ -121,8 +116,6 @@ def spectrum_aware(
     w = signal / (signal + 1)
     cross = mean(w * (1 - w))
     information = samples * _symmetric(mean(w**2), cross, mean((1 - w) ** 2))
-    if power == "expected":
-        return DB * np.sqrt(_variance(information, CONTRAST))
     gradient = np.stack([mean(density * (1 - w**2)), -1 - mean(density * w * (1 - w))], 1)
     hidden = mean(density**2 * (1 - w**2)) / samples
     return DB * np.sqrt(hidden + _variance(information, gradient))
@@ -134,7 +127,6 @@ def non_data_aided(
     observations: int,
     *,
     noise_only: int = 0,
-    power: Power = "expected",
 ) -> np.ndarray:
     """Return the bound in dB, float64 [snr], where the alphabet is known and the symbols are not.
 
@@ -146,25 +138,14 @@ def non_data_aided(
     Raises InputError for an alphabet without unit mean power.
     """
     _check_count("observations", observations)
-    _check_power(power)
     rho, found = _ratio(snr_db), []
     for ratio in rho:
         information, gradient, hidden = _mixture(ratio, _checked(points))
         information = observations * information
         information[1, 1] += noise_only
-        if power == "expected":
-            gradient, hidden = np.zeros(2), 0.0
         variance = _variance(information[None], gradient + CONTRAST)[0]
         found.append(hidden / observations + variance)
     return DB * np.sqrt(np.array(found))
-
-
-def fisher_information(snr_db: np.ndarray | Sequence[float], points: np.ndarray) -> np.ndarray:
-    """Return the information of one noisy symbol about (ln S, ln N): float64 [snr, 2, 2].
-
-    The symbol is one of ``points``, complex [point], equally likely, of unit mean power.
-    """
-    return np.stack([_mixture(ratio, _checked(points))[0] for ratio in _ratio(snr_db)])
 
 
 def of_frames(
@@ -183,14 +164,7 @@ def of_frames(
     power spectrum, of the middle roll-off; the band of the greatest. The second result holds each
     alphabet's own.
     """
-    symbols = samples // samples_per_symbol
-    es_n0_db = np.asarray(snr_db) + 10 * np.log10(samples_per_symbol)
-    each = {
-        name: non_data_aided(
-            es_n0_db, points, symbols, noise_only=samples - symbols, power="realised"
-        )
-        for name, points in alphabets.items()
-    }
+    each = _by_alphabet(snr_db, alphabets, samples, samples_per_symbol)
     occupied = (1 + rolloff[1]) / samples_per_symbol * samples
     known = {
         "waveform known": data_aided(snr_db, samples),
@@ -242,13 +216,23 @@ def possible_accuracy(
     It is the mean over ``alphabets`` of ``bin_accuracy`` of the bound for a known alphabet, as
     ``of_frames`` has it; ``grid_db`` is per sample.
     """
+    sigma_db = _by_alphabet(np.asarray(grid_db), alphabets, samples, samples_per_symbol)
+    return bin_accuracy([*sigma_db.values()], grid_db, grid_db).mean(0)
+
+
+def _by_alphabet(
+    snr_db: np.ndarray,
+    alphabets: Mapping[str, np.ndarray],
+    samples: int,
+    samples_per_symbol: int,
+) -> dict[str, np.ndarray]:
+    """Return ``non_data_aided`` of a whole frame, dB [SNR], for each alphabet."""
     symbols = samples // samples_per_symbol
-    es_n0_db = np.asarray(grid_db, np.float64) + 10 * np.log10(samples_per_symbol)
-    sigma_db = [
-        non_data_aided(es_n0_db, points, symbols, noise_only=samples - symbols, power="realised")
-        for points in alphabets.values()
-    ]
-    return bin_accuracy(np.array(sigma_db), grid_db, grid_db).mean(0)
+    es_n0_db = np.asarray(snr_db) + 10 * np.log10(samples_per_symbol)
+    return {
+        name: non_data_aided(es_n0_db, points, symbols, noise_only=samples - symbols)
+        for name, points in alphabets.items()
+    }
 
 
 def _mixture(rho: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -332,8 +316,3 @@ def _checked(points: np.ndarray) -> np.ndarray:
 def _check_count(name: str, count: int) -> None:
     if count < 1:
         raise InputError(f"{name} must be 1 or more; it is {count}.")
-
-
-def _check_power(power: str) -> None:
-    if power not in ("realised", "expected"):
-        raise InputError(f"power is 'realised' or 'expected'; it is {power!r}.")

@@ -21,7 +21,7 @@ Cybern. C 41(4), 2011 (hybrid likelihood).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from modsnr import InputError
 from modsnr.limits.mixtures import Mixture, phase_grid
-from modsnr.signals import DVB_RINGS, Rings, alphabet
+from modsnr.signals import alphabet
 
 FRAMES_AT_A_TIME = 512
 ROUNDS = 4  # of refining the phase
@@ -41,7 +41,6 @@ def average_log_likelihood(
     classes: Sequence[str],
     *,
     late: Tensor | None = None,
-    rings: Mapping[str, Rings] = DVB_RINGS,
 ) -> Tensor:
     """Return the log-likelihood of every class, float32 [frame, class], its symbols averaged out.
 
@@ -53,16 +52,7 @@ def average_log_likelihood(
     Raises InputError for samples that are not finite complex [frame, symbol], an SNR that is NaN or
     inf, other numbers of them than frames, and OQPSK without ``late``.
     """
-    samples, precision = checked(samples, es_n0_db, classes)
-    late = _checked_late(late, samples, classes)
-    scores = torch.empty(len(samples), len(classes), device=samples.device)
-    for column, name in enumerate(classes):
-        mixture = Mixture.around(alphabet(name, rings), samples.device)
-        for start in range(0, len(samples), FRAMES_AT_A_TIME):
-            rows = slice(start, start + FRAMES_AT_A_TIME)
-            seen = _Seen(samples[rows], late[rows] if name == "OQPSK" else None, precision[rows])
-            scores[rows, column] = seen.log_likelihood(mixture, seen.still, seen.unit).float()
-    return scores
+    return _scores(samples, es_n0_db, classes, late, any_phase=False)
 
 
 def hybrid_log_likelihood(
@@ -71,8 +61,6 @@ def hybrid_log_likelihood(
     classes: Sequence[str],
     *,
     late: Tensor | None = None,
-    rings: Mapping[str, Rings] = DVB_RINGS,
-    unknown_amplitude: bool = False,
 ) -> Tensor:
     """Return the largest log-likelihood of every class over the phase, float32 [frame, class].
 
@@ -80,21 +68,31 @@ def hybrid_log_likelihood(
     on a grid over the sector after which the alphabet meets itself; the best phase there is refined
     by a parabola through its neighbours and by expectation maximisation, which never lowers the
     likelihood.
-
-    With ``unknown_amplitude`` the symbols' mean power is maximised over as well, and ``es_n0_db``
-    tells only the noise power, 10^(-Es/N0 / 10): the SNR is then unknown above a known floor.
     """
+    return _scores(samples, es_n0_db, classes, late, any_phase=True)
+
+
+def _scores(
+    samples: Tensor,
+    es_n0_db: Tensor | float,
+    classes: Sequence[str],
+    late: Tensor | None,
+    *,
+    any_phase: bool,
+) -> Tensor:
+    """Return the log-likelihood of every class at phase 0, or the largest over the phase."""
     samples, precision = checked(samples, es_n0_db, classes)
     late = _checked_late(late, samples, classes)
     scores = torch.empty(len(samples), len(classes), device=samples.device)
     for column, name in enumerate(classes):
-        symbols = alphabet(name, rings)
+        symbols = alphabet(name)
         mixture = Mixture.around(symbols, samples.device)
-        phases = phase_grid(symbols, offset=name == "OQPSK").to(samples.device)
+        phases = phase_grid(symbols, offset=name == "OQPSK") if any_phase else torch.zeros(1)
+        phases = phases.to(samples.device)
         for start in range(0, len(samples), FRAMES_AT_A_TIME):
             rows = slice(start, start + FRAMES_AT_A_TIME)
             seen = _Seen(samples[rows], late[rows] if name == "OQPSK" else None, precision[rows])
-            scores[rows, column] = seen.maximum(mixture, phases, unknown_amplitude).float()
+            scores[rows, column] = seen.maximum(mixture, phases).float()
     return scores
 
 
@@ -106,42 +104,26 @@ class _Seen:
     late: Tensor | None  # for OQPSK's quadrature only
     precision: Tensor
 
-    @property
-    def still(self) -> Tensor:
-        return torch.zeros_like(self.precision[:, 0])
+    def maximum(self, mixture: Mixture, phases: Tensor) -> Tensor:
+        """Return the largest log-likelihood over the phase, float64 [frame].
 
-    @property
-    def unit(self) -> Tensor:
-        return torch.ones_like(self.precision[:, 0])
-
-    def log_likelihood(self, mixture: Mixture, phase: Tensor, amplitude: Tensor) -> Tensor:
-        """Return the log-likelihood at a phase and an amplitude, [frame] each: float64 [frame]."""
-        rows, excess = self._rows(mixture, phase, amplitude, moments=False)
-        return rows[0].double().sum(1) + excess
-
-    def maximum(self, mixture: Mixture, phases: Tensor, unknown_amplitude: bool) -> Tensor:
-        """Return the largest log-likelihood over the phase, and the amplitude: float64 [frame]."""
-        amplitude = self.unit
-        power = self.samples.abs().square().mean(1)
-        weakest = 1e-3 * power.sqrt() + 1e-9
-        if unknown_amplitude:
-            amplitude = (power - 1 / self.precision[:, 0]).clamp(min=0).sqrt().maximum(weakest)
-        phase = self._best_on_grid(mixture, phases, amplitude)
+        ``phases`` [phase] is a periodic grid to begin with, or the only phase that there is.
+        """
+        if len(phases) == 1:
+            return self._log_likelihood(mixture, phases.expand(len(self.samples)))
+        phase = self._best_on_grid(mixture, phases)
         for _ in range(ROUNDS):
-            correlation, energy = self._expected(mixture, phase, amplitude)
-            phase = correlation.angle().float()
-            if unknown_amplitude:
-                amplitude = (correlation.abs() / energy).float().maximum(weakest)
-        return self.log_likelihood(mixture, phase, amplitude)
+            phase = self._expected(mixture, phase).angle().float()
+        return self._log_likelihood(mixture, phase)
 
-    def _best_on_grid(self, mixture: Mixture, phases: Tensor, amplitude: Tensor) -> Tensor:
+    def _best_on_grid(self, mixture: Mixture, phases: Tensor) -> Tensor:
         """Return the phase of the largest likelihood on a periodic grid, or near it: [frame].
 
         A parabola through each summit of the grid and its neighbours tells where the likelihood
         has its maximum, and how large: the highest may stand between two lower grid points.
         """
-        scores = [self.log_likelihood(mixture, self.still + phase, amplitude) for phase in phases]
-        on_grid = torch.stack(scores, 1)
+        everywhere = phases.unsqueeze(1).expand(-1, len(self.samples))
+        on_grid = torch.stack([self._log_likelihood(mixture, phase) for phase in everywhere], 1)
         below, above = on_grid.roll(1, 1), on_grid.roll(-1, 1)
         bend = (2 * on_grid - below - above).clamp(min=1e-9)
         aside = (above - below) / (2 * bend)
@@ -151,37 +133,35 @@ class _Seen:
         step = phases[1] - phases[0]
         vertex = phases[place[:, 0]] + step * aside.gather(1, place)[:, 0].float()
         top, highest = on_grid.max(1)
-        better = self.log_likelihood(mixture, vertex, amplitude) > top
+        better = self._log_likelihood(mixture, vertex) > top
         return torch.where(better, vertex, phases[highest])
 
-    def _expected(
-        self, mixture: Mixture, phase: Tensor, amplitude: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the samples' correlation with the symbols to expect, and these symbols' energy.
+    def _log_likelihood(self, mixture: Mixture, phase: Tensor) -> Tensor:
+        """Return the log-likelihood at a phase, [frame]: float64 [frame]."""
+        rows, excess = self._rows(mixture, phase, moments=False)
+        return rows[0].double().sum(1) + excess
 
-        Complex128 and float64 [frame]. The correlation's angle is the phase that makes the
-        expected log-likelihood largest, and its magnitude over the energy is the amplitude.
+    def _expected(self, mixture: Mixture, phase: Tensor) -> Tensor:
+        """Return the samples' correlation with the symbols to expect, complex128 [frame].
+
+        Its angle is the phase that makes the expected log-likelihood largest.
         """
-        rows, _ = self._rows(mixture, phase, amplitude, moments=True)
+        rows, _ = self._rows(mixture, phase, moments=True)
         late = self.samples if self.late is None else self.late
         correlation = self.samples * rows[1] - 1j * late * rows[2]
-        return correlation.to(torch.complex128).sum(1), rows[3].double().sum(1)
+        return correlation.to(torch.complex128).sum(1)
 
-    def _rows(
-        self, mixture: Mixture, phase: Tensor, amplitude: Tensor, *, moments: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _rows(self, mixture: Mixture, phase: Tensor, *, moments: bool) -> tuple[Tensor, Tensor]:
         """Return the mixture's rows at z, [row, frame, symbol], and z's excess energy / noise."""
         turn = torch.polar(torch.ones_like(phase), -phase).unsqueeze(1)
         upright = self.samples * turn
-        real, imag, excess = upright.real, upright.imag, self.still.double()
+        real, imag, excess = upright.real, upright.imag, torch.zeros_like(phase).double()
         if self.late is not None:
             imag = (self.late * turn).imag
             excess = (imag.double().square() - upright.imag.double().square()).sum(1)
             excess *= self.precision[:, 0]
-        scale = amplitude.unsqueeze(1)
-        weight = (self.precision * scale**2).expand(real.shape)
-        rows = mixture(real / scale, imag / scale, weight, moments=moments)
-        return rows, excess
+        weight = self.precision.expand(real.shape)
+        return mixture(real, imag, weight, moments=moments), excess
 
 
 def checked(

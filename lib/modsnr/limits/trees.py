@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from modsnr.limits.classifiers import checked, hybrid_log_likelihood
-from modsnr.signals import DVB_RINGS, Rings, alphabet, cumulants
+from modsnr.signals import alphabet, cumulants
 
 REAL_VALUED = 0.5  # |C20| over power: 1 for an alphabet on a line, 0 for the others
 LEAST_SIGNAL = 1e-6  # of the power or the noise; less is as good as none
@@ -22,8 +22,6 @@ def cumulant_tree(
     samples: Tensor,
     es_n0_db: Tensor | float,
     classes: Sequence[str],
-    *,
-    rings: Mapping[str, Rings] = DVB_RINGS,
 ) -> Tensor:
     """Return the class that the samples' cumulants are nearest to, int64 [frame].
 
@@ -36,7 +34,7 @@ def cumulant_tree(
     Raises InputError as ``average_log_likelihood`` does, but wants no samples for OQPSK.
     """
     samples, precision = checked(samples, es_n0_db, classes)
-    known = [cumulants(alphabet(name, rings)) for name in classes]
+    known = [cumulants(alphabet(name)) for name in classes]
     # Rounded, equals are equal, and the first of them is nearest.
     place = torch.stack([_fourth(found).round(decimals=6) for found in known]).to(samples.device)
     line = torch.stack([found["C20"].abs() > REAL_VALUED for found in known]).to(samples.device)
@@ -65,7 +63,6 @@ def cascade(
     classes: Sequence[str],
     *,
     late: Tensor | None = None,
-    rings: Mapping[str, Rings] = DVB_RINGS,
 ) -> Tensor:
     """Return the class most likely at the SNR estimated before, int64 [frame].
 
@@ -81,6 +78,5 @@ def cascade(
         es_n0_db,
         classes,
         late=None if late is None else late * scale,
-        rings=rings,
     )
     return scores.argmax(1)

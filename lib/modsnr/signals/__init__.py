@@ -1,9 +1,9 @@
 """Modulation alphabets, channels, and a simulator of labelled frames at complex baseband.
 
-Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``simulate_and_tell``
-what only a genie knows beside them, ``Simulator`` the frames of any part of a data set, in any
-process; ``Channel`` says what befalls them, ``CHANNELS`` names the usual sets of that, ``Mixture``
-gives each frame one of several, and ``air`` makes either by name. ``independent`` is another
+Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``Simulator``
+those of any part of a data set, in any process. ``Channel`` holds the impairments, ``CHANNELS``
+names the usual sets of them, ``Mixture`` gives each frame one of several channels, and ``air``
+makes either by name. ``independent`` is another
 generator of the same modulations; ``under`` makes frames under any of ``CONDITIONS``.
 ``power_density`` and ``oversampled_kurtosis`` say what to expect of them. ``unknown`` makes signals
 of other kinds, and ``traits`` are what tells these apart.
@@ -25,13 +25,8 @@ from modsnr.signals.channels import CHANNELS, Channel, Mixture, air, channel, pa
 from modsnr.signals.comparing import densities, moments, simulated_like
 from modsnr.signals.conditions import CONDITIONS, Condition, under
 from modsnr.signals.independent import independent
-from modsnr.signals.simulator import (
-    Simulator,
-    Told,
-    root_raised_cosine,
-    simulate,
-    simulate_and_tell,
-)
+from modsnr.signals.noise import awgn
+from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
 from modsnr.signals.theory import oversampled_kurtosis, power_density
 from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, traits, unknown
 
@@ -49,10 +44,10 @@ __all__ = [
     "Mixture",
     "Rings",
     "Simulator",
-    "Told",
     "air",
     "alphabet",
     "at_random_phases",
+    "awgn",
     "calibration",
     "channel",
     "cumulants",
@@ -65,7 +60,6 @@ __all__ = [
     "root_raised_cosine",
     "settings",
     "simulate",
-    "simulate_and_tell",
     "simulated_like",
     "stretched",
     "symmetry",

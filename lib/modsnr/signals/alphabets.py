@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from cmath import rect
 from collections.abc import Mapping, Sequence
-from math import cos, log, pi, sin
+from math import log, pi
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,22 +89,17 @@ def alphabet(modulation: str, rings: Mapping[str, Rings] = DVB_RINGS) -> Tensor:
     if modulation == "GMSK":
         raise InputError("GMSK is not linear: it has no alphabet of symbols.")
     if modulation not in DIGITAL_CLASSES:
-        raise InputError(f"{modulation!r} is no modulation of {', '.join(DIGITAL_CLASSES)}.")
+        raise _unknown(modulation, DIGITAL_CLASSES)
     if modulation == "OOK":
         points = [0.0, 1.0]
     elif modulation.endswith("APSK"):
         points = [
-            radius * complex(cos(pi * phase), sin(pi * phase))
-            for radius, phases in rings[modulation]
-            for phase in phases
+            rect(radius, pi * phase) for radius, phases in rings[modulation] for phase in phases
         ]
-    elif modulation.endswith("PSK") and modulation not in ("BPSK",):
+    elif modulation.endswith("PSK") and modulation != "BPSK":
         order = 4 if modulation in ("QPSK", "OQPSK") else int(modulation[:-3])
         first = pi / 4 if order == 4 else 0.0
-        points = [
-            complex(cos(first + 2 * pi * k / order), sin(first + 2 * pi * k / order))
-            for k in range(order)
-        ]
+        points = [rect(1.0, first + 2 * pi * k / order) for k in range(order)]
     elif modulation.endswith("QAM"):
         points = _qam(int(modulation[:-3]))
     else:
@@ -150,30 +147,18 @@ def _qam(order: int) -> list[complex]:
 
 
 def cumulants(samples: Tensor) -> dict[str, Tensor]:
-    """Return the cumulants C20 C40 C41 C42 C60 C63 of samples [..., sample], mean removed.
+    """Return the cumulants C20, C40 and C42 of samples [..., sample], mean removed.
 
     Cpq has q conjugated of its p factors and is divided by (mean power)^(p/2), so noise-free
-    symbols give the alphabet's values whatever their scale. Third-order moments are taken as zero,
-    as they are for every alphabet here. Complex128 [...]. Source: Swami and Sadler, IEEE Trans.
-    Commun. 48(3), 2000; the sixth order follows from the partitions of six factors.
+    symbols give the alphabet's values whatever their scale. Complex128 [...]. Source: Swami and
+    Sadler, IEEE Trans. Commun. 48(3), 2000.
     """
     x = samples.to(torch.complex128)
     x = x - x.mean(-1, keepdim=True)
     x = x / x.abs().square().mean(-1, keepdim=True).sqrt()
-    c20, m40, m60 = (x.pow(order).mean(-1) for order in (2, 4, 6))
-    c41 = (x.pow(3) * x.conj()).mean(-1) - 3 * c20
+    c20, m40 = (x.pow(order).mean(-1) for order in (2, 4))
     c42 = x.abs().pow(4).mean(-1) - c20.abs().square() - 2
-    c63 = (
-        x.abs().pow(6).mean(-1) - 9 * c42 - 6 * (c20 * c41.conj()).real - 9 * c20.abs().square() - 6
-    )
-    return {
-        "C20": c20,
-        "C40": m40 - 3 * c20**2,
-        "C41": c41,
-        "C42": c42 + 0j,
-        "C60": m60 - 15 * c20 * m40 + 30 * c20**3,
-        "C63": c63 + 0j,
-    }
+    return {"C20": c20, "C40": m40 - 3 * c20**2, "C42": c42 + 0j}
 
 
 def symmetry(symbols: Tensor) -> int:
@@ -188,3 +173,39 @@ def symmetry(symbols: Tensor) -> int:
         if outermost % order == 0 and apart.max() < 1e-3:
             return order
     return 1
+
+
+def check_labels(
+    modulation: np.ndarray,
+    snr_db: np.ndarray,
+    classes: Sequence[str],
+    known: Sequence[str] = DIGITAL_CLASSES,
+) -> None:
+    """Raise InputError unless labels are one modulation and one SNR a frame.
+
+    ``modulation`` must be int [frame], indices into ``classes``, which must all be ``known``;
+    ``snr_db`` must be float [frame], in dB, without NaN and -inf.
+    """
+    for name in classes:
+        if name not in known:
+            raise _unknown(name, known)
+    if modulation.shape != snr_db.shape or modulation.ndim != 1:
+        raise InputError(
+            f"One modulation and one SNR a frame are needed; the shapes are {modulation.shape} "
+            f"and {snr_db.shape}."
+        )
+    if not np.issubdtype(modulation.dtype, np.integer):
+        raise InputError(f"Modulation labels must be integers; they are {modulation.dtype}.")
+    outside = np.flatnonzero((modulation < 0) | (modulation >= len(classes)))
+    if len(outside):
+        raise InputError(
+            f"{len(outside)} modulation labels lie outside the {len(classes)} classes, "
+            f"the first at index {outside[0]}: {modulation[outside[0]]}."
+        )
+    bad = np.flatnonzero(np.isnan(snr_db) | (snr_db == -np.inf))
+    if len(bad):
+        raise InputError(f"{len(bad)} SNRs are NaN or -inf, the first at index {bad[0]}.")
+
+
+def _unknown(name: str, known: Sequence[str]) -> InputError:
+    return InputError(f"{name!r} is no modulation of {', '.join(known)}.")

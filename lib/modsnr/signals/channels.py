@@ -1,32 +1,22 @@
-"""What befalls a frame between the symbols and the receiver's samples, and names for it."""
+"""Channels between the symbols and the receiver's samples, and names for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from functools import cache
-from math import expm1, isfinite, log, pi
+from math import inf, isfinite
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import torch
-from scipy import signal
-from torch import Tensor
-
-from modsnr import InputError
+from modsnr import InputError, files
 from modsnr.signals.alphabets import APSK_GEOMETRIES, DVB_RINGS, Rings
 
-# The receive filter: 129 taps, 60 dB of stop band, 0.03 cycles/sample from pass to stop band.
-RECEIVE_REACH = 64  # taps on either side of the middle one
-RECEIVE_STOP_DB = 60.0
-_RECEIVE_NARROWEST, _RECEIVE_WIDEST = 0.05, 0.95
+RECEIVE_BANDWIDTHS = 0.05, 0.95  # cycles/sample, narrowest and widest
 
 
 @dataclass(frozen=True)
 class Channel:
-    """What befalls a frame between the symbols and the receiver's samples.
+    """The impairments of a frame between the symbols and the receiver's samples.
 
     The defaults are the minor impairments of O'Shea et al. 2018, Table I, without multipath.
 
@@ -56,33 +46,34 @@ class Channel:
 
     def __post_init__(self) -> None:
         low, high = self.rolloff_range
-        if not 0 <= low <= high <= 1:
-            raise InputError(f"rolloff must lie in 0..1, low before high; it is {self.rolloff}.")
-        for name in ("carrier_offset_std", "clock_offset_std", "delay_spread"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(
-                    f"{name} must be finite and not negative; it is {getattr(self, name)}."
-                )
-        if self.clock_offset_std > 0.1:
-            raise InputError(
-                "clock_offset_std must not exceed 0.1, or the clock of a rare frame would stand "
-                f"still; it is {self.clock_offset_std}."
-            )
-        if not self.gmsk_bt > 0:
-            raise InputError(f"gmsk_bt must be positive; it is {self.gmsk_bt}.")
-        if self.samples_per_symbol < 2 or self.samples_per_symbol % 2:
-            raise InputError(
-                "samples_per_symbol must be even, as OQPSK needs half a symbol, and at least 2; "
-                f"it is {self.samples_per_symbol}."
-            )
-        if not isfinite(self.noise_tilt_db):
-            raise InputError(f"noise_tilt_db must be finite; it is {self.noise_tilt_db}.")
-        width = self.receive_bandwidth
-        if width is not None and not _RECEIVE_NARROWEST <= width <= _RECEIVE_WIDEST:
-            raise InputError(
-                f"receive_bandwidth must lie in {_RECEIVE_NARROWEST}..{_RECEIVE_WIDEST} "
-                f"cycles/sample, or be None for no filter; it is {width}."
-            )
+        width, (narrowest, widest) = self.receive_bandwidth, RECEIVE_BANDWIDTHS
+        rate = self.samples_per_symbol
+        for name, holds, rule in (
+            ("rolloff", 0 <= low <= high <= 1, "lie in 0..1, low before high"),
+            *(
+                (name, 0 <= getattr(self, name) < inf, "be finite and not negative")
+                for name in ("carrier_offset_std", "clock_offset_std", "delay_spread")
+            ),
+            (
+                "clock_offset_std",
+                self.clock_offset_std <= 0.1,
+                "not exceed 0.1, or the clock of a rare frame would stand still",
+            ),
+            ("gmsk_bt", self.gmsk_bt > 0, "be positive"),
+            (
+                "samples_per_symbol",
+                rate >= 2 and rate % 2 == 0,
+                "be even, as OQPSK needs half a symbol, and at least 2",
+            ),
+            ("noise_tilt_db", isfinite(self.noise_tilt_db), "be finite"),
+            (
+                "receive_bandwidth",
+                width is None or narrowest <= width <= widest,
+                f"lie in {narrowest}..{widest} cycles/sample, or be None for no filter",
+            ),
+        ):
+            if not holds:
+                raise InputError(f"{name} must {rule}; it is {getattr(self, name)}.")
 
     @property
     def rolloff_range(self) -> tuple[float, float]:
@@ -115,7 +106,8 @@ def channel(name: str, **changes: Any) -> Channel:
 
     Raises InputError for a name that is not there, with the nearest that is.
     """
-    return replace(CHANNELS[_known("channel", name, CHANNELS)], **changes)
+    files.check_name("channel", name, CHANNELS)
+    return replace(CHANNELS[name], **changes)
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ class Mixture:
         return next(iter(self.parts.values())).samples_per_symbol
 
 
-MIXTURE = "mixture"  # of all that the frames of a receiver may have been through
+MIXTURE = "mixture"  # of all channels that a receiver may meet
 MIXED = ("minor", "moderate", *_RAYLEIGH, "coloured_noise", "receive_filter")
 MIXED_RINGS = "mixed"  # each frame its own geometry
 
@@ -150,9 +142,10 @@ def air(name: str, geometry: str = "", **changes: Any) -> Channel | Mixture:
 
     Raises InputError for a name that is not there, with the nearest that is.
     """
-    names = MIXED if _known("channel", name, (*CHANNELS, MIXTURE)) == MIXTURE else (name,)
+    files.check_name("channel", name, (*CHANNELS, MIXTURE))
+    names = MIXED if name == MIXTURE else (name,)
     geometry = geometry or (MIXED_RINGS if name == MIXTURE else "dvb")
-    _known("APSK geometry", geometry, (*APSK_GEOMETRIES, MIXED_RINGS))
+    files.check_name("APSK geometry", geometry, (*APSK_GEOMETRIES, MIXED_RINGS))
     geometries = APSK_GEOMETRIES if geometry == MIXED_RINGS else (geometry,)
     parts = {
         f"{one}, {rings}": channel(one, rings=APSK_GEOMETRIES[rings], **changes)
@@ -176,39 +169,3 @@ def settings(through: Channel | Mixture) -> dict[str, dict[str, Any]]:
 
 def _name_of(rings: Mapping[str, Rings]) -> str:
     return next((name for name, known in APSK_GEOMETRIES.items() if known == rings), "others")
-
-
-def _known(kind: str, name: str, known: Iterable[str]) -> str:
-    names = tuple(known)
-    if name not in names:
-        (nearest,) = get_close_matches(name, names, n=1, cutoff=0.0)
-        raise InputError(
-            f"There is no {kind} {name!r}; did you mean {nearest!r}? The {kind}s are "
-            f"{', '.join(names)}."
-        )
-    return name
-
-
-def noise_density(frequency: Tensor, tilt_db: float) -> Tensor:
-    """Return the noise's power density at ``frequency`` in cycles/sample, 1 on average."""
-    fall = tilt_db * log(10) / 10
-    mean = -expm1(-fall) / fall if fall else 1.0  # of exp(-fall u) over u in 0..1
-    return torch.exp(-fall * 2 * frequency.abs()) / mean
-
-
-def receive_response(frequency: Tensor, bandwidth: float) -> Tensor:
-    """Return the receive filter's response at ``frequency`` in cycles/sample: real, no delay."""
-    middle, *wings = _receive_taps(bandwidth)
-    response = torch.full_like(frequency, middle)
-    for delay, tap in enumerate(wings, start=1):
-        response += 2 * tap * torch.cos(2 * pi * delay * frequency)
-    return response
-
-
-@cache
-def _receive_taps(bandwidth: float) -> tuple[float, ...]:
-    """Return the filter's taps from the middle one on: a sinc under a Kaiser window."""
-    window: Any = ("kaiser", signal.kaiser_beta(RECEIVE_STOP_DB))
-    # The cut-off is half the two-sided width, as a sampling rate of 2 has it.
-    taps = np.asarray(signal.firwin(2 * RECEIVE_REACH + 1, bandwidth, window=window, fs=2.0))
-    return tuple(taps[RECEIVE_REACH:].tolist())

@@ -10,8 +10,9 @@ from zlib import crc32
 import numpy as np
 import torch
 
+from modsnr import files
 from modsnr.signals.alphabets import STUDY_CLASSES
-from modsnr.signals.channels import CHANNELS, MIXTURE, Channel, Mixture, _known, air, channel
+from modsnr.signals.channels import CHANNELS, MIXTURE, Channel, Mixture, air, channel
 from modsnr.signals.independent import independent
 from modsnr.signals.simulator import Simulator, simulate
 
@@ -50,7 +51,8 @@ def under(
 
     Raises InputError for a condition that is not there, and for labels that cannot be simulated.
     """
-    wanted = CONDITIONS[_known("condition", condition, CONDITIONS)]
+    files.check_name("condition", condition, CONDITIONS)
+    wanted = CONDITIONS[condition]
     seeds = np.random.SeedSequence([seed, crc32(condition.encode())])
     if wanted.through is None:
         rng = np.random.default_rng(seeds)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.signal import upfirdn
 
 from modsnr import InputError
-from modsnr.signals.alphabets import LIQUID_RINGS, STUDY_CLASSES
+from modsnr.signals.alphabets import LIQUID_RINGS, STUDY_CLASSES, check_labels
 
 PERIOD = 8  # samples a symbol that are handed out
 FINE = 4  # as many times denser the pulses are made
@@ -46,27 +46,11 @@ def independent(
 
     Raises InputError for classes other than the study's, and for labels that do not index them.
     """
-    foreign = [name for name in classes if name not in STUDY_CLASSES]
-    if foreign:
-        raise InputError(
-            f"The independent generator does not make {foreign[0]!r}, only "
-            f"{', '.join(STUDY_CLASSES)}."
-        )
     low, high = rolloff
     if not 0 < low <= high <= 1:
         raise InputError(f"rolloff must lie in 0..1 without 0, low before high; it is {rolloff}.")
     modulation, snr_db = np.asarray(modulation), np.asarray(snr_db, np.float64)
-    if modulation.shape != snr_db.shape or modulation.ndim != 1:
-        raise InputError(
-            f"One modulation and one SNR a frame are needed; the shapes are {modulation.shape} "
-            f"and {snr_db.shape}."
-        )
-    outside = np.flatnonzero((modulation < 0) | (modulation >= len(classes)))
-    if len(outside):
-        raise InputError(
-            f"{len(outside)} modulation labels lie outside the {len(classes)} classes, the first "
-            f"at index {outside[0]}: {modulation[outside[0]]}."
-        )
+    check_labels(modulation, snr_db, classes, known=STUDY_CLASSES)
     time = np.arange(samples)
     frames = np.empty((len(modulation), samples), np.complex64)
     for place, (number, snr) in enumerate(zip(modulation, snr_db, strict=True)):

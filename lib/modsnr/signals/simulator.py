@@ -13,27 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, log, pi, prod, sqrt
+from math import exp, log, pi, prod
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from modsnr import InputError
-from modsnr.signals.alphabets import DIGITAL_CLASSES, STUDY_CLASSES, alphabet
-from modsnr.signals.channels import (
-    RECEIVE_REACH,
-    Channel,
-    Mixture,
-    noise_density,
-    receive_response,
-)
+from modsnr.signals.alphabets import STUDY_CLASSES, alphabet, check_labels
+from modsnr.signals.channels import Channel, Mixture
+from modsnr.signals.noise import RECEIVE_REACH, awgn, receive_filter
 
 # On either side of a block. Random timing takes up to 16 samples of the latter.
 GUARD_SYMBOLS, GUARD_SAMPLES = 8, 64
 INTERPOLATED = 8  # samples a symbol that the interpolator needs
-NOISE_MEMORY = 64  # samples; coloured noise is forgotten long before
+NO_SYMBOLS = torch.zeros(1, dtype=torch.complex128)  # of GMSK, whose frames are filled in later
 
 
 def simulate(
@@ -52,127 +48,49 @@ def simulate(
     its label is exact but for the noise's own fluctuation; the frame is not rescaled afterwards.
     Of a mixture each frame gets the channel that the generator draws for it.
     """
-    if isinstance(channel, Mixture):
-        return _through_a_mixture(modulation, snr_db, channel, classes, samples, generator)
-    iq, _ = simulate_and_tell(
-        modulation, snr_db, generator=generator, classes=classes, channel=channel, samples=samples
-    )
-    return iq
-
-
-def _through_a_mixture(
-    modulation: Tensor,
-    snr_db: Tensor,
-    mixture: Mixture,
-    classes: Sequence[str],
-    samples: int,
-    generator: torch.Generator,
-) -> Tensor:
     device = generator.device
     modulation, snr_db = modulation.to(device), snr_db.to(device, torch.float32)
-    _check_labels(modulation, snr_db, classes)  # of all, so that an error tells a frame's place
-    parts = list(mixture.parts.values())
+    check_labels(modulation.numpy(force=True), snr_db.numpy(force=True), classes)
+    modulation = modulation.long()  # uint8 would be taken for a mask
+    if not isinstance(channel, Mixture):
+        return _received(modulation, snr_db, classes, channel or Channel(), samples, generator)
+    parts = list(channel.parts.values())
     drawn = torch.randint(len(parts), (len(modulation),), generator=generator, device=device)
     iq = torch.empty(len(modulation), samples, dtype=torch.complex64, device=device)
     for number, part in enumerate(parts):
         rows = (drawn == number).nonzero().flatten()
         if len(rows):
-            iq[rows] = simulate(
-                modulation[rows],
-                snr_db[rows],
-                generator=generator,
-                classes=classes,
-                channel=part,
-                samples=samples,
-            )
+            of_part = modulation[rows], snr_db[rows]
+            iq[rows] = _received(*of_part, classes, part, samples, generator)
     return iq
 
 
-@dataclass(frozen=True)
-class Told:
-    """What a genie knows of simulated frames: float32 [frame] each, but for the symbols.
-
-    Symbol k peaks ``first + k period`` samples into the frame, where the signal before noise and
-    multipath is ``amplitude`` times the symbol, through its matched filter, turned by ``phase``
-    and by ``carrier_offset`` cycles/sample from sample 0 on. OQPSK's quadrature peaks half a
-    period later.
-    """
-
-    symbols: Tensor  # complex64 [frame, symbol], from well before the frame to well after it
-    first: Tensor  # samples
-    period: Tensor  # samples
-    rolloff: Tensor
-    amplitude: Tensor
-    phase: Tensor  # radians
-    carrier_offset: Tensor  # cycles/sample
-
-
-def simulate_and_tell(
+def _received(
     modulation: Tensor,
     snr_db: Tensor,
-    *,
+    classes: Sequence[str],
+    channel: Channel,
+    samples: int,
     generator: torch.Generator,
-    classes: Sequence[str] = STUDY_CLASSES,
-    channel: Channel | None = None,
-    samples: int = 1024,
-) -> tuple[Tensor, Told]:
-    """Return the frames that ``simulate`` makes, and what their labels do not tell.
-
-    GMSK's symbols are those that a linear class would have had, and mean nothing.
-    """
-    channel = channel or Channel()
-    device = generator.device
-    modulation, snr_db = modulation.to(device), snr_db.to(device, torch.float32)
-    _check_labels(modulation, snr_db, classes)
-    modulation = modulation.long()  # uint8 would be taken for a mask
-    frames, period = len(modulation), channel.samples_per_symbol
-
+) -> Tensor:
+    """Return frames of checked labels through one channel, complex64 [frame, sample]."""
     # Multipath and the receive filter reach beyond the frame: it is then made longer by whole
     # symbols at either end, and cut at last.
+    period = channel.samples_per_symbol
     reach = int(PATHS_REACH * channel.delay_spread)
     reach += RECEIVE_REACH if channel.receive_bandwidth else 0
     margin = -(-reach // period) * period
     length, frame = samples + 2 * margin, slice(margin, margin + samples)
 
-    # The block is periodic; the frame is cut a guard away from either end, so that neither the
-    # pulses' tails, nor random timing, nor clock drift reach across its seam.
-    clock = channel.clock_offset_std * _normal(frames, generator)
-    drift = int(length * 6 * channel.clock_offset_std) + 1
-    guard = max(GUARD_SYMBOLS, -(-GUARD_SAMPLES // period))
-    symbols = -(-(length + drift) // period) + 2 * guard
-    interpolated = channel.random_timing or channel.clock_offset_std > 0
-    finer = -(-INTERPOLATED // period) if interpolated else 1
-    shaped = replace(channel, samples_per_symbol=finer * period)
-    block, chosen, rolloff = _shape(modulation, symbols, classes, shaped, generator)
-    start = torch.full((frames,), float(guard * period), device=device)
-    if channel.random_timing:
-        start = start + 16 * torch.rand(frames, generator=generator, device=device)
-    if interpolated:
-        signal = _resample(block, finer * start, finer * (1 + clock), length)
-    else:
-        signal = block[:, guard * period :][:, :length]
-    carrier, phase, offset = _carrier(frames, length, channel, generator)
-    signal = signal * carrier
+    signal = _transmitted(modulation, classes, channel, length, generator)
+    signal = signal * _carrier(len(signal), length, channel, generator)
     if channel.delay_spread > 0:
         signal = _multipath(signal, channel.delay_spread, generator)
-    rms = signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
-    signal = signal / rms
-    sigma = torch.pow(10.0, -snr_db / 20).unsqueeze(1) * sqrt(0.5)
-    noise = _noise(frames, length, channel.noise_tilt_db, generator)
-    received = torch.view_as_complex(torch.view_as_real(signal) + sigma.unsqueeze(2) * noise)
+    signal = signal / signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
+    received = awgn(signal, snr_db, generator=generator, tilt_db=channel.noise_tilt_db)
     if channel.receive_bandwidth:
-        response = receive_response(_bins(received), channel.receive_bandwidth)
-        received = _filtered(received, response)
-    told = Told(
-        symbols=chosen,
-        first=-start / (1 + clock) - margin,
-        period=period / (1 + clock),
-        rolloff=rolloff[:, 0],
-        amplitude=1 / rms[:, 0],
-        phase=phase + 2 * pi * offset * margin,
-        carrier_offset=offset,
-    )
-    return received[:, frame], told
+        received = receive_filter(received, channel.receive_bandwidth)
+    return received[:, frame]
 
 
 @dataclass(frozen=True)
@@ -233,30 +151,35 @@ class Simulator:
         return iq
 
 
-def _check_labels(modulation: Tensor, snr_db: Tensor, classes: Sequence[str]) -> None:
-    unknown = [name for name in classes if name not in DIGITAL_CLASSES]
-    if unknown:
-        raise InputError(f"{unknown[0]!r} is no modulation of {', '.join(DIGITAL_CLASSES)}.")
-    if modulation.shape != snr_db.shape or modulation.ndim != 1:
-        raise InputError(
-            f"One modulation and one SNR a frame are needed; the shapes are "
-            f"{tuple(modulation.shape)} and {tuple(snr_db.shape)}."
-        )
-    if modulation.is_floating_point() or modulation.dtype == torch.bool:
-        raise InputError(f"Modulation labels must be integers; they are {modulation.dtype}.")
-    outside = ((modulation < 0) | (modulation >= len(classes))).nonzero().flatten()
-    if len(outside):
-        raise InputError(
-            f"{len(outside)} modulation labels lie outside the {len(classes)} classes, "
-            f"the first at index {int(outside[0])}: {int(modulation[outside[0]])}."
-        )
-    bad = (snr_db.isnan() | (snr_db == -torch.inf)).nonzero().flatten()
-    if len(bad):
-        raise InputError(f"{len(bad)} SNRs are NaN or -inf, the first at index {int(bad[0])}.")
-
-
 def _normal(count: int, generator: torch.Generator) -> Tensor:
     return torch.randn(count, generator=generator, device=generator.device)
+
+
+def _transmitted(
+    modulation: Tensor,
+    classes: Sequence[str],
+    channel: Channel,
+    samples: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return noise-free signals at their random timing and clock: complex64 [frame, sample]."""
+    # The block is periodic; the frame is cut a guard away from either end, so that neither the
+    # pulses' tails, nor random timing, nor clock drift reach across its seam.
+    frames, period = len(modulation), channel.samples_per_symbol
+    clock = channel.clock_offset_std * _normal(frames, generator)
+    drift = int(samples * 6 * channel.clock_offset_std) + 1
+    guard = max(GUARD_SYMBOLS, -(-GUARD_SAMPLES // period))
+    symbols = -(-(samples + drift) // period) + 2 * guard
+    interpolated = channel.random_timing or channel.clock_offset_std > 0
+    finer = -(-INTERPOLATED // period) if interpolated else 1
+    shaped = replace(channel, samples_per_symbol=finer * period)
+    block = _shape(modulation, symbols, classes, shaped, generator)
+    start = torch.full((frames,), float(guard * period), device=block.device)
+    if channel.random_timing:
+        start = start + 16 * torch.rand(frames, generator=generator, device=block.device)
+    if interpolated:
+        return _resample(block, finer * start, finer * (1 + clock), samples)
+    return block[:, guard * period :][:, :samples]
 
 
 def _shape(
@@ -265,31 +188,25 @@ def _shape(
     classes: Sequence[str],
     channel: Channel,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Tensor:
     """Return periodic noise-free blocks: complex64 [frame, symbols x samples_per_symbol].
 
-    Their symbols, complex64 [frame, symbol], and roll-offs, [frame, 1], come with them. Pulses are
-    root-raised cosines, exact in the frequency domain. Symbols sit on a grid of half symbols, so
-    that OQPSK's quadrature rides half a symbol late and all classes share one path.
+    Pulses are root-raised cosines, exact in the frequency domain. Symbols sit on a grid of half
+    symbols, so that OQPSK's quadrature rides half a symbol late and all classes share one path.
     """
-    device, frames = generator.device, len(modulation)
-    linear = [name for name in classes if name != "GMSK"]
-    alphabets = {name: alphabet(name, channel.rings).to(torch.complex64) for name in linear}
-    widest = max([len(points) for points in alphabets.values()], default=1)
-    table = torch.zeros(len(classes), widest, dtype=torch.complex64)
-    size = torch.ones(len(classes))
-    for row, name in enumerate(classes):
-        if name in alphabets:
-            table[row, : len(alphabets[name])] = alphabets[name]
-            size[row] = len(alphabets[name])
+    frames, device = len(modulation), generator.device
+    alphabets = [
+        NO_SYMBOLS if name == "GMSK" else alphabet(name, channel.rings) for name in classes
+    ]
+    table = pad_sequence(alphabets, batch_first=True).to(device, torch.complex64)
+    size = torch.tensor([float(len(points)) for points in alphabets], device=device)
     draw = torch.rand(frames, symbols, generator=generator, device=device)
-    point = (draw * size.to(device)[modulation].unsqueeze(1)).long().clamp_(max=widest - 1)
-    chosen = table.to(device)[modulation.unsqueeze(1), point]
+    point = (draw * size[modulation].unsqueeze(1)).long().clamp_(max=table.shape[1] - 1)
+    chosen = table[modulation.unsqueeze(1), point]
 
     grid = torch.zeros(frames, symbols, 2, dtype=torch.complex64, device=device)
     grid[:, :, 0] = chosen
-    late = [row for row, name in enumerate(classes) if name == "OQPSK"]
-    offset = torch.isin(modulation, torch.tensor(late, device=device, dtype=modulation.dtype))
+    offset = _are(modulation, classes, "OQPSK")
     grid[offset, :, 0] = chosen[offset].real + 0j
     grid[offset, :, 1] = 1j * chosen[offset].imag
 
@@ -305,11 +222,16 @@ def _shape(
     spectrum[:, bins % length] = images[:, bins % (2 * symbols)] * response
     block = torch.fft.ifft(spectrum) * channel.samples_per_symbol
 
-    constant = [row for row, name in enumerate(classes) if name == "GMSK"]
-    rows = torch.isin(modulation, torch.tensor(constant, device=device, dtype=modulation.dtype))
-    if rows.any():  # no transform of no frames
-        block[rows] = _gmsk(int(rows.sum()), symbols, channel, generator)
-    return block, chosen, rolloff
+    constant = _are(modulation, classes, "GMSK")
+    if constant.any():  # no transform of no frames
+        block[constant] = _gmsk(int(constant.sum()), symbols, channel, generator)
+    return block
+
+
+def _are(modulation: Tensor, classes: Sequence[str], name: str) -> Tensor:
+    """Return which labels are of the class called ``name``, bool [frame]."""
+    places = [place for place, other in enumerate(classes) if other == name]
+    return torch.isin(modulation, torch.tensor(places, dtype=torch.long, device=modulation.device))
 
 
 def root_raised_cosine(frequency: Tensor, rolloff: Tensor | float) -> Tensor:
@@ -367,17 +289,15 @@ def _interpolate(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Te
     return result
 
 
-def _carrier(
-    frames: int, samples: int, channel: Channel, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the carrier's rotation, complex64 [frame, sample], its random phase and offset."""
+def _carrier(frames: int, samples: int, channel: Channel, generator: torch.Generator) -> Tensor:
+    """Return the carrier's rotation, complex64 [frame, sample]: a random phase and offset."""
     phase = torch.zeros(frames, device=generator.device)
     if channel.random_phase:
         phase = 2 * pi * torch.rand(frames, generator=generator, device=generator.device)
     offset = channel.carrier_offset_std * _normal(frames, generator)
     time = torch.arange(samples, device=generator.device, dtype=torch.float32)
     angle = phase.unsqueeze(1) + 2 * pi * offset.unsqueeze(1) * time
-    return torch.polar(torch.ones_like(angle), angle), phase, offset
+    return torch.polar(torch.ones_like(angle), angle)
 
 
 # The paths' mean power has fallen to exp(-5) there.
@@ -395,25 +315,3 @@ def _multipath(signal: Tensor, delay_spread: float, generator: torch.Generator) 
         gain = torch.view_as_complex(taps) * (exp(-delay / delay_spread) / 2) ** 0.5
         result[:, delay:] += gain * signal[:, : signal.shape[1] - delay]
     return result
-
-
-def _noise(frames: int, samples: int, tilt_db: float, generator: torch.Generator) -> Tensor:
-    """Return complex noise of power 2 as pairs, float32 [frame, sample, 2]."""
-    memory = NOISE_MEMORY if tilt_db else 0  # keeps the ends of the periodic noise apart
-    shape = (frames, samples + memory, 2)
-    noise = torch.randn(shape, generator=generator, device=generator.device)
-    if not tilt_db:
-        return noise
-    noise = torch.view_as_complex(noise)
-    noise = _filtered(noise, noise_density(_bins(noise), tilt_db).sqrt())
-    return torch.view_as_real(noise[:, :samples])
-
-
-def _bins(signal: Tensor) -> Tensor:
-    """Return the frequencies of a signal's transform in cycles/sample, float64 [sample]."""
-    return torch.fft.fftfreq(signal.shape[1], dtype=torch.float64)
-
-
-def _filtered(signal: Tensor, response: Tensor) -> Tensor:
-    """Return a signal [frame, sample], taken as periodic, through a response at its bins."""
-    return torch.fft.ifft(torch.fft.fft(signal) * response.to(signal.device, torch.float32))

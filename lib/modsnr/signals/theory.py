@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from modsnr.signals.alphabets import DVB_RINGS, Rings, alphabet, cumulants
-from modsnr.signals.channels import Channel, noise_density, receive_response
+from modsnr.signals.channels import Channel
+from modsnr.signals.noise import noise_density, receive_response
 from modsnr.signals.simulator import root_raised_cosine
 
 
