@@ -325,7 +325,7 @@ def test_a_frame_without_any_signal_is_judged_all_the_same(decide, generator):
         ({"samples": torch.zeros(2, 3)}, r"Samples must be complex .* torch.float32 \(2, 3\)"),
         ({"samples": torch.zeros(3, dtype=torch.complex64)}, r"complex \[frame, symbol\]"),
         ({"samples": torch.full((2, 3), nan + 0j)}, "Samples of 2 frames are not finite, first 0"),
-        ({"classes": ("QPSK", "OQPSK")}, "half a symbol late: pass those samples as late"),
+        ({"classes": ("QPSK", "OQPSK")}, "needs the samples half a symbol later"),
         ({"late": torch.zeros(2, 4, dtype=torch.complex64)}, r"\(2, 4\) and \(2, 3\)"),
         ({"classes": ()}, "no class"),
         ({"classes": ("GMSK",)}, "GMSK is not linear"),

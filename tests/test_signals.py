@@ -529,8 +529,8 @@ def test_frames_are_made_on_the_generators_device():
         ([0, 0, 0], [0.0, nan, -inf], "2 SNRs are NaN or -inf, the first at index 1"),
         ([0, 0], [0.0], r"One modulation and one SNR a frame .*\(2,\) and \(1,\)"),
         ([[0]], [[0.0]], "One modulation and one SNR a frame"),
-        ([0.0], [0.0], "must be integers; they are torch.float32"),
-        ([True], [0.0], "must be integers; they are torch.bool"),
+        ([0.0], [0.0], "must be integers; they are float32"),
+        ([True], [0.0], "must be integers; they are bool"),
     ],
 )
 def test_labels_that_cannot_be_meant_are_refused(modulation, snr_db, complaint, generator):

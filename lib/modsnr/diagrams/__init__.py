@@ -11,7 +11,7 @@ differ only in which points they count:
                    scaled to unit mean power.
 ``aligned``        the same points turned back by their carrier's phase and offset, which would
                    smear what lies close in angle; both from spectral lines, weighted as the
-                   likeliest of the known alphabets asks for (after Viterbi and Viterbi 1983).
+                   likeliest of the known alphabets needs (after Viterbi and Viterbi 1983).
 ``residual``       what the frame holds outside the signal's band, its radius logarithmic: noise
                    alone, so the radius of the cloud is the SNR.
 ``log_polar``      the aligned points by their level in decibels (columns) and their angle (rows):

@@ -5,7 +5,7 @@ radius and angle. Its angular Fourier series sum_M h_M(|z|) exp(j M arg z) turns
 carrier into one for spectral lines: at phase p and offset f the frame's log-likelihood is
 2 Re sum_M exp(-j M p) sum_k h_M(|z_k|) exp(j M (arg z_k - 2 pi f k)). A power of the symbols, as
 Viterbi and Viterbi (1983) take it, is one such line with a weight that suits PSK alone; on dense
-QAM and APSK the points far out, which tell the angle, must weigh more. The alphabet whose
+QAM and APSK the points far out, which show the angle, must weigh more. The alphabet whose
 likelihood is greatest decides; a wrong one that looks alike has a line at nearly the same place.
 """
 
@@ -26,7 +26,7 @@ ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
 HIGHEST, PER_ALPHABET = 32, 7  # harmonics: none above, and at most so many of an alphabet
 REACH = 0.004  # cycles/symbol searched on either side
 # Offsets are taken for Gaussian with this deviation, 1.5 times the simulator's: where no line
-# stands out, the carrier is left as it is rather than turned by whatever is found far out.
+# stands out, the carrier is left as it is instead of being turned by a chance line far out.
 EXPECTED = 0.0012  # cycles/symbol
 OFFSETS, PHASES = 41, 12  # tried over the reach, and over the turn after which an alphabet repeats
 REFINED = 4  # parts that a step of either is divided into at last
@@ -118,8 +118,8 @@ def _refined(found: Tensor, orders: Tensor, lines: Iterable[Tensor], time: Tenso
     for order, line in zip(orders.split(1, 1), lines, strict=True):
         turn = 2 * pi * (order * offsets).unsqueeze(2) * time  # [frame, offset, symbol]
         summed = torch.polar(torch.ones_like(turn), -turn) @ line.unsqueeze(2)  # [frame, offset, 1]
-        of_phase = (order * phases).unsqueeze(1)
-        score += summed.real * of_phase.cos() + summed.imag * of_phase.sin()
+        angle = (order * phases).unsqueeze(1)
+        score += summed.real * angle.cos() + summed.imag * angle.sin()
     where = score.flatten(1).argmax(1, keepdim=True)
     across, along = where // len(near), where % len(near)
     return torch.cat([offsets.gather(1, across), phases.gather(1, along)], 1)
@@ -166,15 +166,15 @@ def _tables(device: torch.device) -> _Tables:
         harmonics = torch.fft.fft(total - log(len(points))) / SECTOR_ANGLES
         orders.append(range(first, HIGHEST + 1, first)[:PER_ALPHABET])
         constant.append(harmonics[..., 0].real.flatten())
-        of_lines = harmonics[..., 1 : len(orders[-1]) + 1]
-        lines[number, : len(orders[-1])] = of_lines.flatten(0, 1).T
+        found = harmonics[..., 1 : len(orders[-1]) + 1]
+        lines[number, : len(orders[-1])] = found.flatten(0, 1).T
     order = sorted(set().union(*orders))
     its = torch.zeros(len(orders), PER_ALPHABET, dtype=torch.long)
     for number, some in enumerate(orders):
         its[number, : len(some)] = torch.tensor([order.index(one) for one in some])
     alike: dict[tuple[int, ...], list[int]] = {}
     for number, some in enumerate(orders):
-        # One at a time suits a processor's caches; a GPU had rather be asked less often.
+        # One at a time suits a processor's caches; a GPU works faster on few large calls.
         apart = number if device.type == "cpu" else 0
         alike.setdefault((some[0], len(some), apart), []).append(number)
     kinds = [

@@ -43,27 +43,26 @@ def render(
     return out
 
 
-def as_trained(asked: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
-    """Return the drawing, frames to diagrams, that a training's parameters ask for.
+def as_trained(parameters: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
+    """Return a training's drawing, a function from frames to diagrams, by its parameters.
 
-    ``asked`` holds ``views``, ``bins``, ``normalization`` and, unless each view has its own,
-    ``extent``, as ``render`` takes them; the rest of it is not looked at. Unlike a ``Canvas`` it
-    draws afresh, so that what it returns may be kept.
+    ``parameters`` holds ``views``, ``bins``, ``normalization`` and, unless each view has its own,
+    ``extent``, as ``render`` takes them; other parameters are ignored. Unlike a ``Canvas`` it draws
+    afresh, so that what it returns may be kept.
 
-    Raises InputError for a training that hid pixels: asked with all of them, it answers of pictures
-    that it never saw.
+    Raises InputError for a training that hid pixels: the network has never seen whole pictures.
     """
-    if hidden := asked.get("hide"):
+    if hidden := parameters.get("hide"):
         raise InputError(
-            f"This network was trained with pixels hidden (hide {hidden!r}), and is not drawn for "
-            "without: 07 and 09 compare what such networks reached."
+            f"This network was trained with pixels hidden (hide {hidden!r}), and cannot be "
+            "shown whole diagrams: 07 and 09 compare what such networks reached."
         )
     return partial(
         render,
-        views=asked["views"],
-        bins=asked["bins"],
-        extent=asked.get("extent"),  # trainings that were not asked: each view's own
-        normalization=asked["normalization"],
+        views=parameters["views"],
+        bins=parameters["bins"],
+        extent=parameters.get("extent"),  # older trainings lack it: each view's own
+        normalization=parameters["normalization"],
     )
 
 
@@ -148,7 +147,7 @@ def _draw_views(
     out: Tensor,
     touched: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """Write the diagrams of ``views`` to ``out``; take and return what ``_draw`` does of each."""
+    """Write the diagrams of ``views`` to ``out``; take and return the ``touched`` of each."""
     known: dict[str, Tensor] = {}
     touched = [
         _draw(iq, view, known, extent, scale == "log1p", out, channel, before)
@@ -173,8 +172,8 @@ def _draw(
 
     On the CPU a compiled loop, elsewhere, or where Numba is broken, a scatter; both bin with the
     same single-precision operations and so agree to the bit in counts. ``known`` holds the points
-    of views drawn before, for those that go on from them. What ``touched`` says of the last drawing
-    is cleared first; what this one touched is returned.
+    of views drawn before, for those that go on from them. The bins of the last drawing, which
+    ``touched`` holds, are cleared first; those of this drawing are returned.
     """
     bins = images.shape[-1]
     compiled = _compiled_loop() if iq.device.type == "cpu" else None

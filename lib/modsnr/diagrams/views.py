@@ -24,10 +24,10 @@ RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: cent
 
 
 class View(NamedTuple):
-    """What a view is: a new one is a function from samples to points, and an entry in ``_VIEWS``.
+    """A view. To add one, write a function from samples to points and an entry in ``_VIEWS``.
 
     ``points`` maps frames complex64 [frame, sample] to complex64 [frame, point]; ``extent`` is that
-    of its diagrams; ``fits`` says whether frames of so many samples are long enough; ``times``
+    of its diagrams; ``fits`` returns whether frames of so many samples are long enough; ``times``
     gives the place of each point in such a frame, float32 [point], in samples from its first.
     Where ``of`` names another view, ``points`` maps that one's points instead of samples.
     """

@@ -1,7 +1,7 @@
-"""What is possible: bounds and genies, and estimators and classifiers that learn nothing.
+"""Limits: bounds, genie classifiers, and estimators and classifiers without learning.
 
 Bounds take SNRs in dB, an array, and return the least standard deviation of an unbiased estimate
-in dB; ``bin_accuracy`` says how often such an estimate falls into the right bin. Estimators take
+in dB; ``bin_accuracy`` is how often such an estimate falls into the right bin. Estimators take
 frames, complex [frame, sample], and return dB [frame], on the frames' device.
 
 ``average_log_likelihood`` and ``hybrid_log_likelihood`` score samples at the symbol rate;

@@ -6,16 +6,17 @@ noise of power N a sample; the SNR is S / N. What is known of the signal makes t
 ``data_aided``      the whole waveform but for its amplitude: nobody does better.
 ``non_data_aided``  pulse, timing, phase and alphabet, but not the symbols: what demodulation gives.
 ``spectrum_aware``  the power spectrum: Gaussian symbols on known pulses.
-``band_limited``    the band, nothing else: the rest of the sampled band tells the noise.
+``band_limited``    the band, nothing else: the rest of the sampled band shows the noise.
 
 A matched filter takes a frame of 1,024 samples at 8 a symbol to 128 symbols whose SNR is 8 times
-as high (9.03 dB), and leaves 896 dimensions that hold noise only. It keeps all that tells S; the
-noise is told by all 1,024, so a bound on 128 symbols alone is not one on the frame.
+as high (9.03 dB), and leaves 896 dimensions that hold noise only. It keeps all
+information about S; the noise shows in all 1,024, so a bound for 128 symbols does not hold for the
+frame.
 
 S is the *realised* power: the mean power of the frame's own signal, to which a labelled frame was
 scaled. For random symbols it fluctuates about the parameter of their distribution. To estimate it
 is to predict a random variable, for which the Cramer-Rao inequality becomes
-E Var(g | x) + c' J^-1 c, with g the wanted quantity, J the Fisher information and
+E Var(g | x) + c' J^-1 c, with g the quantity to estimate, J the Fisher information and
 c = E d E(g | x) / d theta (Yatracos, Ann. Inst. Statist. Math. 44(3), 1992).
 Fluctuations are taken to first order, as everywhere where a variance is taken to decibels.
 """
@@ -159,7 +160,7 @@ def of_frames(
     """Return bounds in dB [SNR] on estimates from a frame, by what is known, and by alphabet.
 
     ``snr_db`` is per sample, ``alphabets`` modulation -> points, complex [point], ``rolloff`` the
-    least and greatest of the pulses. Each bound is for a receiver that knows less than the one
+    least and greatest of the pulses. Each bound assumes less knowledge than the one
     before: the waveform; pulse, timing and alphabet (the root mean square over ``alphabets``); the
     power spectrum, of the middle roll-off; the band of the greatest. The second result holds each
     alphabet's own.
@@ -190,7 +191,7 @@ def bin_accuracy(
     The estimate is Gaussian about ``snr_db`` [snr], a point of the ascending ``grid_db``, with
     standard deviation ``sigma_db`` [..., snr]. The outermost bins are open to one side, the only
     one to both. A bound on unbiased estimates gives no bound on decisions where it is as wide as
-    steps of the grid: who knows the grid may do better there, at its ends above all.
+    steps of the grid: an estimator that knows the grid may do better there, above all at its ends.
 
     Raises InputError for an SNR off the grid.
     """
@@ -211,7 +212,7 @@ def possible_accuracy(
     samples: int,
     samples_per_symbol: int,
 ) -> np.ndarray:
-    """Return how often an estimate as good as the bound tells a frame's SNR: float64 [snr].
+    """Return how often an estimate as good as the bound finds a frame's SNR: float64 [snr].
 
     It is the mean over ``alphabets`` of ``bin_accuracy`` of the bound for a known alphabet, as
     ``of_frames`` has it; ``grid_db`` is per sample.
@@ -236,25 +237,26 @@ def _by_alphabet(
 
 
 def _mixture(rho: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return what one symbol s in noise y = sqrt(rho) s + w, N = 1, tells of (ln S, ln N).
+    """Return the information of one symbol s in noise, y = sqrt(rho) s + w, N = 1, on (ln S, ln N).
 
-    That is the information, float64 [2, 2]; the expected derivative of E(|s|^2 | y), float64 [2];
-    and the expected variance of |s|^2 given y. The score is the mean, over the posterior of s, of
-    that for a known symbol; the derivative of a posterior mean is the posterior covariance with it.
-    Integrals over the noise about each point are sums over an even lattice: for Gaussian weights
-    these converge as fast as Gauss-Hermite does, and waste no nodes far out.
+    First comes the Fisher information, float64 [2, 2]; then the expected derivative of
+    E(|s|^2 | y), float64 [2]; then the expected variance of |s|^2 given y. The score is the mean,
+    over the posterior of s, of that for a known symbol; the derivative of a posterior mean is the
+    posterior covariance with it. Integrals over the noise about each point are sums over an
+    even lattice: for Gaussian weights these converge as fast as Gauss-Hermite does, and waste
+    no nodes far out.
     """
     place = STEP * np.arange(-int(REACH / STEP), int(REACH / STEP) + 1)
     noise = (place[:, None] + 1j * place).ravel()
     noise = noise[np.abs(noise) <= REACH]
-    of_noise = STEP**2 / pi * np.exp(-(np.abs(noise) ** 2))
-    sent, of_sent = _representatives(points)
+    noise_density = STEP**2 / pi * np.exp(-(np.abs(noise) ** 2))
+    sent, sent_share = _representatives(points)
     amplitude, energy = sqrt(rho), np.abs(points) ** 2
     # Posterior means of these are all that the scores need: s, |s|^2, s |s|^2, |s|^4.
     moments = np.stack([points, energy, points * energy, energy**2], 1)
     moments = np.concatenate([np.real(moments), np.imag(moments)], 1)
     information, gradient, hidden = np.zeros((2, 2)), np.zeros(2), 0.0
-    for symbol, share in zip(sent, of_sent, strict=True):
+    for symbol, share in zip(sent, sent_share, strict=True):
         y, away = amplitude * symbol + noise, amplitude * (symbol - points)
         # The log of each point's likelihood over that of the one sent, never above |noise|^2.
         pairs = -2 * np.stack([noise.real, noise.imag], 1) @ np.stack([away.real, away.imag])
@@ -265,7 +267,7 @@ def _mixture(rho: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, fl
         s2, s4, power = s2.real, s4.real, np.abs(y) ** 2
         mean = np.stack([along - rho * s2, power - 2 * along + rho * s2 - 1])
         with_energy = [along3 - rho * s4, (power - 1) * s2 - 2 * along3 + rho * s4]
-        weights = share * of_noise
+        weights = share * noise_density
         information += (mean * weights) @ mean.T
         gradient += (np.stack(with_energy) - mean * s2) @ weights
         hidden += float((s4 - s2**2) @ weights)

@@ -4,15 +4,15 @@ A sample is y_k = a exp(j phase) s_k + n_k: the matched filter's output where sy
 unit mean power, n_k white with power 10^(-Es/N0 / 10). Es/N0 is the SNR per sample of the frame
 plus 10 log10(samples per symbol): 9.03 dB more at 8.
 
-OQPSK cannot be judged on these samples alone. With the symbols' true timing they hold its in-phase
+OQPSK cannot be scored on these samples alone. With the symbols' true timing they hold its in-phase
 part clean, but its quadrature between two symbols, smeared over its neighbours: no symbols of an
 alphabet. Its own matched filter reads the quadrature half a symbol later. So a second set of
-samples is wanted, ``late``, and OQPSK is scored on z_k = Re y_k + j Im late_k. Likelihoods of
+samples is needed, ``late``, and OQPSK is scored on z_k = Re y_k + j Im late_k. Likelihoods of
 different samples do not compare, but those of the waveform r that both come from do: given
 the symbols it is proportional to exp((2 Re sum z_k* s_k - sum |s_k|^2) / noise), with z_k = y_k
 for every class but OQPSK. Completing the square leaves sum (|z_k|^2 - |y_k|^2) / noise, 0 but
 for OQPSK, which is added to the mean over the alphabet of exp(-|z_k - s_k|^2 / noise). A QPSK
-signal looks smeared to OQPSK's filter as OQPSK's does to QPSK's: this is what tells them apart.
+signal looks smeared to OQPSK's filter as OQPSK's does to QPSK's: this is what separates them.
 
 Sources: Wei and Mendel, IEEE Trans. Commun. 48(2), 2000 (average likelihood); Hameed, Dobre and
 Popescu, IEEE Trans. Wireless Commun. 8(12), 2009, and Xu, Su and Zhou, IEEE Trans. Syst., Man,
@@ -45,7 +45,7 @@ def average_log_likelihood(
     """Return the log-likelihood of every class, float32 [frame, class], its symbols averaged out.
 
     ``samples`` is complex [frame, symbol] without any turn (phase 0) and with symbols of unit mean
-    power; ``es_n0_db`` is float, [frame] or one for all, -inf for noise only; ``late``, wanted for
+    power; ``es_n0_db`` is float, [frame] or one for all, -inf for noise only; ``late``, needed for
     OQPSK, holds the matched filter's output half a symbol later. A term that all classes share,
     K log(pi noise) for K symbols, is left out.
 
@@ -119,8 +119,8 @@ class _Seen:
     def _best_on_grid(self, mixture: Mixture, phases: Tensor) -> Tensor:
         """Return the phase of the largest likelihood on a periodic grid, or near it: [frame].
 
-        A parabola through each summit of the grid and its neighbours tells where the likelihood
-        has its maximum, and how large: the highest may stand between two lower grid points.
+        A parabola through each summit of the grid and its neighbours shows where the likelihood
+        has its maximum, and how large it is: the highest may stand between two lower grid points.
         """
         everywhere = phases.unsqueeze(1).expand(-1, len(self.samples))
         on_grid = torch.stack([self._log_likelihood(mixture, phase) for phase in everywhere], 1)
@@ -177,7 +177,7 @@ def checked(
     es_n0_db = torch.as_tensor(es_n0_db, dtype=torch.float32, device=samples.device)
     if es_n0_db.ndim > 1 or (es_n0_db.ndim == 1 and len(es_n0_db) != len(samples)):
         raise InputError(
-            f"One Es/N0 a frame is wanted, or one for all; there are {tuple(es_n0_db.shape)} for "
+            f"One Es/N0 a frame is needed, or one for all; there are {tuple(es_n0_db.shape)} for "
             f"{len(samples)} frames."
         )
     if not bool((es_n0_db < torch.inf).all()):
@@ -187,18 +187,18 @@ def checked(
 
 
 def _checked_late(late: Tensor | None, samples: Tensor, classes: Sequence[str]) -> Tensor:
-    """Return the late samples, complex64; where no class asks for any, ``samples``."""
+    """Return the late samples, complex64; where no class needs them, ``samples``."""
     if late is None and "OQPSK" in classes:
         raise InputError(
-            "OQPSK is told by its quadrature half a symbol late: pass those samples as late, or "
-            "leave OQPSK out of the classes."
+            "OQPSK needs the samples half a symbol later for its quadrature: pass them as late, "
+            "or leave OQPSK out of the classes."
         )
     if late is None:
         return samples
     _check_samples("Late samples", late)
     if late.shape != samples.shape:
         raise InputError(
-            f"Late samples are wanted for each sample; the shapes are {tuple(late.shape)} and "
+            f"Each sample needs a late one; the shapes are {tuple(late.shape)} and "
             f"{tuple(samples.shape)}."
         )
     return late.to(torch.complex64)

@@ -20,7 +20,7 @@ SNR_RANGE_DB = (-30.0, 60.0)
 
 # A finite frame of a band-limited signal has, beside the dimensions of its band, some that its
 # ends need. With so many more all but 1e-8 of its power is in the span, far below any noise here.
-_OF_THE_ENDS = 14
+_END_DIMENSIONS = 14
 _OFFSET = 1.0  # bins by which carrier and clock offset widen the band
 
 
@@ -34,7 +34,7 @@ def noise_floor_snr(iq: Tensor, *, samples_per_symbol: int, rolloff_max: float =
     Slepian 1978), so that no window is needed against leakage, and none of the noise is lost: the
     variance is that of ``band_limited`` with as many occupied dimensions.
 
-    Raises InputError if no such band exists, or the frame is too short to tell it apart.
+    Raises InputError if no such band exists, or the frame is too short to separate it.
     """
     _check(iq, "iq")
     basis = _band(iq.shape[1], samples_per_symbol, rolloff_max).to(iq.device)
@@ -84,7 +84,7 @@ def m2m4_snr(symbols: Tensor, kurtosis: Tensor | float) -> Tensor:
     M4 = k S^2 + 4 S N + 2 N^2 and M2 = S + N. Source: Pauluzzi and Beaulieu, IEEE Trans. Commun.
     48(10), 2000.
 
-    Raises InputError for a kurtosis of 2 or more, by which a signal is not told from noise.
+    Raises InputError for a kurtosis of 2 or more, which does not separate a signal from noise.
     """
     _check(symbols, "symbols")
     k = torch.as_tensor(kurtosis, dtype=torch.float32, device=symbols.device)
@@ -127,7 +127,7 @@ def _apart(iq: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 def _band(samples: int, samples_per_symbol: int, rolloff_max: float) -> Tensor:
     """Return an orthonormal basis of frames within the band: float32 [sample, dimension]."""
     width = (1 + rolloff_max) / samples_per_symbol * samples + 2 * _OFFSET  # dimensions, nearly
-    dimensions = int(width) + _OF_THE_ENDS
+    dimensions = int(width) + _END_DIMENSIONS
     if not 0 <= rolloff_max <= 1 or dimensions >= samples:
         raise InputError(
             f"A signal of {samples} samples at {samples_per_symbol} a symbol, with a roll-off up "

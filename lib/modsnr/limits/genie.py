@@ -30,14 +30,14 @@ def genie_accuracy(
     """Return how often the most likely class is the true one, float64 [SNR].
 
     ``frames`` of so many ``symbols`` are drawn of each class at each of ``snrs_db``, which the
-    classifier knows. ``likelihood`` is ``average_log_likelihood`` or whatever takes its arguments
-    and gives scores [frame, class].
+    classifier knows. ``likelihood`` is ``average_log_likelihood``, or another function of the
+    same arguments that returns scores [frame, class].
 
     Raises InputError for no SNR, one that is not finite, and no frames.
     """
     if not len(snrs_db) or not np.isfinite(snrs_db).all() or frames < 1:
         raise InputError(
-            f"Finite SNRs and at least one frame each are wanted; there are {list(snrs_db)} dB and "
+            f"Finite SNRs and at least one frame each are needed; there are {list(snrs_db)} dB and "
             f"{frames} frames."
         )
     modulation = torch.arange(len(classes), device=generator.device).repeat(frames)

@@ -13,7 +13,7 @@ from modsnr.signals import symmetry
 
 # Distances held at a time: larger pieces fall out of a core's cache and take twice as long.
 PIECE = 2**16
-# A term below exp(-60) times the largest counts for nothing, and subnormal numbers are slow.
+# A term below exp(-60) times the largest adds nothing, and subnormal numbers are slow.
 FAINTEST = -60.0
 
 
@@ -58,14 +58,14 @@ class Mixture:
         square.
         """
         flat = (values.flatten().split(self._piece) for values in (real, imag, weight))
-        rows = [self._of_piece(*piece, moments=moments) for piece in zip(*flat, strict=True)]
+        rows = [self._piece_rows(*piece, moments=moments) for piece in zip(*flat, strict=True)]
         return torch.cat(rows, 1).view(-1, *real.shape)
 
     @property
     def _piece(self) -> int:
         return max(1, PIECE // max(len(levels) for part in self.parts for levels in part))
 
-    def _of_piece(self, real: Tensor, imag: Tensor, weight: Tensor, *, moments: bool) -> Tensor:
+    def _piece_rows(self, real: Tensor, imag: Tensor, weight: Tensor, *, moments: bool) -> Tensor:
         found = []
         for part in self.parts:
             if len(part) == 1:
@@ -114,7 +114,7 @@ def phase_grid(symbols: Tensor, *, offset: bool) -> Tensor:
 
     From one phase to the next no point moves by more than 3/4 of the shortest way between two, nor
     turns by more than 0.07 radians: the fuller rings of APSK nearly meet themselves long before
-    the whole alphabet does, and the inner rings tell the difference only near the right phase.
+    the whole alphabet does, and the inner rings show the difference only near the right phase.
     ``offset``: the quadrature comes half a symbol late, so that only half a turn changes nothing.
     """
     apart = (symbols.unsqueeze(0) - symbols.unsqueeze(1)).abs().fill_diagonal_(torch.inf).min()

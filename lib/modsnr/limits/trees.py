@@ -1,4 +1,4 @@
-"""Classifiers of blind symbol-rate samples that learn nothing: cumulants, and the SNR first.
+"""Classifiers of blind symbol-rate samples, without learning: cumulants, and the SNR first.
 
 Samples are complex [frame, symbol] of any scale and phase, at the symbols' timing; the estimates
 of Es/N0 come from elsewhere, in dB.
@@ -25,13 +25,13 @@ def cumulant_tree(
 ) -> Tensor:
     """Return the class that the samples' cumulants are nearest to, int64 [frame].
 
-    First |C20| tells alphabets on a line from the others; among those left, the class with the
+    First |C20| separates alphabets on a line from the others; among those left, the class with the
     nearest (|C40|, C42) is taken. Noise adds to the power alone: all are taken over the power
     without it. Classes with the same cumulants, as the PSKs from 8 points on or QPSK and OQPSK,
-    cannot be told apart; the first of them stands for all. Source: Swami and Sadler, IEEE Trans.
+    cannot be separated; the first of them stands for all. Source: Swami and Sadler, IEEE Trans.
     Commun. 48(3), 2000.
 
-    Raises InputError as ``average_log_likelihood`` does, but wants no samples for OQPSK.
+    Raises InputError as ``average_log_likelihood`` does, but needs no late samples for OQPSK.
     """
     samples, precision = checked(samples, es_n0_db, classes)
     known = [cumulants(alphabet(name)) for name in classes]
@@ -66,9 +66,9 @@ def cascade(
 ) -> Tensor:
     """Return the class most likely at the SNR estimated before, int64 [frame].
 
-    The modulation after the SNR: the estimate and the samples' power tell the symbols' amplitude,
-    and ``hybrid_log_likelihood`` the class at the best phase. The quasi-hybrid classifier, as an
-    estimate stands for the maximum over amplitude and noise.
+    The modulation comes after the SNR: the estimate and the samples' power give the symbols'
+    amplitude, and ``hybrid_log_likelihood`` the class at the best phase. This is the
+    quasi-hybrid classifier: an estimate stands for the maximum over amplitude and noise.
     """
     _, precision = checked(samples, es_n0_db, classes)
     power = samples.abs().square().mean(1, keepdim=True)

@@ -5,8 +5,8 @@ those of any part of a data set, in any process. ``Channel`` holds the impairmen
 names the usual sets of them, ``Mixture`` gives each frame one of several channels, and ``air``
 makes either by name. ``independent`` is another
 generator of the same modulations; ``under`` makes frames under any of ``CONDITIONS``.
-``power_density`` and ``oversampled_kurtosis`` say what to expect of them. ``unknown`` makes signals
-of other kinds, and ``traits`` are what tells these apart.
+``power_density`` and ``oversampled_kurtosis`` are their expected values. ``unknown`` makes signals
+of other kinds, and ``traits`` are the numbers that separate them.
 """
 
 from modsnr.signals.alphabets import (

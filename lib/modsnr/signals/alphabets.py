@@ -1,4 +1,4 @@
-"""Modulation alphabets of unit mean power, and the cumulants that tell them apart."""
+"""Modulation alphabets of unit mean power, and the cumulants that separate them."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ def stretched(rings: Mapping[str, Rings], factor: float) -> dict[str, Rings]:
     Raises InputError where rings would meet or change places, and for an alphabet of one ring.
     """
     result = {}
-    for name, of_name in rings.items():
-        radii = [radius for radius, _ in of_name]
+    for name, own in rings.items():
+        radii = [radius for radius, _ in own]
         ratio = max(radii) / min(radii)
         if ratio == 1 or not 1 / ratio < factor < float("inf"):
             raise InputError(
@@ -130,7 +130,7 @@ def stretched(rings: Mapping[str, Rings], factor: float) -> dict[str, Rings]:
             )
         power = log(ratio * factor) / log(ratio)
         result[name] = tuple(
-            (min(radii) * (radius / min(radii)) ** power, phases) for radius, phases in of_name
+            (min(radii) * (radius / min(radii)) ** power, phases) for radius, phases in own
         )
     return result
 
@@ -162,9 +162,10 @@ def cumulants(samples: Tensor) -> dict[str, Tensor]:
 
 
 def symmetry(symbols: Tensor) -> int:
-    """Return how often in a turn an alphabet, complex128 [point], meets itself.
+    """Return the order of an alphabet's rotational symmetry; ``symbols`` is complex128 [point].
 
-    To within a thousandth of its RMS: DVB's 128APSK does so four times, exactly only twice.
+    Points may miss one another by a thousandth of the RMS: by this rule DVB's 128APSK, whose exact
+    symmetry is of order 2, has order 4.
     """
     outermost = int((symbols.abs() > symbols.abs().max() - 0.01).sum())
     for order in range(outermost, 1, -1):

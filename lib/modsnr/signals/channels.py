@@ -22,14 +22,14 @@ class Channel:
 
     ``noise_tilt_db`` colours the noise: its power density falls by that much, linearly in dB, from
     frequency 0 to +-0.5 cycles/sample (a negative tilt rises). Its total power stays, so the SNR
-    per sample keeps its meaning, but the floor beside the signal no longer tells it: within the
-    band the noise is stronger than the label says, far outside it is weaker.
+    per sample keeps its meaning, but the floor beside the signal no longer shows it: the noise is
+    stronger within the band, and weaker far outside, than white noise of that SNR.
 
     ``receive_bandwidth`` is the two-sided width, in cycles/sample, of a low-pass through which
     signal and noise go together. The label stays the SNR before this filter. Within the pass band
     the floor still reads that SNR; in the stop band it lies 60 dB lower or more, so that an
-    estimate of the noise from there is wrong, and the noise power that is left is about
-    ``receive_bandwidth`` of what the label says.
+    estimate of the noise from there is wrong. About the share ``receive_bandwidth`` of the noise
+    power that the label stands for is left.
     """
 
     rolloff: float | tuple[float, float] = (0.1, 0.4)  # fixed, or uniform between the two
@@ -161,9 +161,10 @@ def parts_of(through: Channel | Mixture) -> Mapping[str, Channel]:
 
 
 def settings(through: Channel | Mixture) -> dict[str, dict[str, Any]]:
-    """Return part -> field -> value, as people read it: the rings by their name, or "others"."""
+    """Return part -> field -> value for a table: the rings by their name, or "others"."""
     return {
-        part: {**vars(of), "rings": _name_of(of.rings)} for part, of in parts_of(through).items()
+        name: {**vars(part), "rings": _name_of(part.rings)}
+        for name, part in parts_of(through).items()
     }
 
 

@@ -21,7 +21,7 @@ LINEAR = tuple(name for name in DIGITAL_CLASSES if name not in ("GMSK", "OOK")) 
 def simulated_like(
     frames: Frames, snr_db: float, *, channel: Channel | Mixture, seed: int
 ) -> Frames:
-    """Return as many simulated frames of each modulation, as long, at one SNR; analog ones lack."""
+    """Return simulated frames at one SNR, as many and as long; analog modulations have none."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: simulate(
@@ -42,9 +42,9 @@ def densities(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return frequencies in cycles/sample, ascending, and each series' power density there, in dB.
 
-    A density is the mean over the frames of a series that theory speaks of, linear modulations
-    without a mean, each of unit power; over all of them if none is. The series "theory" is that of
-    such modulations through the channel, the mean over the parts of a mixture.
+    A density is the mean over those frames of a series that theory covers (linear modulations
+    without a mean), each of unit power; over all frames where theory covers none. The series
+    "theory" is that of such modulations through the channel, the mean over the parts of a mixture.
     """
     samples = next(iq.shape[1] for frames in series.values() for iq in frames.values())
     frequency = torch.fft.fftshift(torch.fft.fftfreq(samples, dtype=torch.float64))
@@ -68,7 +68,7 @@ def moments(
     symbols: Callable[[Tensor], Tensor] | None,
     channel: Channel | Mixture,
 ) -> dict[str, dict[str, dict[str, float | dict[str, float]]]]:
-    """Return quantity -> series -> modulation -> value: moments that tell modulations apart.
+    """Return quantity -> series -> modulation -> value: moments that separate modulations.
 
     C42 and the magnitude of C40 are of ``symbols(iq)``, one sample a symbol; the kurtosis is of
     all samples, over the noise-free one in theory. Measured ones are medians over frames with the
@@ -82,13 +82,13 @@ def moments(
         if name in LINEAR
     ]
     parts = list(parts_of(channel).values())
-    told = [name for name in linear if name != "OQPSK"] if symbols else []
-    of_alphabets = {
-        name: [cumulants(alphabet(name, part.rings)) for part in parts] for name in told
-    }
+    read = [name for name in linear if name != "OQPSK"] if symbols else []
+    by_alphabet = {name: [cumulants(alphabet(name, part.rings)) for part in parts] for name in read}
     found: dict[str, dict[str, dict[str, float | dict[str, float]]]] = {
-        "C42": {THEORY: {n: _mean(c["C42"].real for c in of) for n, of in of_alphabets.items()}},
-        "|C40|": {THEORY: {n: _mean(c["C40"].abs() for c in of) for n, of in of_alphabets.items()}},
+        "C42": {THEORY: {n: _mean(c["C42"].real for c in each) for n, each in by_alphabet.items()}},
+        "|C40|": {
+            THEORY: {n: _mean(c["C40"].abs() for c in each) for n, each in by_alphabet.items()}
+        },
         "kurtosis": {
             THEORY: {
                 name: _mean(oversampled_kurtosis(name, part.rolloff, part.rings) for part in parts)
@@ -98,7 +98,7 @@ def moments(
     }
     for label, frames in series.items():
         if symbols:
-            measured = {n: cumulants(symbols(frames[n])) for n in told if n in frames}
+            measured = {n: cumulants(symbols(frames[n])) for n in read if n in frames}
             found["C42"][label] = {n: _spread(c["C42"].real) for n, c in measured.items()}
             found["|C40|"][label] = {n: _spread(c["C40"].abs()) for n, c in measured.items()}
         powers = {name: frames[name].abs().square() for name in linear if name in frames}

@@ -1,4 +1,4 @@
-"""Conditions that a trained network is put to, most of them not those of its training."""
+"""Conditions in which a trained network is tested, most of them unlike those of its training."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from modsnr.signals.simulator import Simulator, simulate
 
 @dataclass(frozen=True)
 class Condition:
-    """What frames go through, or None for those of the independent generator, and their length."""
+    """The channel of frames, None for the independent generator, and their length in samples."""
 
     through: Channel | Mixture | None
     samples: int = 1024
 
 
 CONDITIONS: Mapping[str, Condition] = MappingProxyType({
-    **{name: Condition(through) for name, through in CHANNELS.items()},
+    **{name: Condition(each) for name, each in CHANNELS.items()},
     MIXTURE: Condition(air(MIXTURE)),
     "liquid_rings": Condition(air("minor", "liquid")),
     "fixed_rolloff": Condition(channel("minor", rolloff=0.22)),
@@ -49,16 +49,16 @@ def under(
     sample. The generator is seeded by a hash of seed and condition, so that no ``Simulator``, which
     counts on from its seed, has made the same frames for a store.
 
-    Raises InputError for a condition that is not there, and for labels that cannot be simulated.
+    Raises InputError for an unknown condition, and for labels that cannot be simulated.
     """
     files.check_name("condition", condition, CONDITIONS)
-    wanted = CONDITIONS[condition]
+    chosen = CONDITIONS[condition]
     seeds = np.random.SeedSequence([seed, crc32(condition.encode())])
-    if wanted.through is None:
+    if chosen.through is None:
         rng = np.random.default_rng(seeds)
-        return independent(modulation, snr_db, rng=rng, classes=classes, samples=wanted.samples)
+        return independent(modulation, snr_db, rng=rng, classes=classes, samples=chosen.samples)
     generator = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0]) >> 1)
-    iq = np.empty((len(modulation), wanted.samples), np.complex64)
+    iq = np.empty((len(modulation), chosen.samples), np.complex64)
     for start in range(0, len(modulation), Simulator.batch_size):
         batch = slice(start, start + Simulator.batch_size)
         iq[batch] = simulate(
@@ -66,7 +66,7 @@ def under(
             torch.as_tensor(snr_db[batch]),
             generator=generator,
             classes=classes,
-            channel=wanted.through,
-            samples=wanted.samples,
+            channel=chosen.through,
+            samples=chosen.samples,
         ).numpy()
     return iq

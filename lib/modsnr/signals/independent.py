@@ -1,10 +1,10 @@
 """A second generator of the study's modulations, which shares no code with the simulator.
 
-What a network has learned of the simulator's own ways does not help it here. All is NumPy in the
-time domain: symbols go through a windowed, cut root-raised cosine at 32 samples a symbol and are
-then decimated to 8, where the simulator fills a spectrum and interpolates. Crosses are folded
-rectangles, APSK has liquid-dsp's rings, pulses are cut after so many symbols and so neither free of
-intersymbol interference nor strictly of one band. Roll-off, carrier offset and delay have ranges of
+A network that has learned the simulator's own ways gains nothing from them here. The code is NumPy
+in the time domain: symbols go through a windowed, cut root-raised cosine at 32 samples a symbol and
+are then decimated to 8, where the simulator fills a spectrum and interpolates. Crosses are folded
+rectangles, APSK has liquid-dsp's rings. Pulses are cut, and so neither free of intersymbol
+interference nor strictly within one band. Roll-off, carrier offset and delay have ranges of
 their own; there is no clock offset and no multipath.
 """
 
@@ -19,8 +19,8 @@ from scipy.signal import upfirdn
 from modsnr import InputError
 from modsnr.signals.alphabets import LIQUID_RINGS, STUDY_CLASSES, check_labels
 
-PERIOD = 8  # samples a symbol that are handed out
-FINE = 4  # as many times denser the pulses are made
+PERIOD = 8  # samples a symbol of the frames
+FINE = 4  # the pulses are made at so many times the sampling rate
 SPAN = 10  # symbols on either side of a pulse
 KAISER = 2.0  # shape of the window over the span
 ROLLOFF = (0.15, 0.35)
@@ -82,7 +82,7 @@ def cut_pulse(rolloff: float, *, delay: float = 0.0) -> np.ndarray:
     """Return a root-raised-cosine pulse cut after ``SPAN`` symbols, float64 [fine sample].
 
     It peaks ``delay`` fine samples after the middle, and fades under a Kaiser window. The closed
-    form is that of, say, Proakis and Salehi, Digital Communications, 5th edition, section 9.2.
+    form is that of Proakis and Salehi, Digital Communications, 5th edition, section 9.2.
     """
     rate = FINE * PERIOD
     t = (np.arange(-SPAN * rate, SPAN * rate + 1) - delay) / rate  # symbols

@@ -1,6 +1,6 @@
 """A simulator of labelled frames at complex baseband.
 
-A frame is 1,024 complex samples at 8 samples a symbol unless told otherwise; its SNR is signal
+A frame is 1,024 complex samples at 8 samples a symbol unless set otherwise; its SNR is signal
 power over noise power per sample, in dB, the noise white over the sampled band. Es/N0 is thus
 higher by 10 log10(samples per symbol), 9.03 dB at 8.
 
@@ -46,7 +46,7 @@ def simulate(
     ``modulation`` is int [frame], an index into ``classes``; ``snr_db`` is float [frame], dB per
     sample, inf for no noise. Each frame's signal has unit mean power before the noise is added, so
     its label is exact but for the noise's own fluctuation; the frame is not rescaled afterwards.
-    Of a mixture each frame gets the channel that the generator draws for it.
+    Each frame of a mixture goes through the channel that the generator draws for it.
     """
     device = generator.device
     modulation, snr_db = modulation.to(device), snr_db.to(device, torch.float32)
@@ -192,7 +192,7 @@ def _shape(
     """Return periodic noise-free blocks: complex64 [frame, symbols x samples_per_symbol].
 
     Pulses are root-raised cosines, exact in the frequency domain. Symbols sit on a grid of half
-    symbols, so that OQPSK's quadrature rides half a symbol late and all classes share one path.
+    symbols, so that OQPSK's quadrature comes half a symbol late and all classes share one path.
     """
     frames, device = len(modulation), generator.device
     alphabets = [

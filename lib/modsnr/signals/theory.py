@@ -1,4 +1,4 @@
-"""What simulated frames are on average: their power density, and their oversampled kurtosis."""
+"""Expected power density and oversampled kurtosis of simulated frames."""
 
 from __future__ import annotations
 
