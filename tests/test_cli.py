@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 import types
+from datetime import UTC, datetime
 
 import click
 import pytest
 from click.testing import CliRunner
-from notebook_runs import write_notebook
+from notebook_runs import write_notebook, write_record
 
 import modsnr
 from modsnr import cli, runs
@@ -80,11 +81,11 @@ def test_every_option_has_a_help(words):
 @pytest.mark.parametrize(
     "words", [words for words, command in COMMANDS.items() if hasattr(command, "commands")]
 )
-def test_each_command_is_told_in_one_line_of_80_columns_that_is_not_cut(words):
+def test_each_command_has_one_line_of_80_columns_that_is_not_cut(words):
     lines = CliRunner().invoke(cli.main, [*words, "--help"], terminal_width=80).stdout.splitlines()
-    told = lines[lines.index("Commands:") + 1 :]
-    assert [line.split()[0] for line in told] == sorted(COMMANDS[words].commands)
-    assert [line for line in told if len(line) > 80 or not re.search(r"[^.]\.$", line)] == []
+    commands = lines[lines.index("Commands:") + 1 :]
+    assert [line.split()[0] for line in commands] == sorted(COMMANDS[words].commands)
+    assert [line for line in commands if len(line) > 80 or not re.search(r"[^.]\.$", line)] == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_run_hands_on_typed_values(executed):
 
 
 @pytest.mark.parametrize(("status", "code"), [("failed", 1), ("interrupted", 130)])
-def test_a_run_that_does_not_complete_is_told_by_the_exit_code(executed, status, code):
+def test_the_exit_code_shows_a_run_that_does_not_complete(executed, status, code):
     executed.statuses.append(status)
     assert call("run", "01_work").exit_code == code
 
@@ -210,17 +211,16 @@ def test_runs_are_listed_shown_and_logged(executed):
     for called in (record.id, record.id[:16], f"runs/{record.id}", "first"):
         shown = call("runs", "show", called).stdout
         assert shown.startswith("# 01_work, first\n\n**joint accuracy 50.0%**\n")
-        told = json.loads(call("runs", "show", "--json", called).stdout)
-        assert (told["id"], told["metrics"]) == (record.id, {"joint_accuracy": 0.5})
+        content = json.loads(call("runs", "show", "--json", called).stdout)
+        assert (content["id"], content["metrics"]) == (record.id, {"joint_accuracy": 0.5})
     assert call("runs", "log").stdout.strip().endswith("runs/RUNLOG.md")
 
 
 def test_a_sweep_is_one_line_of_the_list_unless_all_runs_are_asked_for(house):
     for trial in range(3):
-        run = runs.start("01_work", {"name": f"toy-{trial}"})
-        run._update(sweep={"name": "toy", "trial": trial, "owner": "x", "again": None})
-        run.finish()
-    runs.start("01_work", {"name": "own"}).finish()
+        sweep = {"name": "toy", "trial": trial, "owner": "x", "again": None}
+        write_record(house, f"toy-{trial}", sweep=sweep)
+    write_record(house, "own")
     short, long = (call("runs", *words).stdout.splitlines()[1:] for words in ((), ("--all",)))
     assert [re.split("  +", line)[1] for line in short] == ["own", "sweep toy, 3 runs"]
     assert [line.split()[1] for line in long] == ["own", "toy-2", "toy-1", "toy-0"]
@@ -228,12 +228,11 @@ def test_a_sweep_is_one_line_of_the_list_unless_all_runs_are_asked_for(house):
 
 @pytest.fixture
 def several(house):
-    """Four runs, the last of them failed, one of another profile."""
-    for name, status in [("a-1", "completed"), ("a-2", "completed"), ("b", "failed")]:
-        runs.start("01_work", {"name": name}).finish(status)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODSNR_PROFILE", "quick")
-        runs.start("01_work", {"name": "a-3"}).finish()
+    """Four runs, the third of them failed, the last one of a profile, and made just now."""
+    write_record(house, "a-1")
+    write_record(house, "a-2")
+    write_record(house, "b", status="failed")
+    write_record(house, "a-3", profile="quick", started=datetime.now(UTC).isoformat())
 
 
 @pytest.mark.parametrize(
@@ -245,7 +244,8 @@ def several(house):
         (("--notebook", "02_*"), []),
         (("--profile", "quick"), ["a-3"]),
         (("--status", "failed", "--status", "crashed"), ["b"]),
-        (("--since", "1h", "--name", "b"), ["b"]),
+        (("--since", "1h"), ["a-3"]),
+        (("--since", "2024-01-01", "--name", "b"), ["b"]),
         (("--since", "2999-01-01"), []),
         (("--limit", "2"), ["a-3", "b"]),
         (("--limit", "0"), ["a-3", "b", "a-2", "a-1"]),
@@ -277,15 +277,15 @@ def test_the_list_fits_a_terminal_and_keeps_what_names_a_run(width):
     began, frames = "20261125T111503Z", "compact"
     rows = [list(runs.OVERVIEW)]
     for name in ("views", "constellation-no-brightest-50"):
-        told = "joint 93.0%; modulation 93.0%; SNR 99.9%"
-        row = [f"{began}-02_training-{name}", "★", name, "02_training", frames, "29 min", told]
+        outcome = "joint 93.0%; modulation 93.0%; SNR 99.9%"
+        row = [f"{began}-02_training-{name}", "★", name, "02_training", frames, "29 min", outcome]
         rows.append(row)
     lines = cli._fitted(rows, width)
     assert all(len(line) <= width for line in lines)
     assert all(line.startswith(began) and "02_training" in line for line in lines[1:])
     assert all(("29 min" in line) == (width >= 100) for line in lines[1:])
     assert all((frames in line) == (width >= 120) for line in lines[1:])
-    assert lines[2].endswith(told) if width == 200 else lines[2].endswith("…")
+    assert lines[2].endswith(outcome) if width == 200 else lines[2].endswith("…")
     assert cli._fitted(rows, None)[1].startswith(f"{began}-02_training-views  ")
 
 

@@ -35,7 +35,7 @@ def make(tmp_path, monkeypatch):
     return make
 
 
-def test_only_parameters_that_differ_are_told_and_one_that_a_run_had_not_yet(make):
+def test_only_parameters_that_differ_are_shown_and_one_that_a_run_had_not_yet(make):
     first = make("a", parameters={"name": "a", "note": "x", "epochs": 2, "views": ["c"], "new": 1})
     second = make("b", parameters={"name": "b", "note": "y", "epochs": 2, "views": ["r"]})
     assert comparison.parameters([first, second]) == {
@@ -63,13 +63,13 @@ def test_of_different_notebooks_only_what_both_have_is_compared(make):
 
 def test_a_number_that_the_other_notebook_gives_with_an_interval_is_compared_by_its_value(make):
     make("a", metrics={"joint_accuracy": 0.5})
-    told = {"joint_accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}
-    make("b", notebook="03_evaluation", metrics=told)
+    interval = {"joint_accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    make("b", notebook="03_evaluation", metrics=interval)
     for names in (["a", "b"], ["b", "a"]):
         assert "  the same: joint_accuracy 0.5" in comparison.page(names)
 
 
-def test_commit_changes_profile_versions_and_hardware_are_told_where_they_differ(make):
+def test_commit_changes_profile_versions_and_hardware_are_shown_where_they_differ(make):
     git = {"commit": "a" * 40, "dirty": False}
     first = make("a", git=git, versions={"torch": "2.11", "numpy": "2"}, hardware={"cores": 2})
     second = make(
@@ -128,7 +128,7 @@ def test_without_common_test_frames_there_is_no_paired_difference_and_it_says_wh
     assert "b less a: no paired difference, for " in comparison.page(["a", "b"])
 
 
-def test_whether_the_frames_are_the_same_is_told_by_their_hash(make):
+def test_frames_are_the_same_if_their_hash_is(make):
     make("a")
     make("b")
     make("c", data=THERE)

@@ -98,11 +98,11 @@ def test_only_trainings_are_evaluated(house):
 @pytest.mark.long
 def test_models_are_compared_where_frames_differ_in_rounding_and_not_otherwise(house):
     trained = runs.find("constellation", notebook="02_training", profile="smoke")
-    told, kept = trained.folder / "run.json", trained.folder / "predictions.npz"
-    before, answers = told.read_text(), kept.read_bytes()
+    record, kept = trained.folder / "run.json", trained.folder / "predictions.npz"
+    before, answers = record.read_text(), kept.read_bytes()
     try:
         elsewhere = {"data": trained.data | {"sha256": "elsewhere"}}
-        told.write_text(json.dumps(json.loads(before) | elsewhere))
+        record.write_text(json.dumps(json.loads(before) | elsewhere))
         run = runs.execute("03_evaluation", profile="smoke", name="rounded")
         assert run.status == "completed", run.error
         text = (run.folder / "notebook.ipynb").read_text()
@@ -117,7 +117,7 @@ def test_models_are_compared_where_frames_differ_in_rounding_and_not_otherwise(h
             "constellation was trained on other frames than those of the store: SNRs" in run.error
         )
     finally:
-        told.write_text(before)
+        record.write_text(before)
         kept.write_bytes(answers)
 
 

@@ -1,4 +1,4 @@
-"""What is said first of a run, and which is best, is told by a file beside the notebooks."""
+"""A file beside the notebooks defines the main results of a run, and which run is best."""
 
 import re
 from datetime import UTC, datetime

@@ -122,7 +122,7 @@ def sole_record():
 # --- A run under way ----------------------------------------------------------------------------
 
 
-def test_a_run_keeps_what_it_is_told(house):
+def test_a_run_keeps_what_it_saves(house):
     run = begin(house, seed=9, note="why", name="try", rate=0.5)
     run.set_data("frames", "ab12")
     numbers = {"a": np.float32(0.25), "b": np.arange(3), "c": [float("nan"), np.float32("inf")]}
@@ -156,9 +156,9 @@ def test_a_run_keeps_what_it_is_told(house):
 
 def test_the_record_names_no_folder_of_the_machine(house):
     run = begin(house, resume=str(house / "runs" / "a"), note=str(Path.home() / "b"))
-    told = (run.folder / "run.json").read_text()
-    assert str(house) not in told
-    assert str(Path.home()) not in told
+    content = (run.folder / "run.json").read_text()
+    assert str(house) not in content
+    assert str(Path.home()) not in content
     assert sole_record().parameters["resume"] == "runs/a"
 
 
@@ -235,18 +235,18 @@ def test_only_what_may_be_gone_on_from_keeps_its_checkpoint(house, status, kept)
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         (ValueError("too\nmuch"), "failed", "ValueError: too\nmuch"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
     ],
 )
-def test_a_cell_that_raises_ends_the_run_until_it_is_finished_after_all(house, error, status, told):
+def test_a_cell_that_raises_ends_the_run_until_it_finishes(house, error, status, message):
     run = begin(house)
     run._after_cell(cell_that_raised(None))
     assert sole_record().status == "running"
     run._after_cell(cell_that_raised(error))
-    assert (sole_record().status, sole_record().error) == (status, told)
+    assert (sole_record().status, sole_record().error) == (status, message)
     run.finish()
     assert (sole_record().status, sole_record().error) == ("completed", None)
     run._after_cell(cell_that_raised(error))
@@ -313,11 +313,11 @@ def test_a_lock_is_held_free_or_not_there(tmp_path):
 
 def test_half_written_folders_are_crashed_runs_and_never_break_the_list(house):
     whole = begin(house).finish()
-    for name, told in [("a", None), ("b", ""), ("c", '{"id": 1}'), ("d", "[]")]:
+    for name, content in [("a", None), ("b", ""), ("c", '{"id": 1}'), ("d", "[]")]:
         folder = house / "runs" / f"20200101T000000Z-02_training-{name}"
         folder.mkdir()
-        if told is not None:
-            (folder / "run.json").write_text(told)
+        if content is not None:
+            (folder / "run.json").write_text(content)
     (house / "runs" / "other").mkdir()
     first, *rest = runs.records()
     assert first == whole
@@ -371,9 +371,9 @@ def test_a_name_refers_to_the_latest_run_with_weights_else_with_more_than_text(h
 def test_the_committed_models_are_found_by_name_with_their_weights(tmp_path, monkeypatch):
     repository = Path(__file__).parents[1]  # which may hold other runs, made here since
     words = ["git", "ls-tree", "--name-only", "HEAD", "runs/"]
-    told = subprocess.run(words, cwd=repository, capture_output=True, text=True, check=True)
+    content = subprocess.run(words, cwd=repository, capture_output=True, text=True, check=True)
     (tmp_path / "runs").mkdir()
-    for line in told.stdout.splitlines():
+    for line in content.stdout.splitlines():
         (tmp_path / line).symlink_to(repository / line)
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
     for name in ("constellation", "all-views", "mixture"):
@@ -555,13 +555,15 @@ def test_execute_runs_a_notebook_to_its_end_in_this_interpreter(completed, share
 
 
 @pytest.mark.parametrize(
-    ("said", "spins"),
+    ("variables", "spins"),
     [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, None), ({"OMP_WAIT_POLICY": "passive"}, None)],
 )
-def test_its_threads_do_not_spin_for_long_unless_they_are_told_to(house, monkeypatch, said, spins):
+def test_its_threads_do_not_spin_for_long_unless_a_variable_is_set(
+    house, monkeypatch, variables, spins
+):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in said.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     record = begin(house).finish()
     assert runs.execution._environment(record).get("GOMP_SPINCOUNT") == spins
