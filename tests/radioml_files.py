@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from io import BytesIO
 from math import pi
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -205,109 +207,25 @@ def write_2016(
 
 
 def python2_pickle(cells: dict[tuple[str, int], np.ndarray], protocol: int) -> bytes:
-    """Return a dict of arrays pickled opcode by opcode as Python 2 did, byte strings and all."""
-    writer = Python2(protocol)
-    return b"".join(writer.whole(cells))
+    """Return a dict of arrays pickled as Python 2 did: all strings are byte strings."""
+    file = BytesIO()
+    Python2Pickler(file, protocol).dump(cells)
+    return file.getvalue().replace(b"numpy._core.", b"numpy.core.")  # as numpy 1 was called
 
 
-class Python2:
-    """The opcodes that Python 2 wrote for a dict of arrays, in protocol 0, 1 or 2."""
+class Python2Pickler(pickle._Pickler):  # pyright: ignore[reportAttributeAccessIssue]
+    """Python's own pickler, but for strings."""
 
-    def __init__(self, protocol: int) -> None:
-        self.protocol = protocol
-        self.memo = 0
-        self.names: dict[bytes, int] = {}  # where a class was remembered
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def whole(self, cells: dict[tuple[str, int], np.ndarray]) -> Iterator[bytes]:
-        if self.protocol == 2:
-            yield b"\x80\x02"
-        yield (b"}" if self.protocol else b"(d") + self.put()
-        if self.protocol:
-            yield b"("
-        for (name, snr), array in cells.items():
-            yield self.tuple(self.string(name.encode()), self.integer(snr))
-            yield self.array(array)
-            if not self.protocol:
-                yield b"s"
-        yield b"u." if self.protocol else b"."
+    def save_string(self, text: str | bytes) -> None:
+        value = text.encode() if isinstance(text, str) else text
+        if not self.proto:
+            self.write(b"S" + repr(value)[1:].encode("ascii") + b"\n")
+        elif len(value) < 256:
+            self.write(b"U" + bytes([len(value)]) + value)
+        else:
+            self.write(b"T" + struct.pack("<i", len(value)) + value)
+        self.memoize(text)
 
-    def put(self) -> bytes:
-        number, self.memo = self.memo, self.memo + 1
-        if not self.protocol:
-            return b"p%d\n" % number
-        return b"q" + bytes([number]) if number < 256 else b"r" + struct.pack("<I", number)
-
-    def get(self, number: int) -> bytes:
-        if not self.protocol:
-            return b"g%d\n" % number
-        return b"h" + bytes([number]) if number < 256 else b"j" + struct.pack("<I", number)
-
-    def string(self, value: bytes) -> bytes:
-        if not self.protocol:
-            return b"S" + repr(value)[1:].encode("ascii") + b"\n" + self.put()
-        short = len(value) < 256
-        size = bytes([len(value)]) if short else struct.pack("<i", len(value))
-        return (b"U" if short else b"T") + size + value + self.put()
-
-    def integer(self, value: int) -> bytes:
-        if not self.protocol:
-            return b"I%d\n" % value
-        if 0 <= value < 256:
-            return b"K" + bytes([value])
-        return (
-            b"M" + struct.pack("<H", value)
-            if 0 <= value < 65536
-            else b"J" + struct.pack("<i", value)
-        )
-
-    def truth(self, value: bool) -> bytes:
-        if self.protocol == 2:
-            return b"\x88" if value else b"\x89"
-        return b"I01\n" if value else b"I00\n"
-
-    def tuple(self, *items: bytes) -> bytes:
-        if self.protocol == 2 and 1 <= len(items) <= 3:
-            return b"".join(items) + b"\x84\x85\x86\x87"[len(items) : len(items) + 1] + self.put()
-        return b"(" + b"".join(items) + b"t" + self.put()
-
-    def name(self, module: str, name: str) -> bytes:
-        key = f"c{module}\n{name}\n".encode()
-        if key in self.names:
-            return self.get(self.names[key])
-        self.names[key] = self.memo
-        return key + self.put()
-
-    def array(self, array: np.ndarray) -> bytes:
-        order, kind = array.dtype.str[0], array.dtype.str[1:]
-        blank = [
-            self.name("numpy.core.multiarray", "_reconstruct"),
-            self.tuple(
-                self.name("numpy", "ndarray"),
-                self.tuple(self.integer(0)),
-                self.string(b"b"),
-            ),
-            b"R" + self.put(),
-        ]
-        shape = self.tuple(*(self.integer(length) for length in array.shape))
-        dtype = [
-            self.name("numpy", "dtype"),
-            self.tuple(self.string(kind.encode()), self.integer(0), self.integer(1)),
-            b"R" + self.put(),
-            self.tuple(
-                self.integer(3),
-                self.string(order.encode()),
-                b"NNN",
-                self.integer(-1),
-                self.integer(-1),
-                self.integer(0),
-            ),
-            b"b",
-        ]
-        state = self.tuple(
-            self.integer(1),
-            shape,
-            b"".join(dtype),
-            self.truth(False),
-            self.string(array.tobytes()),
-        )
-        return b"".join(chain(blank, [state, b"b"]))
+    dispatch[str] = dispatch[bytes] = save_string

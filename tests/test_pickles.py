@@ -425,6 +425,6 @@ def test_a_pickle_of_too_many_steps_is_refused(tmp_path, monkeypatch):
 
 def test_one_array_for_many_cells_is_refused(tmp_path):
     array = np.ones((50, 2, 8), "f4")
-    content = python2_pickle({("QPSK", 2): array}, 2).removesuffix(b"u.")
-    again = b"q\xf0" + b"".join(b"U\x04QPSKK%c\x86h\xf0" % snr for snr in range(10, 200))
-    refuse(tmp_path, content + again + b"u.", "several .* cells have the same array")
+    content = python2_pickle({("QPSK", snr): array for snr in range(200)}, 2)
+    assert len(content) < 20_000
+    refuse(tmp_path, content, "several .* cells have the same array")

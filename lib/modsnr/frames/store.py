@@ -216,7 +216,7 @@ def content_hash(file: Any) -> str:
     for part in PARTS:
         for name in ("step", "modulation", "snr_db", "source_index", "digest"):
             content.update(f"{part}/{name} {file[part][name].shape}".encode())
-            content.update(file[part][name][:])
+            content.update(file[part][name][:].tobytes())
     return content.hexdigest()
 
 

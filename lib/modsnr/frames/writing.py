@@ -111,7 +111,7 @@ def _plan(source: Source, attributes: dict[str, Any]) -> str:
         plan.update(repr(settings).encode())
     for array in (source.modulation, source.snr_db, source.rows):
         plan.update(str(array.dtype).encode())
-        plan.update(np.ascontiguousarray(array))
+        plan.update(array.tobytes())
     return plan.hexdigest()
 
 
@@ -262,7 +262,7 @@ def _digest(by_part: dict[str, dict[str, np.ndarray]]) -> str:
     for named in by_part.values():
         for name in arrays(0, 0):
             if name != "iq":
-                total.update(named[name])
+                total.update(named[name].tobytes())
     return total.hexdigest()
 
 

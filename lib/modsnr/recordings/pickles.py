@@ -32,6 +32,7 @@ SNR_DEFINITION = (
     "of magnitudes, so that labels are neither Es/N0 nor SNR per sample"
 )
 
+_PYTHONS_OWN: Any = pickle._Unpickler  # pyright: ignore[reportAttributeAccessIssue]
 MOST_READS = 1_000_000  # of a file; the published ones take some ten thousand
 HIGHEST_DB = 1000  # beyond it no number is an SNR
 NAMES = {
@@ -192,7 +193,7 @@ class _Steps(dict[int, Callable[..., None]]):
         )
 
 
-class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
+class _Unpickler(_PYTHONS_OWN):
     """Python's loader with the opcodes and names of a dict of arrays, and strings as bytes."""
 
     dispatch = _Steps()
@@ -246,8 +247,7 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
 
 for _opcode in OPCODES:
     _code = getattr(pickle, _opcode)[0]
-    _step = pickle._Unpickler.dispatch[_code]  # pyright: ignore[reportAttributeAccessIssue]
-    _Unpickler.dispatch[_code] = getattr(_Unpickler, _step.__name__)
+    _Unpickler.dispatch[_code] = getattr(_Unpickler, _PYTHONS_OWN.dispatch[_code].__name__)
 
 
 # What the records say. Patterns compare types and lengths, and never look into a deep tuple.
