@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "explain": {"metrics"},
     "generalisation": {"metrics"},
     "paper": {"runs"},
-    "sweeps": {"runs", "workers"},
+    "sweeps": {"runs", "workers", "metrics"},
     "__main__": {"cli"},
     "comparison": {"runs", "metrics"},
     "cli": {"runs", "paper", "sweeps", "workers", "comparison"},

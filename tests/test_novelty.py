@@ -95,7 +95,7 @@ def test_each_snr_has_a_level_of_its_own(rng):
 
 
 def test_a_level_that_so_few_frames_cannot_tell_is_refused(rng):
-    with pytest.raises(InputError, match=r"10 known frames are near 0 dB; .* at least 20"):
+    with pytest.raises(InputError, match=r"10 known frames near 0 dB .* at least 20"):
         metrics.alarm_levels(rng.uniform(size=10), np.zeros(10), 0.05, np.zeros(1))
     with pytest.raises(InputError, match="between 0 and 1"):
         metrics.alarm_levels(np.zeros(10), np.zeros(10), 0.0, np.zeros(1))

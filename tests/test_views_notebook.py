@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from modsnr import InputError, limits, runs, signals, sweeps
+from modsnr import InputError, limits, metrics, runs, signals, sweeps
 
 ROOT = Path(__file__).parents[1]
 CLASSES, GRID, EACH = ("BPSK", "16QAM"), (0.0, 10.0, 20.0, 30.0), 40
@@ -195,7 +195,7 @@ def test_students_interval_holds_the_mean_nineteen_times_in_twenty(rng):
 def test_one_seed_decides_nothing_and_none_is_refused():
     one = sweeps.over_seeds([0.9])
     assert (one["low"], one["high"]) == (-np.inf, np.inf)
-    assert sweeps.verdict(one, above=0) == sweeps.verdict(one, above=0, below=2) == "not decided"
+    assert metrics.verdict(one, above=0) == metrics.verdict(one, above=0, below=2) == "not decided"
     for values in ([], [0.5, np.nan]):
         with pytest.raises(InputError, match="needs runs with a finite value"):
             sweeps.over_seeds(values)
@@ -218,7 +218,7 @@ def test_one_seed_decides_nothing_and_none_is_refused():
 def test_a_verdict_follows_from_the_interval_and_the_claim(interval, ends, said):
     low, high = interval
     spread = {"value": (low + high) / 2, "low": low, "high": high, "deviation": 1.0, "runs": 3}
-    assert sweeps.verdict(spread, **ends) == said
+    assert metrics.verdict(spread, **ends) == said
 
 
 def test_verdicts_are_a_row_a_claim():

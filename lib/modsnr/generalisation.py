@@ -19,6 +19,7 @@ from modsnr.metrics import (
     RESAMPLES,
     TASKS,
     Interval,
+    alarm_level,
     difference,
     familiar,
     share,
@@ -158,20 +159,9 @@ def reject(
 
     Raises InputError for scores that are not finite or too few.
     """
-    if not 0 < false_alarm < 1:
-        raise InputError(f"false_alarm must lie between 0 and 1; it is {false_alarm}.")
-    if len(threshold) < 1 / false_alarm:
-        raise InputError(
-            f"{len(threshold)} known frames cannot set a level with a false-alarm rate of "
-            f"{false_alarm:g}: at least {int(np.ceil(1 / false_alarm))} are needed."
-        )
-    of = auc(unknown, known, rng=rng)
-    ranked = np.sort(threshold)
-    # So exceeded by a new frame with probability false_alarm or a little less.
-    rank = int(np.ceil((1 - false_alarm) * (len(ranked) + 1)))
-    level = float(ranked[min(rank, len(ranked)) - 1])
+    level = alarm_level(threshold, false_alarm)
     return Rejection(
-        auc=of,
+        auc=auc(unknown, known, rng=rng),
         detected=share(unknown > level),
         false_alarms=share(known > level),
         level=level,

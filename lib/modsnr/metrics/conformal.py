@@ -86,14 +86,19 @@ def conformal(
             held = 0
     last[-1] = len(grid) - 1
     group = np.searchsorted(last, nearest)
-    reach = [_quantile(np.sort(error[group == number]), level) for number in range(len(last))]
+    reach = [upper_level(error[group == number], level) for number in range(len(last))]
     middles = (grid[1:] + grid[:-1]) / 2
     return Reach(level, middles[last[:-1]], np.array(reach), np.bincount(group))
 
 
-def _quantile(ascending: np.ndarray, level: float) -> float:
-    rank = int(np.ceil((len(ascending) + 1) * level - ROUNDING))
-    return float(ascending[rank - 1])
+def upper_level(values: np.ndarray, level: float) -> float:
+    """Return the value that a new one exceeds with probability 1 - ``level`` at most.
+
+    ``values`` are [frame], exchangeable with the new one: it is the ceil((n + 1) level)-th least of
+    them. They must be at least level / (1 - level) in number.
+    """
+    rank = int(np.ceil((len(values) + 1) * level - ROUNDING))
+    return float(np.sort(values)[rank - 1])
 
 
 def coverage(answers: Answers, low_db: np.ndarray, high_db: np.ndarray) -> dict[str, Any]:

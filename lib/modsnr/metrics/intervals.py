@@ -9,9 +9,10 @@ resampling its frames would give.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import inf
 from statistics import NormalDist
-from typing import TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from modsnr import InputError
 RESAMPLES = 2000
 LEVEL = 0.95
 DEVIATES = NormalDist().inv_cdf((1 + LEVEL) / 2)  # standard deviations to either side
+
+Verdict = Literal["holds", "contradicted", "not decided"]
 
 
 class Interval(TypedDict):
@@ -80,12 +83,27 @@ def share(right: np.ndarray) -> Interval:
     """
     if not len(right):
         raise InputError("There are no frames to take a share of.")
-    frames = len(right)
-    value, squared = int(np.asarray(right, bool).sum()) / frames, DEVIATES**2 / frames
-    middle = (value + squared / 2) / (1 + squared)
-    reach = (value * (1 - value) * squared + squared**2 / 4) ** 0.5 / (1 + squared)
-    # Rounding may leave the value of none or all right without.
-    return Interval(value=value, low=min(middle - reach, value), high=max(middle + reach, value))
+    return share_of(int(np.asarray(right, bool).sum()), len(right))
+
+
+def share_of(count: int, total: int) -> Interval:
+    """Return ``count`` over ``total`` with Wilson's interval (1927)."""
+    from scipy.stats import binomtest  # here: it takes half a second
+
+    ends = binomtest(count, total).proportion_ci(LEVEL, method="wilson")
+    return Interval(value=count / total, low=float(ends.low), high=float(ends.high))
+
+
+def verdict(found: Mapping[str, Any], *, above: float = -inf, below: float = inf) -> Verdict:
+    """Return what an interval, low to high, says of the claim that its value lies between
+    ``above`` and ``below``.
+
+    "holds" if the whole interval lies between them, "contradicted" if all of it lies outside, on
+    one side, and "not decided" if it contains one of them.
+    """
+    if above < found["low"] and found["high"] < below:
+        return "holds"
+    return "contradicted" if found["high"] < above or found["low"] > below else "not decided"
 
 
 def _paired(gained: int, lost: int, frames: int) -> Interval:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modsnr import InputError
+from modsnr.metrics.conformal import upper_level
 
 SNR_PLACES = 4  # at which the covariance of known frames is taken
 SHRINKAGE = 0.01  # of their correlations, towards none
@@ -89,32 +90,39 @@ def _cubic(snr_db: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.stack([np.ones_like(x), x, x**2, x**3], 1)
 
 
-def alarm_levels(
-    novelty: np.ndarray, snr_db: np.ndarray, false_alarm: float, at_db: np.ndarray
-) -> np.ndarray:
-    """Return the novelty that a share ``false_alarm`` of known frames exceeds, by SNR: [place].
+def alarm_level(scores: np.ndarray, false_alarm: float, *, where: str = "") -> float:
+    """Return the score that a new known frame exceeds with probability ``false_alarm`` at most.
 
-    ``novelty`` and ``snr_db`` are [frame], of known frames that ``familiar`` has not seen; those
-    nearest to a place of ``at_db``, ascending, decide on its level. Between places, interpolate.
+    ``scores`` are [frame], of known frames; ``where`` describes them in the refusal.
 
-    Raises InputError if a place has too few frames for a level with so rare alarms.
+    Raises InputError if they are too few for a level with so rare alarms.
     """
     if not 0 < false_alarm < 1:
         raise InputError(f"false_alarm must lie between 0 and 1; it is {false_alarm}.")
-    nearest = np.abs(np.asarray(snr_db)[:, None] - at_db).argmin(1)
     fewest = int(np.ceil(1 / false_alarm))
-    levels = []
-    for place, snr in enumerate(at_db):
-        here = np.sort(novelty[nearest == place])
-        if len(here) < fewest:
-            raise InputError(
-                f"{len(here)} known frames are near {snr:g} dB; for a false-alarm rate of "
-                f"{false_alarm:g} at least {fewest} are needed: calibrate on more frames."
-            )
-        # So exceeded by a new frame with probability false_alarm or a little less.
-        rank = int(np.ceil((1 - false_alarm) * (len(here) + 1)))
-        levels.append(here[min(rank, len(here)) - 1])
-    return np.array(levels)
+    if len(scores) < fewest:
+        raise InputError(
+            f"{len(scores)} known frames{where} cannot set a level with a false-alarm rate of "
+            f"{false_alarm:g}: at least {fewest} are needed. Calibrate on more frames."
+        )
+    return upper_level(scores, 1 - false_alarm)
+
+
+def alarm_levels(
+    novelty: np.ndarray, snr_db: np.ndarray, false_alarm: float, at_db: np.ndarray
+) -> np.ndarray:
+    """Return the ``alarm_level`` of each place of ``at_db``, ascending: float64 [place].
+
+    ``novelty`` and ``snr_db`` are [frame], of known frames that ``familiar`` has not seen; those
+    nearest to a place decide on its level. Between places, interpolate.
+
+    Raises InputError if a place has too few frames for a level with so rare alarms.
+    """
+    nearest = np.abs(np.asarray(snr_db)[:, None] - at_db).argmin(1)
+    return np.array([
+        alarm_level(novelty[nearest == place], false_alarm, where=f" near {snr:g} dB")
+        for place, snr in enumerate(at_db)
+    ])  # fmt: skip
 
 
 def chance_of_alarms(alarms: int, frames: int, of_known: np.ndarray) -> float:

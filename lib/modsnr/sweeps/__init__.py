@@ -19,7 +19,7 @@ from modsnr.sweeps.analysis import (
     table,
     varied,
 )
-from modsnr.sweeps.claims import Claim, Spread, Verdict, compare, over_seeds, verdict, verdicts
+from modsnr.sweeps.claims import Claim, Spread, compare, over_seeds, verdicts
 from modsnr.sweeps.factors import alone, choices, repeats
 from modsnr.sweeps.space import Range, Space, load_space
 from modsnr.sweeps.study import Outcome
@@ -32,7 +32,6 @@ __all__ = [
     "Space",
     "Spread",
     "Summary",
-    "Verdict",
     "alone",
     "choices",
     "compare",
@@ -49,6 +48,5 @@ __all__ = [
     "sweep",
     "table",
     "varied",
-    "verdict",
     "verdicts",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modsnr import InputError, runs
+from modsnr.metrics import Interval, share_of
 from modsnr.published import published
 from modsnr.sweeps.space import _nearest
 from modsnr.sweeps.study import measure
@@ -121,7 +122,7 @@ def outcomes(trials: pd.DataFrame) -> pd.DataFrame:
     return counts.sort_values(["runs", "status"], ascending=[False, True], ignore_index=True)
 
 
-def lost(trials: pd.DataFrame) -> dict[str, float] | None:
+def lost(trials: pd.DataFrame) -> Interval | None:
     """Return the share of runs that failed, diverged or crashed, with its 95 % Wilson interval.
 
     Runs that were interrupted, or killed with their sweep and done again, are not counted; None if
@@ -130,18 +131,10 @@ def lost(trials: pd.DataFrame) -> dict[str, float] | None:
     counted = trials[~trials.status.isin(["repeated", "interrupted"])]
     if not len(counted):
         return None
-    return _share(int(counted.status.isin(LOST).sum()), len(counted))
+    return share_of(int(counted.status.isin(LOST).sum()), len(counted))
 
 
-def _share(count: int, of: int) -> dict[str, float]:
-    from scipy.stats import binomtest
-
-    test = binomtest(count, of)
-    interval = test.proportion_ci(method="wilson")
-    return {"value": test.statistic, "low": interval.low, "high": interval.high}
-
-
-def loss_rates(rate: Mapping[str, float] | None) -> pd.DataFrame:
+def loss_rates(rate: Interval | None) -> pd.DataFrame:
     """Return the share of runs that were lost, these (as of ``lost``) and the study's, with 95 %.
 
     Both intervals are Wilson's; NaN stands where no runs are.
@@ -150,7 +143,7 @@ def loss_rates(rate: Mapping[str, float] | None) -> pd.DataFrame:
 
     found = {
         "these runs": rate or {},
-        "the study": _share(published("runs/lost"), published("runs/all")),
+        "the study": share_of(published("runs/lost"), published("runs/all")),
     }
     return pd.DataFrame(found, index=["value", "low", "high"], dtype=float).T
 

@@ -6,17 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import inf, isfinite, sqrt
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from modsnr import InputError
+from modsnr.metrics import verdict
 from modsnr.sweeps.factors import NO_CHOICE
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = 0.95
-
-Verdict = Literal["holds", "contradicted", "not decided"]
 
 
 class Spread(TypedDict):
@@ -51,18 +50,6 @@ def over_seeds(values: Sequence[float]) -> Spread:
     deviation = sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
     reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * deviation / sqrt(count)
     return Spread(value=mean, low=mean - reach, high=mean + reach, deviation=deviation, runs=count)
-
-
-def verdict(found: Spread, *, above: float = -inf, below: float = inf) -> Verdict:
-    """Return what an interval says of the claim that its mean lies between
-    ``above`` and ``below``.
-
-    "holds" if the whole interval lies between them, "contradicted" if all of it lies outside, on
-    one side, and "not decided" if it contains one of them.
-    """
-    if above < found["low"] and found["high"] < below:
-        return "holds"
-    return "contradicted" if found["high"] < above or found["low"] > below else "not decided"
 
 
 def verdicts(
