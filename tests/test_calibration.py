@@ -4,9 +4,10 @@ from math import nan, sqrt
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from modsnr import InputError, metrics
+from modsnr.metrics.conformal import LEVELS
 
 GRID = np.arange(0.0, 32.0, 2.0)
 
@@ -32,63 +33,55 @@ def covered(reach, truth, estimate):
 
 
 def test_the_error_of_a_calibrated_head_vanishes_with_more_frames_as_chance_says(rng):
-    few, many = (metrics.reliability(*calibrated(rng, frames)) for frames in (400, 40_000))
-    assert many["ece"]["value"] < 0.012
-    assert few["ece"]["value"] > 2 * many["ece"]["value"]
+    few, many = (metrics.reliability(*calibrated(rng, frames)) for frames in (400, 10_000))
+    assert many.ece["value"] < 0.02
+    assert few.ece["value"] > 2 * many.ece["value"]
     for found in (few, many):
-        assert 0.4 < found["ece"]["value"] / found["chance"] < 2
-        assert found["ece"]["low"] == 0
-    assert_allclose(few["chance"] / many["chance"], 10, rtol=0.15)
+        assert 0.4 < found.ece["value"] / found.chance < 2
+        assert found.ece["low"] == 0
+    assert_allclose(few.chance / many.chance, 5, rtol=0.15)
 
 
 def test_the_error_that_chance_makes_is_that_of_binomial_counts(rng):
     # One bin: |sum of right - confidence| / n is half-normal, its mean sqrt(2 p (1 - p) / (pi n)).
     confidence = np.full(900, 0.7)
     found = metrics.reliability(confidence, rng.random(900) < 0.7, bins=1)
-    assert_allclose(found["chance"], sqrt(2 * 0.21 / (np.pi * 900)), rtol=0.15)
+    assert_allclose(found.chance, sqrt(2 * 0.21 / (np.pi * 900)), rtol=0.15)
 
 
 @pytest.mark.parametrize("equal", ["frames", "width"])
 def test_the_error_of_an_overconfident_head_is_the_excess_of_its_confidence(rng, equal):
-    right_as_often = rng.uniform(0.3, 0.8, 20_000)
+    right_as_often = rng.uniform(0.3, 0.8, 8000)
     found = metrics.reliability(
-        right_as_often + 0.15, rng.random(20_000) < right_as_often, equal=equal
+        right_as_often + 0.15, rng.random(8000) < right_as_often, equal=equal
     )
-    assert_allclose(found["ece"]["value"], 0.15, atol=0.01)
-    assert found["ece"]["low"] < 0.15 < found["ece"]["high"]
-    assert all(point["accuracy"]["value"] < point["confidence"] for point in found["bins"])
+    assert_allclose(found.ece["value"], 0.15, atol=0.016)
+    assert found.ece["low"] < 0.15 < found.ece["high"]
+    assert (found.bins.value < found.bins.confidence).all()
 
 
-def test_the_interval_of_the_error_covers_a_known_one_about_as_often_as_it_says(rng):
+@pytest.mark.parametrize(("excess", "frames"), [(0.2, 400), (0.0, 200)])
+def test_the_interval_of_the_error_covers_a_known_one_about_as_often_as_it_says(
+    rng, excess, frames
+):
     hits = 0
-    for seed in range(60):
-        truth = rng.uniform(0.2, 0.7, 500)
-        found = metrics.reliability(
-            truth + 0.2, rng.random(500) < truth, bins=5, seed=seed
-        )["ece"]  # fmt: skip
-        hits += found["low"] <= 0.2 <= found["high"]
-    assert hits >= 52
-
-
-def test_the_interval_of_a_calibrated_heads_error_begins_at_zero_about_as_often_as_it_says(rng):
-    begins = [
-        metrics.reliability(*calibrated(rng, 200), bins=10, seed=seed)["ece"]["low"] == 0
-        for seed in range(60)
-    ]
-    assert sum(begins) >= 54
+    for seed in range(40):
+        truth = rng.uniform(0.2, 0.7, frames)
+        right = rng.random(frames) < truth
+        ece = metrics.reliability(truth + excess, right, bins=5, seed=seed).ece
+        hits += ece["low"] <= excess <= ece["high"]  # of a calibrated head it begins at zero
+    assert hits >= 35
 
 
 def test_reliability_is_that_of_a_toy_counted_by_hand():
     confidence = np.array([0.2, 0.4, 0.6, 0.6, 0.9, 0.9])
     right = np.array([0, 1, 0, 1, 1, 1], bool)
     found = metrics.reliability(confidence, right, bins=2, equal="width")
-    low, high = found["bins"]
-    assert (low["frames"], high["frames"]) == (2, 4)
-    assert_allclose([low["confidence"], low["accuracy"]["value"]], [0.3, 0.5])
-    assert_allclose([high["confidence"], high["accuracy"]["value"]], [0.75, 0.75])
-    assert_allclose(found["ece"]["value"], 2 / 6 * 0.2)
-    assert_allclose(found["mce"]["value"], 0.2)
-    assert_allclose(found["confidence"], 3.6 / 6)
+    assert list(found.bins.frames) == [2, 4]
+    assert_allclose(found.bins[["confidence", "value"]], [[0.3, 0.5], [0.75, 0.75]])
+    assert_allclose(found.ece["value"], 2 / 6 * 0.2)
+    assert_allclose(found.mce["value"], 0.2)
+    assert_allclose(found.confidence, 3.6 / 6)
 
 
 def test_the_error_is_that_of_a_literal_loop_over_bins(rng):
@@ -100,43 +93,41 @@ def test_the_error_is_that_of_a_literal_loop_over_bins(rng):
         if here:
             gap = abs(sum(right[here]) / len(here) - sum(confidence[here]) / len(here))
             ece, mce = ece + len(here) / 700 * gap, max(mce, gap)
-    assert_allclose([found["ece"]["value"], found["mce"]["value"]], [ece, mce])
+    assert_allclose([found.ece["value"], found.mce["value"]], [ece, mce])
 
 
 def test_bins_of_equal_frames_hold_as_many_and_bins_of_equal_width_do_not(rng):
     confidence, right = rng.beta(8, 1, 600), rng.random(600) < 0.8
-    by_frames = metrics.reliability(confidence, right, bins=6)["bins"]
-    by_width = metrics.reliability(confidence, right, bins=6, equal="width")["bins"]
-    assert [point["frames"] for point in by_frames] == [100] * 6
-    assert len({point["frames"] for point in by_width}) > 2
+    by_frames = metrics.reliability(confidence, right, bins=6).bins
+    by_width = metrics.reliability(confidence, right, bins=6, equal="width").bins
+    assert list(by_frames.frames) == [100] * 6
+    assert by_width.frames.nunique() > 2
     for points in (by_frames, by_width):
-        assert sum(point["frames"] for point in points) == 600
-        said = [point["confidence"] for point in points]
-        assert said == sorted(said)
+        assert points.frames.sum() == 600
+        assert points.confidence.is_monotonic_increasing
 
 
 def test_frames_of_one_confidence_share_a_bin_whatever_their_order():
     confidence = np.repeat([0.5, 1.0], [10, 90])  # most are sure: quantiles coincide
     right = np.arange(100) % 2 == 0
     found = metrics.reliability(confidence, right, bins=10)
-    assert [point["frames"] for point in found["bins"]] == [10, 90]
+    assert list(found.bins.frames) == [10, 90]
     again = metrics.reliability(confidence[::-1], right[::-1], bins=10)
-    assert found["ece"]["value"] == again["ece"]["value"]
+    assert found.ece["value"] == again.ece["value"]
 
 
-def test_more_bins_are_more_points_and_another_seed_another_interval(rng):
+def test_another_seed_makes_another_interval_and_the_same_one_the_same(rng):
     given = calibrated(rng, 500)
-    assert [len(metrics.reliability(*given, bins=bins)["bins"]) for bins in (3, 9)] == [3, 9]
     one, again, other = (metrics.reliability(*given, seed=seed) for seed in (0, 0, 1))
-    assert one == again != other
-    assert one["ece"]["value"] == other["ece"]["value"]
+    assert one.ece == again.ece != other.ece
+    assert one.ece["value"] == other.ece["value"]
 
 
 def test_intervals_of_the_errors_hold_them_and_stay_within_0_and_1(rng):
     for confidence, right in (calibrated(rng, 60), (np.ones(20), np.zeros(20, bool))):
         found = metrics.reliability(confidence, right)
-        for name in ("ece", "mce"):
-            assert 0 <= found[name]["low"] <= found[name]["value"] <= found[name]["high"] <= 1
+        for error in (found.ece, found.mce):
+            assert 0 <= error["low"] <= error["value"] <= error["high"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -269,14 +260,12 @@ def test_coverage_is_counted_over_all_frames_per_snr_and_per_modulation():
     low = np.array([-1.0, 1, 2, 0, 3, 3])
     answers = metrics.Answers(modulation, truth, modulation, truth, [0.0, 2, 4], ("a", "b", "c"))
     found = metrics.coverage(answers, low, low + np.array([2, 2, 2, 1, 1, 4]))
-    assert_allclose(found["coverage"]["value"], 2 / 6)  # the ends count: frames 0 and 2
-    assert_allclose(found["width_db"], 12 / 6)
-    assert {name: point["frames"] for name, point in found["at_db"].items()} == {"0": 2, "2": 4}
-    assert found["at_db"]["2"]["coverage"]["value"] == 0.25
-    assert found["at_db"]["2"]["width_db"] == 2.0
-    assert list(found["of_modulation"]) == ["a", "c"]
-    assert found["of_modulation"]["a"]["coverage"]["value"] == 1.0
-    assert found["of_modulation"]["c"]["coverage"]["value"] == 0.0
+    assert found[["by", "part", "frames"]].to_numpy().tolist() == [
+        ["", "", 6], ["at_db", "0", 2], ["at_db", "2", 4],
+        ["of_modulation", "a", 2], ["of_modulation", "c", 4],
+    ]  # fmt: skip
+    assert_allclose(found.value, [2 / 6, 0.5, 0.25, 1, 0])  # the ends count: frames 0 and 2
+    assert_allclose(found.width_db, [2, 2, 2, 2, 2])
 
 
 def test_coverage_of_nothing_is_refused():
@@ -287,24 +276,22 @@ def test_coverage_of_nothing_is_refused():
 
 def test_the_measured_coverage_follows_the_nominal_level(rng):
     curve = metrics.coverage_curve(estimates(rng, 4000), estimates(rng, 8000), GRID)
-    assert [point["level"] for point in curve] == list(metrics.LEVELS)
-    for point in curve:
-        # Binomial over the test frames, and beta in each of 16 groups of the calibration frames.
-        spread = sqrt(point["level"] * (1 - point["level"]) * (1 / 8000 + 1 / 4000))
-        assert abs(point["coverage"]["value"] - point["level"]) < 4 * spread + 16 / 4000
-        assert point["coverage"]["low"] <= point["coverage"]["value"] <= point["coverage"]["high"]
-    widths = [point["width_db"] for point in curve]
-    assert widths == sorted(widths)
+    assert tuple(curve.level) == LEVELS
+    # Binomial over the test frames, and beta in each of 16 groups of the calibration frames.
+    spread = np.sqrt(curve.level * (1 - curve.level) * (1 / 8000 + 1 / 4000))
+    assert ((curve.value - curve.level).abs() < 4 * spread + 16 / 4000).all()
+    assert ((curve.low <= curve.value) & (curve.value <= curve.high)).all()
+    assert curve.width_db.is_monotonic_increasing
     # Of a Gaussian error of 1 dB the middle 90 % are 2 * 1.645 dB wide.
-    assert_allclose(widths[metrics.LEVELS.index(0.9)], 2 * 1.645, rtol=0.06)
+    assert_allclose(curve.width_db[LEVELS.index(0.9)], 2 * 1.645, rtol=0.06)
 
 
 def test_a_curve_is_drawn_at_the_levels_that_are_asked_for_with_groups_as_large(rng):
     given = estimates(rng, 800), estimates(rng, 800)
     short = metrics.coverage_curve(*given, GRID, levels=[0.5])
-    assert [point["level"] for point in short] == [0.5]
+    assert list(short.level) == [0.5]
     joined = metrics.coverage_curve(*given, GRID, levels=[0.5], fewest=800)
-    assert joined[0]["width_db"] != short[0]["width_db"]
+    assert joined.width_db[0] != short.width_db[0]
 
 
 # What a model saved
@@ -336,62 +323,72 @@ def saved(rng, *, frames=2000, classifying=False, validation=True):
 
 def test_a_model_whose_doubts_are_justified_is_trusted_with_both_heads(rng):
     found = metrics.trust(saved(rng, classifying=True))
-    for head in ("modulation", "snr"):
-        assert found[head]["ece"]["value"] < 2 * found[head]["chance"]
-    assert abs(found["intervals"]["coverage"]["value"] - 0.9) < 0.03
-    assert [point["level"] for point in found["curve"]] == list(metrics.LEVELS)
-    assert found["left_out"] == ""
-    numbers = found["numbers"]
-    assert numbers["snr_ece"] == found["snr"]["ece"]
-    assert numbers["modulation_ece_by_chance"] == found["modulation"]["chance"]
-    assert numbers["snr_interval_coverage"] == found["intervals"]["coverage"]
-    assert list(numbers["snr_interval_coverage_at_db"]) == [f"{snr:g}" for snr in GRID]
-    assert list(numbers["snr_interval_coverage_of_modulation"]) == ["a", "b", "c"]
+    for head in (found.modulation, found.snr):
+        assert head.ece["value"] < 2 * head.chance
+    assert abs(found.intervals.value[0] - 0.9) < 0.03
+    assert tuple(found.curve.level) == LEVELS
+    assert found.left_out == ""
+    scores = metrics.nested(found.scores(), "metric", "part")
+    assert scores["snr_ece"] == found.snr.ece
+    assert scores["modulation_ece_by_chance"] == found.modulation.chance
+    assert list(scores["snr_interval_coverage_at_db"]) == [f"{snr:g}" for snr in GRID]
+    assert list(scores["snr_interval_coverage_of_modulation"]) == ["a", "b", "c"]
+    kept = found.nested()
+    assert kept["numbers"] == scores
+    assert kept["intervals"]["coverage"] == scores["snr_interval_coverage"]
+    assert set(kept["intervals"]["at_db"]["2"]) == {"frames", "coverage", "width_db"}
+    assert set(kept["curve"][0]) == {"level", "coverage", "width_db"}
+    assert set(kept["snr"]["bins"][0]) == {"frames", "confidence", "accuracy"}
+    table = metrics.coverage_table({"new": found})
+    parts = ["all", *(f"{snr:g} dB" for snr in GRID), "a", "b", "c"]
+    assert list(table.part) == parts
+    assert list(table)[2:] == ["coverage", "coverage_low", "coverage_high", "width_db"]
+    points = found.points()
+    assert set(points.panel) == {"modulation", "snr", "intervals"}
+    assert points.note.iloc[-1].endswith("dB at 0.95")
 
 
 def test_a_regressing_head_has_intervals_but_no_confidence(rng):
     found = metrics.trust(saved(rng))
-    assert found["snr"] is None
-    assert found["intervals"]["coverage"]["value"] > 0.85
-    assert found["left_out"] == ""
+    assert found.snr is None
+    assert found.intervals.value[0] > 0.85
+    assert found.left_out == ""
 
 
 def test_an_older_model_keeps_its_modulation_confidence_and_says_what_it_lacks(rng):
     found = metrics.trust(saved(rng, validation=False))
-    assert found["modulation"]["ece"]["value"] < 0.05
-    assert found["snr"] is found["intervals"] is found["curve"] is None
-    assert set(found["numbers"]) == {
+    assert found.modulation.ece["value"] < 0.05
+    assert found.snr is found.intervals is found.curve is None
+    assert list(found.scores().metric) == [
         "modulation_ece", "modulation_mce", "modulation_ece_by_chance"
-    }  # fmt: skip
-    assert "did not save snr_confidence" in found["left_out"]
-    assert "validation_snr_db" in found["left_out"]
+    ]  # fmt: skip
+    assert "did not save snr_confidence" in found.left_out
+    assert "validation_snr_db" in found.left_out
+    assert found.nested()["intervals"] is None
+    assert metrics.coverage_table({"old": found}).empty
 
 
 def test_intervals_are_calibrated_on_validation_frames_and_never_on_test_frames(rng):
     columns = saved(rng)
-    before = metrics.trust(columns)["intervals"]["width_db"]
+    before = metrics.trust(columns).intervals
     worse = columns | {
         "snr_mean_db": columns["snr_db"] + 3 * (columns["snr_mean_db"] - columns["snr_db"])
     }
-    after = metrics.trust(worse)["intervals"]
-    assert_allclose(after["width_db"], before, rtol=0.05)  # the groups change, the reach does not
-    assert after["coverage"]["value"] < 0.6
+    after = metrics.trust(worse).intervals
+    # The groups change, the reach does not.
+    assert_allclose(after.width_db[0], before.width_db[0], rtol=0.05)
+    assert after.value[0] < 0.6
 
 
 def test_level_bins_and_seed_of_trust_change_what_they_name(rng):
     columns = saved(rng)
     plain = metrics.trust(columns)
-    assert (
-        metrics.trust(columns, level=0.5)["intervals"]["width_db"] < plain["intervals"]["width_db"]
-    )
-    assert len(metrics.trust(columns, bins=4)["modulation"]["bins"]) == 4
-    by_width = metrics.trust(columns, equal="width")["modulation"]
-    assert by_width["bins"] != plain["modulation"]["bins"]
+    assert metrics.trust(columns, level=0.5).intervals.width_db[0] < plain.intervals.width_db[0]
+    assert len(metrics.trust(columns, bins=4).modulation.bins) == 4
+    by_width = metrics.trust(columns, equal="width").modulation
+    assert not by_width.bins.equals(plain.modulation.bins)
     other = metrics.trust(columns, seed=1)
-    assert other["modulation"]["ece"]["value"] == plain["modulation"]["ece"]["value"]
-    assert other["modulation"]["ece"] != plain["modulation"]["ece"]
-    assert other["intervals"] == plain["intervals"]  # shares of frames: nothing is drawn by lot
-    assert_array_equal(
-        [p["coverage"]["value"] for p in other["curve"]],
-        [p["coverage"]["value"] for p in plain["curve"]],
-    )
+    assert other.modulation.ece["value"] == plain.modulation.ece["value"]
+    assert other.modulation.ece != plain.modulation.ece
+    assert other.intervals.equals(plain.intervals)  # shares of frames: nothing is drawn by lot
+    assert other.curve.equals(plain.curve)

@@ -30,14 +30,24 @@ def interval(value, spread=0.05):
     return {"value": value, "low": value - spread, "high": value + spread}
 
 
-def accuracies(models=("constellation", "all views"), snrs=SNRS):
-    return {
-        task: {
-            model: {f"{snr:g}": interval(0.2 + 0.3 * m + 0.01 * snr + 0.05 * t) for snr in snrs}
+def points(values, low=0.05, **columns):
+    """Return a tidy table: columns beside values and the ends of their intervals."""
+    value = np.asarray(values, float)
+    return pd.DataFrame(columns | {"value": value, "low": value - low, "high": value + low})
+
+
+def accuracies(models=("constellation", "all views"), snrs=SNRS, called="model"):
+    return pd.concat(
+        [
+            points(
+                0.2 + 0.3 * m + 0.01 * np.array(snrs) + 0.05 * t,
+                **{"task": task, called: model, "snr_db": snrs},
+            )
+            for t, task in enumerate(TASKS)
             for m, model in enumerate(models)
-        }
-        for t, task in enumerate(TASKS)
-    }
+        ],
+        ignore_index=True,
+    )
 
 
 def scores(methods=METHODS, fractions=FRACTIONS):
@@ -67,45 +77,36 @@ def history(epochs=8):
 
 
 def calibrations(models=("constellation", "all views"), snrs=SNRS):
-    return {
-        model: {
-            "slope": interval(0.9 + 0.02 * m),
-            "bias_db": interval(-0.1),
-            "within_half_step": interval(0.5),
-            "at_db": {
-                f"{snr:g}": {
-                    "median_db": 0.9 * snr + m,
-                    "low_db": 0.8 * snr - 2,
-                    "high_db": 0.95 * snr + 3,
-                    "from_db": snr - 1,
-                    "to_db": snr + 1,
-                }
-                for snr in snrs
-            },
-        }
+    """Return scores and points of models, as snr_calibration takes them."""
+    snr = np.array(snrs)
+    scores = pd.DataFrame(
+        {"model": model, "metric": metric, "value": value}
         for m, model in enumerate(models)
-    }
+        for metric, value in (
+            ("slope", 0.9 + 0.02 * m), ("bias_db", -0.1), ("within_half_step", 0.5)
+        )
+    )  # fmt: skip
+    at_db = pd.concat(
+        pd.DataFrame({
+            "model": model, "snr_db": snr, "median_db": 0.9 * snr + m, "low_db": 0.8 * snr - 2,
+            "high_db": 0.95 * snr + 3, "from_db": snr - 1, "to_db": snr + 1,
+        })
+        for m, model in enumerate(models)
+    )  # fmt: skip
+    return scores, at_db
 
 
 def doubts(models=("constellation", "all views"), bins=15):
     """Return what reliability draws of the two heads, and of the intervals."""
-    said = np.linspace(0.2, 1, bins)
-    heads = {
-        model: {
-            "ece": interval(0.02 * (m + 1)),
-            "bins": [
-                {"confidence": x, "accuracy": interval(0.95 * x - 0.05 * m, 0.03)} for x in said
-            ],
-        }
-        for m, model in enumerate(models)
-    }
-    levels = [
-        {"level": x, "coverage": interval(x + 0.01, 0.02), "width_db": 8 * x}
-        for x in (0.1, 0.5, 0.9, 0.95)
-    ]
-    return {
-        model: {"modulation": head, "snr": head, "curve": levels} for model, head in heads.items()
-    }
+    expected, levels = np.linspace(0.2, 1, bins), np.array([0.1, 0.5, 0.9, 0.95])
+    drawn = []
+    for m, model in enumerate(models):
+        head = {"model": model, "expected": expected, "note": f"ECE {0.02 * (m + 1):.3f}"}
+        measured = 0.95 * expected - 0.05 * m
+        drawn += [points(measured, 0.03, panel=panel, **head) for panel in ("modulation", "snr")]
+        level = {"model": model, "expected": levels, "note": "width 7.60 dB at 0.95"}
+        drawn.append(points(levels + 0.01, 0.02, panel="intervals", **level))
+    return pd.concat(drawn, ignore_index=True)
 
 
 CLASSES = (
@@ -208,18 +209,21 @@ def crowded_ranked():
 
 
 def errors(names=("constellation", "noise floor", "M2M4, PSK"), snrs=SNRS):
-    return {
-        name: {f"{snr:g}": interval(0.15 + 2 * n / (1 + snr), 0.02) for snr in snrs}
+    return pd.concat(
+        points(0.15 + 2 * n / (1 + np.array(snrs)), 0.02, estimator=name, snr_db=snrs)
         for n, name in enumerate(names)
-    }
+    )
 
 
-BOUNDS = {
-    name: {f"{snr:g}": (0.13 + 0.02 * n) * (1 + 10 ** (-snr / 10)) for snr in SNRS}
-    for n, name in enumerate(["waveform known", "alphabet known", "band known"])
-}
+BOUNDS = pd.DataFrame(
+    {
+        name: (0.13 + 0.02 * n) * (1 + 10 ** (-np.array(SNRS) / 10))
+        for n, name in enumerate(["waveform known", "alphabet known", "band known"])
+    },
+    index=SNRS,
+)
 CEILINGS = {
-    task: {"genie, unknown phase": {f"{snr:g}": 1 - 0.3 / (1 + snr) for snr in SNRS}}
+    task: pd.DataFrame({"genie, unknown phase": 1 - 0.3 / (1 + np.array(SNRS))}, index=SNRS)
     for task in ("joint", "snr")
 }
 
@@ -269,32 +273,32 @@ EVERY_FIGURE = {
     "points_in_time": points_in_time,
     "counterfactual_curves": counterfactual_curves,
     "shift_matrix": lambda: figures.shift_matrix(
-        {
-            task: {
-                net: {c: interval(0.3 + 0.1 * row) for c in signals.CONDITIONS}
-                for row, net in enumerate(("all-views", "both-rings", "mixture"))
-            }
+        pd.DataFrame(
+            {"task": task, "model": net, "condition": condition, "value": 0.3 + 0.1 * row}
             for task in TASKS
-        },
+            for row, net in enumerate(("all-views", "both-rings", "mixture"))
+            for condition in signals.CONDITIONS
+        ),
         conditions=list(signals.CONDITIONS),
         titles=TASKS,
     ),
     "rejection_bars": lambda: figures.rejection_bars(
-        {
-            name: {
-                score: {"auc": interval(0.7), "detected": interval(0.3)}
-                for score in ("confidence", "novelty")
-            }
+        pd.DataFrame(
+            {"left out": name, "score": score, "measure": measure, **interval(0.5)}
             for name in ("8PSK", "64QAM", "BPSK")
-        },
+            for score in ("confidence", "novelty")
+            for measure in ("auc", "detected")
+        ),
         false_alarm=0.05,
     ),
     "accuracy_by_choice": lambda: figures.accuracy_by_choice(
         by_choice(), possible(), titles={"samples": "samples a frame"}
     ),
     "ablation": lambda: figures.ablation(SUBSETS, of_subsets(), titles=TASKS),
-    "snr_limits": lambda: figures.snr_limits(errors(), BOUNDS, next(iter(BOUNDS))),
-    "accuracy_limits": lambda: figures.accuracy_limits(accuracies(), CEILINGS, titles=TASKS),
+    "snr_limits": lambda: figures.snr_limits(errors(), BOUNDS, "waveform known"),
+    "accuracy_limits": lambda: figures.accuracy_limits(
+        accuracies(called="estimator"), CEILINGS, titles=TASKS
+    ),
     "timeline": lambda: figures.timeline(
         np.arange(6.0),
         np.array([0, 1, 1, 0, 2, 1]),
@@ -319,7 +323,7 @@ EVERY_FIGURE = {
     "impact_bars": lambda: figures.impact_bars(scores(), tasks=TASKS),
     "impact_panels": lambda: figures.impact_panels({v: scores() for v in VIEWS}, tasks=TASKS),
     "attribution_grid": attribution_grid,
-    "snr_calibration": lambda: figures.snr_calibration(calibrations()),
+    "snr_calibration": lambda: figures.snr_calibration(*calibrations()),
     "learning_curve": lambda: figures.learning_curve(history()),
     "spectrum": spectrum,
     "ranked": ranked,
@@ -450,53 +454,53 @@ def test_a_figure_is_drawn_in_the_style_whatever_the_session_has_set():
 # Accuracy over SNR
 
 
+def drawn_lines(ax):
+    """Return the lines of series, without bounds and the ends of bars."""
+    return [line for line in ax.lines if line.get_marker() in figures.MARKERS]
+
+
+def names_in(legend):
+    return [text.get_text() for text in legend.get_texts()]
+
+
 def test_accuracy_lines_hold_the_values_and_bands_the_intervals():
     given = accuracies()
     figure = figures.accuracy_over_snr(given, titles={"snr": "SNR"})
     assert [ax.get_title() for ax in figure.axes] == ["joint", "modulation", "SNR"]
-    for ax, models in zip(figure.axes, given.values(), strict=True):
+    for ax, (_, of_task) in zip(figure.axes, given.groupby("task", sort=False), strict=True):
         assert ax.get_xlabel() == "SNR per sample (dB)"
-        assert len(ax.lines) == len(ax.collections) == len(models)
-        for line, band, points in zip(ax.lines, ax.collections, models.values(), strict=True):
-            assert_allclose(line.get_xdata(), SNRS)
-            assert_allclose(line.get_ydata(), [point["value"] for point in points.values()])
-            edge = band.get_paths()[0].vertices
-            assert_allclose(edge[:, 1].min(), min(point["low"] for point in points.values()))
-            assert_allclose(edge[:, 1].max(), max(point["high"] for point in points.values()))
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["constellation", "all views"]
+        models = [of_model for _, of_model in of_task.groupby("model", sort=False)]
+        for line, band, drawn in zip(ax.lines, ax.collections, models, strict=True):
+            assert_allclose(line.get_xydata(), drawn[["snr_db", "value"]])
+            edge = band.get_paths()[0].vertices[:, 1]
+            assert_allclose([edge.min(), edge.max()], [drawn.low.min(), drawn.high.max()])
+    assert names_in(figure.legends[0]) == ["constellation", "all views"]
 
 
-def test_models_differ_in_colour_and_marker():
-    figure = figures.accuracy_over_snr(accuracies(models="abcdefg"))
-    lines = figure.axes[0].lines
+def test_models_differ_in_colour_and_marker_and_more_than_there_are_are_still_drawn():
+    lines = figures.accuracy_over_snr(accuracies(models="abcdefg")).axes[0].lines
     assert len({to_hex(line.get_color()) for line in lines}) == 7
     assert len({line.get_marker() for line in lines}) == 7
-
-
-def test_more_models_than_colours_are_still_drawn():
     assert len(figures.accuracy_over_snr(accuracies(models="abcdefghi")).axes[0].lines) == 9
 
 
 def test_one_model_at_one_snr_in_one_task_is_drawn():
-    one = {"joint": {"only": {"10": interval(0.5)}}}
+    one = points([0.5], task="joint", model="only", snr_db=10.0)
     figure = figures.accuracy_over_snr(one)
     assert_allclose(figure.axes[0].lines[0].get_xydata(), [[10, 0.5]])
     assert saved(figure, "pdf")
 
 
 def test_a_mean_over_seeds_says_that_its_band_is_their_range():
-    given = accuracies()
-    for task in given.values():
-        task["all views"] = {snr: point | {"seeds": 3} for snr, point in task["all views"].items()}
-    names = [text.get_text() for text in figures.accuracy_over_snr(given).legends[0].get_texts()]
+    given = accuracies().assign(seeds=lambda table: np.where(table.model == "all views", 3, 1))
+    names = names_in(figures.accuracy_over_snr(given).legends[0])
     assert names == ["constellation", "all views, range of 3 seeds"]
 
 
 def test_an_snr_that_a_model_lacks_is_a_point_left_out():
     given = accuracies()
-    del given["joint"]["all views"]["10"]
-    lines = figures.accuracy_over_snr(given).axes[0].lines
+    lacks = (given.task == "joint") & (given.model == "all views") & (given.snr_db == 10)
+    lines = figures.accuracy_over_snr(given[~lacks]).axes[0].lines
     assert 10.0 not in lines[1].get_xdata()
     assert len(lines[0].get_xdata()) == len(lines[1].get_xdata()) + 1
 
@@ -506,32 +510,30 @@ def test_an_snr_that_a_model_lacks_is_a_point_left_out():
 
 def test_errors_stand_beside_their_bounds_on_a_logarithmic_axis():
     given = errors()
-    of = next(iter(BOUNDS))
-    ax, right = figures.snr_limits(given, BOUNDS, of).axes
-    for line, points in zip(right.lines, given.values(), strict=False):
-        share = [BOUNDS[of][snr] / point["value"] for snr, point in points.items()]
-        assert_allclose(line.get_ydata(), share)
-    band = right.collections[0].get_paths()[0].vertices[:, 1]
-    assert band.max() >= max(right.lines[0].get_ydata())
-    assert ax.get_yscale() == "log"
-    assert [line.get_label() for line in ax.lines] == [*given, *BOUNDS]
-    for line, points in zip(ax.lines, given.values(), strict=False):
-        assert_allclose(line.get_xdata(), SNRS)
-        assert_allclose(line.get_ydata(), [point["value"] for point in points.values()])
-    for line, points in zip(ax.lines[len(given) :], BOUNDS.values(), strict=True):
-        assert_allclose(line.get_ydata(), list(points.values()))
+    left, right = figures.snr_limits(given, BOUNDS, "waveform known").axes
+    series = [of for _, of in given.groupby("estimator", sort=False)]
+    assert left.get_yscale() == "log"
+    assert [line.get_label() for line in left.lines] == [*given.estimator.unique(), *BOUNDS]
+    for line, beside, of in zip(left.lines, right.lines, series, strict=False):
+        assert_allclose(line.get_xydata(), of[["snr_db", "value"]])
+        assert_allclose(beside.get_ydata(), BOUNDS["waveform known"] / of.value.to_numpy())
+    for line, bound in zip(left.lines[len(series) :], BOUNDS, strict=True):
+        assert_allclose(line.get_ydata(), BOUNDS[bound])
         assert line.get_marker() == "None"
         assert line.get_linestyle() != "-"
-    edge = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert edge.min() == pytest.approx(given["constellation"]["0"]["low"])
-    assert len(ax.collections) == len(given)
+    edge = left.collections[0].get_paths()[0].vertices[:, 1]
+    assert edge.min() == pytest.approx(series[0].low.min())
+    assert (
+        right.collections[0].get_paths()[0].vertices[:, 1].max() >= right.lines[0].get_ydata().max()
+    )
+    assert len(left.collections) == len(series)
 
 
 def test_a_name_has_one_colour_in_all_panels_and_one_entry_in_the_legend():
-    given = accuracies()
-    given["joint"] = {"all views": given["joint"]["all views"]}
-    ceilings = CEILINGS | {"snr": {"waveform known": CEILINGS["snr"]["genie, unknown phase"]}}
-    figure = figures.accuracy_limits(given, ceilings, titles=TASKS)
+    given = accuracies(["constellation", "all views"], called="estimator")
+    given = given[(given.task != "joint") | (given.estimator == "all views")]
+    known = CEILINGS["snr"].rename(columns={"genie, unknown phase": "waveform known"})
+    figure = figures.accuracy_limits(given, CEILINGS | {"snr": known}, titles=TASKS)
     joint, modulation, snr = figure.axes
     assert [ax.get_title() for ax in figure.axes] == list(TASKS.values())
     assert [len(ax.lines) for ax in figure.axes] == [2, 2, 3]  # the modulation has no bound
@@ -539,7 +541,7 @@ def test_a_name_has_one_colour_in_all_panels_and_one_entry_in_the_legend():
     assert joint.lines[0].get_marker() == snr.lines[1].get_marker()
     assert joint.lines[1].get_linestyle() != snr.lines[2].get_linestyle()
     assert_allclose(joint.lines[1].get_ydata()[0], 0.7)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+    assert names_in(figure.legends[0]) == [
         "all views", "constellation", "genie, unknown phase", "waveform known"
     ]  # fmt: skip
 
@@ -627,19 +629,17 @@ def extent(band):
 
 
 def test_calibration_shows_median_band_corridor_and_diagonal_of_each_model():
-    given = calibrations()
-    figure = figures.snr_calibration(given)
-    assert [ax.get_title() for ax in figure.axes] == list(given)
-    for ax, of_model in zip(figure.axes, given.values(), strict=True):
-        points = of_model["at_db"].values()
+    scores, at_db = calibrations()
+    figure = figures.snr_calibration(scores, at_db)
+    assert [ax.get_title() for ax in figure.axes] == list(at_db.model.unique())
+    for ax, (model, at) in zip(figure.axes, at_db.groupby("model", sort=False), strict=True):
         diagonal, median = ax.lines
         assert_allclose(diagonal.get_xydata(), np.stack([SNRS, SNRS], 1))
-        assert_allclose(median.get_xdata(), SNRS)
-        assert_allclose(median.get_ydata(), [point["median_db"] for point in points])
+        assert_allclose(median.get_xydata(), at[["snr_db", "median_db"]])
         corridor, band = ax.collections
-        assert_allclose(extent(corridor), [(point["from_db"], point["to_db"]) for point in points])
-        assert_allclose(extent(band), [(point["low_db"], point["high_db"]) for point in points])
-        slope = of_model["slope"]["value"]
+        assert_allclose(extent(corridor), at[["from_db", "to_db"]])
+        assert_allclose(extent(band), at[["low_db", "high_db"]])
+        slope = scores[(scores.model == model) & (scores.metric == "slope")].value.item()
         said = f"slope {slope:.3f}\nbias -0.100 dB\n50.0 % within half a step"
         assert said in [text.get_text() for text in ax.texts]
     assert figure.axes[0].get_ylabel() == "estimated SNR (dB)"
@@ -648,7 +648,7 @@ def test_calibration_shows_median_band_corridor_and_diagonal_of_each_model():
 
 @pytest.mark.parametrize("models", ["a", "abcde"], ids=len)
 def test_calibration_of_any_number_of_models_fits_the_page(models):
-    figure = figures.snr_calibration(calibrations(models))
+    figure = figures.snr_calibration(*calibrations(models))
     assert len(figure.axes) == len(models)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -660,10 +660,9 @@ def test_calibration_of_any_number_of_models_fits_the_page(models):
 
 
 def test_calibration_at_one_snr_has_no_slope_and_no_corridor():
-    (one,) = calibrations(["only"], snrs=[10.0]).values()
-    one |= {"slope": None}
-    one["at_db"]["10"] |= {"from_db": None, "to_db": None}
-    figure = figures.snr_calibration({"only": one})
+    scores, at_db = calibrations(["only"], snrs=[10.0])
+    scores.loc[scores.metric == "slope", "value"] = np.nan
+    figure = figures.snr_calibration(scores, at_db.assign(from_db=np.nan, to_db=np.nan))
     assert "slope" not in figure.axes[0].texts[0].get_text()
     assert saved(figure, "pdf")
 
@@ -671,54 +670,42 @@ def test_calibration_at_one_snr_has_no_slope_and_no_corridor():
 # Reliability
 
 
-def bars(ax):
-    """Return the lines of a panel's models and the ends of their bars, [point, low and high]."""
-    return [
-        (
-            container.lines[0],
-            np.array([np.sort(bar[:, 1]) for bar in container.lines[2][0].get_segments()]),
-        )
-        for container in ax.containers
-    ]
-
-
 def test_reliability_shows_what_is_right_over_what_was_said_with_its_intervals():
     given = doubts()
     figure = figures.reliability(given)
-    assert [ax.get_title() for ax in figure.axes] == [
-        "modulation", "SNR, by softmax", "SNR, by intervals"
-    ]  # fmt: skip
-    for ax in figure.axes[:2]:
-        assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "share right")
-        for (line, ends), of in zip(bars(ax), given.values(), strict=True):
-            points = of["modulation"]["bins"]
-            assert_allclose(line.get_xdata(), [point["confidence"] for point in points])
-            assert_allclose(line.get_ydata(), [point["accuracy"]["value"] for point in points])
-            assert_allclose(ends[:, 0], [point["accuracy"]["low"] for point in points])
-            assert_allclose(ends[:, 1], [point["accuracy"]["high"] for point in points])
-        assert [text.get_text() for text in ax.texts] == ["ECE 0.020", "ECE 0.040"]
-    last = figure.axes[2]
-    assert (last.get_xlabel(), last.get_ylabel()) == ("nominal level", "measured coverage")
-    for (line, _), of in zip(bars(last), given.values(), strict=True):
-        assert_allclose(line.get_xdata(), [point["level"] for point in of["curve"]])
-        assert_allclose(line.get_ydata(), [point["coverage"]["value"] for point in of["curve"]])
-    assert last.texts[0].get_text() == "width 7.60 dB at 0.95"
+    titles = {
+        "modulation": "modulation",
+        "snr": "SNR, by softmax",
+        "intervals": "SNR, by intervals",
+    }
+    assert [ax.get_title() for ax in figure.axes] == list(titles.values())
+    for ax, panel in zip(figure.axes, titles, strict=True):
+        shown = given[given.panel == panel]
+        models = [of for _, of in shown.groupby("model", sort=False)]
+        for line, bars, of in zip(drawn_lines(ax), ax.containers, models, strict=True):
+            assert_allclose(line.get_xydata(), of[["expected", "value"]])
+            ends = [np.sort(bar[:, 1]) for bar in bars.lines[2][0].get_segments()]
+            assert_allclose(ends, of[["low", "high"]])
+        assert [text.get_text() for text in ax.texts] == [of.note.iloc[0] for of in models]
+        labels = ("nominal level", "measured coverage")
+        assert (ax.get_xlabel(), ax.get_ylabel()) == (
+            labels if panel == "intervals" else ("confidence", "share right")
+        )
 
 
 def test_heads_that_say_nothing_have_no_panel_and_models_that_do_keep_their_colour():
     given = doubts()
-    nothing = {"snr": None, "curve": None}
-    assert len(figures.reliability({"old": given["constellation"] | nothing}).axes) == 1
-    figure = figures.reliability(given | {"constellation": given["constellation"] | nothing})
-    colours = [[line.get_color() for line, _ in bars(ax)] for ax in figure.axes]
+    old = given[(given.model != "constellation") | (given.panel == "modulation")]
+    assert len(figures.reliability(given[given.panel == "modulation"]).axes) == 1
+    figure = figures.reliability(old)
+    colours = [[line.get_color() for line in drawn_lines(ax)] for ax in figure.axes]
     assert colours == [list(figures.PALETTE[:2]), [figures.PALETTE[1]], [figures.PALETTE[1]]]
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["constellation", "all views"]
+    assert names_in(figure.legends[0]) == ["constellation", "all views"]
 
 
-def test_reliability_of_more_models_than_fit_beside_the_lines_tells_no_numbers():
+def test_reliability_of_more_models_than_fit_beside_the_lines_writes_no_numbers():
     figure = figures.reliability(doubts(tuple("abcdefghi")))
-    assert len(bars(figure.axes[0])) == 9
+    assert len(drawn_lines(figure.axes[0])) == 9
     assert not figure.axes[0].texts
 
 

@@ -9,84 +9,53 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from modsnr import InputError
 from modsnr.metrics import (
-    LEVEL,
     RESAMPLES,
     TASKS,
+    Answers,
     Interval,
     alarm_level,
     difference,
     familiar,
+    percentiles,
     share,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Outcomes = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # condition -> network -> task
-Matrix = dict[str, dict[str, dict[str, Interval]]]  # task -> network -> condition
+Given = Mapping[str, Mapping[str, Answers]]  # condition -> network -> its answers
 
 
-def accuracy_matrix(found: Outcomes) -> Matrix:
-    """Return task -> network -> condition -> accuracy with its interval.
+def accuracy_matrix(answers: Given) -> pd.DataFrame:
+    """Return a row a task, network and condition: task, model, condition, value, low, high.
 
-    A network that was not asked under a condition lacks it.
+    A network that was not tested under a condition has no row there.
     """
-    networks = list(dict.fromkeys(name for of_network in found.values() for name in of_network))
-    return {
-        task: {
-            network: {
-                condition: share(of_network[network][task])
-                for condition, of_network in found.items()
-                if network in of_network
-            }
-            for network in networks
-        }
-        for task in TASKS
-    }
-
-
-def matrix_table(matrix: Matrix) -> pd.DataFrame:
-    """Return a matrix as a row a network and condition, three columns a task."""
-    import pandas as pd
-
+    networks = list(dict.fromkeys(name for given in answers.values() for name in given))
     return pd.DataFrame(
-        {"model": network, "condition": condition}
-        | {
-            f"{task}_{end}": matrix[task][network][condition][end]
-            for task in matrix
-            for end in ("value", "low", "high")
-        }
-        for network, of_network in matrix[TASKS[0]].items()
-        for condition in of_network
+        {"task": task, "model": network, "condition": condition}
+        | share(given[network].outcomes()[task])
+        for task in TASKS
+        for network in networks
+        for condition, given in answers.items()
+        if network in given
     )
 
 
-def by_network(matrix: Matrix) -> dict[str, dict[str, dict[str, Interval]]]:
-    """Return network -> condition -> "joint_accuracy" and its kin -> Interval, of a matrix."""
-    return {
-        network: {
-            condition: {f"{task}_accuracy": matrix[task][network][condition] for task in matrix}
-            for condition in of_network
-        }
-        for network, of_network in matrix[TASKS[0]].items()
-    }
-
-
-def losses(found: Outcomes, home: str, away: str) -> dict[str, Interval]:
+def losses(answers: Given, home: str, away: str) -> dict[str, Interval]:
     """Return each network's joint accuracy under ``home`` less that under ``away``.
 
     The frames are others, but frame by frame their labels are the same, and so they are compared
-    in pairs. Networks that were not asked under both are left out.
+    in pairs. Networks that were not tested under both are left out.
     """
-    asked = [name for name in found.get(home, {}) if name in found.get(away, {})]
+    tested = [name for name in answers.get(home, {}) if name in answers.get(away, {})]
     return {
-        name: difference(found[home][name]["joint"], found[away][name]["joint"]) for name in asked
+        name: difference(answers[home][name].right(), answers[away][name].right())
+        for name in tested
     }
 
 
@@ -104,8 +73,8 @@ def reject_by_each(
     *,
     false_alarm: float,
     rng: np.random.Generator,
-) -> dict[str, Rejection]:
-    """Return how well two scores reject: one less the confidence, and ``Familiar.novelty``.
+) -> pd.DataFrame:
+    """Return how well two scores ``reject``: one less the confidence, and ``Familiar.novelty``.
 
     ``seen`` has known frames to "learn" novelty from, whose ``modulation`` is int [frame], known
     frames that set the "threshold", and "known" and "unknown" ones to be told apart.
@@ -116,31 +85,9 @@ def reject_by_each(
         "confidence": [1 - seen[role].confidence for role in roles],
         "novelty": [learned.novelty(seen[role].features, seen[role].snr_db) for role in roles],
     }
-    return {
-        name: reject(*of_roles, false_alarm=false_alarm, rng=rng)
+    return pd.concat(
+        reject(*of_roles, false_alarm=false_alarm, rng=rng).assign(score=name)
         for name, of_roles in scores.items()
-    }
-
-
-class Rejection(TypedDict):
-    """What a score achieves: each an ``Interval`` but for the level."""
-
-    auc: Interval
-    detected: Interval  # share of unknown frames beyond the level
-    false_alarms: Interval  # share of known frames beyond it
-    level: float
-
-
-def rejection_table(rejections: Mapping[str, Mapping[str, Rejection]]) -> pd.DataFrame:
-    """Return modulation left out -> score -> Rejection as a row each."""
-    import pandas as pd
-
-    measured = ("auc", "detected", "false_alarms")
-    return pd.DataFrame(
-        {"left out": left_out, "score": score}
-        | {f"{name}_{end}": found[name][end] for name in measured for end in found[name]}
-        for left_out, of_score in rejections.items()
-        for score, found in of_score.items()
     )
 
 
@@ -151,21 +98,24 @@ def reject(
     *,
     false_alarm: float,
     rng: np.random.Generator,
-) -> Rejection:
-    """Return how a score tells ``unknown`` frames from ``known`` ones.
+) -> pd.DataFrame:
+    """Return how a score tells ``unknown`` frames from ``known`` ones: measure, value, low, high.
 
-    The level, one of the scores of ``threshold``, is that which a new known frame exceeds with
-    probability ``false_alarm`` at most; how often it errs is measured on those of ``known``.
+    The measures are the auc, the share of unknown frames beyond the level, detected, that of known
+    frames, false_alarms, and the level itself, which has no interval. The level is that which a new
+    known frame exceeds with probability ``false_alarm`` at most, by the scores of ``threshold``;
+    how often it errs is measured on those of ``known``.
 
     Raises InputError for scores that are not finite or too few.
     """
     level = alarm_level(threshold, false_alarm)
-    return Rejection(
-        auc=auc(unknown, known, rng=rng),
-        detected=share(unknown > level),
-        false_alarms=share(known > level),
-        level=level,
-    )
+    found = {
+        "auc": auc(unknown, known, rng=rng),
+        "detected": share(unknown > level),
+        "false_alarms": share(known > level),
+        "level": {"value": level},
+    }
+    return pd.DataFrame([{"measure": name, **of} for name, of in found.items()])
 
 
 def auc(unknown: np.ndarray, known: np.ndarray, *, rng: np.random.Generator) -> Interval:
@@ -196,8 +146,7 @@ def auc(unknown: np.ndarray, known: np.ndarray, *, rng: np.random.Generator) -> 
         )
         for _ in range(RESAMPLES)
     ]
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=value, low=float(low), high=float(high))
+    return percentiles(value, np.array(resampled))
 
 
 def _area(unknown: np.ndarray, known: np.ndarray) -> float:

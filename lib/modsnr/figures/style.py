@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 Interval = Mapping[str, float]  # value, low, high
@@ -45,6 +47,78 @@ def value_and_reach(points: Iterable[Interval]) -> tuple[np.ndarray, np.ndarray]
     ends = [[point["value"], point["low"], point["high"]] for point in points]
     value, low, high = np.array(ends).T
     return value, np.abs([value - low, high - value])
+
+
+def look(index: int) -> dict[str, Any]:
+    """Return the colour and the marker of the series with that number."""
+    return {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
+
+
+def reach(points: pd.DataFrame) -> np.ndarray:
+    """Return how far intervals reach below and above their value, float64 [2, point]."""
+    # Rounding may leave a value outside its interval.
+    return np.maximum([points.value - points.low, points.high - points.value], 0)
+
+
+def series(
+    ax: Axes,
+    points: pd.DataFrame,
+    x: str,
+    name: str,
+    *,
+    order: Sequence[str] | None = None,
+    intervals: Literal["band", "bars"] = "band",
+    **options: Any,
+) -> None:
+    """Draw a line for each name over x, with its intervals.
+
+    ``points`` has the columns ``x``, ``name``, value, low and high. A name has the ``look`` of its
+    place in ``order``, by default that of its first appearance; ``options`` are seaborn's.
+    """
+    import seaborn as sns  # here: it takes a second and 70 MB
+
+    names = list(order if order is not None else points[name].unique())
+    looks = [look(index) for index in range(len(names))]
+    bars = {"elinewidth": 0.8}
+    ends = points.melt([x, name], ["value", "low", "high"], value_name="accuracy")
+    before = len(ax.lines)
+    # The median of value, low and high is the value, and their range the interval.
+    sns.lineplot(
+        ends, x=x, y="accuracy", hue=name, style=name, hue_order=names, style_order=names,
+        palette=[of["color"] for of in looks], markers=[of["marker"] for of in looks],
+        dashes=False, estimator="median", errorbar=("pi", 100), err_style=intervals,
+        err_kws={"alpha": 0.2, "linewidth": 0} if intervals == "band" else bars,
+        legend=False, ax=ax, **{"markeredgewidth": 0, "markersize": 4.5} | options,
+    )  # fmt: skip
+    lines = [line for line in ax.lines[before:] if line.get_linestyle() == "-"]  # not a bar's ends
+    drawn = [key for key in names if (points[name] == key).any()]
+    for line, key in zip(lines, drawn, strict=True):
+        line.set_label(key)
+
+
+def legend_above(figure: Figure, *, most: int = 4, order: Sequence[str] | None = None) -> None:
+    """Put one legend above all panels: each label once, at most so many side by side."""
+    panels = [ax.get_legend_handles_labels() for ax in figure.axes]
+    shown = {label: handle for found in panels for handle, label in zip(*found, strict=True)}
+    names = [key for key in order or shown if key in shown]
+    handles = [shown[key] for key in names]
+    figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), most))
+
+
+def bare(ax: Axes) -> None:
+    """Take away the frame, the grid and the tick marks of a panel that shows an image."""
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+
+
+def colour_bar(
+    figure: Figure, image: Any, panels: Sequence[Axes], label: str, **options: Any
+) -> None:
+    """Put the scale of an image beside its panels; the options are matplotlib's."""
+    bar = figure.colorbar(image, ax=list(panels), **{"pad": 0.01} | options)
+    bar.set_label(label)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 
 
 class Picture(Figure):

@@ -1,32 +1,21 @@
-"""Joint accuracy and its kin, calibration, spread over seeds, novelty: arrays in, numbers out."""
+"""Joint accuracy and its kin, calibration, spread over seeds, novelty: arrays in, tables out."""
 
 from modsnr.metrics.answers import TASKS, Answers, snap
-from modsnr.metrics.calibration import calibration
-from modsnr.metrics.conformal import (
-    FEWEST,
-    LEVELS,
-    Reach,
-    conformal,
-    coverage,
-    coverage_curve,
-)
+from modsnr.metrics.calibration import Calibration, calibration
+from modsnr.metrics.conformal import conformal, coverage, coverage_curve
 from modsnr.metrics.intervals import (
-    LEVEL,
     RESAMPLES,
     Interval,
-    Verdict,
     difference,
     interval,
     mean_interval,
+    percentiles,
     rates,
     share,
     share_of,
     verdict,
 )
 from modsnr.metrics.novelty import (
-    FEWEST_OF_A_CLASS,
-    SHRINKAGE,
-    SNR_PLACES,
     Familiar,
     alarm_level,
     alarm_levels,
@@ -34,43 +23,19 @@ from modsnr.metrics.novelty import (
     familiar,
 )
 from modsnr.metrics.reliability import reliability
-from modsnr.metrics.scores import (
-    SNR_BANDS_DB,
-    attractor_index,
-    confusion,
-    confusion_pair,
-    f1_per_class,
-    macro_f1,
-    summary,
-)
-from modsnr.metrics.seeds import (
-    APART,
-    HEADLINES,
-    curve_over_seeds,
-    headlines,
-    over_seeds,
-    seed_groups,
-)
-from modsnr.metrics.tables import coverage_rows, results_rows, spread_rows, spreads
-from modsnr.metrics.trust import trust
+from modsnr.metrics.scores import attractor_index, confusion, confusion_pair, summary
+from modsnr.metrics.seeds import curves_over_seeds, headlines, over_seeds, seed_groups
+from modsnr.metrics.tables import nested, records, side_by_side, stacked, wide
+from modsnr.metrics.trust import Trust, coverage_table, trust
 
 __all__ = [
-    "APART",
-    "FEWEST",
-    "FEWEST_OF_A_CLASS",
-    "HEADLINES",
-    "LEVEL",
-    "LEVELS",
     "RESAMPLES",
-    "SHRINKAGE",
-    "SNR_BANDS_DB",
-    "SNR_PLACES",
     "TASKS",
     "Answers",
+    "Calibration",
     "Familiar",
     "Interval",
-    "Reach",
-    "Verdict",
+    "Trust",
     "alarm_level",
     "alarm_levels",
     "attractor_index",
@@ -81,26 +46,27 @@ __all__ = [
     "confusion_pair",
     "coverage",
     "coverage_curve",
-    "coverage_rows",
-    "curve_over_seeds",
+    "coverage_table",
+    "curves_over_seeds",
     "difference",
-    "f1_per_class",
     "familiar",
     "headlines",
     "interval",
-    "macro_f1",
     "mean_interval",
+    "nested",
     "over_seeds",
+    "percentiles",
     "rates",
+    "records",
     "reliability",
-    "results_rows",
     "seed_groups",
     "share",
     "share_of",
+    "side_by_side",
     "snap",
-    "spread_rows",
-    "spreads",
+    "stacked",
     "summary",
     "trust",
     "verdict",
+    "wide",
 ]

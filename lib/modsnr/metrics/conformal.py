@@ -8,11 +8,11 @@ network, and by about 1 / frames more at most where no errors are equal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from modsnr import InputError
 from modsnr.metrics.answers import Answers, check_estimates, snap
@@ -101,11 +101,11 @@ def upper_level(values: np.ndarray, level: float) -> float:
     return float(np.sort(values)[rank - 1])
 
 
-def coverage(answers: Answers, low_db: np.ndarray, high_db: np.ndarray) -> dict[str, Any]:
+def coverage(answers: Answers, low_db: np.ndarray, high_db: np.ndarray) -> pd.DataFrame:
     """Return how often intervals hold the true SNR, and how wide they are.
 
-    coverage is an ``Interval``, width_db the mean, over all frames; at_db (SNR as text) and
-    of_modulation (class) map what occurs to its frames, coverage and width_db. The 95 % intervals
+    Columns: ``by`` and part ("" and "" for all frames; at_db and an SNR as text; of_modulation and
+    a class), frames, the coverage as value, low and high, and the mean width_db. The 95 % intervals
     are over test frames; that another choice of calibration frames would give another coverage,
     by about sqrt(level (1 - level) / frames of a group) in each group, is not in them.
 
@@ -116,23 +116,17 @@ def coverage(answers: Answers, low_db: np.ndarray, high_db: np.ndarray) -> dict[
     truth, low, high = (np.asarray(v, np.float64) for v in (answers.snr_db, low_db, high_db))
     held, width = (low <= truth) & (truth <= high), high - low
     parts = {
+        "": (np.zeros(len(truth), int), [""]),
         "at_db": (answers.true_bin(), [f"{value:g}" for value in answers.grid_db]),
         "of_modulation": (answers.modulation, answers.classes),
     }
-
-    def measured(rows: np.ndarray) -> dict[str, Any]:
-        return {
-            "coverage": share(held[rows]),
-            "width_db": float(width[rows].mean()),
-        }
-
-    return measured(np.ones(len(truth), bool)) | {
-        name: {
-            names[label]: {"frames": int((labels == label).sum())} | measured(labels == label)
-            for label in np.unique(labels)
-        }
-        for name, (labels, names) in parts.items()
-    }
+    return pd.DataFrame(
+        {"by": by, "part": names[label], "frames": int((labels == label).sum())}
+        | share(held[labels == label])
+        | {"width_db": float(width[labels == label].mean())}
+        for by, (labels, names) in parts.items()
+        for label in np.unique(labels)
+    )
 
 
 def coverage_curve(
@@ -142,21 +136,17 @@ def coverage_curve(
     *,
     levels: Sequence[float] = LEVELS,
     fewest: int = FEWEST,
-) -> list[Mapping[str, Any]]:
-    """Return the measured coverage at each nominal level: level, coverage and width_db.
+) -> pd.DataFrame:
+    """Return a row a nominal level: level, the measured coverage as value, low and high, width_db.
 
-    ``calibration`` and ``test`` are each (true SNR, estimate), dB [frame]. coverage is an
-    ``Interval`` over the test frames, width_db the mean.
+    ``calibration`` and ``test`` are each (true SNR, estimate), dB [frame]. The intervals are over
+    the test frames, width_db is the mean.
 
     Raises InputError as ``conformal`` does.
     """
-    truth = np.asarray(test[0], np.float64)
-    curve = []
+    truth, rows = np.asarray(test[0], np.float64), []
     for level in levels:
         low, high = conformal(*calibration, grid_db, level=level, fewest=fewest).interval(test[1])
-        curve.append({
-            "level": float(level),
-            "coverage": share((low <= truth) & (truth <= high)),
-            "width_db": float((high - low).mean()),
-        })  # fmt: skip
-    return curve
+        covered = share((low <= truth) & (truth <= high))
+        rows.append({"level": float(level), **covered, "width_db": float((high - low).mean())})
+    return pd.DataFrame(rows)

@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import Any, Literal, TypedDict
 
 import numpy as np
+import pandas as pd
 
 from modsnr import InputError
 
@@ -49,7 +50,7 @@ def interval(
     total = int(counts.sum())
     draws = generator.multinomial(total, counts.ravel() / total, size=RESAMPLES)
     value = float(statistic(counts[None])[0])
-    found = _percentiles(value, statistic(draws.reshape(RESAMPLES, *counts.shape)))
+    found = percentiles(value, statistic(draws.reshape(RESAMPLES, *counts.shape)))
     if least is None:
         return found
     low, high = (2 * value - found[end] for end in ("high", "low"))
@@ -73,7 +74,7 @@ def mean_interval(values: np.ndarray, generator: np.random.Generator | None = No
             for _ in range(RESAMPLES // 50)
         ]
     )
-    return _percentiles(float(values.mean()), means)
+    return percentiles(float(values.mean()), means)
 
 
 def share(right: np.ndarray) -> Interval:
@@ -119,7 +120,8 @@ def _paired(gained: int, lost: int, frames: int) -> Interval:
     )
 
 
-def _percentiles(value: float, resampled: np.ndarray) -> Interval:
+def percentiles(value: float, resampled: np.ndarray) -> Interval:
+    """Return a statistic with the middle 95 % of its resampled values [resample]."""
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value=value, low=float(low), high=float(high))
 
@@ -141,14 +143,16 @@ def difference(first: np.ndarray, second: np.ndarray) -> Interval:
 
 def rates(
     outcomes: np.ndarray, of: np.ndarray, generator: np.random.Generator | None = None
-) -> dict[str, Interval]:
+) -> pd.DataFrame:
     """Return the mean of outcomes [item] over all items, then over those of each label ``of``.
 
-    The labels [item] are ascending, as text. Outcomes that are bool have ``share``'s intervals;
-    others, such as the share of a recording whose frames are not independent, are resampled by the
-    ``generator``.
+    Columns: label, which is "all" or a label as text, ascending, value, low and high. Outcomes that
+    are bool have ``share``'s intervals; others, such as the share of a recording whose frames are
+    not independent, are resampled by the ``generator``.
 
     Raises InputError where that is needed and not given.
     """
     parts = {"all": np.ones(len(of), bool), **{f"{label}": of == label for label in np.unique(of)}}
-    return {name: mean_interval(outcomes[part], generator) for name, part in parts.items()}
+    return pd.DataFrame(
+        {"label": name, **mean_interval(outcomes[part], generator)} for name, part in parts.items()
+    )

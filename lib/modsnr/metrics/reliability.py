@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from modsnr import InputError
-from modsnr.metrics.intervals import LEVEL, RESAMPLES, Interval, mean_interval
+from modsnr.metrics.intervals import LEVEL, RESAMPLES, Interval, share
+
+
+class Reliability(NamedTuple):
+    """How far a confidence can be believed; ``reliability`` makes it.
+
+    ece: sum over bins of n_b / n times |accuracy - confidence| (Guo et al., ICML 2017); mce: the
+    largest such difference of a bin; chance: the ece that is expected, by chance and the bins
+    alone, of a head that is right exactly as often as it says (Bröcker and Smith, Weather and
+    Forecasting 22, 2007): an ece near it is no sign of miscalibration. confidence: the mean over
+    all frames. bins: a row a bin that holds frames, ascending: frames, their mean confidence, and
+    their accuracy as value, low and high.
+    """
+
+    ece: Interval
+    mce: Interval
+    chance: float
+    confidence: float
+    bins: pd.DataFrame
 
 
 def reliability(
@@ -17,18 +36,11 @@ def reliability(
     bins: int = 15,
     equal: Literal["frames", "width"] = "frames",
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Reliability:
     """Return the reliability diagram of a confidence, and its expected calibration error.
 
     ``confidence`` is [frame] in 0..1, ``right`` bool [frame]. ``equal`` says what the bins have in
     common: their number of frames, up to ties, which stay in one bin, or their width in 0..1.
-
-    bins: a list, ascending, of those that hold frames: their number of frames, their mean
-    confidence, and their accuracy (an ``Interval``). ece: sum over bins of n_b / n times
-    |accuracy - confidence| (Guo et al., ICML 2017), an ``Interval``; mce: the largest such
-    difference of a bin, one too; chance: the ece that is expected, by chance and the bins alone, of
-    a head that is right exactly as often as it says (Bröcker and Smith, Weather and Forecasting 22,
-    2007): an ece near it is no sign of miscalibration. confidence: the mean over all frames.
 
     Both errors are sums or maxima of absolute values, which the noise of resampling enlarges. Their
     interval is therefore the basic one, [2 v - high, 2 v - low] with low and high the percentiles
@@ -62,20 +74,16 @@ def reliability(
         _basic(value, resampled[:, column], by_chance[:, column])
         for column, value in enumerate(_errors(of_bin, gaps, held))
     )
-    return {
-        "ece": ece,
-        "mce": mce,
-        "chance": float(by_chance[:, 0].mean()),
-        "confidence": float(said.mean()),
-        "bins": [
-            {
-                "frames": int((of_bin == row).sum()),
-                "confidence": float(said[of_bin == row].mean()),
-                "accuracy": mean_interval(hit[of_bin == row], generator),
-            }
-            for row in range(held)
-        ],
-    }
+    return Reliability(
+        ece,
+        mce,
+        chance=float(by_chance[:, 0].mean()),
+        confidence=float(said.mean()),
+        bins=pd.DataFrame(
+            {"frames": int(here.sum()), "confidence": float(said[here].mean()), **share(hit[here])}
+            for here in (of_bin == row for row in range(held))
+        ),
+    )
 
 
 def _binned(said: np.ndarray, bins: int, equal: str) -> tuple[np.ndarray, int]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+import pandas as pd
 
 from modsnr import InputError
 from modsnr.metrics.answers import Answers, check_estimates
@@ -46,72 +50,68 @@ def macro_f1(matrix: np.ndarray) -> np.ndarray:
     return f1_per_class(matrix).sum(-1) / np.maximum(occurs.sum(-1), 1)
 
 
-def attractor_index(matrix: np.ndarray) -> np.ndarray:
-    """Return the largest share of predictions on one SNR over its true share, [...].
+def attraction(matrix: np.ndarray) -> np.ndarray:
+    """Return each SNR's share of the predictions over its true share, [..., SNR].
 
-    1 means no SNR draws more predictions than it has frames; the study's "black hole" is one that
-    draws many times its share. ``matrix`` is [..., true SNR, predicted SNR].
+    ``matrix`` is [..., true SNR, predicted SNR].
     """
-    return _attraction(matrix).max(-1)
-
-
-def _attraction(matrix: np.ndarray) -> np.ndarray:
     return matrix.sum(-2) / np.maximum(matrix.sum(-1), 1)
 
 
-def summary(answers: Answers, *, seed: int = 0) -> dict[str, object]:
-    """Return every metric of a set of predictions, each an ``Interval`` unless said otherwise.
+def attractor_index(matrix: np.ndarray) -> np.ndarray:
+    """Return the largest ``attraction`` of an SNR, [...].
 
-    joint_accuracy, modulation_accuracy, snr_accuracy; snr_mae_db and snr_rmse_db of the estimate
-    before snapping; modulation_macro_f1, snr_macro_f1; snr_f1_low, _middle, _high (-20..-2, 0..14,
-    16..30 dB; None where the grid has no SNR there); attractor_index, and attractor_snr_db (a
-    number); modulation_f1 (class -> F1) and snr_f1, snr_accuracy_at_db, modulation_accuracy_at_db,
-    joint_accuracy_at_db (SNR as text -> Interval).
+    1 means no SNR draws more predictions than it has frames; the study's "black hole" is one that
+    draws many times its share.
+    """
+    return attraction(matrix).max(-1)
+
+
+def summary(answers: Answers, *, seed: int = 0) -> pd.DataFrame:
+    """Return every metric of a set of predictions: metric, part, value, low, high.
+
+    ``part`` is an SNR in dB or a class, as text, and "" for metrics of all frames. joint_accuracy,
+    modulation_accuracy, snr_accuracy, and the same as _at_db; snr_mae_db and snr_rmse_db of the
+    estimate before snapping; modulation_macro_f1, snr_macro_f1, and modulation_f1 and snr_f1 of
+    each class; snr_f1_low, _middle, _high (-20..-2, 0..14, 16..30 dB; no value where the grid has
+    no SNR there); attractor_index, and attractor_snr_db (which has no interval).
 
     Raises InputError for no frames at all, and for estimates that are not numbers.
     """
     check_estimates(answers.predicted_snr_db)
     generator = np.random.default_rng(seed)
-    grid, true_bin, error = answers.grid_db, answers.true_bin(), answers.error_db()
+    grid, error = answers.grid_db, answers.error_db()
     of_modulation, of_snr = confusion_pair(answers)
+    snrs = [f"{value:g}" for value in grid]
+    right = {f"{task}_accuracy": hits for task, hits in answers.outcomes().items()}
     squared = mean_interval(error**2, generator)
-    outcomes = {f"{task}_accuracy": right for task, right in answers.outcomes().items()}
-    result: dict[str, object] = {
-        name: mean_interval(outcome, generator) for name, outcome in outcomes.items()
-    }
-    result |= {
-        "snr_mae_db": mean_interval(np.abs(error), generator),
-        "snr_rmse_db": {name: value**0.5 for name, value in squared.items()},  # type: ignore[operator]
-        "modulation_macro_f1": interval(macro_f1, of_modulation, generator),
-        "snr_macro_f1": interval(macro_f1, of_snr, generator),
-        "attractor_index": interval(attractor_index, of_snr, generator, least=1.0),
-        "attractor_snr_db": float(grid[_attraction(of_snr).argmax()]),
-        "modulation_f1": {
-            name: interval(
-                lambda draws, row=row: f1_per_class(draws)[:, row], of_modulation, generator
-            )
-            for row, name in enumerate(answers.classes)
-        },
-        "snr_f1": {
-            f"{value:g}": interval(
-                lambda draws, row=row: f1_per_class(draws)[:, row], of_snr, generator
-            )
-            for row, value in enumerate(grid)
-        },
-    }
+    rows: list[dict[str, Any]] = []
+
+    def add(metric: str, found: Mapping[str, float], part: str = "") -> None:
+        rows.append({"metric": metric, "part": part, **found})
+
+    def f1(matrix: np.ndarray, classes: int | np.ndarray) -> Mapping[str, float]:
+        def mean(draws: np.ndarray) -> np.ndarray:
+            return f1_per_class(draws)[:, np.atleast_1d(classes)].mean(1)
+
+        return interval(mean, matrix, generator)
+
+    for metric, hits in right.items():
+        add(metric, mean_interval(hits))
+    add("snr_mae_db", mean_interval(np.abs(error), generator))
+    add("snr_rmse_db", {end: value**0.5 for end, value in squared.items()})
+    add("modulation_macro_f1", interval(macro_f1, of_modulation, generator))
+    add("snr_macro_f1", interval(macro_f1, of_snr, generator))
+    add("attractor_index", interval(attractor_index, of_snr, generator, least=1.0))
+    add("attractor_snr_db", {"value": float(grid[attraction(of_snr).argmax()])})
+    for row, name in enumerate(answers.classes):
+        add("modulation_f1", f1(of_modulation, row), name)
+    for row, name in enumerate(snrs):
+        add("snr_f1", f1(of_snr, row), name)
     for band, (low, high) in SNR_BANDS_DB.items():
-        rows = np.flatnonzero((grid >= low) & (grid <= high))
-        result[f"snr_f1_{band}"] = (
-            interval(
-                lambda draws, rows=rows: f1_per_class(draws)[:, rows].mean(1), of_snr, generator
-            )
-            if len(rows)
-            else None
-        )
-    for name, outcome in outcomes.items():
-        result[f"{name}_at_db"] = {
-            f"{value:g}": mean_interval(outcome[true_bin == row], generator)
-            for row, value in enumerate(grid)
-            if (true_bin == row).any()
-        }
-    return result
+        held = np.flatnonzero((grid >= low) & (grid <= high))
+        add(f"snr_f1_{band}", f1(of_snr, held) if len(held) else {})
+    for metric, hits in right.items():
+        for row in np.unique(answers.true_bin()):
+            add(f"{metric}_at_db", mean_interval(hits[answers.true_bin() == row]), snrs[row])
+    return pd.DataFrame(rows, columns=["metric", "part", "value", "low", "high"])

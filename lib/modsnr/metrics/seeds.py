@@ -6,12 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from modsnr import InputError
-
-# Parameters that change no result, or only by chance.
-APART = ("seed", "name", "note", "resume", "minutes", "wandb")
 HEADLINES = (
     "joint_accuracy",
     "modulation_accuracy",
@@ -35,32 +31,32 @@ IDLE: Mapping[str, tuple[str, Sequence[Any]]] = {
 
 
 def seed_groups(
-    models: Mapping[str, Mapping[str, Any]], *, apart: Sequence[str] = APART
+    names: Mapping[str, str], choices: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[str]]:
-    """Return group -> its models, which differ in nothing but the parameters ``apart``.
+    """Return group -> its models, which differ in nothing but their seed.
 
-    ``models`` is model -> parameters of its run, of which "name" is the run's; groups and models
-    keep their order. A group of several is called by the common beginning of its runs' names
-    (all-views-0, all-views-1: all-views); one model is called as it is, and so is the first of a
-    group whose names have no beginning in common or one that is taken. What has no effect
-    (``IDLE``) does not count as a difference. A second model with the same seed is a repetition,
-    not a seed more, and goes to another group.
+    ``names`` is model -> name of its run, ``choices`` model -> the parameters that decide its
+    results, "seed" among them; groups and models keep their order. A group of several is called by
+    the common beginning of its runs' names (all-views-0, all-views-1: all-views); one model is
+    called as it is, and so is the first of a group whose names have no beginning in common or one
+    that is taken. What has no effect (``IDLE``) does not count as a difference. A second model with
+    the same seed is a repetition, not a seed more, and goes to another group.
     """
     alike: dict[str, list[str]] = {}
     seen: dict[str, int] = {}
-    for model, parameters in models.items():
+    for model, chosen in choices.items():
         fixed = sorted(
             (k, repr(v))
-            for k, v in parameters.items()
-            if k not in apart and (k not in IDLE or parameters.get(IDLE[k][0]) in IDLE[k][1])
+            for k, v in chosen.items()
+            if k != "seed" and (k not in IDLE or chosen.get(IDLE[k][0]) in IDLE[k][1])
         )
-        with_seed = repr((fixed, parameters.get("seed")))
+        with_seed = repr((fixed, chosen.get("seed")))
         seen[with_seed] = seen.get(with_seed, 0) + 1
         alike.setdefault(repr((fixed, seen[with_seed])), []).append(model)
     groups: dict[str, list[str]] = {}
     for members in alike.values():
-        common = _beginning([str(models[model].get("name", model)) for model in members])
-        taken = common in groups or common in set(models) - set(members)
+        common = _beginning([names[model] for model in members])
+        taken = common in groups or common in set(choices) - set(members)
         alone = len(members) == 1 or not common or taken
         groups[members[0] if alone else common] = members
     return groups
@@ -77,62 +73,50 @@ def _beginning(names: Sequence[str]) -> str:
     return common.rstrip("-_. ")
 
 
-def headlines(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the main numbers of a model's ``summary``, with those of ``trust`` beside it.
+def headlines(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the main numbers of models, a row each: its columns but part, low and high.
 
-    They are those of ``HEADLINES`` that it has, an ``Interval`` by its value, and
-    snr_accuracy_worst, the SNR accuracy at the SNR where it is least.
+    ``scores`` has the columns model, metric, part, value, low and high, and maybe more. The numbers
+    are those of ``HEADLINES``, and snr_accuracy_worst, the accuracy at the SNR where it is least.
     """
-    worst = min(point["value"] for point in summary["snr_accuracy_at_db"].values())
-    found = {name: summary[name] for name in HEADLINES if summary.get(name) is not None}
-    plain = {k: v["value"] if isinstance(v, Mapping) else v for k, v in found.items()}
-    return plain | {"snr_accuracy_worst": worst}
+    at_db = scores[scores.metric == "snr_accuracy_at_db"]
+    worst = at_db.loc[at_db.groupby("model", sort=False).value.idxmin()]
+    main = scores[scores.metric.isin(HEADLINES) & scores.value.notna()]
+    both = pd.concat([main, worst.assign(metric="snr_accuracy_worst")])
+    return both.drop(columns=["part", "low", "high"])
 
 
-def over_seeds(results: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, Any]]:
-    """Return metric -> mean, std, low, high (the least and the greatest) and n, over the seeds.
+def over_seeds(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a group and metric: mean, std, low and high (least and greatest) and n.
 
-    ``results`` is metric -> number, of each seed. std is the standard deviation with n - 1, None of
-    a single one. A metric that some seed lacks, or has as None, is taken over the others.
-
-    Raises InputError for no seeds at all.
+    ``numbers`` has the columns group, metric and value, a row a model and metric. std is the
+    standard deviation with n - 1, NaN of a single one. A number that a model lacks, or has as NaN,
+    is taken over the others; what all of them lack is left out.
     """
-    if not results:
-        raise InputError("There is no model to take a mean of.")
-    spread = {}
-    for name in dict.fromkeys(name for result in results for name in result):
-        values = np.array([r[name] for r in results if r.get(name) is not None], np.float64)
-        if len(values):
-            spread[name] = {
-                "mean": float(values.mean()),
-                "std": float(values.std(ddof=1)) if len(values) > 1 else None,
-                "low": float(values.min()),
-                "high": float(values.max()),
-                "n": len(values),
-            }
-    return spread
+    found = numbers.dropna(subset=["value"]).groupby(["group", "metric"], sort=False).value
+    return found.agg(mean="mean", std="std", low="min", high="max", n="count").reset_index()
 
 
-def curve_over_seeds(
-    curves: Sequence[Mapping[str, Mapping[str, float]]],
-) -> dict[str, dict[str, Any]]:
-    """Return SNR (as text) -> value, low and high, from such a curve of each seed.
+def curves_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy over SNR, a row a task, group and SNR: task, group, snr_db, value, low, high
+    and seeds, the number of models.
 
-    Of several, the value is their mean, low and high the least and the greatest of their values,
-    and seeds their number; a single one is returned as it is, with its own interval. An SNR that
-    one of them lacks is left out.
-
-    Raises InputError for no curves at all.
+    ``scores`` has the columns group, metric, part, value, low and high, of which the accuracies
+    _at_db are taken. Of several models, the value is their mean, low and high the least and the
+    greatest of their values; of a single one, its own interval. An SNR that one of them lacks is
+    left out.
     """
-    if not curves:
-        raise InputError("There is no curve to take a mean of.")
-    if len(curves) == 1:
-        return {snr: dict(point) for snr, point in curves[0].items()}
-    points = {}
-    for snr in (snr for snr in curves[0] if all(snr in curve for curve in curves)):
-        values = [curve[snr]["value"] for curve in curves]
-        points[snr] = {
-            "value": float(np.mean(values)), "low": min(values), "high": max(values),
-            "seeds": len(values),
-        }  # fmt: skip
-    return points
+    at_db = scores[scores.metric.str.endswith("_accuracy_at_db")]
+    at_db = at_db.assign(
+        task=at_db.metric.str.removesuffix("_accuracy_at_db"), snr_db=at_db.part.astype(float)
+    )
+    rows = []
+    for (task, group), of_group in at_db.groupby(["task", "group"], sort=False):
+        members = of_group.groupby("snr_db", sort=False).value
+        seeds = members.size().max()
+        if seeds == 1:
+            points = of_group.set_index("snr_db")[["value", "low", "high"]]
+        else:
+            points = members.agg(value="mean", low="min", high="max")[members.size() == seeds]
+        rows.append(points.reset_index().assign(task=task, group=group, seeds=seeds))
+    return pd.concat(rows, ignore_index=True)

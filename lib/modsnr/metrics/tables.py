@@ -1,74 +1,80 @@
-"""Numbers of several models as the rows of tables."""
+"""Tidy tables of numbers and intervals as people read them, and as metrics.json keeps them.
+
+A row has the columns value, low and high beside those that say what it is of. A number without an
+interval has no low and high, a number that does not exist no value: NaN stands there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from modsnr.metrics.seeds import over_seeds
+import pandas as pd
+
+ENDS = ["value", "low", "high"]
 
 
-def results_rows(summaries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+def stacked(tables: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
+    """Return tables one below the other, whose names stand in the first column."""
+    return pd.concat(tables, names=[column]).reset_index(column).reset_index(drop=True)
+
+
+def nested(table: pd.DataFrame, *by: str, name: str = "") -> dict[str, Any]:
+    """Return a table as nested mappings, as metrics.json keeps it: a level a column of ``by``.
+
+    The last level holds a row each, as of ``records``. A row whose last key is "" belongs to the
+    level above. Levels keep the order of the rows.
+    """
+    first, *rest = by
+    found: dict[str, Any] = {}
+    for key, part in table.groupby(first, sort=False):
+        text, inner = f"{key:g}" if isinstance(key, float) else str(key), part.drop(columns=first)
+        if rest:
+            deeper = nested(inner, *rest, name=name)
+            found[text] = deeper[""] if list(deeper) == [""] else deeper
+        else:
+            (found[text],) = records(inner, name)
+    return found
+
+
+def records(table: pd.DataFrame, name: str = "") -> list[Any]:
+    """Return a row each as metrics.json keeps it.
+
+    value, low and high become an ``Interval`` called ``name`` beside the other columns, a number
+    where the row has no interval, and None where it has no value. Without a name they are all there
+    is.
+    """
+    return [_record(row, name) for row in table.to_dict("records")]
+
+
+def _record(row: dict[Any, Any], name: str) -> Any:
+    if "value" not in row:
+        return row
+    found: Any = {end: row.pop(end) for end in ENDS}
+    if pd.isna(found["low"]):
+        found = None if pd.isna(found["value"]) else found["value"]
+    return row | {name: found} if name else found
+
+
+def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a table with columns such as joint_value, joint_low and joint_high, of what
+    ``column`` holds, instead of a row each."""
+    others = [name for name in table if name not in (column, *ENDS)]
+    turned = table.pivot_table(ENDS, others, column, sort=False)
+    turned.columns = [f"{name}_{end}" for end, name in turned.columns]
+    columns = [f"{name}_{end}" for name in table[column].unique() for end in ENDS]
+    return turned[columns].reset_index()
+
+
+def side_by_side(scores: pd.DataFrame) -> pd.DataFrame:
     """Return a row a metric, value and interval of each model as text: "0.912 [0.901, 0.920]".
 
-    ``summaries`` is model -> metric -> ``Interval``, or anything else, which is left out. A metric
-    that a model lacks is "" there.
+    ``scores`` has the columns model, metric, part, value, low and high; metrics without an interval
+    and those of a part of the frames are left out. A metric that a model lacks is "" there.
     """
-    metrics = dict.fromkeys(
-        name
-        for summary in summaries.values()
-        for name, number in summary.items()
-        if isinstance(number, Mapping) and "value" in number
+    shown = scores[(scores.part == "") & scores.low.notna()]
+    texts = [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in shown.itertuples()]
+    table = shown.assign(text=texts).pivot_table(
+        "text", "metric", "model", aggfunc="first", sort=False
     )
-    return [
-        {"metric": name} | {model: _told(summary.get(name)) for model, summary in summaries.items()}
-        for name in metrics
-    ]
-
-
-def _told(number: Mapping[str, float] | None) -> str:
-    return "{value:.3f} [{low:.3f}, {high:.3f}]".format_map(number) if number else ""
-
-
-def spreads(
-    groups: Mapping[str, Sequence[str]], numbers: Mapping[str, Mapping[str, float | None]]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return group -> metric -> its spread ``over_seeds``, from model -> metric -> number."""
-    return {
-        group: over_seeds([numbers[model] for model in members])
-        for group, members in groups.items()
-    }
-
-
-def spread_rows(spreads: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Return a row a group and metric, with its mean, std, low, high and n."""
-    return [
-        {"group": group, "metric": metric} | dict(spread)
-        for group, of_group in spreads.items()
-        for metric, spread in of_group.items()
-    ]
-
-
-def coverage_rows(trusts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row a model and part of the frames: all, each SNR, each modulation.
-
-    ``trusts`` is model -> what ``trust`` found; a model without intervals has no row. A row holds
-    model, part, coverage with coverage_low and coverage_high, and width_db.
-    """
-    return [
-        {
-            "model": model,
-            "part": part,
-            "coverage": point["coverage"]["value"],
-            "coverage_low": point["coverage"]["low"],
-            "coverage_high": point["coverage"]["high"],
-            "width_db": point["width_db"],
-        }
-        for model, found in trusts.items()
-        if (of := found["intervals"])
-        for part, point in [
-            ("all", of),
-            *((f"{snr} dB", point) for snr, point in of["at_db"].items()),
-            *of["of_modulation"].items(),
-        ]
-    ]
+    return table.fillna("").rename_axis(columns=None).reset_index()
