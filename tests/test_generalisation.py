@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from modsnr import InputError, figures, frames, generalisation, metrics, signals
+from modsnr import InputError, figures, frames, generalisation, metrics, runs, signals
 from modsnr.generalisation import Seen
 
 CLASSES = ("BPSK", "16APSK")
@@ -201,6 +201,22 @@ def test_each_score_rejects_what_differs_in_it_alone(rng):
     value = found.set_index(["score", "measure"]).value
     assert value["confidence", "detected"] == 1
     assert value["novelty", "auc"] == pytest.approx(0.5, abs=0.08)
+
+
+def test_the_shift_profile_trains_every_network_that_its_08_names():
+    profile = runs.load_profile("shift")
+    trained = {s.name: s.parameters for s in profile.pipeline if s.notebook == "02_training"}
+    stores = {s.parameters["frames"]: s.parameters for s in profile.pipeline[:7]}
+    of_08 = profile.notebooks["08_generalisation"]
+    assert {*of_08["models"], *of_08["left_out"]} <= set(trained)
+    for name, given in trained.items():
+        left = given.get("leave_out", [])
+        assert name == (f"without-{left[0]}" if left else name)
+        assert given["frames"] in stores
+    for name in of_08["models"]:
+        made = stores[f"shift-{name}"]
+        air = signals.air(made.get("channel", "minor"), made.get("apsk_geometry", ""))
+        assert air == signals.CONDITIONS[name].through
 
 
 # Modulations left out of a store

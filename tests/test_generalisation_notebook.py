@@ -10,6 +10,7 @@ from notebook_runs import done
 
 from modsnr import frames, model, runs, signals
 
+pytestmark = pytest.mark.long  # three trainings and six more notebooks
 ROOT = Path(__file__).parents[1]
 CLASSES = ["BPSK", "8PSK", "16APSK", "64QAM"]
 FRAMES = {"classes": CLASSES, "snr_step_db": 10, "cluster": "here", "gallery_bins": 16}
@@ -184,20 +185,3 @@ def test_01_shows_at_another_symbol_rate_what_does_not_depend_on_it(house):
     eight, four = (runs.find(name).figure("views") for name in ("mixed", "four"))
     height = [int.from_bytes(path.read_bytes()[20:24], "big") for path in (eight, four)]
     assert height[1] < height[0] / 2  # one view of four
-
-
-def test_the_shift_profile_trains_every_network_that_its_08_names():
-    profile = runs.load_profile("shift")
-    names = {(step.notebook, step.name) for step in profile.pipeline}
-    of_08 = profile.notebooks["08_generalisation"]
-    assert all(("02_training", name) in names for name in of_08["models"] + of_08["left_out"])
-    stores = {step.parameters["frames"]: step.parameters for step in profile.pipeline[:7]}
-    for step in profile.pipeline:
-        if step.notebook == "02_training":
-            assert step.parameters["frames"] in stores
-            left = step.parameters.get("leave_out", [])
-            assert step.name == (f"without-{left[0]}" if left else step.name)
-    for name in of_08["models"]:
-        made = stores[f"shift-{name}"]
-        air = signals.air(made.get("channel", "minor"), made.get("apsk_geometry", ""))
-        assert air == signals.CONDITIONS[name].through

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -14,11 +15,13 @@ from matplotlib.ticker import MaxNLocator
 from modsnr.figures.style import (
     COLUMN,
     DIAGRAM_MAP,
-    MARKERS,
     PAGE,
     PALETTE,
     Interval,
     Picture,
+    bare,
+    look,
+    reach,
     styled,
 )
 
@@ -38,30 +41,22 @@ def view_gallery(
     width, height = cell * len(columns) + 0.75 + margin, block * len(groups) + 0.5
     figure = Picture(figsize=(width, height))
     figure.set_layout_engine("none")  # every image has its place
+    size = 0.94 * cell / width, 0.94 * cell / height
+    for group, row in np.ndindex(len(groups), len(rows)):
+        bottom = 1 - (0.48 + group * block + (row + 1) * cell) / height
+        for column, title in enumerate(columns):
+            ax = figure.add_axes(((0.73 + column * cell) / width, bottom, *size))
+            ax.imshow(diagrams[group, row, column], origin="lower", cmap=DIAGRAM_MAP)
+            ax.set(xticks=[], yticks=[])
+            bare(ax)
+            if group == row == 0:
+                ax.set_title(title, fontsize=6.5, rotation=40, ha="left", x=0.2, pad=2)
+        middle = bottom + cell / 2 / height
+        figure.text(0.7 / width, middle, rows[row], fontsize=6.5, ha="right", va="center")
     for group, view in enumerate(groups):
-        for row, name in enumerate(rows):
-            bottom = 1 - (0.48 + group * block + (row + 1) * cell) / height
-            for column, title in enumerate(columns):
-                place = (
-                    (0.73 + column * cell) / width,
-                    bottom,
-                    cell * 0.94 / width,
-                    cell * 0.94 / height,
-                )
-                ax = figure.add_axes(place)
-                ax.imshow(diagrams[group, row, column], origin="lower", cmap=DIAGRAM_MAP)
-                ax.set(xticks=[], yticks=[])
-                ax.grid(visible=False)
-                ax.spines[:].set_visible(False)
-                if group == row == 0:
-                    ax.set_title(title, fontsize=6.5, rotation=40, ha="left", x=0.2, pad=2)
-            figure.text(
-                0.7 / width, bottom + cell / 2 / height, name, fontsize=6.5, ha="right", va="center"
-            )
         middle = 1 - (0.48 + group * block + len(rows) * cell / 2) / height
-        figure.text(
-            0.12 / width, middle, view, rotation=90, ha="center", va="center", fontweight="bold"
-        )
+        upright: Any = {"rotation": 90, "ha": "center", "va": "center", "fontweight": "bold"}
+        figure.text(0.12 / width, middle, view, **upright)
     return figure
 
 
@@ -78,7 +73,7 @@ def spectrum(frequency: np.ndarray, density_db: Mapping[str, np.ndarray]) -> Fig
 
 
 THEORY = "theory"  # the series that is drawn black, as dashes and ticks
-_ENDS = ("value", "low", "high")
+DASHES: Any = {"color": "black", "linestyle": (0, (4, 2))}
 
 
 @styled
@@ -98,57 +93,51 @@ def fidelity(
     moments = {quantity: given for quantity, given in moments.items() if any(given.values())}
     series = dict.fromkeys([*density_db, *(name for given in moments.values() for name in given)])
     measured = [name for name in series if name != THEORY]
-    styles: dict[str, Any] = {
-        name: {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
-        for index, name in enumerate(measured)
-    }
+    looks = {name: look(index) for index, name in enumerate(measured)}
     names = list(
         dict.fromkeys(m for given in moments.values() for values in given.values() for m in values)
     )
     figure = Picture(figsize=(PAGE, max(2.6, 0.85 + 0.14 * len(names))))
-    row = min(1, len(names) / 12)  # of the space for one: few modulations do not fill it
-    left, *panels = figure.subplots(
-        1, 1 + len(moments), width_ratios=[1.6, *[1] * len(moments)], squeeze=False
-    )[0]
-
+    widths = [1.6, *[1] * len(moments)]
+    left, *panels = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     for name, density in density_db.items():
-        if name == THEORY:
-            left.plot(frequency, density, color="black", linestyle=(0, (4, 2)), zorder=3)
-        else:
-            left.plot(frequency, density, color=styles[name]["color"])
+        style = DASHES | {"zorder": 3} if name == THEORY else {"color": looks[name]["color"]}
+        left.plot(frequency, density, **style)
     left.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
     left.set_xlim(frequency[0], frequency[-1])
-
     for ax, (quantity, given) in zip(panels, moments.items(), strict=True):
-        for name, values in given.items():
-            place = np.array([names.index(modulation) for modulation in values], float)
-            points = [
-                v if isinstance(v, Mapping) else dict.fromkeys(_ENDS, v) for v in values.values()
-            ]
-            value, low, high = (np.array([point[end] for point in points]) for end in _ENDS)
-            if name == THEORY:
-                tick = {"color": "black", "linewidth": 1.1, "zorder": 3}  # seen upon the markers
-                ax.vlines(value, place - 0.45 * row, place + 0.45 * row, **tick)
-                continue
-            step = 0.7 * row / max(len(measured), 2)
-            ax.errorbar(
-                value,
-                place + (measured.index(name) - (len(measured) - 1) / 2) * step,
-                xerr=np.abs([value - low, high - value]).tolist(),
-                **styles[name],
-                linestyle="none",
-                elinewidth=0.8,
-            )
+        _moments(ax, given, names, looks)
         ax.set(xlabel=quantity, ylim=(len(names) - 0.5, -0.5))
         ax.set_yticks(range(len(names)), names if ax is panels[0] else [""] * len(names))
         ax.tick_params(axis="y", length=0)
-
-    handles = [Line2D([], [], **style, label=name) for name, style in styles.items()]
-    if THEORY in series:
-        dashes = Line2D([], [], color="black", linestyle=(0, (4, 2)), label=THEORY)
-        handles.insert(0, dashes)
+    handles = [Line2D([], [], **DASHES, label=THEORY)] if THEORY in series else []
+    handles += [Line2D([], [], **style, label=name) for name, style in looks.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
+
+
+def _moments(
+    ax: Axes,
+    given: Mapping[str, Mapping[str, float | Interval]],
+    names: Sequence[str],
+    looks: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Draw one quantity: a row a modulation of ``names``, a marker a series of ``looks``."""
+    row = min(1, len(names) / 12)  # of the space for one: few modulations do not fill it
+    step, ends = 0.7 * row / max(len(looks), 2), ("value", "low", "high")
+    for name, values in given.items():
+        place = np.array([names.index(modulation) for modulation in values], float)
+        points = pd.DataFrame(
+            [v if isinstance(v, Mapping) else dict.fromkeys(ends, v) for v in values.values()],
+            columns=ends,
+        )
+        if name == THEORY:
+            tick = {"color": "black", "linewidth": 1.1, "zorder": 3}  # seen upon the markers
+            ax.vlines(points.value, place - 0.45 * row, place + 0.45 * row, **tick)
+        else:
+            place += (list(looks).index(name) - (len(looks) - 1) / 2) * step
+            bars: Any = {**looks[name], "linestyle": "none", "elinewidth": 0.8}
+            ax.errorbar(points.value, place, xerr=reach(points), **bars)
 
 
 @styled
@@ -160,47 +149,47 @@ def class_order_audit(evidence: pd.DataFrame) -> Figure:
     feature: dots are measured, bars the intervals expected. At the right a tick, a cross or a dash
     before the class says what the column agrees with.
     """
-    records = evidence.to_dict("records")
     features, candidates = list(evidence["feature"].unique()), list(evidence["candidate"].unique())
     columns = sorted(evidence["column"].unique())
-    judged = {row["column"] for row in records if row["agrees"] is not None} or set(columns)
+    judged = evidence.loc[evidence["agrees"].notna(), "column"]
     colours = dict(zip(candidates, (PALETTE[0], PALETTE[4], *PALETTE[5:]), strict=False))
     figure = Picture(figsize=(PAGE, 0.8 + 0.17 * len(columns)))
     ratios = [1.0] * len(features) + [1.5] * len(candidates)
     axes = figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios)
     for ax, feature in zip(axes, features, strict=False):
-        rows = [row for row in records if row["feature"] == feature]
+        rows = evidence[evidence["feature"] == feature]
+        rows = rows.assign(place=[columns.index(column) for column in rows["column"]])
         # A column too noisy to be judged may lie anywhere: it does not stretch the axis.
-        shown = [row for row in rows if row["column"] in judged]
-        ends = np.array([row[key] for row in shown for key in ("measured", "low", "high")])
+        shown = rows[rows["column"].isin(judged)] if len(judged) else rows
+        ends = shown[["measured", "low", "high"]].to_numpy(float)
         low, high = (pick(ends[np.isfinite(ends)]) for pick in (np.min, np.max))
-        reach = 0.12 * (high - low) + 1e-9
-        ax.set(title=feature, xlim=(low - reach, high + reach))
+        margin = 0.12 * (high - low) + 1e-9
+        limits = low - margin, high + margin
+        ax.set(title=feature, xlim=limits)
         ax.locator_params(axis="x", nbins=2)
         ax.tick_params(axis="x", labelsize=6)
         ax.tick_params(axis="y", length=0)
         bar: Any = {"linewidth": 2, "alpha": 0.7, "capstyle": "projecting"}  # seen if narrow, too
-        dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
         for index, name in enumerate(candidates):
             step = 0.5 * ((index + 0.5) / len(candidates) - 0.5)
-            of_order = [row for row in rows if row["candidate"] == name and row["low"] < np.inf]
-            place = [columns.index(row["column"]) + step for row in of_order]
-            left = [max(row["low"], low - reach) for row in of_order]
-            right = [min(row["high"], high + reach) for row in of_order]
-            ax.hlines(place, left, right, color=colours[name], **bar)
-        given = {row["column"]: (row["measured"], row["margin"]) for row in rows}
-        value, margin = np.transpose([given[column] for column in columns])
-        ax.errorbar(value, range(len(columns)), xerr=margin, **dot)
+            expected = rows[(rows["candidate"] == name) & (rows["low"] < np.inf)]
+            reached = expected[["low", "high"]].clip(*limits)
+            ax.hlines(expected["place"] + step, *reached.T.to_numpy(), color=colours[name], **bar)
+        given = rows.drop_duplicates("column")
+        dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
+        ax.errorbar(given["measured"], given["place"], xerr=given["margin"], **dot)
     verdicts = {True: ("✓", PALETTE[2]), False: ("✗", PALETTE[1]), None: ("–", PALETTE[6])}
     for ax, name in zip(axes[len(features) :], candidates, strict=True):
         ax.set_title(name, color=colours[name], fontweight="bold")
         ax.set_xticks([])
         ax.axis("off")
+        of_order = evidence[evidence["candidate"] == name]
         for place, column in enumerate(columns):
-            rows = [row for row in records if (row["candidate"], row["column"]) == (name, column)]
-            known = [row["agrees"] for row in rows if row["agrees"] is not None]
-            mark, colour = verdicts[all(known) if known else None]
-            ax.text(0, place, f"{mark} {rows[0]['class']}", color=colour, fontsize=6.5, va="center")
+            rows = of_order[of_order["column"] == column]
+            known = rows["agrees"].dropna()
+            mark, colour = verdicts[bool(known.all()) if len(known) else None]
+            text = f"{mark} {rows['class'].iloc[0]}"
+            ax.text(0, place, text, color=colour, fontsize=6.5, va="center")
     axes[0].set_yticks(range(len(columns)), columns)
     axes[0].set(ylabel="label column", ylim=(len(columns) - 0.5, -0.5))
     handles = [Line2D([], [], color="black", marker="o", linestyle="none", label="measured")]
@@ -222,10 +211,10 @@ def snr_audit(table: pd.DataFrame, *, verdict: str, samples_per_symbol: int = 8)
     symbol_db = -10 * np.log10(samples_per_symbol)
     ax.axhline(0, color=PALETTE[2], label="per sample")
     ax.axhline(symbol_db, color=PALETTE[1], linestyle="--", label="Es/N0")
-    looks = {"judged": {"color": PALETTE[0]}, "not judged": {"color": PALETTE[6], "mfc": "white"}}
-    for label, look in looks.items():
+    dots = {"judged": {"color": PALETTE[0]}, "not judged": {"color": PALETTE[6], "mfc": "white"}}
+    for label, dot in dots.items():
         rows = table[table["judged"] == (label == "judged")]
-        style: Any = {**look, "fmt": "o", "elinewidth": 0.8, "capsize": 1.5, "label": label}
+        style: Any = {**dot, "fmt": "o", "elinewidth": 0.8, "capsize": 1.5, "label": label}
         ax.errorbar(rows["label_db"], rows["bias_db"], yerr=rows["spread_db"], **style)
     judged = table[table["judged"]]
     ends = [*(judged["bias_db"] - judged["spread_db"]), *(judged["bias_db"] + judged["spread_db"])]

@@ -58,7 +58,7 @@ def accuracy_limits(
     renames the tasks. An estimator or a bound that stands in several panels has one line.
     """
     tasks, names = accuracies.task.unique(), accuracies.estimator.unique()
-    limits = list(dict.fromkeys(name for of_task in bounds.values() for name in of_task))
+    limits = list(dict.fromkeys(name for task in tasks for name in bounds.get(task, [])))
     figure = Picture(figsize=(PAGE, 3.0))
     panels = np.atleast_1d(figure.subplots(1, len(tasks), sharey=True))
     for ax, task in zip(panels, tasks, strict=True):

@@ -88,12 +88,12 @@ def series(
         palette=[of["color"] for of in looks], markers=[of["marker"] for of in looks],
         dashes=False, estimator="median", errorbar=("pi", 100), err_style=intervals,
         err_kws={"alpha": 0.2, "linewidth": 0} if intervals == "band" else bars,
-        legend=False, ax=ax, **{"markeredgewidth": 0, "markersize": 4.5} | options,
+        legend=False, ax=ax, **options,
     )  # fmt: skip
     lines = [line for line in ax.lines[before:] if line.get_linestyle() == "-"]  # not a bar's ends
     drawn = [key for key in names if (points[name] == key).any()]
     for line, key in zip(lines, drawn, strict=True):
-        line.set_label(key)
+        line.set(label=key, markeredgecolor=line.get_color())
 
 
 def legend_above(figure: Figure, *, most: int = 4, order: Sequence[str] | None = None) -> None:
