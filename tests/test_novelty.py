@@ -122,14 +122,6 @@ def test_no_alarm_among_known_frames_is_no_proof_that_there_is_none():
         metrics.chance_of_alarms(1, 50, np.zeros(100, bool))
 
 
-def test_rates_are_told_for_all_and_for_each_label(rng):
-    outcomes, of = np.array([1, 1, 0, 0, 0, 0]), np.array([10, 10, 10, 10, 20, 20])
-    rates = metrics.rates(outcomes, of, rng)
-    assert [(name, rate["value"]) for name, rate in rates.items()] == [
-        ("all", pytest.approx(1 / 3)), ("10", 0.5), ("20", 0.0),
-    ]  # fmt: skip
-
-
 # Signals
 
 

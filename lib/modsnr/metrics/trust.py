@@ -41,18 +41,17 @@ class Trust:
         for head, found in heads.items():
             if found:
                 rows += [
-                    {"metric": f"{head}_ece", **found.ece},
-                    {"metric": f"{head}_mce", **found.mce},
-                    {"metric": f"{head}_ece_by_chance", "value": found.chance},
+                    {"metric": f"{head}_ece", "part": "", **found.ece},
+                    {"metric": f"{head}_mce", "part": "", **found.mce},
+                    {"metric": f"{head}_ece_by_chance", "part": "", "value": found.chance},
                 ]
         if self.intervals is not None:
-            width = {"metric": "snr_interval_width_db", "value": self.intervals.width_db[0]}
+            width = self.intervals.width_db[0]
+            rows.append({"metric": "snr_interval_width_db", "part": "", "value": width})
             covered = self.intervals.drop(columns=["frames", "width_db"])
-            rows += [width, *covered.assign(
-                metric="snr_interval_coverage" + ("_" + covered.pop("by")).str.rstrip("_")
-            ).to_dict("records")]  # fmt: skip
-        columns = ["metric", "part", "value", "low", "high"]
-        return pd.DataFrame(rows, columns=columns).fillna({"part": ""})
+            for row in covered.to_dict("records"):
+                rows.append({"metric": f"snr_interval_coverage_{row.pop('by')}".rstrip("_"), **row})
+        return pd.DataFrame(rows, columns=["metric", "part", "value", "low", "high"])
 
     def points(self) -> pd.DataFrame:
         """Return what ``figures.reliability`` draws: a row a bin or level.
