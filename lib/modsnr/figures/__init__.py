@@ -4,24 +4,24 @@ Diagrams are drawn with their first row at the bottom. The palette is Okabe and 
 by colour-blind readers; series also differ in marker or hatch.
 """
 
-from modsnr.figures.of_explanations import attribution_grid, impact_bars, impact_panels
-from modsnr.figures.of_explorer import one_frame
-from modsnr.figures.of_frames import (
+from modsnr.figures.frames import (
     class_order_audit,
     fidelity,
     snr_audit,
     spectrum,
     view_gallery,
 )
-from modsnr.figures.of_impacts import impact_by_label, method_bars, region_matrix
-from modsnr.figures.of_limits import accuracy_limits, snr_limits
-from modsnr.figures.of_models import (
+from modsnr.figures.limits import accuracy_limits, snr_limits
+from modsnr.figures.models import (
     accuracy_over_snr,
     confusion_pair,
     learning_curve,
     reliability,
     snr_calibration,
 )
+from modsnr.figures.of_explanations import attribution_grid, impact_bars, impact_panels
+from modsnr.figures.of_explorer import one_frame
+from modsnr.figures.of_impacts import impact_by_label, method_bars, region_matrix
 from modsnr.figures.of_radio import counterfactual_curves, maps_over_alphabet, points_in_time
 from modsnr.figures.of_recordings import timeline
 from modsnr.figures.of_shifts import rejection_bars, shift_matrix
