@@ -1,9 +1,8 @@
 """How networks do on frames of other conditions, and of modulations that they do not know.
 
-Outcomes are bool [frame], where a network was right, of frames that have the same labels under each
-condition. A score is a number a frame, float [frame], the greater the less like anything known. The
-level beyond which a frame is called unknown is set on known frames alone; unknown ones decide on
-nothing.
+Frames have the same labels under each condition. A score is a number a frame, float [frame], the
+greater the less like anything known. The level beyond which a frame is called unknown is set on
+known frames alone; unknown ones decide on nothing.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def reject_by_each(
     """Return how well two scores ``reject``: one less the confidence, and ``Familiar.novelty``.
 
     ``seen`` has known frames to "learn" novelty from, whose ``modulation`` is int [frame], known
-    frames that set the "threshold", and "known" and "unknown" ones to be told apart.
+    frames that set the "threshold", and "known" and "unknown" ones to distinguish.
     """
     learned = familiar(seen["learn"].features, modulation, seen["learn"].snr_db)
     roles = ("threshold", "known", "unknown")
@@ -86,8 +85,8 @@ def reject_by_each(
         "novelty": [learned.novelty(seen[role].features, seen[role].snr_db) for role in roles],
     }
     return pd.concat(
-        reject(*of_roles, false_alarm=false_alarm, rng=rng).assign(score=name)
-        for name, of_roles in scores.items()
+        reject(*given, false_alarm=false_alarm, rng=rng).assign(score=name)
+        for name, given in scores.items()
     )
 
 
@@ -99,12 +98,12 @@ def reject(
     false_alarm: float,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Return how a score tells ``unknown`` frames from ``known`` ones: measure, value, low, high.
+    """Return how a score distinguishes ``unknown`` frames from ``known`` ones.
 
-    The measures are the auc, the share of unknown frames beyond the level, detected, that of known
-    frames, false_alarms, and the level itself, which has no interval. The level is that which a new
-    known frame exceeds with probability ``false_alarm`` at most, by the scores of ``threshold``;
-    how often it errs is measured on those of ``known``.
+    A row a measure, with value, low and high: the auc; detected, the share of unknown frames beyond
+    the level; false_alarms, that of known frames; and the level itself, which has no interval. A
+    new known frame exceeds the level with probability ``false_alarm`` at most, by the scores of
+    ``threshold``; how often it does is measured on those of ``known``.
 
     Raises InputError for scores that are not finite or too few.
     """

@@ -1,4 +1,4 @@
-"""Plots of frames and of what is known of them: views, spectra, theory, audits of labels."""
+"""Plots of frames: views, spectra, moments beside theory, audits of labels."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def class_order_audit(evidence: pd.DataFrame) -> Figure:
     ``evidence`` has a row a (column, candidate, feature), with ``measured``, ``margin``, ``low``,
     ``high``, ``class`` and ``agrees`` (True, False, or None where nothing is expected). A strip a
     feature: dots are measured, bars the intervals expected. At the right a tick, a cross or a dash
-    before the class says what the column agrees with.
+    before the class shows whether the column agrees with it.
     """
     features, candidates = list(evidence["feature"].unique()), list(evidence["candidate"].unique())
     columns = sorted(evidence["column"].unique())
@@ -183,9 +183,9 @@ def class_order_audit(evidence: pd.DataFrame) -> Figure:
         ax.set_title(name, color=colours[name], fontweight="bold")
         ax.set_xticks([])
         ax.axis("off")
-        of_order = evidence[evidence["candidate"] == name]
+        rows_of_order = evidence[evidence["candidate"] == name]
         for place, column in enumerate(columns):
-            rows = of_order[of_order["column"] == column]
+            rows = rows_of_order[rows_of_order["column"] == column]
             known = rows["agrees"].dropna()
             mark, colour = verdicts[bool(known.all()) if len(known) else None]
             text = f"{mark} {rows['class'].iloc[0]}"

@@ -28,7 +28,7 @@ def accuracy_over_snr(points: pd.DataFrame, *, titles: Mapping[str, str] | None 
 
     ``points`` has the columns task, model, snr_db, value, low and high; ``titles`` renames the
     tasks. Where ``seeds``, the number of networks whose mean a point is, is above 1, the shade is
-    from the least of these to the greatest, and the legend says so.
+    from the least of these to the greatest, as the legend notes.
     """
     figure = Picture(figsize=(PAGE, 2.5))
     if "seeds" in points:

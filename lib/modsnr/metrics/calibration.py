@@ -1,4 +1,4 @@
-"""How SNR estimates, before they are snapped to the grid, lie about the truth."""
+"""How far SNR estimates, before they are snapped to the grid, are from the truth."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Calibration(NamedTuple):
     at_db: pd.DataFrame
 
     def nested(self) -> dict[str, Any]:
-        """Return both as metrics.json keeps them."""
+        """Return both in the layout of metrics.json."""
         at_db = nested(self.at_db, "snr_db", name="bias_db")
         return nested(self.scores, "metric") | {"at_db": at_db}
 
 
 def calibration(answers: Answers, *, seed: int = 0) -> Calibration:
-    """Return how SNR estimates lie about the truth.
+    """Return how far SNR estimates are from the truth.
 
     Scores: slope of the least-squares line of the estimate over the truth, its interval from
     White's standard error (Econometrica 48, 1980), which allows each SNR a spread of its own, and
     no value where all frames have one SNR; bias_db: the mean error; within_half_step: the share of
-    frames whose estimate is off by half a step of the grid at most. Beyond the grid's ends that is
-    less than snapping forgives.
+    frames whose estimate is off by half a step of the grid at most. Beyond the ends of the grid
+    this is stricter than snapping.
 
     At each SNR that occurs: snr_db; the number of its frames; value, low and high of their mean
     error; the median_db of their estimates, their 5 % and 95 % quantiles, low_db and high_db; and

@@ -1,9 +1,9 @@
-"""An interval about each frame's SNR estimate that holds the truth as often as it says.
+"""An interval about each frame's SNR estimate that covers the truth with a given probability.
 
 Split conformal prediction (Vovk, Gammerman and Shafer 2005; Lei et al., JASA 113, 2018): the errors
-of frames that were not trained on, the validation frames, tell how far to reach. For frames
-exchangeable with them the truth is covered at least as often as the level says, whatever the
-network, and by about 1 / frames more at most where no errors are equal.
+of frames that were not trained on, the validation frames, set the width. For frames exchangeable
+with those, the interval covers the truth with at least the nominal probability, whatever the
+network, and with about 1 / frames more at most where no errors are equal.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def conformal(
     grid, estimate = np.asarray(grid_db, np.float64), np.asarray(estimate_db, np.float64)
     error, nearest = np.abs(np.asarray(snr_db, np.float64) - estimate), snap(estimate, grid)
     last = []  # the last grid point of each group
-    held = 0
+    gathered = 0
     for point, frames in enumerate(np.bincount(nearest, minlength=len(grid))):
-        held += frames
-        if held >= needed:
+        gathered += frames
+        if gathered >= needed:
             last.append(point)
-            held = 0
+            gathered = 0
     last[-1] = len(grid) - 1
     group = np.searchsorted(last, nearest)
     reach = [upper_level(error[group == number], level) for number in range(len(last))]
@@ -95,26 +95,26 @@ def upper_level(values: np.ndarray, level: float) -> float:
     """Return the value that a new one exceeds with probability 1 - ``level`` at most.
 
     ``values`` are [frame], exchangeable with the new one: it is the ceil((n + 1) level)-th least of
-    them. They must be at least level / (1 - level) in number.
+    the values. There must be at least level / (1 - level) of them.
     """
     rank = int(np.ceil((len(values) + 1) * level - ROUNDING))
     return float(np.sort(values)[rank - 1])
 
 
 def coverage(answers: Answers, low_db: np.ndarray, high_db: np.ndarray) -> pd.DataFrame:
-    """Return how often intervals hold the true SNR, and how wide they are.
+    """Return how often intervals cover the true SNR, and how wide they are.
 
     Columns: ``by`` and part ("" and "" for all frames; at_db and an SNR as text; of_modulation and
     a class), frames, the coverage as value, low and high, and the mean width_db. The 95 % intervals
     are over test frames; that another choice of calibration frames would give another coverage,
-    by about sqrt(level (1 - level) / frames of a group) in each group, is not in them.
+    by about sqrt(level (1 - level) / frames of a group) in each group, is not included.
 
     Raises InputError for no frames at all, and for ends that are not numbers.
     """
     check_estimates(low_db)
     check_estimates(high_db)
     truth, low, high = (np.asarray(v, np.float64) for v in (answers.snr_db, low_db, high_db))
-    held, width = (low <= truth) & (truth <= high), high - low
+    covered, width = (low <= truth) & (truth <= high), high - low
     parts = {
         "": (np.zeros(len(truth), int), [""]),
         "at_db": (answers.true_bin(), [f"{value:g}" for value in answers.grid_db]),
@@ -122,7 +122,7 @@ def coverage(answers: Answers, low_db: np.ndarray, high_db: np.ndarray) -> pd.Da
     }
     return pd.DataFrame(
         {"by": by, "part": names[label], "frames": int((labels == label).sum())}
-        | share(held[labels == label])
+        | share(covered[labels == label])
         | {"width_db": float(width[labels == label].mean())}
         for by, (labels, names) in parts.items()
         for label in np.unique(labels)

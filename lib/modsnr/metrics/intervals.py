@@ -43,9 +43,10 @@ def interval(
 ) -> Interval:
     """Return a statistic of counts [...] with the interval over multinomial resamples of them.
 
-    ``statistic`` maps counts [resample, ...] to values [resample]. One that resampling inflates, as
-    it does a maximum, tells the ``least`` that it can be: its interval is the basic one, which lies
-    as far below the value as the resamples lie above it, and no lower than that.
+    ``statistic`` maps counts [resample, ...] to values [resample]. Pass the
+    ``least`` possible value of one that resampling inflates, such as a maximum: its interval is
+    then the basic one, which lies as far below the value as the resamples lie above it, but not
+    below ``least``.
     """
     total = int(counts.sum())
     draws = generator.multinomial(total, counts.ravel() / total, size=RESAMPLES)
@@ -96,7 +97,7 @@ def share_of(count: int, total: int) -> Interval:
 
 
 def verdict(found: Mapping[str, Any], *, above: float = -inf, below: float = inf) -> Verdict:
-    """Return what an interval, low to high, says of the claim that its value lies between
+    """Return whether an interval, low to high, supports the claim that its value lies between
     ``above`` and ``below``.
 
     "holds" if the whole interval lies between them, "contradicted" if all of it lies outside, on

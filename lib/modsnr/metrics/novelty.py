@@ -1,4 +1,4 @@
-"""What known frames look like, how unlike them another is, and when that is an alarm."""
+"""What known frames look like, how unlike them another frame is, and when that is an alarm."""
 
 from __future__ import annotations
 
@@ -125,24 +125,24 @@ def alarm_levels(
     ])  # fmt: skip
 
 
-def chance_of_alarms(alarms: int, frames: int, of_known: np.ndarray) -> float:
-    """Return the probability that a recording of a known modulation raises so many alarms, or more.
+def chance_of_alarms(alarms: int, frames: int, known_alarms: np.ndarray) -> float:
+    """Return the probability of at least so many alarms in a recording of a known modulation.
 
-    ``of_known`` is bool [recording, frame]: the alarms of known recordings, whose frames share a
-    modulation, an SNR and a pulse, and so alarms too. A plain binomial test would take the frames
-    for independent; here the rate is beta distributed over recordings, its moments those measured.
+    ``known_alarms`` is bool [recording, frame]: the alarms of known recordings, whose frames share
+    a modulation, an SNR and a pulse, and so alarms too. A plain binomial test would take the frames
+    for independent; here the rate is beta distributed over recordings, with the moments measured.
 
     Raises InputError for fewer than two known recordings, or two frames in each.
     """
     from scipy import stats  # here: nothing else needs it, and it takes half a second
 
-    of_known = np.asarray(of_known, bool)
-    if of_known.ndim != 2 or min(of_known.shape) < 2:
-        raise InputError(f"Alarms are [2+ recordings, 2+ frames]; they are {of_known.shape}.")
-    recordings, each = of_known.shape
+    known_alarms = np.asarray(known_alarms, bool)
+    if known_alarms.ndim != 2 or min(known_alarms.shape) < 2:
+        raise InputError(f"Alarms are [2+ recordings, 2+ frames]; they are {known_alarms.shape}.")
+    recordings, each = known_alarms.shape
     # One more alarm and one more silence than were seen: a rate of zero is never certain.
-    rate = (of_known.sum() + 1) / (of_known.size + 2)
-    apart = of_known.mean(1).var(ddof=1) / (rate * (1 - rate) / each)  # 1: independent frames
-    alike = np.clip((apart - 1) / (each - 1), 1 / of_known.size, 1 - 1 / recordings)
+    rate = (known_alarms.sum() + 1) / (known_alarms.size + 2)
+    apart = known_alarms.mean(1).var(ddof=1) / (rate * (1 - rate) / each)  # 1: independent frames
+    alike = np.clip((apart - 1) / (each - 1), 1 / known_alarms.size, 1 - 1 / recordings)
     a, b = rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1)
     return float(stats.betabinom.sf(alarms - 1, frames, a, b))

@@ -1,4 +1,4 @@
-"""How far a confidence can be believed: is it right as often as it says?"""
+"""Whether a confidence is calibrated: the share of right answers equals it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from modsnr.metrics.intervals import LEVEL, RESAMPLES, Interval, share
 
 
 class Reliability(NamedTuple):
-    """How far a confidence can be believed; ``reliability`` makes it.
+    """How well a confidence is calibrated; ``reliability`` makes it.
 
     ece: sum over bins of n_b / n times |accuracy - confidence| (Guo et al., ICML 2017); mce: the
     largest such difference of a bin; chance: the ece that is expected, by chance and the bins
-    alone, of a head that is right exactly as often as it says (Bröcker and Smith, Weather and
-    Forecasting 22, 2007): an ece near it is no sign of miscalibration. confidence: the mean over
+    alone, of a perfectly calibrated head (Bröcker and Smith, Weather and Forecasting 22,
+    2007): an ece near it is no sign of miscalibration. confidence: the mean over
     all frames. bins: a row a bin that holds frames, ascending: frames, their mean confidence, and
     their accuracy as value, low and high.
     """
@@ -39,8 +39,8 @@ def reliability(
 ) -> Reliability:
     """Return the reliability diagram of a confidence, and its expected calibration error.
 
-    ``confidence`` is [frame] in 0..1, ``right`` bool [frame]. ``equal`` says what the bins have in
-    common: their number of frames, up to ties, which stay in one bin, or their width in 0..1.
+    ``confidence`` is [frame] in 0..1, ``right`` bool [frame]. The bins have equal numbers of
+    frames, up to ties, which stay in one bin, or an ``equal`` width in 0..1.
 
     Both errors are sums or maxima of absolute values, which the noise of resampling enlarges. Their
     interval is therefore the basic one, [2 v - high, 2 v - low] with low and high the percentiles
@@ -49,59 +49,64 @@ def reliability(
 
     Raises InputError for no frames, for confidences that are no number in 0..1, and for no bins.
     """
-    said, hit = np.asarray(confidence, np.float64), np.asarray(right, bool)
-    if said.ndim != 1 or said.shape != hit.shape or not len(said):
+    given, hits = np.asarray(confidence, np.float64), np.asarray(right, bool)
+    if given.ndim != 1 or given.shape != hits.shape or not len(given):
         raise InputError(
-            f"Confidence and outcome are [frame], one or more; they are {said.shape}, {hit.shape}."
+            "Confidence and outcome must be [frame], one or more; they are "
+            f"{given.shape}, {hits.shape}."
         )
-    if not ((said >= 0) & (said <= 1)).all():  # also where it is NaN
-        outside = int((~((said >= 0) & (said <= 1))).sum())
-        raise InputError(f"{outside} of {len(said)} confidences are no number in 0..1.")
+    if not ((given >= 0) & (given <= 1)).all():  # also where it is NaN
+        outside = int((~((given >= 0) & (given <= 1))).sum())
+        raise InputError(f"{outside} of {len(given)} confidences are no number in 0..1.")
     if bins < 1:
         raise InputError(f"A reliability diagram needs at least one bin; bins is {bins}.")
     generator = np.random.default_rng(seed)
-    of_bin, held = _binned(said, bins, equal)
-    gaps = hit - said
+    bin_of, count = _binned(given, bins, equal)
+    gaps = hits - given
     resampled = np.array([
-        _errors(of_bin[rows], gaps[rows], held)
-        for rows in (generator.integers(len(said), size=len(said)) for _ in range(RESAMPLES))
+        _errors(bin_of[rows], gaps[rows], count)
+        for rows in (generator.integers(len(given), size=len(given)) for _ in range(RESAMPLES))
     ])  # fmt: skip
     by_chance = np.array([
-        _errors(of_bin, (generator.random(len(said)) < said) - said, held)
+        _errors(bin_of, (generator.random(len(given)) < given) - given, count)
         for _ in range(RESAMPLES // 4)
     ])  # fmt: skip
     ece, mce = (
         _basic(value, resampled[:, column], by_chance[:, column])
-        for column, value in enumerate(_errors(of_bin, gaps, held))
+        for column, value in enumerate(_errors(bin_of, gaps, count))
     )
     return Reliability(
         ece,
         mce,
         chance=float(by_chance[:, 0].mean()),
-        confidence=float(said.mean()),
+        confidence=float(given.mean()),
         bins=pd.DataFrame(
-            {"frames": int(here.sum()), "confidence": float(said[here].mean()), **share(hit[here])}
-            for here in (of_bin == row for row in range(held))
+            {
+                "frames": int(here.sum()),
+                "confidence": float(given[here].mean()),
+                **share(hits[here]),
+            }
+            for here in (bin_of == row for row in range(count))
         ),
     )
 
 
-def _binned(said: np.ndarray, bins: int, equal: str) -> tuple[np.ndarray, int]:
+def _binned(given: np.ndarray, bins: int, equal: str) -> tuple[np.ndarray, int]:
     """Return the bin of each frame, int64 [frame], and the number of bins, none of them empty."""
     if equal == "frames":
-        edges = np.quantile(said, np.arange(1, bins) / bins)
+        edges = np.quantile(given, np.arange(1, bins) / bins)
     elif equal == "width":
         edges = np.arange(1, bins) / bins
     else:
         raise InputError(f"equal is frames or width; it is {equal!r}.")
-    kept, of_bin = np.unique(np.searchsorted(edges, said), return_inverse=True)
-    return of_bin, len(kept)
+    kept, bin_of = np.unique(np.searchsorted(edges, given), return_inverse=True)
+    return bin_of, len(kept)
 
 
-def _errors(of_bin: np.ndarray, gaps: np.ndarray, bins: int) -> tuple[float, float]:
+def _errors(bin_of: np.ndarray, gaps: np.ndarray, bins: int) -> tuple[float, float]:
     """Return the expected and the largest calibration error from right - confidence [frame]."""
-    sums = np.abs(np.bincount(of_bin, gaps, bins))
-    return sums.sum() / len(gaps), (sums / np.maximum(np.bincount(of_bin, minlength=bins), 1)).max()
+    sums = np.abs(np.bincount(bin_of, gaps, bins))
+    return sums.sum() / len(gaps), (sums / np.maximum(np.bincount(bin_of, minlength=bins), 1)).max()
 
 
 def _basic(value: float, resampled: np.ndarray, by_chance: np.ndarray) -> Interval:

@@ -1,7 +1,7 @@
-"""Tidy tables of numbers and intervals as people read them, and as metrics.json keeps them.
+"""Tidy tables of numbers and intervals: for people to read, and in the layout of metrics.json.
 
-A row has the columns value, low and high beside those that say what it is of. A number without an
-interval has no low and high, a number that does not exist no value: NaN stands there.
+A row has the columns value, low and high beside those that name it. NaN stands for the low and high
+of a number without an interval, and for the value of a number that does not exist.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def stacked(tables: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
 
 
 def nested(table: pd.DataFrame, *by: str, name: str = "") -> dict[str, Any]:
-    """Return a table as nested mappings, as metrics.json keeps it: a level a column of ``by``.
+    """Return a table as nested mappings, in the layout of metrics.json: a level a column of ``by``.
 
     The last level holds a row each, as of ``records``. A row whose last key is "" belongs to the
     level above. Levels keep the order of the rows.
@@ -38,7 +38,7 @@ def nested(table: pd.DataFrame, *by: str, name: str = "") -> dict[str, Any]:
 
 
 def records(table: pd.DataFrame, name: str = "") -> list[Any]:
-    """Return a row each as metrics.json keeps it.
+    """Return a list of the rows in the layout of metrics.json.
 
     value, low and high become an ``Interval`` called ``name`` beside the other columns, a number
     where the row has no interval, and None where it has no value. Without a name they are all there

@@ -1,4 +1,4 @@
-"""How far a model's own doubts can be trusted: both heads, from what a training run saved."""
+"""How far a model's confidences and SNR intervals can be trusted, from the columns of its run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from modsnr.metrics.tables import nested, records, stacked
 
 @dataclass(frozen=True)
 class Trust:
-    """How often a model is right when it says so, and how far its SNR estimates err.
+    """Calibration of a model's confidences, and coverage of its SNR intervals.
 
-    What its run did not save the columns for is None; ``left_out`` then says so in a sentence, and
-    is "" else. A regressing head has no confidence, and so no ``snr``.
+    Whatever its run did not save the columns for is None, and ``left_out`` is a sentence about it;
+    otherwise ``left_out`` is "". A regressing head has no confidence, and so no ``snr``.
     """
 
     modulation: Reliability
@@ -78,7 +78,7 @@ class Trust:
         return pd.concat(drawn)[["panel", "expected", "value", "low", "high", "note"]]
 
     def nested(self) -> dict[str, Any]:
-        """Return all of it as metrics.json keeps it."""
+        """Return everything in the layout of metrics.json."""
         heads = {"modulation": self.modulation, "snr": self.snr}
         found: dict[str, Any] = {
             head: of and {**of._asdict(), "bins": records(of.bins, "accuracy")}
@@ -141,10 +141,10 @@ def coverage_table(trusts: Mapping[str, Trust]) -> pd.DataFrame:
     Columns: model, part, coverage with coverage_low and coverage_high, and width_db. A model
     without intervals has no row.
     """
-    held = {key: of.intervals for key, of in trusts.items() if of.intervals is not None}
-    if not held:
+    tables = {key: of.intervals for key, of in trusts.items() if of.intervals is not None}
+    if not tables:
         return pd.DataFrame()
-    table = stacked(held, "model")
+    table = stacked(tables, "model")
     unit = table.by.map({"": "all", "at_db": " dB", "of_modulation": ""})
     names = {"value": "coverage", "low": "coverage_low", "high": "coverage_high"}
     return table.assign(part=table.part + unit).drop(columns=["by", "frames"]).rename(columns=names)
