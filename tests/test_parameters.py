@@ -160,10 +160,12 @@ def test_misspelt_and_ill_typed_values_are_refused_and_nothing_is_made(
         ("Literal['none', 'png']", "none", "none"),
         ("Literal['auto', '32', 'bf16']", "32", "32"),
         ("Literal[1, 2] | None", "2", 2),
+        ("Annotated[int, Field(ge=-1)]", "-1", -1),
     ],
 )
 def test_text_of_a_command_line_becomes_the_declared_type(declare, kind, text, value):
-    types = "from typing import Literal, Optional\nfrom pydantic import PositiveFloat"
+    types = "from typing import Annotated, Literal, Optional\n"
+    types += "from pydantic import Field, PositiveFloat"
     declare(f"{types}\nx: {kind} = {value!r}")
     read = runs.parse_text("01_work", "x", text)
     assert (read, type(read)) == (value, type(value))

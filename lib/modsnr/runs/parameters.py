@@ -61,7 +61,7 @@ BUILTINS = {kind.__name__: kind for kind in (int, float, str, bool, list, dict, 
 CALLED = ("Field", "FrameStore", "RunOf")
 IN_TYPES = (
     *(ast.Name, ast.Constant, ast.Subscript, ast.Tuple, ast.BinOp, ast.BitOr, ast.Load),
-    *(ast.Call, ast.keyword),
+    *(ast.Call, ast.keyword, ast.UnaryOp, ast.USub),
 )
 # JSON is what a run keeps of its parameters, hence what they are checked as: lists and tuples
 # are alike, numbers are finite. Strict: an int passes for a float, nothing else for another.
