@@ -5,7 +5,7 @@ import re
 import pytest
 from notebook_runs import write_notebook
 
-from modsnr import InputError, runs
+from modsnr import InputError, metrics, runs
 
 CELL = """\
 from typing import Annotated, Literal
@@ -243,3 +243,12 @@ def test_an_error_anywhere_in_a_profile_is_refused(profile, text, complaint):
 def test_an_unknown_profile_is_refused_with_the_nearest(profile):
     with pytest.raises(InputError, match="no profile is called 'smal'; did you mean 'small'"):
         runs.execute("01_work", profile="smal")
+
+
+def test_seeds_trained_on_one_and_on_two_devices_are_one_group(monkeypatch):
+    monkeypatch.delenv("MODSNR_ROOT", raising=False)
+    trained = {"a-0": {"seed": 0, "devices": 1}, "a-1": {"seed": 1, "devices": 2, "wandb": "mine"}}
+    choices = {name: runs.counting("02_training", values) for name, values in trained.items()}
+    assert metrics.seed_groups({name: name for name in trained}, choices) == {"a": ["a-0", "a-1"]}
+    choices["a-1"]["epochs"] += 1
+    assert len(metrics.seed_groups({name: name for name in trained}, choices)) == 2
