@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import re
 import tarfile
 from math import inf
 
 import numpy as np
+import soundfile
 import torch
 from scipy import signal as dsp
-from scipy.io import wavfile
 
 from modsnr import signals
 from modsnr.signals import Channel
@@ -70,15 +71,15 @@ def encoded(values, datatype):
 
 
 def write_sigmf(stem, values, datatype="cf32_le", *, annotations=(), captures=None, **fields):
-    """Write stem.sigmf-meta and .sigmf-data, return the first; ``fields`` are global, core:."""
+    """Write stem.sigmf-meta and .sigmf-data, return the first; ``fields`` are global, core:.
+
+    A field that is None is left out.
+    """
     data = encoded(values, datatype)
+    digest = hashlib.sha512(data).hexdigest()
+    fields = {"datatype": datatype, "version": "1.0.0", "sha512": digest} | fields
     metadata = {
-        "global": {
-            "core:datatype": datatype,
-            "core:version": "1.0.0",
-            "core:sha512": hashlib.sha512(data).hexdigest(),
-            **{f"core:{name}": value for name, value in fields.items()},
-        },
+        "global": {f"core:{name}": value for name, value in fields.items() if value is not None},
         "captures": [{"core:sample_start": 0}] if captures is None else captures,
         "annotations": [
             {"core:sample_start": start}
@@ -102,24 +103,12 @@ def write_archive(path, stem):
     return path
 
 
-def write_wav(path, values, kind="<i2", rate=48_000):
-    """Write complex values as two channels, real ones as one; ``kind`` is NumPy's, or "24"."""
-    parts = values.astype(np.complex64).view(np.float32).reshape(-1, 2)
+def write_wav(path, values, kind="PCM_16", rate=48_000):
+    """Write complex values as two channels, real ones as one; ``kind`` is libsndfile's."""
+    parts = values.astype(np.complex128).view(np.float64).reshape(-1, 2)
     parts = parts if np.iscomplexobj(values) else parts[:, :1]
-    if kind == "24":
-        wide = np.rint(parts * 2**23).astype("<i4") * 256
-        body = np.ascontiguousarray(wide.view(np.uint8).reshape(*wide.shape, 4)[..., 1:]).tobytes()
-        block = 3 * parts.shape[1]
-        header = np.array([1, parts.shape[1]], "<u2").tobytes()
-        header += np.array([rate, rate * block], "<u4").tobytes()
-        header += np.array([block, 24], "<u2").tobytes()
-        chunks = b"fmt " + np.uint32(16).tobytes() + header
-        chunks += b"data" + np.uint32(len(body)).tobytes() + body + b"\0" * (len(body) % 2)
-        path.write_bytes(b"RIFF" + np.uint32(4 + len(chunks)).tobytes() + b"WAVE" + chunks)
-        return path
-    number = np.dtype(kind)
-    if number.kind in "iu":
-        half = 2.0 ** (8 * number.itemsize - 1)
-        parts = np.rint(parts.astype(np.float64) * half) + (half if number.kind == "u" else 0)
-    wavfile.write(path, rate, parts.astype(number))
+    if kind.startswith("PCM"):
+        bits = int(re.sub(r"\D", "", kind))
+        parts = np.rint(parts * 2 ** (bits - 1)).astype(np.int32) << (32 - bits)
+    soundfile.write(path, parts, rate, subtype=kind)
     return path

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import lfilter
 
 from modsnr import InputError, signals
-from modsnr.recordings import audit, physics
+from modsnr.recordings import audit, physics, snr_labels
 
 RIGHT = (
     *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
@@ -79,6 +79,10 @@ def file(order=RIGHT, *, count=16, snr_db=30.0, seed=0, **options):
     }
 
 
+def class_order(columns, orders):
+    return audit.class_order(audit.order_evidence(columns, orders))
+
+
 def exchanged(columns, i, j):
     return columns | {i: columns[j], j: columns[i]}
 
@@ -91,7 +95,7 @@ def exchanged(columns, i, j):
 def test_the_order_of_a_file_is_recognised(snr_db, offset, seed):
     # Eighteen audits of 16 frames a column; none may err, nor meet a contradiction.
     for name, order in ORDERS.items():
-        found = audit.class_order(file(order, snr_db=snr_db, seed=seed, offset=offset), ORDERS)
+        found = class_order(file(order, snr_db=snr_db, seed=seed, offset=offset), ORDERS)
         assert (found.order, found.classes) == (name, order)
         assert (found.exceptions, found.noisy) == ((), ())
         assert found.held == 1
@@ -112,7 +116,7 @@ def test_the_order_of_a_file_is_recognised(snr_db, offset, seed):
     ids=str,
 )
 def test_pulses_and_channels_of_all_kinds_hold_the_expectations(channel):
-    found = audit.class_order(file(count=32, seed=5, **channel), ORDERS)
+    found = class_order(file(count=32, seed=5, **channel), ORDERS)
     assert found.exceptions == ()
     assert found.held == 1
 
@@ -126,7 +130,7 @@ def test_rings_of_another_geometry_hold_the_expectations():
         classes=RIGHT[8:12],
         channel=signals.Channel(rings=signals.LIQUID_RINGS),
     ).numpy()
-    found = audit.class_order(file() | {8 + k: frames[labels == k] for k in range(4)}, ORDERS)
+    found = class_order(file() | {8 + k: frames[labels == k] for k in range(4)}, ORDERS)
     assert found.held == 1
 
 
@@ -137,7 +141,7 @@ def test_messages_of_all_kinds_hold_the_expectations(cutoff, deviation, rng):
     messy = {
         k: analog(RIGHT[k], 32, 30, rng, cutoff=cutoff, deviation=deviation) for k in range(17, 22)
     }
-    found = audit.class_order(file() | messy, ORDERS)
+    found = class_order(file() | messy, ORDERS)
     assert found.held == 1
 
 
@@ -145,7 +149,7 @@ def test_no_random_order_of_the_names_is_accepted(rng):
     # None of 200 orders: the others are as many files whose columns are shuffled.
     orders = {f"random {k}": tuple(map(str, rng.permutation(RIGHT))) for k in range(200)}
     with pytest.raises(InputError, match="random 0 is contradicted by") as caught:
-        audit.class_order(file(), orders)
+        class_order(file(), orders)
     assert str(caught.value).count("is contradicted by") == 200
 
 
@@ -153,14 +157,7 @@ def test_no_random_order_of_the_names_is_accepted(rng):
 def test_columns_in_random_order_are_refused(seed):
     order = np.random.default_rng(seed).permutation(RIGHT)
     with pytest.raises(InputError, match=r"fixed is contradicted .* shipped is contradicted"):
-        audit.class_order(file(tuple(map(str, order))), ORDERS)
-
-
-def test_an_inverted_order_is_refused():
-    with pytest.raises(
-        InputError, match=r"0 is no OOK \(carrier is 0.2\d, at least 0.60 is expected"
-    ):
-        audit.class_order(file(RIGHT[::-1]), ORDERS)
+        class_order(file(tuple(map(str, order))), ORDERS)
 
 
 @pytest.mark.parametrize(
@@ -168,11 +165,11 @@ def test_an_inverted_order_is_refused():
 )
 def test_two_exchanged_columns_are_refused_by_name(i, j):
     with pytest.raises(InputError, match=rf"fixed .*columns (.* or )?{i} and {j}( or .*)? seem"):
-        audit.class_order(exchanged(file(), i, j), ORDERS)
+        class_order(exchanged(file(), i, j), ORDERS)
 
 
 def test_an_exchange_that_these_frames_cannot_show_is_said_to_be_unchecked():
-    found = audit.class_order(exchanged(file(), 14, 16), ORDERS)
+    found = class_order(exchanged(file(), 14, 16), ORDERS)
     assert found.order == "fixed"
     assert ("64QAM", "256QAM") in found.unchecked
     assert all(
@@ -182,7 +179,7 @@ def test_an_exchange_that_these_frames_cannot_show_is_said_to_be_unchecked():
 
 
 def test_more_frames_leave_fewer_pairs_unchecked():
-    few, many = (audit.class_order(file(count=count, seed=6), ORDERS) for count in (8, 64))
+    few, many = (class_order(file(count=count, seed=6), ORDERS) for count in (8, 64))
     assert len(many.unchecked) < len(few.unchecked)
     assert ("4ASK", "8ASK") not in many.unchecked
     assert ("16QAM", "64QAM") not in many.unchecked
@@ -190,7 +187,7 @@ def test_more_frames_leave_fewer_pairs_unchecked():
 
 def test_every_exchange_that_is_not_listed_is_refused():
     columns = file(seed=7)
-    unchecked = audit.class_order(columns, ORDERS).unchecked
+    unchecked = class_order(columns, ORDERS).unchecked
     orders = {}
     for i, j in combinations(range(24), 2):
         if (RIGHT[i], RIGHT[j]) not in unchecked:
@@ -199,25 +196,25 @@ def test_every_exchange_that_is_not_listed_is_refused():
             orders[f"{i} for {j}"] = order
     assert len(orders) > 260  # of 276
     with pytest.raises(InputError, match="seem exchanged") as caught:
-        audit.class_order(columns, orders)
+        class_order(columns, orders)
     assert str(caught.value).count("seem exchanged") == len(orders)
 
 
 def test_noise_hides_the_order():
     with pytest.raises(InputError, match=r"24 of 24 columns are too noisy, under 15 dB \(-?0\.\d"):
-        audit.class_order(file(snr_db=0), ORDERS)
+        class_order(file(snr_db=0), ORDERS)
 
 
 def test_a_column_of_noise_is_left_out(rng):
     columns = file() | {18: white(rng, (16, 1024))}
-    found = audit.class_order(columns, ORDERS)
+    found = class_order(columns, ORDERS)
     assert (found.order, found.noisy) == ("fixed", (18,))
     assert not any("AM-SSB-SC" in pair for pair in found.unchecked)
 
 
 def test_a_class_that_is_odd_in_itself_is_an_exception_and_no_exchange(rng):
     odd = messages(rng, 16, 1024) + 1j * messages(rng, 16, 1024) + 0.01 * white(rng, (16, 1024))
-    found = audit.class_order(file() | {20: odd}, ORDERS)
+    found = class_order(file() | {20: odd}, ORDERS)
     assert found.order == "fixed"
     (exception,) = found.exceptions
     assert exception.startswith("column 20 is no AM-DSB-SC (real is 0.")
@@ -226,7 +223,7 @@ def test_a_class_that_is_odd_in_itself_is_an_exception_and_no_exchange(rng):
 
 def test_some_of_the_columns_are_enough():
     digital = {k: frames for k, frames in file().items() if RIGHT[k] in signals.STUDY_CLASSES}
-    found = audit.class_order(digital, ORDERS)
+    found = class_order(digital, ORDERS)
     assert found.order == "fixed"
     assert found.classes == signals.STUDY_CLASSES
 
@@ -235,14 +232,14 @@ def test_some_of_the_columns_are_enough():
 def test_columns_that_could_be_anything_are_not_enough(present):
     columns = file()
     with pytest.raises(InputError, match=f"{len(present)} columns are too few"):
-        audit.class_order({k: columns[k] for k in present}, ORDERS)
+        class_order({k: columns[k] for k in present}, ORDERS)
 
 
 def test_orders_that_differ_where_physics_cannot_see_are_not_told_apart():
     other = list(RIGHT)
     other[14], other[16] = other[16], other[14]
     with pytest.raises(InputError, match="fixed and other agree equally well with the 24 columns"):
-        audit.class_order(file(), {"fixed": RIGHT, "other": other})
+        class_order(file(), {"fixed": RIGHT, "other": other})
 
 
 def test_the_evidence_reads_as_a_table():
@@ -280,7 +277,7 @@ def test_the_evidence_reads_as_a_table():
 def test_what_cannot_be_audited_is_refused(change, complaint):
     columns, orders = change(file(), ORDERS)
     with pytest.raises(InputError, match=complaint):
-        audit.class_order(columns, orders)
+        class_order(columns, orders)
 
 
 # What is measured
@@ -315,14 +312,6 @@ def test_blind_symbols_have_the_moments_of_their_alphabet(name):
     assert np.median(found["line 4"]) == pytest.approx(line, abs=0.03) or line < 0.2
 
 
-def test_a_carrier_offset_does_not_weaken_the_lines_of_the_symbols():
-    still, moving = (
-        np.median(physics.measure(column("QPSK", 64, 30, 3, offset).astype(complex))["line 16"])
-        for offset in (0.0, 0.01)
-    )
-    assert moving == pytest.approx(still, abs=0.025)
-
-
 def test_the_staggered_quadratures_of_oqpsk_hide_the_symbol_clock():
     assert np.median(physics.measure(column("QPSK", 64, 30, 3).astype(complex))["clock"]) > 10
     assert np.median(physics.measure(column("OQPSK", 64, 30, 3).astype(complex))["clock"]) < 0
@@ -330,11 +319,6 @@ def test_the_staggered_quadratures_of_oqpsk_hide_the_symbol_clock():
     noise = white(np.random.default_rng(1), (2000, 512))
     half = np.median(physics.measure(noise)["clock"])
     assert half == pytest.approx(10 * np.log10(np.log(2)), abs=0.3)
-
-
-def test_the_snr_of_a_column_is_read_from_its_floor():
-    for snr_db in (15, 30):
-        assert physics.snr_db(column("QPSK", 64, snr_db, 3)) == pytest.approx(snr_db, abs=0.3)
 
 
 # What the SNR labels mean
@@ -360,7 +344,7 @@ def labelled(snr_of_label, *, labels=range(-20, 32, 5), count=40, samples=1024, 
     ("offset", "verdict"), [(0, "per sample"), (-9.03, "Es/N0"), (3, "offset"), (-5, "offset")]
 )
 def test_the_meaning_of_snr_labels_is_found(offset, verdict, samples):
-    found = audit.snr_meaning(labelled(lambda label: label + offset, samples=samples))
+    found = snr_labels.snr_meaning(labelled(lambda label: label + offset, samples=samples))
     assert found.verdict == verdict
     assert found.offset_db == pytest.approx(offset, abs=0.15)
     assert found.slope == pytest.approx(1, abs=0.02)
@@ -368,14 +352,14 @@ def test_the_meaning_of_snr_labels_is_found(offset, verdict, samples):
 
 
 def test_the_symbol_rate_decides_what_es_n0_is():
-    found = audit.snr_meaning(labelled(lambda label: label - 6.02), 4, 0.0)
+    found = snr_labels.snr_meaning(labelled(lambda label: label - 6.02), 4, 0.0)
     assert found.verdict == "Es/N0"
     assert "6.02 dB more at 4 samples a symbol" in found.sentence
 
 
 def test_labels_used_as_amplitudes_are_not_calibrated():
     # An amplitude of 10^(dB / 10) is a power of 10^(dB / 5): two decibels a decibel.
-    found = audit.snr_meaning(labelled(lambda label: 2 * label, labels=range(-20, 20, 4)))
+    found = snr_labels.snr_meaning(labelled(lambda label: 2 * label, labels=range(-20, 20, 4)))
     assert found.verdict == "not calibrated"
     assert found.slope == pytest.approx(2, abs=0.02)
     assert "a step of 1 dB of the label is 2.00 dB of SNR" in found.sentence
@@ -383,13 +367,13 @@ def test_labels_used_as_amplitudes_are_not_calibrated():
 
 @pytest.mark.parametrize(("pole", "side"), [(-0.5, "lower"), (0.5, "higher")])
 def test_coloured_noise_is_not_taken_for_an_offset(pole, side):
-    found = audit.snr_meaning(labelled(lambda label: label, colour=(pole,)))
+    found = snr_labels.snr_meaning(labelled(lambda label: label, colour=(pole,)))
     assert found.verdict == "coloured noise"
     assert f"dB {side} further out" in found.sentence
 
 
 def test_labels_are_judged_only_where_theory_lets_the_estimate_speak():
-    found = audit.snr_meaning(labelled(lambda label: label, labels=range(-20, 80, 8)))
+    found = snr_labels.snr_meaning(labelled(lambda label: label, labels=range(-20, 80, 8)))
     reasons = dict(zip(found.table["label_db"], found.table["reason"], strict=True))
     assert {reasons[label] for label in (-20, -12)} == {"too little signal"}
     assert {reasons[label] for label in (-4, 4, 12, 20, 28)} == {""}
@@ -400,21 +384,11 @@ def test_labels_are_judged_only_where_theory_lets_the_estimate_speak():
 
 
 def test_the_spread_stays_close_to_the_bound_with_known_symbols():
-    found = audit.snr_meaning(labelled(lambda label: label, labels=(0, 10, 20, 30), count=300))
+    found = snr_labels.snr_meaning(labelled(lambda label: label, labels=(0, 10, 20, 30), count=300))
     # sigma = 4.343 sqrt(2 / (rho n) + 1 / n) at n = 1024
     assert_allclose(found.table["bound_db"], [0.235, 0.149, 0.137, 0.136], atol=0.003)
     ratio = found.table["spread_db"] / found.table["bound_db"]
     assert ratio.between(0.9, 1.6).all()
-
-
-def test_short_frames_spread_wider():
-    spread = [
-        audit.snr_meaning(
-            labelled(lambda label: label, labels=(10, 16, 22), samples=samples, count=150)
-        ).table["spread_db"]
-        for samples in (128, 1024)
-    ]
-    assert np.median(spread[0] / spread[1]) == pytest.approx(np.sqrt(8), rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -428,14 +402,14 @@ def test_short_frames_spread_wider():
 )
 def test_labels_that_cannot_be_judged_are_refused(labels, complaint):
     with pytest.raises(InputError, match=complaint):
-        audit.snr_meaning(labelled(lambda label: label, labels=labels, count=8))
+        snr_labels.snr_meaning(labelled(lambda label: label, labels=labels, count=8))
 
 
 def test_frames_without_a_band_of_noise_are_refused():
     with pytest.raises(InputError, match="No band is left for noise alone at 2 samples a symbol"):
-        audit.snr_meaning(labelled(lambda label: label, labels=(10, 20, 30), count=8), 2, 1.0)
+        snr_labels.snr_meaning(labelled(lambda label: label, labels=(10, 20, 30), count=8), 2, 1.0)
     with pytest.raises(InputError, match="Label 10 dB needs complex IQ"):
-        audit.snr_meaning({10.0: np.zeros((3, 1024), complex)})
+        snr_labels.snr_meaning({10.0: np.zeros((3, 1024), complex)})
 
 
 # Duplicates
@@ -465,10 +439,6 @@ def test_digests_that_share_a_half_are_different(rng):
     for order in (np.arange(16), np.arange(16)[::-1]):
         found = audit.duplicates(digests[:, order])
         assert [group.tolist() for group in found] == [[k, k + 1] for k in range(0, 40, 2)]
-
-
-def test_different_digests_make_no_group(rng):
-    assert audit.duplicates(rng.permuted(np.arange(1600, dtype=np.uint8).reshape(100, 16))) == []
 
 
 def test_two_and_a_half_million_digests_take_about_a_second(rng):

@@ -65,6 +65,7 @@ def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(house, generator):
     assert (run.folder / "figures" / "timeline.png").exists()
 
 
+@pytest.mark.long
 def test_digital_silence_is_left_out_and_counted(house):
     file = write_demonstration(house)
     iq = np.fromfile(house / "demonstration.sigmf-data", np.complex64)
@@ -86,6 +87,7 @@ def test_digital_silence_is_left_out_and_counted(house):
     assert "is silent: none of the 40 frames read from its beginning on has any power" in run.error
 
 
+@pytest.mark.long
 def test_a_recording_is_drawn_at_the_extent_that_was_asked_for_when_the_network_was_trained(
     house,
 ):
@@ -101,6 +103,7 @@ def test_a_recording_is_drawn_at_the_extent_that_was_asked_for_when_the_network_
     assert "known frames are near 0 dB" in (run.error or "")
 
 
+@pytest.mark.long
 def test_a_recording_of_ofdm_is_none_of_the_known_modulations(house, generator):
     ofdm = signals.unknown(
         "OFDM", torch.full((1,), 200.0), generator=generator, samples=(FRAMES + 4) * 1024

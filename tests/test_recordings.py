@@ -10,13 +10,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from recording_files import SIGMF_DATATYPES, encoded, write_archive, write_sigmf, write_wav
 from scipy.io import wavfile
-from sigmf import sigmffile
 
 from modsnr import InputError
-from modsnr.recordings.files import RAW_EXTENSIONS, open_recording
+from modsnr.recordings.files import RAW_EXTENSIONS, WAV_WIDTHS, open_recording
 
 # Half a step of the coarsest type, 8 bits; then 16 bits, then single precision.
-TOLERANCE = {"8": 1 / 250, "16": 1 / 65_000, "32": 1e-7, "64": 1e-7}
+TOLERANCE = {"8": 1 / 250, "16": 1 / 65_000, "24": 1e-6, "32": 1e-7, "64": 1e-7}
 
 
 @pytest.fixture
@@ -49,13 +48,6 @@ def test_every_sigmf_datatype_gives_back_what_was_written(datatype, iq, real, tm
     assert_allclose(read.real, values.real, rtol=0, atol=tolerance(datatype))
     if not recording.real:
         assert_allclose(read.imag, values.imag, rtol=0, atol=tolerance(datatype))
-
-
-@pytest.mark.parametrize("datatype", ["cf32_le", "ci16_be", "cu8", "ri16_le", "cf64_be", "ci32_le"])
-def test_the_sigmf_package_reads_the_same_samples(datatype, iq, real, tmp_path):
-    meta = write_sigmf(tmp_path / "a", iq if datatype[0] == "c" else real, datatype)
-    theirs = sigmffile.fromfile(str(meta)).read_samples()
-    assert_allclose(open_recording(meta).read(0, 300), theirs, rtol=0, atol=1e-7)
 
 
 def test_a_recording_has_four_names(iq, tmp_path):
@@ -241,26 +233,25 @@ def test_a_sample_rate_that_is_none_is_refused(rate, tmp_path):
 # WAV
 
 
-@pytest.mark.parametrize("kind", ["u1", "<i2", "24", "<i4", "<f4", "<f8"])
+@pytest.mark.filterwarnings("ignore:Chunk")  # SciPy does not know that of libsndfile's floats
+@pytest.mark.parametrize("kind", WAV_WIDTHS)
 @pytest.mark.parametrize("form", ["iq", "real"])
 def test_a_wav_gives_what_was_written_and_what_scipy_reads(kind, form, iq, real, tmp_path):
     values = iq if form == "iq" else real
     path = write_wav(tmp_path / "a.wav", values, kind)
     recording = open_recording(path)
-    bits = "24" if kind == "24" else str(8 * np.dtype(kind).itemsize)
     assert recording.sample_rate == 48_000
     assert recording.real == (form == "real")
     read = recording.read(0, 300)
-    assert_allclose(read, values, rtol=0, atol={**TOLERANCE, "24": 1e-6}[bits] * 2)
-    _, theirs = wavfile.read(path)
-    scale = 1 if kind[1] == "f" else 2.0 ** (8 * theirs.itemsize - 1)
-    theirs = (theirs - (128.0 if kind == "u1" else 0.0)) / scale
-    theirs = theirs if form == "real" else theirs[:, 0] + 1j * theirs[:, 1]
-    assert_allclose(read, theirs, rtol=0, atol=1e-7)
+    assert_allclose(read, values, rtol=0, atol=2 * TOLERANCE[str(8 * WAV_WIDTHS[kind])])
+    _, theirs = wavfile.read(path)  # 24 bits stand in the upper three bytes of 32
+    scale = 2.0 ** (8 * theirs.itemsize - 1) if kind.startswith("PCM") else 1
+    theirs = (theirs - (128.0 if kind == "PCM_U8" else 0.0)) / scale
+    assert_allclose(read, theirs if form == "real" else theirs @ [1, 1j], rtol=0, atol=1e-7)
 
 
 def test_a_wav_with_other_chunks_and_an_extensible_header_is_read(iq, tmp_path):
-    plain = write_wav(tmp_path / "a.wav", iq, "<i2").read_bytes()
+    plain = write_wav(tmp_path / "a.wav", iq).read_bytes()
     tag, fields = b"fmt ", plain[20:36]
     guid = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
     long = struct.pack("<H", 0xFFFE) + fields[2:] + struct.pack("<HHI", 22, 16, 3) + guid
@@ -273,7 +264,7 @@ def test_a_wav_with_other_chunks_and_an_extensible_header_is_read(iq, tmp_path):
 
 
 def test_the_lengths_of_rf64_are_read(iq, tmp_path):
-    plain = write_wav(tmp_path / "a.wav", iq, "<i2").read_bytes()
+    plain = write_wav(tmp_path / "a.wav", iq).read_bytes()
     sizes = b"ds64" + struct.pack("<IQQQI", 28, len(plain), 1200, 300, 0)
     samples = b"data" + struct.pack("<I", 0xFFFFFFFF) + plain[44:]
     path = tmp_path / "b.wav"
@@ -292,27 +283,27 @@ def patched(place, form, value):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda _: b"", "does not begin with RIFF"),
-        (lambda whole: b"RIFX" + whole[4:], "does not begin with RIFF"),
-        (lambda whole: whole[:40], "empty or cut short"),
-        (lambda whole: whole[:20], "empty or cut short"),
-        (lambda whole: whole[:-4], "declares 1200 bytes of samples, 1196 are there"),
-        (patched(40, "<I", 0xFFFFFFF0), "declares 4294967280 bytes of samples, 1200 are there"),
-        (patched(40, "<I", 1198), "1198 bytes of samples, which is not a multiple of 4"),
+        (lambda _: b"", "no WAV file, or a damaged one: .* not recognised"),
+        (lambda whole: b"RIFX" + whole[4:], "no WAV file, or a damaged one"),
+        (lambda whole: whole[:40], "no WAV file, or a damaged one: .*data"),
+        (lambda whole: whole[:20], "no WAV file, or a damaged one"),
+        (lambda whole: whole[:-4], "declares 1200 bytes of samples, .* 1196 are there"),
+        (patched(40, "<I", 0xFFFFFFF0), "declares 4294967280 bytes of samples, .* 1200 are there"),
+        (patched(40, "<I", 1198), "declares 1198 bytes of samples, of 4 bytes each"),
         (patched(40, "<I", 0), "0 samples: that is no recording"),
         (patched(40, "<I", 4), "1 samples: that is no recording"),
-        (patched(20, "<H", 7), "WAV of 16 bits of format 7"),
+        (patched(20, "<H", 7), "is a WAV of ULAW; WAV of PCM_U8"),
         (patched(22, "<H", 3), "has 3 channels; two"),
-        (patched(22, "<H", 0), "has 0 channels; two"),
+        (patched(22, "<H", 0), "no WAV file, or a damaged one"),
         (patched(32, "<H", 8), "contradicts itself"),
-        (patched(24, "<I", 0), "contradicts itself"),
-        (patched(16, "<I", 0xFFFFFFF0), "empty or cut short"),
-        (patched(12, "<4s", b"data"), "no whole format chunk before its samples"),
-        (lambda whole: whole[:12] + bytes(100_000), "empty or cut short"),
+        (patched(24, "<I", 0), "no WAV file, or a damaged one"),
+        (patched(16, "<I", 0xFFFFFFF0), "no WAV file, or a damaged one"),
+        (patched(12, "<4s", b"data"), "no WAV file, or a damaged one"),
+        (lambda whole: whole[:12] + bytes(100_000), "no WAV file, or a damaged one"),
     ],
 )
 def test_wav_files_that_cannot_be_used_are_refused(change, complaint, iq, tmp_path):
-    path = write_wav(tmp_path / "a.wav", iq, "<i2")
+    path = write_wav(tmp_path / "a.wav", iq)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(InputError, match=complaint):
         open_recording(path)
@@ -321,7 +312,7 @@ def test_wav_files_that_cannot_be_used_are_refused(change, complaint, iq, tmp_pa
 def test_two_sample_rates_are_one_too_many(iq, tmp_path):
     path = write_wav(tmp_path / "a.wav", iq)
     assert open_recording(path, sample_rate=48_000).sample_rate == 48_000
-    with pytest.raises(InputError, match="sample rate is 48000 Hz, sample_rate says 44100"):
+    with pytest.raises(InputError, match="sample rate 48000 Hz, but sample_rate is 44100"):
         open_recording(path, sample_rate=44_100)
 
 
@@ -332,7 +323,7 @@ def test_two_sample_rates_are_one_too_many(iq, tmp_path):
 def test_pieces_are_those_of_the_whole_also_in_another_process(name, iq, tmp_path):
     path = tmp_path / name
     if name.endswith("wav"):
-        write_wav(path, iq, "24")
+        write_wav(path, iq, "PCM_24")
     else:
         path.write_bytes(encoded(iq, "cf32_le"))
     recording = pickle.loads(pickle.dumps(open_recording(path)))  # noqa: S301
@@ -361,9 +352,9 @@ def test_a_file_that_goes_while_it_is_read_is_reported(iq, tmp_path):
     os.truncate(path, 1000)
     assert len(recording.read(0, 125)) == 125
     with pytest.raises(
-        InputError, match=r"was cut short while it was read: 2400 .* 1000 are there"
+        InputError, match=r"was cut short while it was read: 300 samples .*, 125 are there"
     ):
         recording.read(0, 300)
     path.unlink()
-    with pytest.raises(InputError, match="can no longer be read: No such file"):
+    with pytest.raises(InputError, match=r"can no longer be read: .*No such file"):
         recording.read(0, 1)

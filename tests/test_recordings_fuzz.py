@@ -3,6 +3,7 @@
 import json
 import time
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -95,76 +96,71 @@ def twisted(tree, rng):
     return tree
 
 
-ANNOTATIONS = [(0, 800, "QPSK"), (900, None, None), (1000, 100, "8PSK")]
+def sigmf(iq, folder, datatype="ci16_le", **fields):
+    spans = [(0, 800, "QPSK"), (900, None, None), (1000, 100, "8PSK")]
+    return write_sigmf(folder / "a", iq, datatype, annotations=spans, sample_rate=1e6, **fields)
 
 
-def test_sigmf_metadata_with_changed_characters(iq, rng, outcomes, tmp_path):
-    meta = write_sigmf(tmp_path / "a", iq, "ci16_le", annotations=ANNOTATIONS, sample_rate=1e6)
-    whole = meta.read_bytes()
-    for _ in range(250):
-        meta.write_bytes(mutated(whole, rng))
-        use(meta, outcomes)
-    assert min(outcomes.values()) > 10
+def archive(iq, folder):
+    return write_archive(folder / "b.sigmf", sigmf(iq, folder, "ci8").with_suffix(""))
 
 
-def test_sigmf_metadata_with_changed_values(iq, rng, outcomes, tmp_path):
-    meta = write_sigmf(tmp_path / "a", iq, "ci16_le", annotations=ANNOTATIONS, sample_rate=1e6)
-    tree = json.loads(meta.read_text())
-    del tree["global"]["core:sha512"]  # else it refuses every other type at once
-    for _ in range(400):
-        meta.write_text(json.dumps(twisted(tree, rng)))
-        use(meta, outcomes)
-    assert min(outcomes.values()) > 10
+def wav(kind):
+    return lambda iq, folder: write_wav(folder / "a.wav", iq, kind)
 
 
-def test_sigmf_samples_cut_and_changed(iq, rng, outcomes, tmp_path):
-    meta = write_sigmf(tmp_path / "a", iq, "cf32_be")
-    tree = json.loads(meta.read_text())
-    del tree["global"]["core:sha512"]
-    meta.write_text(json.dumps(tree))
-    data = tmp_path / "a.sigmf-data"
-    whole = data.read_bytes()
-    for _ in range(100):
-        data.write_bytes(mutated(whole, rng))
-        use(meta, outcomes)
-    assert min(outcomes.values()) > 5
+def values(whole, rng):
+    return json.dumps(twisted(json.loads(whole), rng)).encode()
 
 
-def test_archives_with_changed_bytes(iq, rng, outcomes, tmp_path):
-    write_sigmf(tmp_path / "a", iq, "ci8")
-    packed = write_archive(tmp_path / "b.sigmf", tmp_path / "a")
-    whole = packed.read_bytes()
-    for _ in range(100):
-        head = int(rng.choice([600, 2500, len(whole)]))
-        packed.write_bytes(mutated(whole[:head], rng) + whole[head:])
-        use(packed, outcomes)
-    assert min(outcomes.values()) > 5
+def beginning(whole, rng):
+    return mutated(whole[:60], rng) + whole[60:]
 
 
-@pytest.mark.parametrize("kind", ["<i2", "24", "<f4"])
-def test_wav_files_with_changed_headers(kind, iq, rng, outcomes, tmp_path):
-    path = write_wav(tmp_path / "a.wav", iq, kind)
-    whole = path.read_bytes()
-    for _ in range(150):
-        path.write_bytes(mutated(whole[:60], rng) + whole[60:])
+def heads(whole, rng):
+    head = int(rng.choice([600, 2500, len(whole)]))
+    return mutated(whole[:head], rng) + whole[head:]
+
+
+# The hash of the samples would refuse every other type and every change of them at once.
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("write", "ending", "change", "times"),
+    [
+        (sigmf, ".sigmf-meta", mutated, 250),
+        (partial(sigmf, sha512=None), ".sigmf-meta", values, 400),
+        (partial(sigmf, datatype="cf32_be", sha512=None), ".sigmf-data", mutated, 100),
+        (archive, ".sigmf", heads, 100),
+        (wav("PCM_16"), ".wav", beginning, 150),
+        (wav("PCM_24"), ".wav", beginning, 150),
+        (wav("FLOAT"), ".wav", beginning, 150),
+    ],
+)
+def test_files_with_changed_bytes(write, ending, change, times, iq, rng, outcomes, tmp_path):
+    path = write(iq, tmp_path)
+    target = path.with_suffix(ending)
+    whole = target.read_bytes()
+    for _ in range(times):
+        target.write_bytes(change(whole, rng))
         use(path, outcomes)
     assert min(outcomes.values()) > 5
 
 
 @pytest.mark.parametrize("field", range(4, 44, 2))
 def test_wav_files_that_declare_four_gigabytes(field, iq, outcomes, tmp_path):
-    path = write_wav(tmp_path / "a.wav", iq, "24")
+    path = write_wav(tmp_path / "a.wav", iq, "PCM_24")
     whole = path.read_bytes()
     path.write_bytes(whole[:field] + b"\xff\xff\xff\xff" + whole[field + 4 :])
     use(path, outcomes)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RAW_FORMATS)
 def test_raw_files_of_any_length_and_content(name, iq, rng, outcomes, tmp_path):
     path = tmp_path / "a.bin"
     for _ in range(60):
         path.write_bytes(rng.bytes(int(rng.choice([0, 1, 15, 16, 999, 4000, 40_000]))))
         use(path, outcomes, iq_format=name)
-    path.write_bytes(encoded(iq, {"f": "cf32_le"}.get(name[1], "ci16_le")))
+    path.write_bytes(encoded(iq, RAW_FORMATS[name]))
     use(path, outcomes, iq_format=name)
     assert outcomes["refused"] > 5

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
         duplicates,
         order_evidence,
         order_table,
-        snr_meaning,
     )
     from modsnr.recordings.conditioning import condition, open_as_source
     from modsnr.recordings.file_state import fingerprint
@@ -22,9 +21,11 @@ if TYPE_CHECKING:
     from modsnr.recordings.pickles import open_2016
     from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018
     from modsnr.recordings.radioml_split import open_split
+    from modsnr.recordings.snr_labels import snr_meaning
 
 _HOMES = {
-    "audit": ("class_order", "duplicates", "order_evidence", "order_table", "snr_meaning"),
+    "audit": ("class_order", "duplicates", "order_evidence", "order_table"),
+    "snr_labels": ("snr_meaning",),
     "conditioning": ("condition", "open_as_source"),
     "file_state": ("fingerprint",),
     "files": ("Recording", "open_recording"),

@@ -1,8 +1,7 @@
-"""Audits of a file's labels: do the frames have the physics of their class and of their SNR?
+"""Which order of class names do the columns of a file follow, and which of its frames are twins?
 
-``class_order`` tells which of several orders of class names a file follows, ``snr_meaning`` what
-its SNR labels mean, ``duplicates`` which of its frames are the same. They believe no label: each
-compares what is measured with what the definition of a modulation or of an SNR demands.
+No label is believed: what is measured in a column is compared with what the definition of a
+modulation demands.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.signal.windows import dpss
 
 from modsnr import InputError
 from modsnr.recordings.physics import (
@@ -24,10 +22,11 @@ from modsnr.recordings.physics import (
     PERIOD,
     expectations,
     measure,
+    robust_median,
     snr_db,
+    usable,
 )
 
-FEWEST_FRAMES = 8  # a column or label: fewer give no median worth the name
 SHORTEST = 64 * PERIOD  # samples: below, chance lines reach the height of true ones
 MARGIN = 4  # standard errors by which a median may leave the interval that is expected
 CHANCE = 1e-3  # that classes drawn at random would pass for an order that is accepted
@@ -58,8 +57,8 @@ def order_evidence(
             )
     rows = []
     for column, frames in sorted(frames_of_column.items()):
-        iq = _usable(frames, f"Column {column}", FEWEST_FRAMES, SHORTEST)
-        features = {name: _median(values) for name, values in measure(iq).items()}
+        iq = usable(frames, f"Column {column}", SHORTEST)
+        features = {name: robust_median(values) for name, values in measure(iq).items()}
         snr = snr_db(iq)
         symbols = iq.shape[1] // PERIOD - 2 * EDGE_SYMBOLS
         for candidate, classes in candidates.items():
@@ -77,29 +76,6 @@ def order_evidence(
                     "snr_db": snr, "frames": len(iq), "symbols": symbols,
                 })  # fmt: skip
     return pd.DataFrame(rows).astype({"agrees": object})
-
-
-def _usable(iq: np.ndarray, where: str, fewest: int, shortest: int) -> np.ndarray:
-    if iq.ndim != 2 or not np.iscomplexobj(iq) or len(iq) < fewest or iq.shape[1] < shortest:
-        raise InputError(
-            f"{where} needs complex IQ [frame, sample], at least {fewest} frames of {shortest} "
-            f"samples; it is {iq.dtype} {iq.shape}."
-        )
-    power = np.square(np.abs(iq), dtype=np.float64).mean(1)
-    bad = ~np.isfinite(power) | (power < np.finfo(np.float32).tiny)
-    if bad.any():
-        raise InputError(
-            f"{where}: {int(bad.sum())} of {len(iq)} frames hold NaN or infinite samples or have "
-            f"no power, the first at index {int(bad.argmax())}: leave them out."
-        )
-    return iq.astype(np.complex128)
-
-
-def _median(values: np.ndarray) -> tuple[float, float, float]:
-    """Return the median, a robust standard deviation and the standard error of the median."""
-    median = np.median(values)
-    sigma = 1.4826 * np.median(np.abs(values - median))
-    return float(median), float(sigma), float(1.2533 * sigma / np.sqrt(len(values)))
 
 
 @dataclass(frozen=True)
@@ -123,25 +99,17 @@ class ClassOrder:
     chance: float
 
 
-def class_order(
-    frames_of_column: Mapping[int, np.ndarray], candidates: Mapping[str, Sequence[str]]
-) -> ClassOrder:
+def class_order(evidence: pd.DataFrame) -> ClassOrder:
     """Return which candidate order of class names the label columns follow, decided by physics.
 
-    The arguments are those of ``order_evidence``. An order is accepted if at most a tenth of the
+    ``evidence`` is what ``order_evidence`` returned. An order is accepted if at most a tenth of the
     columns contradict their class, no exchange of two columns explains a contradiction away, and
     classes drawn at random would hardly pass.
 
-    Raises InputError if no candidate or more than one is accepted, if too few columns are present
-    or quiet enough, and for input that cannot be used; the message names the columns.
+    Raises InputError if no candidate or more than one is accepted, and if too few columns are
+    present or quiet enough; the message names the columns.
     """
-    return decide_order(order_evidence(frames_of_column, candidates))
-
-
-def decide_order(evidence: pd.DataFrame) -> ClassOrder:
-    """Return what ``class_order`` returns, from evidence that is already there to look at."""
-    records = evidence.to_dict("records")
-    snr_of = {row["column"]: row["snr_db"] for row in records}
+    snr_of = dict(zip(evidence["column"], evidence["snr_db"], strict=True))
     noisy = tuple(column for column, snr in snr_of.items() if snr < LOWEST_SNR_DB)
     judged = [column for column in snr_of if column not in noisy]
     if len(judged) < len(snr_of) / 2:
@@ -157,47 +125,36 @@ def decide_order(evidence: pd.DataFrame) -> ClassOrder:
             f"Cannot tell the class order: {len(judged)} columns are too few, as classes drawn at "
             f"random would pass with probability {chance:.2g}. Give frames of more columns."
         )
-    orders: dict[str, dict[int, str]] = {}
-    reasons: dict[tuple[str, int], str] = {}
-    for row in records:
-        orders.setdefault(row["candidate"], {})[row["column"]] = row["class"]
-        if row["agrees"] is False:
-            reasons.setdefault((row["candidate"], row["column"]), _reason(row))
-    accepted, complaints = {}, []
-    for order, class_of in orders.items():
+    accepted, complaints = [], []
+    for order, rows in evidence.groupby("candidate", sort=False):
+        class_of = dict(zip(rows["column"], rows["class"], strict=True))
         wrong = [column for column in judged if not fits[column][class_of[column]]]
-        exchanged = [
-            pair
-            for pair in _exchangeable(fits, class_of, judged)
-            if not set(pair).isdisjoint(wrong)
-        ]
+        pairs = _exchangeable(fits, class_of, judged)
+        exchanged = [pair for pair in pairs if not set(pair).isdisjoint(wrong)]
+        contradicted = rows[rows["agrees"].eq(False)].drop_duplicates("column")
+        reasons = [_reason(row) for row in contradicted.to_dict("records")]
         if exchanged or len(wrong) > EXCEPTIONS * len(judged):
-            found = [reasons[order, column] for column in wrong]
-            complaints.append(_complaint(order, found, exchanged, len(judged)))
-        else:
-            accepted[order] = wrong
+            complaints.append(_complaint(str(order), reasons, exchanged, len(judged)))
+            continue
+        found = ClassOrder(
+            order=str(order),
+            classes=tuple(class_of.values()),
+            evidence=evidence,
+            exceptions=tuple(reasons),
+            unchecked=tuple((class_of[i], class_of[j]) for i, j in pairs),
+            noisy=noisy,
+            held=float(rows["agrees"].dropna().mean()),
+            chance=chance,
+        )
+        accepted.append(found)
     if not accepted:
         raise InputError(f"Cannot tell the class order: {'; '.join(complaints)}.")
     if len(accepted) > 1:
         raise InputError(
-            f"Cannot tell the class order: {' and '.join(accepted)} agree equally well with the "
-            f"{len(judged)} columns given. Give frames of more columns."
+            f"Cannot tell the class order: {' and '.join(found.order for found in accepted)} agree "
+            f"equally well with the {len(judged)} columns given. Give frames of more columns."
         )
-    ((order, wrong),) = accepted.items()
-    class_of = orders[order]
-    verdicts = [row["agrees"] for row in records if row["candidate"] == order]
-    return ClassOrder(
-        order=order,
-        classes=tuple(class_of.values()),
-        evidence=evidence,
-        exceptions=tuple(reasons[order, column] for column in wrong),
-        unchecked=tuple(
-            (class_of[i], class_of[j]) for i, j in _exchangeable(fits, class_of, judged)
-        ),
-        noisy=noisy,
-        held=float(np.mean([verdict for verdict in verdicts if verdict is not None])),
-        chance=chance,
-    )
+    return accepted[0]
 
 
 def _fits(evidence: pd.DataFrame) -> dict[int, dict[str, bool]]:
@@ -243,169 +200,21 @@ def _complaint(
 
 
 def order_table(evidence: pd.DataFrame) -> pd.DataFrame:
-    """Return the evidence for people, a row a column: features, then class and verdict an order."""
-    table: dict[int, dict[str, object]] = {}
-    for row in evidence.to_dict("records"):
-        line = table.setdefault(row["column"], {"SNR (dB)": row["snr_db"]})
-        line[row["feature"]] = row["measured"]
-    for row in evidence.to_dict("records"):
-        line, verdict = table[row["column"]], f"{row['candidate']}: agrees"
-        line[row["candidate"]] = row["class"]
-        line.setdefault(verdict, row["agrees"])
-        if row["agrees"] is not None and line[verdict] is not False:
-            line[verdict] = row["agrees"]
-    return pd.DataFrame.from_dict(table, orient="index").rename_axis("column")
+    """Return the evidence for people, a row a column: features, then class and verdict an order.
 
-
-TAPERS, BANDWIDTH = 5, 4.0  # Slepian sequences and their time-bandwidth product
-CARRIER_OFFSET = 0.01  # cycles/sample, the largest expected
-PRECISION_DB = 1.5  # a frame's estimate must be better than this for its label to be judged
-STEP_DB = 0.5  # a quarter of the usual 2 dB grid: a bias of more is no rounding
-
-
-@dataclass(frozen=True)
-class SnrMeaning:
-    """What the SNR labels of a file mean.
-
-    ``verdict`` is "per sample", "Es/N0", "offset" (the labels are off by the constant
-    ``offset_db`` = estimate - label, whatever it means), "not calibrated" (the bias depends on the
-    label; ``slope`` is dB of estimate a dB of label) or "coloured noise" (the floor outside the
-    band is not flat, by ``tilt_db``, so it says nothing about the noise inside). ``sentence`` says
-    it in words. ``table`` has a row a label: ``frames``, ``estimate_db`` (median), ``bias_db``,
-    ``error_db`` (standard error of the median), ``spread_db`` (robust standard deviation a frame),
-    ``bound_db`` (its Cramer-Rao bound with known symbols), ``tilt_db``, ``judged`` and ``reason``.
+    A verdict is False if any feature contradicts the class, None if all features are open.
     """
-
-    verdict: str
-    offset_db: float
-    slope: float
-    tilt_db: float
-    sentence: str
-    table: pd.DataFrame
-
-
-def snr_meaning(
-    frames_of_label: Mapping[float, np.ndarray],
-    samples_per_symbol: int = PERIOD,
-    rolloff_max: float = 0.4,
-) -> SnrMeaning:
-    """Return what SNR labels mean, from the noise floor outside the band of linear digital frames.
-
-    ``frames_of_label`` is label in dB -> complex [frame, sample]. A frame's SNR is signal power
-    over noise power per sample, noise white over the sampled band; its floor is the multitaper
-    density (Thomson, Proc. IEEE 70(9), 1982) beyond the signal's band, the tapers' bandwidth and
-    a carrier offset of 0.01 cycles/sample. A label is judged where theory lets the estimate speak:
-    its standard deviation a frame is under 1.5 dB, and the floor at least 20 dB over what the
-    signal leaks through the tapers.
-
-    Raises InputError for frames that cannot be used, if no band is left for noise alone, and if
-    fewer than three labels, or a span under 6 dB, can be judged.
-    """
-    rows = []
-    for label, frames in sorted(frames_of_label.items()):
-        iq = _usable(frames, f"Label {label:g} dB", FEWEST_FRAMES, 64)
-        ratio, tilt, ceiling, freedom = _floor_snr(iq, samples_per_symbol, rolloff_max)
-        middle = max(float(np.median(ratio)), 1e-6)
-        estimates = 10 * np.log10(np.maximum(ratio, 1e-12))
-        estimate, spread, error = _median(estimates)
-        sigma = 10 / np.log(10) * (1 + middle) / middle / np.sqrt(freedom)
-        reason = ""
-        if sigma > PRECISION_DB:
-            reason = "too little signal"
-        elif middle > ceiling / 100:
-            reason = "too little noise"
-        rows.append(
-            {
-                "label_db": float(label),
-                "frames": len(iq),
-                "estimate_db": estimate if estimate > -60 else np.nan,
-                "bias_db": estimate - label if estimate > -60 else np.nan,
-                "error_db": error,
-                "spread_db": spread,
-                "bound_db": 10 / np.log(10) * np.sqrt((2 / middle + 1) / iq.shape[1]),
-                "tilt_db": tilt,
-                "judged": not reason,
-                "reason": reason,
-            }
+    columns = evidence.groupby("column")
+    table = evidence.pivot_table("measured", "column", "feature", "first")[[*FEATURES]]
+    table.columns.name = None
+    table.insert(0, "SNR (dB)", columns["snr_db"].first())
+    for order, rows in evidence.groupby("candidate", sort=False):
+        of_column = rows.groupby("column")
+        table[order] = of_column["class"].first()
+        table[f"{order}: agrees"] = of_column["agrees"].agg(
+            lambda agrees: None if agrees.isna().all() else bool(agrees.dropna().all())
         )
-    table = pd.DataFrame(rows)
-    labels, estimates, biases, errors, tilts = (
-        np.array([row[name] for row in rows if row["judged"]])
-        for name in ("label_db", "estimate_db", "bias_db", "error_db", "tilt_db")
-    )
-    if len(labels) < 3 or np.ptp(labels) < 6:
-        reasons = ", ".join(f"{row['label_db']:g} dB: {row['reason'] or 'good'}" for row in rows)
-        raise InputError(
-            f"Cannot tell what the SNR labels mean: three labels over at least 6 dB are needed "
-            f"whose frames can be judged; of {len(rows)} given {len(labels)} can ({reasons})."
-        )
-    offset, tilt = float(np.median(biases)), float(np.median(tilts))
-    slope = float(np.polyfit(labels, estimates, 1)[0])
-    excess = np.abs(biases - offset) - MARGIN * errors
-    symbol_db = float(10 * np.log10(samples_per_symbol))
-    where = f"from {labels.min():g} to {labels.max():g} dB"
-    if abs(tilt) > STEP_DB:
-        verdict = "coloured noise"
-        sentence = (
-            f"The noise beside the band is {abs(tilt):.1f} dB {'lower' if tilt > 0 else 'higher'} "
-            "further out: it is not white, and the SNR in the band cannot be told from it."
-        )
-    elif excess.max() > STEP_DB:
-        verdict = "not calibrated"
-        sentence = (
-            f"{where} a step of 1 dB of the label is {slope:.2f} dB of SNR per sample; the bias "
-            f"runs from {biases.min():.1f} to {biases.max():.1f} dB."
-        )
-    elif abs(offset) <= STEP_DB:
-        verdict = "per sample"
-        sentence = f"{where} the label is the SNR per sample, off by {offset:+.2f} dB."
-    elif abs(offset + symbol_db) <= STEP_DB:
-        verdict = "Es/N0"
-        sentence = (
-            f"{where} the SNR per sample is the label {offset:+.2f} dB: the label is Es/N0, "
-            f"{symbol_db:.2f} dB more at {samples_per_symbol} samples a symbol."
-        )
-    else:
-        verdict = "offset"
-        sentence = f"{where} the SNR per sample is the label {offset:+.2f} dB, a constant offset."
-    return SnrMeaning(verdict, offset, slope, tilt, sentence[0].upper() + sentence[1:], table)
-
-
-def _floor_snr(
-    iq: np.ndarray, period: int, rolloff_max: float
-) -> tuple[np.ndarray, float, float, float]:
-    """Return the SNR ratio [frame], the floor's tilt in dB, the ceiling ratio and the freedom.
-
-    The tilt is the floor's inner over its outer half, the ceiling the ratio that the signal's own
-    leakage through the tapers would show without noise, the freedom the number of independent
-    noise samples in the floor.
-    """
-    samples = iq.shape[1]
-    frequency = np.abs(np.fft.fftfreq(samples))
-    edge = (1 + rolloff_max) / 2 / period
-    first = edge + BANDWIDTH / samples + CARRIER_OFFSET
-    outside = frequency > first
-    if outside.mean() < 0.2:
-        raise InputError(
-            f"No band is left for noise alone at {period} samples a symbol, roll-off up to "
-            f"{rolloff_max:g} and {samples} samples a frame."
-        )
-    tapers = dpss(samples, BANDWIDTH, TAPERS)  # [taper, sample], unit energy
-    density = np.zeros(iq.shape)
-    for taper in tapers:
-        density += np.square(np.abs(np.fft.fft(iq * taper, axis=1))) / TAPERS
-    floor = density[:, outside].mean(1)
-    power = np.square(np.abs(iq)).mean(1)
-    inner = outside & (frequency < (first + 0.5) / 2)
-    tilt = density[:, inner].mean() / density[:, outside & ~inner].mean()
-
-    band = (np.abs(np.fft.fftfreq(samples) - CARRIER_OFFSET) < edge) * 1.0
-    window = np.square(np.abs(np.fft.fft(tapers, axis=1))).mean(0)
-    leak = np.fft.ifft(np.fft.fft(band / band.sum()) * np.fft.fft(window)).real
-    weight = np.square(tapers).mean(0)
-    freedom = outside.mean() / np.square(weight).sum()
-    ceiling = 1 / max(leak[outside].mean(), 1e-12)
-    return power / floor - 1, float(10 * np.log10(tilt)), float(ceiling), float(freedom)
+    return table
 
 
 def duplicates(digests: np.ndarray) -> list[np.ndarray]:
@@ -420,16 +229,7 @@ def duplicates(digests: np.ndarray) -> list[np.ndarray]:
         raise InputError(
             f"Digests must be uint8 [frame, 16]; they are {digests.dtype} {digests.shape}."
         )
-    halves = np.ascontiguousarray(digests).view(np.uint64)
-    # Few rows share even half a digest: only those are worth sorting by the whole.
-    order = np.argsort(halves[:, 0])
-    first = halves[order, 0]
-    same = first[1:] == first[:-1]
-    twin = np.zeros(len(order), bool)
-    twin[1:] |= same
-    twin[:-1] |= same
-    rows = np.sort(order[twin])
-    rows = rows[np.lexsort((rows, halves[rows, 1], halves[rows, 0]))]
-    borders = np.flatnonzero((halves[rows[1:]] != halves[rows[:-1]]).any(1)) + 1
-    groups = [group for group in np.split(rows, borders) if len(group) > 1]
-    return sorted(groups, key=lambda group: int(group[0]))
+    halves = pd.DataFrame(np.ascontiguousarray(digests).view(np.uint64))
+    rows = np.flatnonzero(halves.duplicated(keep=False))
+    groups = halves.iloc[rows].groupby([0, 1], sort=False).indices.values()
+    return sorted((rows[places] for places in groups), key=lambda group: int(group[0]))

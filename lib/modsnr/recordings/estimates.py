@@ -39,14 +39,6 @@ class Band:
         return self.width * (2 if self.bell else 1)
 
 
-@dataclass(frozen=True)
-class Line:
-    """A spectral line."""
-
-    frequency: float  # cycles/sample
-    false_alarm: float  # log10 of the probability that noise alone makes such a line
-
-
 def occupied_band(iq: np.ndarray) -> Band:
     """Return the band of the strongest signal, from a Welch spectrum.
 
@@ -113,8 +105,8 @@ def _vertex(values: np.ndarray, index: int) -> float:
     return float(index + (0.5 * (before - after) / bend if bend < 0 else 0.0))
 
 
-def symbol_rate(iq: np.ndarray, band: Band | None = None) -> Line | None:
-    """Return the symbol rate as a line whose frequency is in symbols/sample; None: no line found.
+def symbol_rate(iq: np.ndarray, band: Band | None = None) -> float | None:
+    """Return the symbol rate in symbols/sample, from a spectral line; None: no line found.
 
     The product of the upper band edge with the conjugate lower one has a line at the symbol rate:
     the line of |x|^2 without the self-noise of the mid-band (Gardner, IEEE Trans. Commun. 34(5),
@@ -132,9 +124,8 @@ def symbol_rate(iq: np.ndarray, band: Band | None = None) -> Line | None:
     pair = _squared_edges(iq, band)
     if pair is None:
         return None
-    apart = (pair[1].frequency - pair[0].frequency) % 1
-    false_alarm = max(line.false_alarm for line in pair)
-    return Line(apart if band.bell else apart / 2, false_alarm)
+    apart = (pair[1] - pair[0]) % 1
+    return apart if band.bell else apart / 2
 
 
 def carrier_offset(iq: np.ndarray, band: Band | None = None) -> tuple[float, str]:
@@ -156,11 +147,9 @@ def carrier_offset(iq: np.ndarray, band: Band | None = None) -> tuple[float, str
     for power, reach in ((2, 0.4), (4, 0.48), (8, 0.48), (12, 0.48)):
         line = _strongest_line(centred**power, -reach * band.width, reach * band.width)
         if line is not None:
-            return _wrapped(band.centre + line.frequency / power), f"power {power}"
+            return _wrapped(band.centre + line / power), f"power {power}"
         if power == 2 and (pair := _squared_edges(iq, band)):
-            middle = 2 * band.centre + _wrapped(
-                pair[0].frequency / 2 + pair[1].frequency / 2 - 2 * band.centre
-            )
+            middle = 2 * band.centre + _wrapped(pair[0] / 2 + pair[1] / 2 - 2 * band.centre)
             return _wrapped(middle / 2), "squared band edges"
     return band.centre, "band centre"
 
@@ -191,7 +180,8 @@ def _edges(iq: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _squared_edges(iq: np.ndarray, band: Band) -> tuple[Line, Line] | None:
+def _squared_edges(iq: np.ndarray, band: Band) -> tuple[float, float] | None:
+    """Return the lines, in cycles/sample, of the squares of the lower and the upper edge."""
     lines = []
     for side, edge in zip((-1, 1), _edges(iq, band), strict=True):
         middle, reach = 2 * band.centre + side * band.width, 0.3 * band.width
@@ -202,8 +192,8 @@ def _squared_edges(iq: np.ndarray, band: Band) -> tuple[Line, Line] | None:
     return lines[0], lines[1]
 
 
-def _strongest_line(product: np.ndarray, low: float, high: float) -> Line | None:
-    """Return the strongest line of products [excerpt, sample] between two frequencies, if any.
+def _strongest_line(product: np.ndarray, low: float, high: float) -> float | None:
+    """Return the frequency of the strongest line of products [excerpt, sample] in a range, if any.
 
     Under noise alone the power of a bin, summed over excerpts, is gamma distributed around the
     local level, which is the median of its surroundings.
@@ -226,8 +216,7 @@ def _strongest_line(product: np.ndarray, low: float, high: float) -> Line | None
     chance = stats.gamma.logsf(relative[peak], excerpts) + math.log(len(power))
     if chance / math.log(10) > FALSE_ALARM:
         return None
-    place = _vertex(np.log(power), peak)
-    return Line((first + place) / size, float(chance / math.log(10)))
+    return (first + _vertex(np.log(power), peak)) / size
 
 
 def noise_floor_snr(

@@ -1,8 +1,8 @@
 """Recordings of a receiver as they lie on disk: SigMF, raw IQ and WAV, read piece by piece.
 
-All three come down to one thing: numbers of one type from some byte of a file on. RIFF headers are
-read here, not by ``scipy.io.wavfile``, which takes a 24-bit file into memory as a whole and
-believes the lengths that a header declares.
+The package sigmf decodes SigMF and raw IQ, which differ in where the datatype is written;
+soundfile decodes WAV. Both believe what a header declares, so sizes, hashes and contradictions
+are checked here.
 
 Integers are scaled to -1..1 by their type's range, offset binary (unsigned) after its middle is
 taken off; floats stay as they are. No later step looks at the scale.
@@ -13,10 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import struct
+import re
 import tarfile
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +23,8 @@ import numpy as np
 
 from modsnr import InputError
 
-RAW_FORMATS = {"cf32": "<f4", "cf64": "<f8", "cs16": "<i2", "cs8": "<i1", "cu8": "<u1"}
+# Their names in SigMF.
+RAW_FORMATS = {"cf32": "cf32_le", "cf64": "cf64_le", "cs16": "ci16_le", "cs8": "ci8", "cu8": "cu8"}
 RAW_EXTENSIONS = {
     **dict.fromkeys((".cf32", ".fc32", ".cfile", ".c64", ".complex64"), "cf32"),
     **dict.fromkeys((".cf64", ".complex128"), "cf64"),
@@ -33,51 +33,13 @@ RAW_EXTENSIONS = {
     ".cu8": "cu8",
 }
 SIGMF_EXTENSIONS = (".sigmf-meta", ".sigmf-data", ".sigmf")
+SIGMF_DATATYPE = re.compile(r"[cr]([iu]8(_[lb]e)?|([fiu]32|[iu]16|f64)_[lb]e)")
+WAV_EXTENSIONS = (".wav", ".wave")
+WAV_WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}  # bytes
 LARGEST_SAMPLE = 1e15  # no receiver's unit; sums of squares stay within single precision
 LARGEST_METADATA = 64 * 2**20  # bytes; JSON takes many times its size in memory
 
 Annotation = tuple[int, int, str | None]  # first sample, number of samples, label
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Where the numbers of a recording lie, and of which type they are."""
-
-    path: Path
-    offset: int  # bytes before the first number
-    size: int  # bytes of numbers
-    dtype: str  # NumPy's name of one number, or "24" for three little-endian bytes
-
-    @property
-    def item_size(self) -> int:
-        return 3 if self.dtype == "24" else np.dtype(self.dtype).itemsize
-
-    def read(self, start: int, count: int) -> np.ndarray:
-        """Return float32 [number], scaled. Raises InputError if the file has not so many now."""
-        item = self.item_size
-        raw = np.dtype("u1" if self.dtype == "24" else self.dtype)
-        try:
-            with open(self.path, "rb") as file:
-                file.seek(self.offset + start * item)
-                numbers = np.fromfile(file, raw, count * item // raw.itemsize)
-        except OSError as error:
-            raise InputError(f"{self.path} can no longer be read: {error.strerror}.") from error
-        if numbers.nbytes != count * item:
-            raise InputError(
-                f"{self.path} was cut short while it was read: {count * item} bytes are expected "
-                f"from byte {self.offset + start * item} on, {numbers.nbytes} are there."
-            )
-        if self.dtype == "24":
-            wide = np.zeros((count, 4), np.uint8)
-            wide[:, 1:] = numbers.reshape(count, 3)  # above a zero byte, so that the sign is right
-            numbers = wide.view("<i4")[:, 0]
-        with np.errstate(over="ignore", invalid="ignore"):  # ``Recording.read`` refuses the result
-            scaled = numbers.astype(np.float32)
-        if numbers.dtype.kind in "iu":
-            half = 2.0 ** (8 * numbers.dtype.itemsize - 1)
-            scaled -= np.float32(half if numbers.dtype.kind == "u" else 0)
-            scaled /= np.float32(half)
-        return scaled
 
 
 @dataclass(frozen=True)
@@ -89,7 +51,8 @@ class Recording:
     sample_rate: float | None  # Hz; None: unknown
     samples: int
     real: bool  # a real signal at an intermediate frequency, not IQ
-    numbers: Numbers
+    datatype: str = ""  # SigMF's name; empty for WAV
+    offset: int = 0  # bytes before the first sample; 0 for WAV
     annotations: tuple[Annotation, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)  # for the data card: names to numbers, text
 
@@ -104,20 +67,55 @@ class Recording:
                 f"{self.path} has samples 0 to {self.samples - 1}; {count} from {start} on are "
                 "not there."
             )
-        width = 1 if self.real else 2
-        values = self.numbers.read(start * width, count * width)
-        wrong = ~(np.abs(values) <= LARGEST_SAMPLE)
+        if not count:
+            return np.zeros(0, np.float32 if self.real else np.complex64)
+        decode = _decode if self.datatype else _decode_wav
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at below
+                values = decode(self, start, count)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{self.path} can no longer be read: {error}") from error
+        if len(values) != count:
+            raise InputError(
+                f"{self.path} was cut short while it was read: {count} samples are expected from "
+                f"sample {start} on, {len(values)} are there."
+            )
+        wrong = ~(np.abs(values.view(np.float32)) <= LARGEST_SAMPLE)
         if wrong.any():
+            first = start + int(wrong.argmax()) // (1 if self.real else 2)
             raise InputError(
                 f"{self.path} holds samples that are NaN, infinite or beyond {LARGEST_SAMPLE:g}, "
-                f"the first at index {start + int(wrong.argmax()) // width}: it is damaged, or of "
-                "another format."
+                f"the first at index {first}: it is damaged, or of another format."
             )
-        return values if self.real else values.view(np.complex64)
+        return values
+
+
+def _decode(recording: Recording, start: int, count: int) -> np.ndarray:
+    """Return samples of SigMF or raw IQ, as many as are there."""
+    from sigmf import SigMFFile  # here: it takes half a second, and WAV needs none of it
+
+    file = SigMFFile(global_info={"core:datatype": recording.datatype})
+    size = file.get_sample_size()
+    first = recording.offset + start * size
+    there = min(count, max(0, recording.path.stat().st_size - first) // size)
+    if not there:
+        return np.zeros(0, np.complex64)
+    file.set_data_file(recording.path, offset=first, size_bytes=there * size, skip_checksum=True)
+    return file.read_samples()
+
+
+def _decode_wav(recording: Recording, start: int, count: int) -> np.ndarray:
+    """Return samples of a WAV file, as many as are there."""
+    from soundfile import SoundFile
+
+    with SoundFile(recording.path) as file:
+        file.seek(min(start, file.frames))
+        values = file.read(count, dtype="float32", always_2d=True)
+    return values[:, 0] if recording.real else values.view(np.complex64)[:, 0]
 
 
 def open_recording(path: Path | str, *, iq_format: str = "", sample_rate: float = 0.0) -> Recording:
-    """Return the recording in a file; its samples are read when asked for.
+    """Return the recording in a file; its samples are read later, by ``Recording.read``.
 
     - SigMF by its .sigmf-meta, its .sigmf-data, the stem of both, or a .sigmf archive (a plain
       tar); the SHA-512 is checked if there is one. One channel of a conforming dataset only.
@@ -125,7 +123,7 @@ def open_recording(path: Path | str, *, iq_format: str = "", sample_rate: float 
       (offset binary, as RTL-SDR writes it), little-endian pairs.
     - WAV: two channels are I and Q, one is a real signal at an intermediate frequency.
 
-    ``sample_rate`` in Hz is for files that do not say their own; 0: unknown.
+    ``sample_rate`` in Hz is for files that do not hold their own; 0: unknown.
 
     Raises InputError for anything that is none of these, or damaged, or contradicts itself.
     """
@@ -133,119 +131,105 @@ def open_recording(path: Path | str, *, iq_format: str = "", sample_rate: float 
     if not (math.isfinite(sample_rate) and sample_rate >= 0):
         raise InputError(f"sample_rate must be finite and not negative; it is {sample_rate}.")
     if iq_format and iq_format not in RAW_FORMATS:
-        raise InputError(f"iq_format must be one of {_choices()}; it is {iq_format!r}.")
+        raise InputError(f"iq_format must be one of {', '.join(RAW_FORMATS)}; it is {iq_format!r}.")
     suffix = path.suffix.lower()
-    if iq_format or suffix in RAW_EXTENSIONS:
-        name = iq_format or RAW_EXTENSIONS[suffix]
-        recording = _raw(path, name)
-    elif suffix in SIGMF_EXTENSIONS or _beside(path, ".sigmf-meta").is_file():
-        recording = _sigmf_archive(path) if suffix == ".sigmf" else _sigmf(path)
-    elif suffix in (".wav", ".wave"):
-        recording = _wav(path)
-    else:
-        _size(path)  # a missing file is to be called missing
-        raise InputError(
-            f"{path}: the extension {path.suffix!r} does not tell what it holds. Known are "
-            f"{' '.join((*SIGMF_EXTENSIONS, '.wav', *RAW_EXTENSIONS))}; for other raw IQ pass "
-            f"iq_format: {_choices()}."
-        )
+    try:
+        if iq_format or suffix in RAW_EXTENSIONS:
+            datatype = RAW_FORMATS[iq_format or RAW_EXTENSIONS[suffix]]
+            recording = _of_datatype(path, "raw IQ", datatype, 0, _size(path))
+        elif suffix == ".sigmf":
+            recording = _open_archive(path)
+        elif suffix in SIGMF_EXTENSIONS or path.with_name(f"{path.name}.sigmf-meta").is_file():
+            recording = _open_sigmf(path)
+        elif suffix in WAV_EXTENSIONS:
+            recording = _open_wav(path)
+        else:
+            _size(path)  # a missing file is reported as missing
+            raise InputError(
+                f"{path}: the extension {path.suffix!r} does not tell what it holds. Known are "
+                f"{' '.join((*SIGMF_EXTENSIONS, *WAV_EXTENSIONS, *RAW_EXTENSIONS))}; for other raw "
+                f"IQ pass iq_format: {', '.join(RAW_FORMATS)}."
+            )
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     if recording.samples < 2:
         raise InputError(f"{path} holds {recording.samples} samples: that is no recording.")
     if sample_rate and recording.sample_rate not in (None, sample_rate):
         raise InputError(
-            f"{path} says its sample rate is {recording.sample_rate:g} Hz, sample_rate says "
+            f"{path} holds the sample rate {recording.sample_rate:g} Hz, but sample_rate is "
             f"{sample_rate:g}: leave it out, or mend the file."
         )
-    rate = recording.sample_rate or sample_rate or None
-    return Recording(**{**vars(recording), "sample_rate": rate})
-
-
-def _choices() -> str:
-    return ", ".join(RAW_FORMATS)
+    return replace(recording, sample_rate=recording.sample_rate or sample_rate or None)
 
 
 def _size(path: Path) -> int:
-    try:
-        if not path.is_file():
-            raise InputError(f"There is no file {path}.")
-        return path.stat().st_size
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    return path.stat().st_size
 
 
-def _samples(numbers: Numbers, real: bool) -> int:
-    item = numbers.item_size * (1 if real else 2)
-    if numbers.size % item:
+def _of_datatype(path: Path, kind: str, datatype: str, offset: int, size: int) -> Recording:
+    """Return a recording of ``size`` bytes of samples of a SigMF datatype, from ``offset`` on."""
+    from sigmf.sigmffile import dtype_info
+
+    if not SIGMF_DATATYPE.fullmatch(datatype):
+        raise InputError(f"{path}: {datatype!r} is no SigMF datatype, which ends in _le or _be.")
+    item = dtype_info(datatype)["sample_size"]
+    if size % item:
         raise InputError(
-            f"{numbers.path} holds {numbers.size} bytes of samples, which is not a multiple of "
-            f"{item}, the size of one: it is cut short, or of another format."
+            f"{path} holds {size} bytes of samples, which is not a multiple of {item}, the size "
+            "of one: it is cut short, or of another format."
         )
-    return numbers.size // item
-
-
-def _raw(path: Path, name: str) -> Recording:
-    numbers = Numbers(path, 0, _size(path), RAW_FORMATS[name])
-    samples = _samples(numbers, real=False)
-    return Recording(path, "raw IQ", None, samples, False, numbers, facts={"datatype": name})
+    real, facts = datatype[0] == "r", {"datatype": datatype}
+    return Recording(path, kind, None, size // item, real, datatype, offset, facts=facts)
 
 
 # SigMF
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    """Return the path of the stem with another SigMF ending; other dots belong to the stem."""
-    stem = path.with_suffix("") if path.suffix.lower() in SIGMF_EXTENSIONS else path
-    return stem.with_name(stem.name + suffix)
+def _open_sigmf(path: Path) -> Recording:
+    from sigmf.sigmffile import get_sigmf_filenames  # of the stem; other dots belong to it
 
-
-def _sigmf(path: Path) -> Recording:
-    meta, data = _beside(path, ".sigmf-meta"), _beside(path, ".sigmf-data")
+    names = get_sigmf_filenames(path)
+    meta, data = names["meta_fn"], names["data_fn"]
     if _size(meta) > LARGEST_METADATA:
         raise InputError(f"{meta} is larger than {LARGEST_METADATA} bytes: no metadata is.")
-    try:
-        text = meta.read_bytes()
-    except OSError as error:
-        raise InputError(f"{meta} cannot be read: {error.strerror}.") from error
-    return _described(_metadata(text, meta), data, 0, _size(data))
+    metadata = _metadata(meta.read_bytes(), meta)
+    size = _size(data)
+    with data.open("rb") as file:
+        return _described(metadata, data, 0, size, file)
 
 
-def _sigmf_archive(path: Path) -> Recording:
-    _size(path)
+def _open_archive(path: Path) -> Recording:
+    size = _size(path)
     try:
         with tarfile.open(path, "r:") as archive:
-            found = {}
-            for suffix in (".sigmf-meta", ".sigmf-data"):
-                members = [m for m in archive if m.isreg() and m.name.endswith(suffix)]
-                if len(members) != 1 or members[0].issparse():
-                    raise InputError(f"{path} holds {len(members)} files *{suffix}; one is needed.")
-                found[suffix] = members[0]
-            meta, data = found[".sigmf-meta"], found[".sigmf-data"]
-            if meta.size > LARGEST_METADATA or data.offset_data + data.size > _size(path):
+            meta, data = (_member(archive, ending) for ending in (".sigmf-meta", ".sigmf-data"))
+            if meta.size > LARGEST_METADATA or data.offset_data + data.size > size:
                 raise InputError(f"{path} is cut short, or declares sizes that no archive has.")
-            file = archive.extractfile(meta)
-            text = file.read() if file else b""
-    except (tarfile.TarError, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+            text, samples = (archive.extractfile(member) for member in (meta, data))
+            metadata = _metadata(text.read(), path)
+            return _described(metadata, path, data.offset_data, data.size, samples)
+    except tarfile.TarError as error:
         raise InputError(f"{path} is no plain tar archive, or a damaged one: {error}.") from error
-    return _described(_metadata(text, path), path, data.offset_data, data.size)
 
 
-@lru_cache(1)
-def _validator() -> Any:
-    from jsonschema.validators import validator_for  # here: only SigMF needs them
-    from sigmf.schema import get_schema
-
-    schema = get_schema()
-    return validator_for(schema)(schema)
+def _member(archive: tarfile.TarFile, ending: str) -> tarfile.TarInfo:
+    members = [member for member in archive if member.isreg() and member.name.endswith(ending)]
+    if len(members) != 1 or members[0].issparse():
+        raise InputError(f"{archive.name} holds {len(members)} files *{ending}; one is needed.")
+    return members[0]
 
 
 def _metadata(text: bytes, path: Path) -> dict[str, Any]:
-    from jsonschema.exceptions import best_match
+    from jsonschema import exceptions, validators
+    from sigmf.schema import get_schema
 
+    schema = get_schema()
     try:
         metadata = json.loads(text.decode("utf-8"))
-        complaint = best_match(_validator().iter_errors(metadata))
+        errors = validators.validator_for(schema)(schema).iter_errors(metadata)
+        complaint = exceptions.best_match(errors)
     except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, nested without end
         raise InputError(f"{path} holds no JSON that can be read: {error}.") from error
     if complaint is not None:
@@ -254,7 +238,13 @@ def _metadata(text: bytes, path: Path) -> dict[str, Any]:
     return metadata
 
 
-def _described(metadata: dict[str, Any], data: Path, offset: int, size: int) -> Recording:
+def _described(
+    metadata: dict[str, Any], data: Path, offset: int, size: int, file: BinaryIO
+) -> Recording:
+    """Return the recording that valid metadata describe; ``file`` holds its samples, no more.
+
+    Raises InputError if the metadata contradict the samples or themselves.
+    """
     info, captures = metadata["global"], metadata["captures"]
     if info.get("core:num_channels", 1) != 1:
         raise InputError(
@@ -264,19 +254,43 @@ def _described(metadata: dict[str, Any], data: Path, offset: int, size: int) -> 
     headers = any(capture.get("core:header_bytes") for capture in captures)
     if headers or info.get("core:trailing_bytes") or info.get("core:dataset"):
         raise InputError(f"{data} is a non-conforming SigMF dataset; convert it to a plain one.")
-    numbers = Numbers(data, offset, size, _dtype(info["core:datatype"], data))
-    real = info["core:datatype"].startswith("r")
-    samples = _samples(numbers, real)
-    checked = _check_hash(numbers, info.get("core:sha512"))
+    rate = info.get("core:sample_rate")
+    if rate is not None and not 0 < rate < math.inf:
+        raise InputError(f"{data}: core:sample_rate must be positive and finite; it is {rate}.")
+    plain = _of_datatype(data, "SigMF", info["core:datatype"], offset, size)
+    expected = info.get("core:sha512")
+    if expected and hashlib.file_digest(file, "sha512").hexdigest() != expected.lower():
+        raise InputError(
+            f"{data} has not the SHA-512 that its metadata gives ({expected[:12]}...): it was "
+            "changed or damaged; fetch it again."
+        )
+    facts = plain.facts | {
+        "SHA-512 checked": expected is not None,
+        "centre frequency, Hz": captures[0].get("core:frequency") if captures else None,
+        "hardware": info.get("core:hw"),
+        "description": info.get("core:description"),
+        "author": info.get("core:author"),
+        "licence": info.get("core:license"),
+    }
+    return replace(
+        plain,
+        sample_rate=None if rate is None else float(rate),
+        annotations=_annotations(metadata, data, plain.samples),
+        facts={name: value for name, value in facts.items() if value is not None},
+    )
 
-    first = int(info.get("core:offset", 0))  # indices are absolute, counted from here
-    for number, capture in enumerate(captures):
-        if not 0 <= int(capture["core:sample_start"]) - first < max(samples, 1):
-            raise InputError(
-                f"{data} has {samples} samples from {first} on, but capture {number} starts at "
-                f"{capture['core:sample_start']}: the file is cut short, or not the one described."
-            )
-    borders = [int(capture["core:sample_start"]) - first for capture in captures] + [samples]
+
+def _annotations(metadata: dict[str, Any], data: Path, samples: int) -> tuple[Annotation, ...]:
+    """Return the annotations, counted from the first sample; all lie within the samples."""
+    first = int(metadata["global"].get("core:offset", 0))  # indices are absolute, counted from here
+    short = f"{data} has {samples} samples from {first} on, but"
+    hint = "the file is cut short, or not the one described."
+    borders = [samples]
+    for number, capture in enumerate(metadata["captures"]):
+        start = int(capture["core:sample_start"]) - first
+        if not 0 <= start < max(samples, 1):
+            raise InputError(f"{short} capture {number} starts at {start + first}: {hint}")
+        borders.append(start)
     annotations = []
     for number, annotation in enumerate(metadata["annotations"]):
         start = int(annotation["core:sample_start"]) - first
@@ -285,127 +299,44 @@ def _described(metadata: dict[str, Any], data: Path, offset: int, size: int) -> 
         count = int(annotation.get("core:sample_count", max(end - start, 0)))
         if start < 0 or start + count > samples:
             raise InputError(
-                f"{data} has {samples} samples from {first} on, but annotation {number} covers "
-                f"{count} from {start + first} on: the file is cut short, or not the one described."
+                f"{short} annotation {number} covers {count} from {start + first} on: {hint}"
             )
         annotations.append((start, count, annotation.get("core:label")))
-
-    rate = info.get("core:sample_rate")
-    if rate is not None and not 0 < rate < math.inf:
-        raise InputError(f"{data}: core:sample_rate must be positive and finite; it is {rate}.")
-    facts = {
-        "datatype": info["core:datatype"],
-        "SHA-512 checked": checked,
-        "centre frequency, Hz": captures[0].get("core:frequency") if captures else None,
-        "hardware": info.get("core:hw"),
-        "description": info.get("core:description"),
-        "author": info.get("core:author"),
-        "licence": info.get("core:license"),
-    }
-    return Recording(
-        path=data,
-        kind="SigMF",
-        sample_rate=None if rate is None else float(rate),
-        samples=samples,
-        real=real,
-        numbers=numbers,
-        annotations=tuple(annotations),
-        facts={name: value for name, value in facts.items() if value is not None},
-    )
-
-
-def _dtype(datatype: str, path: Path) -> str:
-    """Return NumPy's name of one number of a SigMF datatype."""
-    order = {"_le": "<", "_be": ">"}
-    kind, _, _ = datatype[1:].partition("_")
-    if kind in ("i8", "u8") and datatype[3:] in ("", "_le", "_be"):
-        return kind[0] + "1"
-    if kind in ("f64", "f32", "i32", "u32", "i16", "u16") and datatype[4:] in order:
-        return f"{order[datatype[4:]]}{kind[0]}{int(kind[1:]) // 8}"
-    raise InputError(f"{path}: {datatype!r} is no SigMF datatype, which ends in _le or _be.")
-
-
-def _check_hash(numbers: Numbers, expected: str | None) -> bool:
-    """Return whether there was a hash to check. Raises InputError if it is another."""
-    if expected is None:
-        return False
-    digest = hashlib.sha512()
-    try:
-        with open(numbers.path, "rb") as file:
-            file.seek(numbers.offset)
-            left = numbers.size
-            while left and (block := file.read(min(left, 2**20))):
-                digest.update(block)
-                left -= len(block)
-    except OSError as error:
-        raise InputError(f"{numbers.path} cannot be read: {error.strerror}.") from error
-    if digest.hexdigest() != expected.lower():
-        raise InputError(
-            f"{numbers.path} has not the SHA-512 that its metadata gives ({expected[:12]}...): it "
-            "was changed or damaged; fetch it again."
-        )
-    return True
+    return tuple(annotations)
 
 
 # WAV
 
 
-def _wav(path: Path) -> Recording:
-    size = _size(path)
+def _open_wav(path: Path) -> Recording:
+    from soundfile import SoundFile, SoundFileError
+
+    _size(path)
     try:
-        with open(path, "rb") as file:
-            header, offset, length = _riff_chunks(file, size, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    tag, channels, rate, _, block, bits = struct.unpack("<HHIIHH", header[:16])
-    if tag == 0xFFFE and len(header) >= 26:  # extensible: the tag proper opens the sub-format
-        (tag,) = struct.unpack("<H", header[24:26])
-    dtypes = {(1, 8): "u1", (1, 16): "<i2", (1, 24): "24", (1, 32): "<i4"}
-    dtypes |= {(3, 32): "<f4", (3, 64): "<f8"}
-    if (tag, bits) not in dtypes:
+        with SoundFile(path) as file:
+            header = file.extra_info  # what the parser found, a line a field
+    except SoundFileError as error:
+        raise InputError(f"{path} is no WAV file, or a damaged one: {error}") from error
+    if file.format not in ("WAV", "WAVEX", "RF64") or file.subtype not in WAV_WIDTHS:
         raise InputError(
-            f"{path} is a WAV of {bits} bits of format {tag}; PCM of 8, 16, 24, 32 bits (format 1) "
-            "and floats of 32, 64 bits (format 3) can be read."
+            f"{path} is a {file.format} of {file.subtype}; WAV of {', '.join(WAV_WIDTHS)} can be "
+            "read."
         )
-    if channels not in (1, 2):
+    if file.channels not in (1, 2):
         raise InputError(
-            f"{path} has {channels} channels; two (I and Q) or one (a real signal) can be read."
+            f"{path} has {file.channels} channels; two (I and Q) or one (a real signal) can be "
+            "read."
         )
-    if block != channels * bits // 8 or not rate:
+    block = file.channels * WAV_WIDTHS[file.subtype]
+    if re.findall(r"^ *Block Align *: (\d+)", header, re.M) != [str(block)]:
         raise InputError(f"{path} has a WAV header that contradicts itself: it is damaged.")
-    if length > size - offset:
+    declared = re.search(r"^ *(?:data|Data size) *: (\d+)\b", header, re.M)  # the latter in RF64
+    if declared is None or int(declared[1]) != file.frames * block:
         raise InputError(
-            f"{path} is cut short: its header declares {length} bytes of samples, "
-            f"{size - offset} are there."
+            f"{path} is cut short, or its header is damaged: it declares "
+            f"{declared[1] if declared else 'no'} bytes of samples, of {block} bytes each; "
+            f"{file.frames * block} are there."
         )
-    numbers = Numbers(path, offset, length, dtypes[tag, bits])
-    real = channels == 1
-    facts = {"datatype": f"{'float' if tag == 3 else 'PCM'} {bits} bits, {channels} channels"}
-    samples = _samples(numbers, real)
-    return Recording(path, "WAV", float(rate), samples, real, numbers, facts=facts)
-
-
-def _riff_chunks(file: BinaryIO, size: int, path: Path) -> tuple[bytes, int, int]:
-    """Return the format chunk, and the first byte and the length of the samples."""
-    opening = file.read(12)
-    if len(opening) < 12 or opening[:4] not in (b"RIFF", b"RF64") or opening[8:] != b"WAVE":
-        raise InputError(f"{path} is no WAV file: it does not begin with RIFF or RF64 and WAVE.")
-    header, long_length, place = b"", None, 12
-    for _ in range(1000):  # chunks; zeros where a file was damaged would make millions
-        if place + 8 > size:
-            break
-        file.seek(place)
-        name, length = struct.unpack("<4sI", file.read(8))
-        if name == b"ds64":  # RF64 keeps lengths beyond 4 GB here
-            body = file.read(16)
-            long_length = struct.unpack("<8xQ", body)[0] if len(body) == 16 else None
-        elif name == b"fmt ":
-            header = file.read(min(length, 40))
-        elif name == b"data":
-            if len(header) < 16:
-                raise InputError(f"{path} has no whole format chunk before its samples.")
-            if opening[:4] == b"RF64" and long_length is not None and length == 0xFFFFFFFF:
-                length = long_length
-            return header, place + 8, length
-        place += 8 + length + length % 2
-    raise InputError(f"{path} has no samples: the WAV file is empty or cut short.")
+    facts = {"datatype": f"{file.subtype_info}, {file.channels} channels"}
+    rate, real = float(file.samplerate), file.channels == 1
+    return Recording(path, "WAV", rate, file.frames, real, facts=facts)

@@ -12,18 +12,13 @@ import pandas as pd
 
 from modsnr import InputError
 from modsnr.frames import Source
-from modsnr.recordings.audit import (
-    ClassOrder,
-    SnrMeaning,
-    decide_order,
-    order_evidence,
-    order_table,
-    snr_meaning,
-)
+from modsnr.recordings.audit import ClassOrder, order_evidence, order_table
+from modsnr.recordings.audit import class_order as decide_order
 from modsnr.recordings.files import RAW_EXTENSIONS, SIGMF_EXTENSIONS
 from modsnr.recordings.pickles import open_2016
 from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018
 from modsnr.recordings.radioml_split import open_split
+from modsnr.recordings.snr_labels import SnrMeaning, snr_meaning
 from modsnr.signals import DIGITAL_CLASSES
 
 Order = Literal["audit", "fixed", "shipped"]

@@ -15,6 +15,7 @@ ANALOG_CLASSES = ("AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM")
 PERIOD = 8  # samples a symbol
 EDGE_SYMBOLS = 4  # cut off at either end of a frame, where the matched filter wraps around
 LOWEST_SNR_DB = 15.0
+FEWEST_FRAMES = 8  # a column or label: fewer give no median worth the name
 LINES = (4, 8, 16)
 
 # What is measured in each frame. "line" is the greatest magnitude of the Fourier transform over
@@ -91,6 +92,35 @@ def expectations(modulation: str, symbols: int) -> Mapping[str, Interval]:
         low, high = min(lines) * phase_noise - 0.08, np.hypot(max(lines), chance**0.5) + 0.08
         bounds[f"line {order}"] = (max(low, 0.0), high)
     return bounds
+
+
+def usable(iq: np.ndarray, where: str, shortest: int) -> np.ndarray:
+    """Return frames as complex128 [frame, sample], at least 8 of at least ``shortest`` samples.
+
+    Raises InputError for others, and for frames with NaN, infinite samples or no power; the message
+    begins with ``where``.
+    """
+    many = iq.ndim == 2 and len(iq) >= FEWEST_FRAMES and iq.shape[1] >= shortest
+    if not (many and np.iscomplexobj(iq)):
+        raise InputError(
+            f"{where} needs complex IQ [frame, sample], at least {FEWEST_FRAMES} frames of "
+            f"{shortest} samples; it is {iq.dtype} {iq.shape}."
+        )
+    power = np.square(np.abs(iq), dtype=np.float64).mean(1)
+    bad = ~np.isfinite(power) | (power < np.finfo(np.float32).tiny)
+    if bad.any():
+        raise InputError(
+            f"{where}: {int(bad.sum())} of {len(iq)} frames hold NaN or infinite samples or have "
+            f"no power, the first at index {int(bad.argmax())}: leave them out."
+        )
+    return iq.astype(np.complex128)
+
+
+def robust_median(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the median, a robust standard deviation and the standard error of the median."""
+    median = np.median(values)
+    sigma = 1.4826 * np.median(np.abs(values - median))
+    return float(median), float(sigma), float(1.2533 * sigma / np.sqrt(len(values)))
 
 
 def snr_db(iq: np.ndarray) -> float:
