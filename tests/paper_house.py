@@ -8,6 +8,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import yaml
 
+from modsnr import paper
+
 REPOSITORY = Path(__file__).parents[1]
 HEADER = "---\ntitle: A test\nauthor: Nobody\nabstract: Nothing.\n---\n\n# Body\n\n"
 PROSE = """\
@@ -90,6 +92,20 @@ class House:
         (self.paper / "sources.yaml").write_text(
             yaml.safe_dump(sources, sort_keys=False), encoding="utf-8"
         )
+
+    def add(self, alias: str, entry: dict, key: str, form: str = "{:.0%}") -> None:
+        """Add a run to the sources, and a number of it to the prose."""
+        number = {"run": alias, "key": key, "format": form}
+        self.write(
+            PROSE + "\nAnd {{added}} besides.\n",
+            runs=SOURCES["runs"] | {alias: entry},
+            numbers=SOURCES["numbers"] | {"added": number},
+        )
+
+    def record(self, profile: str | None = None) -> dict:
+        """Build the paper and return the record of its numbers."""
+        built = paper.build(profile).with_name("numbers.yaml")
+        return yaml.safe_load(built.read_text(encoding="utf-8"))
 
     def profile(self, name: str, *pipeline: dict) -> None:
         """Write a profile, and the notebooks of its pipeline."""

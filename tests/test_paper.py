@@ -3,20 +3,16 @@
 import csv
 import errno
 import hashlib
-import json
 import shutil
 from pathlib import Path
-from string import Formatter
 
 import pytest
-import yaml
 from paper_house import PROSE, REPOSITORY, SOURCES, House
 
 from modsnr import InputError, paper, runs, signals
 from modsnr.diagrams import aligning, views
 from modsnr.paper import building
 from modsnr.paper.building import RESULTS_BEGIN, RESULTS_END
-from modsnr.paper.sources import Sources
 
 
 @pytest.fixture
@@ -25,8 +21,9 @@ def house(tmp_path, monkeypatch):
     return House(tmp_path)
 
 
-def contents(folder: Path) -> dict[str, str]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+def contents(folder: Path, part: str = "") -> dict[str, str]:
+    within = folder / part
+    files = (path for path in (within, *sorted(within.rglob("*"))) if path.is_file())
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
@@ -55,42 +52,18 @@ def test_facts_of_the_library_are_what_it_holds(monkeypatch):
     assert told["extent_synchronised"] == synchronised == views.EXTENTS["aligned"]
 
 
-def test_the_papers_own_prose_can_be_set_from_runs_that_hold_what_it_asks_for(house):
-    for name in ("PAPER.md", "references.bib", "sources.yaml"):
-        shutil.copy(REPOSITORY / "paper" / name, house.paper)
-    text = (house.paper / name).read_text("utf-8").replace("aside: true", "aside: false")
-    (house.paper / name).write_text(text, encoding="utf-8")
-    sources = Sources.model_validate(yaml.safe_load(text))
-    for hour, (alias, run) in enumerate(sources.runs.items()):
-        of_profile = run.profile or "quick"
-        identity = house.run(hour, profile=of_profile, notebook=run.notebook, name=run.name)
-        text = text.replace(f"run: {run.run}", f"run: {identity}")
-        folder = house.root / "runs" / identity
-        metrics: dict = {}
-        of_run: dict = {}
-        for number in sources.numbers.values():
-            if number.run == alias:
-                *parents, leaf = number.key.split("/")
-                place = metrics if number.source == "metrics" else of_run
-                for parent in parents:
-                    place = place.setdefault(parent, {})
-                asked = {name for _, name, _, _ in Formatter().parse(number.format) if name}
-                named = dict.fromkeys(asked, 0.5)
-                place[leaf] = named | place.get(leaf, {}) if named else place.get(leaf, 0.5)
-        (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-        told = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        (folder / "run.json").write_text(json.dumps(told | of_run), encoding="utf-8")
-        for figure in sources.figures.values():
-            for kind in ("pdf", "png") if figure.run == alias and figure.figure != "views" else ():
-                twin = folder / "figures" / f"{figure.figure}.{kind}"
-                shutil.copy(folder / "figures" / f"views.{kind}", twin)
-        for table in sources.tables.values():
-            columns = list(table.columns or {})
-            cells = ["0.5" if column in table.formats else "text" for column in columns]
-            rows = f"{','.join(columns)}\n{','.join(cells)}\n"
-            (folder / "tables" / f"{table.table}.csv").write_text(rows, encoding="utf-8")
-    (house.paper / "sources.yaml").write_text(text, encoding="utf-8")
-    assert paper.build("quick").read_bytes().startswith(b"%PDF")
+@pytest.mark.long
+def test_the_committed_paper_is_what_its_runs_make(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    shutil.copytree(REPOSITORY / "paper", tmp_path / "paper", ignore=lambda *_: ["build"])
+    shutil.copy(REPOSITORY / "README.md", tmp_path)
+    for folder in ("runs", "notebooks"):
+        (tmp_path / folder).symlink_to(REPOSITORY / folder)
+    assert paper.build().read_bytes().startswith(b"%PDF")
+    # The PDF, the page and the environment's table change with pandoc and typst.
+    for part in ("numbers.yaml", "figures", "tables/runs.csv", "tables/commands.csv"):
+        assert contents(tmp_path / "paper", part) == contents(REPOSITORY / "paper", part), part
+    assert (tmp_path / "README.md").read_text() == (REPOSITORY / "README.md").read_text()
 
 
 def test_what_typst_cannot_set_is_refused(house):
@@ -162,8 +135,7 @@ def test_the_papers_date_is_that_of_its_newest_run(house):
 
 def test_numbers_are_recorded_with_the_run_and_key_they_come_from(house):
     identity = house.canonical()
-    paper.build()
-    record = yaml.safe_load((house.paper / "numbers.yaml").read_text("utf-8"))
+    record = house.record()
     assert record["runs"] == {"evaluation": identity}
     assert record["numbers"]["joint"] == {
         "printed": "50.0%",
@@ -182,8 +154,7 @@ def test_an_interval_is_printed_as_its_value_unless_its_bounds_are_named(house):
         numbers=SOURCES["numbers"]
         | {"joint": {"run": "evaluation", "key": "models/ours/joint", "format": "{:.0%}"}}
     )
-    record = yaml.safe_load((paper.build("quick").parent / "numbers.yaml").read_text("utf-8"))
-    assert record["numbers"]["joint"]["printed"] == "50%"
+    assert house.record("quick")["numbers"]["joint"]["printed"] == "50%"
 
 
 def test_tables_select_title_and_print_the_columns_of_the_run(house):
@@ -220,15 +191,12 @@ def test_the_paper_refuses_runs_that_prove_nothing(house, changes, reason):
     assert not (house.paper / "numbers.yaml").exists()
 
 
-def test_the_paper_refuses_a_missing_run(house):
+def test_the_paper_refuses_a_missing_run_and_an_alias_without_one(house):
     identity = house.canonical()
     shutil.rmtree(house.root / "runs" / identity)
     with pytest.raises(InputError, match=f"'evaluation'.*{identity} is missing"):
         paper.build()
-
-
-def test_the_paper_refuses_an_alias_without_canonical_run(house):
-    house.run()
+    house.write()
     with pytest.raises(InputError, match=r"'evaluation'.*no canonical run"):
         paper.build()
 
@@ -238,9 +206,8 @@ def test_a_draft_takes_the_latest_completed_run_of_its_profile(house):
     latest = house.run(2, joint=0.2, profile="quick", git={"commit": "0" * 40, "dirty": True})
     house.run(3, joint=0.3, profile="quick", status="failed")
     house.run(4, joint=0.4, profile="study")
-    pdf = paper.build("quick")
-    assert pdf == house.paper / "build" / "quick" / "PAPER.pdf"
-    record = yaml.safe_load((pdf.parent / "numbers.yaml").read_text("utf-8"))
+    assert paper.build("quick") == house.paper / "build" / "quick" / "PAPER.pdf"
+    record = house.record("quick")
     assert record["runs"] == {"evaluation": latest}
     assert record["numbers"]["joint"]["printed"] == "20.0%"
 
@@ -253,14 +220,9 @@ def test_a_draft_takes_a_run_of_its_pipeline_before_one_made_by_hand(house):
     house.run(2, joint=0.2, profile="quick", parameters=asked | {"note": "again"})
     house.run(3, joint=0.3, profile="quick", parameters=asked | {"models": ["seed-0", "seed-1"]})
     house.run(4, joint=0.4, profile="quick", parameters=asked, status="failed")
-
-    def printed():
-        record = yaml.safe_load((paper.build("quick").parent / "numbers.yaml").read_text("utf-8"))
-        return record["numbers"]["joint"]["printed"]
-
-    assert printed() == "20.0%"
+    assert house.record("quick")["numbers"]["joint"]["printed"] == "20.0%"
     house.profile("quick", step | {"parameters": {"models": ["b"]}})  # of which there is no run
-    assert printed() == "30.0%"
+    assert house.record("quick")["numbers"]["joint"]["printed"] == "30.0%"
 
 
 def test_a_draft_leaves_the_committed_paper_untouched_and_differs_from_it(house):
@@ -285,13 +247,7 @@ TRAINED = {"notebook": "02_training", "name": "all-views", "run": None}
 def test_runs_of_different_origin_are_not_mixed(house):
     trained = {"name": TRAINED["name"], "notebook": TRAINED["notebook"], "profile": "quick"}
     older, newer = house.run(1, **trained), house.run(3, **trained)
-    aliases = SOURCES["runs"] | {"trained": TRAINED}
-    number = {"run": "trained", "key": "models/ours/joint", "format": "{:.0%}"}
-    house.write(
-        PROSE + "\nTrained to {{reached}}.\n",
-        runs=aliases,
-        numbers=SOURCES["numbers"] | {"reached": number},
-    )
+    house.add("trained", TRAINED, "models/ours/joint")
     identity = house.run(4, profile="quick", parents=[older])
     with pytest.raises(InputError, match=f"{identity}, rests on {older}, the paper on {newer}"):
         paper.build("quick")
@@ -310,11 +266,7 @@ def test_frames_that_were_made_again_alike_are_of_one_origin(content, house):
     older = house.run(1, **frames, parameters=of_file, data={"name": "store", "sha256": "a" * 64})
     newer = house.run(2, **frames, parameters=of_file, data={"name": "store", "sha256": content})
     house.metrics(newer, modulations=7)
-    house.write(
-        PROSE + "\nOf {{classes}} modulations.\n",
-        runs=SOURCES["runs"] | {"frames": asked},
-        numbers=SOURCES["numbers"] | {"classes": {"run": "frames", "key": "modulations"}},
-    )
+    house.add("frames", asked, "modulations", "{}")
     house.run(3, profile="quick", parents=[older])
     if content == "a" * 64:
         assert paper.build("quick").exists()
@@ -327,19 +279,14 @@ def test_a_draft_takes_runs_aside_from_the_canonical_ones(house):
     house.profile("quick", {"notebook": "03_evaluation", "name": "evaluation"})
     canonical = house.run(1, name="all-views", notebook="02_training", joint=0.75)
     trained = TRAINED | {"run": canonical, "aside": True}
-    number = {"run": "trained", "key": "models/ours/joint", "format": "{:.0%}"}
-    house.write(
-        PROSE + "\nTrained to {{reached}}.\n",
-        runs=SOURCES["runs"] | {"trained": trained},
-        numbers=SOURCES["numbers"] | {"reached": number},
-    )
+    house.add("trained", trained, "models/ours/joint")
     draft = house.run(2, profile="quick")
-    record = yaml.safe_load((paper.build("quick").parent / "numbers.yaml").read_text("utf-8"))
+    record = house.record("quick")
     assert record["runs"] == {"evaluation": draft, "trained": canonical}
-    assert record["numbers"]["reached"]["printed"] == "75%"
+    assert record["numbers"]["added"]["printed"] == "75%"
     assert paper.lacks("quick") == []
     page = (paper.build("quick").parent / "PAPER.html").read_text("utf-8")
-    assert "Trained to 75%†." in page  # told apart from what the draft's own runs say
+    assert "And 75%† besides." in page  # told apart from what the draft's own runs say
     assert page.count("†") == 2  # the other is the banner's, which explains it
 
 
@@ -348,26 +295,16 @@ def test_a_draft_takes_no_run_of_its_own_for_that_of_another_profile(house):
     house.run(2, name="all-views", notebook="02_training", joint=0.25, profile="quick")
     later = house.run(3, name="all-views", notebook="02_training", joint=0.5, profile="gpu")
     trained = TRAINED | {"run": canonical, "profile": "gpu"}
-    number = {"run": "trained", "key": "models/ours/joint", "format": "{:.0%}"}
-    house.write(
-        PROSE + "\nTrained to {{reached}}.\n",
-        runs=SOURCES["runs"] | {"trained": trained},
-        numbers=SOURCES["numbers"] | {"reached": number},
-    )
+    house.add("trained", trained, "models/ours/joint")
 
     def told(profile):
         house.run(4 if profile == "quick" else 5, profile=profile)
-        record = yaml.safe_load((paper.build(profile).parent / "numbers.yaml").read_text("utf-8"))
-        return record["runs"]["trained"], record["numbers"]["reached"]["printed"]
+        record = house.record(profile)
+        return record["runs"]["trained"], record["numbers"]["added"]["printed"]
 
     assert told("quick") == (canonical, "75%")
     assert told("gpu") == (later, "50%")
-    of_another = SOURCES["runs"] | {"trained": trained | {"profile": "study"}}
-    house.write(
-        PROSE + "\nTrained to {{reached}}.\n",
-        runs=of_another,
-        numbers=SOURCES["numbers"] | {"reached": number},
-    )
+    house.add("trained", trained | {"profile": "study"}, "models/ours/joint")
     with pytest.raises(InputError, match=f"{canonical} is of profile gpu, not study"):
         paper.build("quick")
 

@@ -7,6 +7,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from importlib import metadata
 
+import pandas as pd
 import pytest
 import typst
 from paper_house import PROSE, House
@@ -106,7 +107,7 @@ def test_the_page_counts_figures_and_tables_as_the_pdf_does(house):
     paper.build("quick")
     _, document = read(house.paper)
     names = ("joint", "interval", "minutes", "const:study")
-    tables = {name: [["a"], ["b"]] for name in ("published", *TABLES)}
+    tables = {name: pd.DataFrame({"a": ["b"]}) for name in ("published", *TABLES)}
     document = filled(document, dict.fromkeys(names, ""), tables)
     text = pandoc(json.dumps(for_typst(document, "/build/quick")), "json", "typst")
     numbering = '#set heading(numbering: "1")\n#set math.equation(numbering: "(1)")\n'
@@ -201,66 +202,36 @@ def test_runs_behind_the_papers_own_stand_together_by_notebook_and_sweep(house):
     ]
 
 
-def test_frames_are_told_with_grid_parts_and_hashes(house):
-    grid = {"snr_low_db": 0, "snr_high_db": 30, "snr_step_db": 2, "samples": 1024, "seed": 1}
-    air = {
-        "source": "simulator",
-        "channel": "coloured_noise",
-        "apsk_geometry": "",
-        "samples_per_symbol": 8,
-    }
-    frames = house.run(
-        1,
-        notebook="01_preprocessing",
-        name="frames",
-        profile="quick",
-        parameters=grid | air | {"rolloff_low": 0.1, "rolloff_high": 0.4},
-        data={"name": "store", "sha256": "c" * 64},
-    )
-    house.metrics(
-        frames,
-        frames={"train": 1500, "validation": 20, "test": 30},
-        modulations=17,
-        split_hash="5" * 64,
-    )
-    house.run(2, profile="quick", parents=[frames])
-    (row,) = rows_of("data")[1:]
-    assert row == [
-        *("store", "17", "0:2:30", "1,024", "8", "coloured noise", "dvb", "0.1–0.4"),
-        *("1,500", "20", "30", "1", "5" * 12, "c" * 12),
-    ]
+GRID = {"snr_low_db": -20, "snr_high_db": 30, "snr_step_db": 2, "samples": 1024, "seed": 1}
+AIR = {"channel": "coloured_noise", "apsk_geometry": "", "samples_per_symbol": 8}
+AIR |= {"source": "simulator", "rolloff_low": 0.1, "rolloff_high": 0.4}
 
 
-def test_frames_that_were_made_twice_alike_are_told_once(house):
-    simulated = {"source": "simulator", "snr_low_db": 0, "snr_high_db": 30, "snr_step_db": 2}
-    again = [
-        house.run(
-            number,
+def test_the_table_of_frames_has_their_grid_their_parts_and_their_hashes(house):
+    def made(hour, content, **parameters):
+        return house.run(
+            hour,
             notebook="01_preprocessing",
             name="frames",
             profile="quick",
-            parameters=simulated,
+            parameters=GRID | parameters,
             data={"name": "store", "sha256": content * 64},
         )
-        for number, content in enumerate("ccd", 1)
+
+    simulated = made(1, "c", **AIR)
+    parts = {"train": 1500, "validation": 20, "test": 30}
+    house.metrics(simulated, frames=parts, modulations=17, split_hash="5" * 64)
+    of_file = made(2, "d", source="gold.hdf5")
+    house.metrics(of_file, source="RadioML 2018.01A", modulations=24)
+    again = [made(3, "e", **AIR), made(4, "e", **AIR)]  # alike: one line
+    house.run(5, profile="quick", parents=[simulated, of_file, *again])
+    first, second, *others = rows_of("data")[1:]
+    assert first == [
+        *("store", "17", "−20:2:30", "1,024", "8", "coloured noise", "dvb", "0.1–0.4"),
+        *("1,500", "20", "30", "1", "5" * 12, "c" * 12),
     ]
-    house.run(4, profile="quick", parents=again)
-    assert [row[-1] for row in rows_of("data")[1:]] == ["c" * 12, "d" * 12]
-
-
-def test_frames_of_a_file_are_told_by_its_kind_and_not_by_a_simulator(house):
-    frames = house.run(
-        1,
-        notebook="01_preprocessing",
-        name="frames",
-        profile="quick",
-        parameters={"snr_low_db": -20, "snr_high_db": 30, "samples": 1024, "source": "gold.hdf5"},
-        data={"name": "gold", "sha256": "c" * 64},
-    )
-    house.metrics(frames, source="RadioML 2018.01A", modulations=24)
-    house.run(2, profile="quick", parents=[frames])
-    (row,) = rows_of("data")[1:]
-    assert row[2:8] == ["−20 to 30", "1,024", "–", "RadioML 2018.01A", "–", "–"]
+    assert second[2:8] == ["−20 to 30", "1,024", "–", "RadioML 2018.01A", "–", "–"]
+    assert [row[-1] for row in others] == ["e" * 12]
 
 
 def test_wide_plates_float_and_those_that_are_to_stay_do_not(house):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -11,11 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from modsnr import InputError, runs
 from modsnr.paper.appendix import tables_of
-from modsnr.paper.pages import PLACEHOLDER, Node, Rows, filled, mark_plates, pandoc
+from modsnr.paper.pages import PLACEHOLDER, Node, filled, mark_plates, pandoc
 from modsnr.paper.results import (
     chosen_runs,
     date_and_mark,
@@ -24,7 +24,7 @@ from modsnr.paper.results import (
     printed_as,
     table,
 )
-from modsnr.paper.sources import read, read_sources
+from modsnr.paper.sources import Sources, read, read_sources
 from modsnr.paper.typeset import for_typst
 from modsnr.paper.web import for_web
 
@@ -65,10 +65,7 @@ def build(profile: str | None = None) -> Path:
     printed |= {f"const:{name}": entry["printed"] for name, entry in constants.items()}
     results = PLACEHOLDER.sub(lambda found: printed[found[1]], sources.readme)
     if profile is not None:
-        aside = {alias for alias, run in chosen.items() if run.id == sources.runs[alias].run}
-        printed |= {n: f"{printed[n]}†" for n, s in sources.numbers.items() if s.run in aside}
-        plates = {f"figures/{n}.pdf" for n, s in sources.figures.items() if s.run in aside}
-        mark_plates(document, plates | {n for n, s in sources.tables.items() if s.run in aside})
+        _mark_canonical(sources, chosen, document, printed)
     document = filled(document, printed, tables)
     document["meta"] |= date_and_mark(chosen, profile)
     ids = {alias: run.id for alias, run in chosen.items()}
@@ -91,6 +88,18 @@ def build(profile: str | None = None) -> Path:
     return out / "PAPER.pdf"
 
 
+def _mark_canonical(
+    sources: Sources, chosen: dict[str, runs.Record], document: Node, printed: dict[str, str]
+) -> None:
+    """Put a dagger behind what a draft takes from the canonical runs."""
+    aside = {alias for alias, run in chosen.items() if run.id == sources.runs[alias].id}
+    for name, source in sources.numbers.items():
+        if source.run in aside:
+            printed[name] += "†"
+    plates = {f"figures/{n}.pdf" for n, s in sources.figures.items() if s.run in aside}
+    mark_plates(document, plates | {n for n, s in sources.tables.items() if s.run in aside})
+
+
 def _put(places: dict[Path, Path], old: Path) -> None:
     """Put files and folders in their places, what is there into ``old``; all of them or none."""
     old.mkdir()
@@ -109,7 +118,7 @@ def _move(source: Path, goal: Path) -> None:
 
 
 def _write_parts(
-    folder: Path, figures: dict[str, Path], tables: dict[str, Rows], record: dict[str, Any]
+    folder: Path, figures: dict[str, Path], tables: dict[str, pd.DataFrame], record: dict[str, Any]
 ) -> None:
     """Write the figures, the tables and ``numbers.yaml``."""
     for part in ("figures", "tables"):
@@ -117,8 +126,7 @@ def _write_parts(
     for name, path in figures.items():
         shutil.copyfile(path, folder / "figures" / name)
     for name, rows in tables.items():
-        with (folder / "tables" / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        rows.to_csv(folder / "tables" / f"{name}.csv", index=False)
     text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=100)
     generated = "# Generated from the runs by `modsnr paper`, not edited.\n"
     (folder / "numbers.yaml").write_text(generated + text, encoding="utf-8")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, NamedTuple
+
+import pandas as pd
 
 PLACEHOLDER = re.compile(r"\{\{((?:const:|table:)?[\w-]+)\}\}")
 EQUATION_LABEL = re.compile(r"\{#(eq:[\w-]+)\}")
@@ -15,8 +17,6 @@ NOT_PROSE = ("Code", "CodeBlock", "Math", "Cite", "Image", "RawInline", "RawBloc
 
 Node = dict[str, Any]
 """An element of pandoc's document tree, with its type ``t`` and its content ``c``."""
-Rows = list[list[str]]
-"""A table as it is printed, its head first."""
 
 
 def pandoc(text: str, source: str, target: str, *options: str) -> str:
@@ -98,7 +98,7 @@ def mark_plates(document: Node, borrowed: set[str]) -> None:
             plate.caption.append(_str("†"))
 
 
-def filled(document: Node, printed: dict[str, str], tables: dict[str, Rows]) -> Node:
+def filled(document: Node, printed: dict[str, str], tables: dict[str, pd.DataFrame]) -> Node:
     """Return the document with its results put in, numbers as text and tables as tables."""
 
     def change(node: Node) -> list[Node]:
@@ -133,33 +133,23 @@ def _str(text: str) -> Node:
     return {"t": "Str", "c": text}
 
 
-def _table(rows: Rows) -> Node:
-    """Return rows as pandoc's table, columns of numbers to the right, of code in code's font."""
-    head, *body = rows
-    columns = list(zip(*body, strict=True)) or [()] * len(head)
-    sides = [
-        "AlignRight" if all(map(NUMBER_FIRST.match, cells)) else "AlignLeft" for cells in columns
-    ]
-    attributes = ["", [], []]
+def _table(frame: pd.DataFrame) -> Node:
+    """Return a frame as pandoc's table, columns of numbers to the right, of code in code's font."""
+    plain: list[Any] = ["", [], []]  # no label, no class, no attribute
 
-    def row(cells: list[str], code: frozenset[str] = frozenset()) -> list[Any]:
+    def row(cells: Iterable[str], code: Container[str] = ()) -> list[Any]:
         held = [
-            [{"t": "Code", "c": [attributes, text]} if text and name in code else _str(text)]
-            for name, text in zip(head, cells, strict=True)
+            {"t": "Code", "c": [plain, text]} if text and name in code else _str(text)
+            for name, text in zip(frame, cells, strict=True)
         ]
-        here = {"t": "AlignDefault"}
-        return [attributes, [[attributes, here, 1, 1, [{"t": "Plain", "c": c}]] for c in held]]
+        blocks = [[{"t": "Plain", "c": [inline]}] for inline in held]
+        return [plain, [[plain, {"t": "AlignDefault"}, 1, 1, block] for block in blocks]]
 
-    specs = [[{"t": side}, {"t": "ColWidthDefault"}] for side in sides]
-    of_body = [attributes, 0, [], [row(cells, CODE_COLUMNS) for cells in body]]
-    return {
-        "t": "Table",
-        "c": [
-            attributes,
-            [None, []],
-            specs,
-            [attributes, [row(head)]],
-            [of_body],
-            [attributes, []],
-        ],
-    }
+    numbers = [all(map(NUMBER_FIRST.match, column)) for _, column in frame.items()]
+    specs = [
+        [{"t": "AlignRight" if right else "AlignLeft"}, {"t": "ColWidthDefault"}]
+        for right in numbers
+    ]
+    body = [row(cells, CODE_COLUMNS) for cells in frame.itertuples(index=False)]
+    head, foot, caption = [plain, [row(frame)]], [plain, []], [None, []]
+    return {"t": "Table", "c": [plain, caption, specs, head, [[plain, 0, [], body]], foot]}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from datetime import datetime
 from typing import Any
 
+import pandas as pd
+
 from modsnr import InputError, runs
 from modsnr.paper.appendix import is_dirty
-from modsnr.paper.pages import Node, Rows
+from modsnr.paper.pages import Node
 from modsnr.paper.sources import NumberSource, RunSource, Sources, TableSource
 
 
@@ -127,23 +128,29 @@ def printed_as(where: str, value: Any, form: str) -> str:
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
 
 
-def table(source: TableSource, run: runs.Record) -> Rows:
+def table(source: TableSource, run: runs.Record) -> pd.DataFrame:
+    """Return a table of a run as it is printed: text, selected and titled as the source says."""
     path = run.folder / "tables" / f"{source.table}.csv"
     if not path.exists():
         raise InputError(f"{run.id} has no tables/{path.name}")
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    columns = source.columns or {name: name for name in header}
-    if unknown := sorted({*columns, *source.formats} - {*header}):
-        raise InputError(f"tables/{path.name} of {run.id} has no column {unknown}, but {header}")
+    found = pd.read_csv(path, dtype=str, keep_default_na=False)
+    columns, words = source.columns or {name: name for name in found}, source.words
+    if unknown := sorted({*columns, *source.formats} - {*found}):
+        raise InputError(
+            f"tables/{path.name} of {run.id} has no column {unknown}, but {list(found)}"
+        )
 
-    def cell(row: list[str], column: str) -> str:
-        text = row[header.index(column)]
-        if not text or column not in source.formats:
-            return source.words.get(text, text)
-        return printed_as(f"{column} of {path}", float(text), source.formats[column])
-
-    return [[*columns.values()], *([cell(row, column) for column in columns] for row in rows)]
+    shown = found[[*columns]].rename(columns=columns)
+    for place, name in enumerate(columns):
+        where, form = f"{name} of {path}", source.formats.get(name)
+        shown.isetitem(
+            place,
+            [
+                printed_as(where, float(text), form) if text and form else words.get(text, text)
+                for text in found[name]
+            ],
+        )
+    return shown
 
 
 def date_and_mark(chosen: dict[str, runs.Record], profile: str | None) -> dict[str, Node]:
