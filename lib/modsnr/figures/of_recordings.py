@@ -1,4 +1,4 @@
-"""Plots of recordings: what was read of them over time."""
+"""Plots of recordings: modulation, SNR and novelty over time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def timeline(
     ends = [values[np.isfinite(values)] for values in snr_db.values()]
     mean = float(np.mean(np.concatenate(ends)))
     low, high = middle.get_ylim()
-    middle.set_ylim(min(low, mean - 2), max(high, mean + 2))  # a steady SNR is to look steady
+    middle.set_ylim(min(low, mean - 2), max(high, mean + 2))  # so that a steady SNR looks steady
     bottom.plot(place, level, color="black", linewidth=0.8, linestyle=(0, (4, 2)), label="level")
     middle.set_ylabel("SNR (dB)")
     bottom.set(ylabel="novelty", xlabel=xlabel)

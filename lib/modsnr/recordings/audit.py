@@ -83,7 +83,7 @@ class ClassOrder:
     """Which order of class names a file follows, and how sure that is.
 
     ``evidence`` is what ``order_evidence`` returned. ``exceptions`` are columns that contradict
-    their class though no exchange of two explains it: a peculiarity of the class in this file.
+    their class though no exchange of two explains it: the class is odd in this file.
     ``unchecked`` are the pairs of classes whose exchange these frames could not have shown, and
     ``noisy`` the columns under the lowest SNR. ``held`` is the share of the expectations that the
     order holds, ``chance`` the probability that classes drawn at random would hold all theirs.
@@ -114,7 +114,7 @@ def class_order(evidence: pd.DataFrame) -> ClassOrder:
     judged = [column for column in snr_of if column not in noisy]
     if len(judged) < len(snr_of) / 2:
         raise InputError(
-            f"Cannot tell the class order: {len(noisy)} of {len(snr_of)} columns are too noisy, "
+            f"Class order undecided: {len(noisy)} of {len(snr_of)} columns are too noisy, "
             f"under {LOWEST_SNR_DB:g} dB ({np.median([*snr_of.values()]):.1f} dB in the median): "
             "give the frames of the highest SNR."
         )
@@ -122,7 +122,7 @@ def class_order(evidence: pd.DataFrame) -> ClassOrder:
     chance = float(np.prod([np.mean([*fits[column].values()]) for column in judged]))
     if chance > CHANCE:
         raise InputError(
-            f"Cannot tell the class order: {len(judged)} columns are too few, as classes drawn at "
+            f"Class order undecided: {len(judged)} columns are too few, as classes drawn at "
             f"random would pass with probability {chance:.2g}. Give frames of more columns."
         )
     accepted, complaints = [], []
@@ -148,10 +148,10 @@ def class_order(evidence: pd.DataFrame) -> ClassOrder:
         )
         accepted.append(found)
     if not accepted:
-        raise InputError(f"Cannot tell the class order: {'; '.join(complaints)}.")
+        raise InputError(f"Class order undecided: {'; '.join(complaints)}.")
     if len(accepted) > 1:
         raise InputError(
-            f"Cannot tell the class order: {' and '.join(found.order for found in accepted)} agree "
+            f"Class order undecided: {' and '.join(found.order for found in accepted)} agree "
             f"equally well with the {len(judged)} columns given. Give frames of more columns."
         )
     return accepted[0]

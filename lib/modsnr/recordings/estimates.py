@@ -1,8 +1,8 @@
-"""What a recording tells of its signal: band, symbol rate, carrier, noise floor.
+"""Blind estimates of the signal in a recording: band, symbol rate, carrier, noise floor.
 
 IQ is complex [sample] or [excerpt, sample], excerpts of one recording being averaged. Frequencies
-are in cycles/sample, rates in symbols/sample. One signal stands in the recording, linearly
-modulated or GMSK; of several the strongest is taken.
+are in cycles/sample, rates in symbols/sample. The recording holds one signal, linearly modulated
+or GMSK; if it holds several, the strongest is taken.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Band:
 
     @property
     def symbol_rate(self) -> float:
-        """What the width says of it; GMSK, at the bandwidth-time product 0.3, is half as wide."""
+        """The symbol rate by the width; GMSK with bandwidth-time product 0.3 is half as wide."""
         return self.width * (2 if self.bell else 1)
 
 
@@ -129,7 +129,7 @@ def symbol_rate(iq: np.ndarray, band: Band | None = None) -> float | None:
 
 
 def carrier_offset(iq: np.ndarray, band: Band | None = None) -> tuple[float, str]:
-    """Return the carrier in cycles/sample and what it was taken from.
+    """Return the carrier in cycles/sample and the name of the estimator that found it.
 
     "power 2", 4, 8, 12: the line of that power of x next to as many carriers (ASK and BPSK; QPSK
     and QAM; 8PSK; 16APSK). "squared band edges": the two lines of OQPSK or GMSK. "band centre":
@@ -209,7 +209,7 @@ def _strongest_line(product: np.ndarray, low: float, high: float) -> float | Non
     pieces = np.array_split(power, max(1, min(16, len(power) // 64)))
     middles = np.cumsum([len(piece) for piece in pieces]) - len(pieces[0]) / 2
     local = np.interp(np.arange(len(power)), middles, [np.median(piece) for piece in pieces])
-    if not local.all():  # a signal without noise and without modulation
+    if not local.all():  # the signal has neither noise nor modulation
         return None
     relative = power / local * stats.gamma.median(excerpts)
     peak = int(relative.argmax())

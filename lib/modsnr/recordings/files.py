@@ -5,7 +5,7 @@ soundfile decodes WAV. Both believe what a header declares, so sizes, hashes and
 are checked here.
 
 Integers are scaled to -1..1 by their type's range, offset binary (unsigned) after its middle is
-taken off; floats stay as they are. No later step looks at the scale.
+taken off; floats stay as they are. No later step depends on the scale.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def open_recording(path: Path | str, *, iq_format: str = "", sample_rate: float 
         else:
             _size(path)  # a missing file is reported as missing
             raise InputError(
-                f"{path}: the extension {path.suffix!r} does not tell what it holds. Known are "
+                f"{path}: the format is not clear from the extension {path.suffix!r}. Known are "
                 f"{' '.join((*SIGMF_EXTENSIONS, *WAV_EXTENSIONS, *RAW_EXTENSIONS))}; for other raw "
                 f"IQ pass iq_format: {', '.join(RAW_FORMATS)}."
             )
@@ -294,7 +294,7 @@ def _annotations(metadata: dict[str, Any], data: Path, samples: int) -> tuple[An
     annotations = []
     for number, annotation in enumerate(metadata["annotations"]):
         start = int(annotation["core:sample_start"]) - first
-        # Without a count an annotation reaches to the end of its capture, says the standard.
+        # By the standard, an annotation without a count reaches to the end of its capture.
         end = min((border for border in borders if border > start), default=samples)
         count = int(annotation.get("core:sample_count", max(end - start, 0)))
         if start < 0 or start + count > samples:

@@ -1,4 +1,4 @@
-"""The physics of the 24 classes: what a definition demands of a frame, and what a frame shows."""
+"""Features of frames: what the definition of each of the 24 classes demands, and measurements."""
 
 from __future__ import annotations
 

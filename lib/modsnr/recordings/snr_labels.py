@@ -31,8 +31,8 @@ class SnrMeaning:
     ``verdict`` is "per sample", "Es/N0", "offset" (the labels are off by the constant
     ``offset_db`` = estimate - label, whatever it means), "not calibrated" (the bias depends on the
     label; ``slope`` is dB of estimate a dB of label) or "coloured noise" (the floor outside the
-    band is not flat, by ``tilt_db``, so it says nothing about the noise inside). ``sentence`` says
-    it in words. ``table`` has a row a label: ``frames``, ``estimate_db`` (median), ``bias_db``,
+    band is not flat, by ``tilt_db``, so it does not show the noise inside). ``sentence`` is the
+    same in words. ``table`` has a row a label: ``frames``, ``estimate_db`` (median), ``bias_db``,
     ``error_db`` (standard error of the median), ``spread_db`` (robust standard deviation a frame),
     ``bound_db`` (its Cramer-Rao bound with known symbols), ``tilt_db``, ``judged`` and ``reason``.
     """
@@ -55,9 +55,9 @@ def snr_meaning(
     ``frames_of_label`` is label in dB -> complex [frame, sample]. A frame's SNR is signal power
     over noise power per sample, noise white over the sampled band; its floor is the multitaper
     density (Thomson, Proc. IEEE 70(9), 1982) beyond the signal's band, the tapers' bandwidth and
-    a carrier offset of 0.01 cycles/sample. A label is judged where theory lets the estimate speak:
-    its standard deviation a frame is under 1.5 dB, and the floor at least 20 dB over what the
-    signal leaks through the tapers.
+    a carrier offset of 0.01 cycles/sample. A label is judged where theory allows it:
+    the estimate's standard deviation a frame is under 1.5 dB, and the floor is at least 20 dB over
+    what the signal leaks through the tapers.
 
     Raises InputError for frames that cannot be used, if no band is left for noise alone, and if
     fewer than three labels, or a span under 6 dB, can be judged.
@@ -70,8 +70,8 @@ def snr_meaning(
     if len(labels) < 3 or np.ptp(labels) < 6:
         reasons = ", ".join(f"{row['label_db']:g} dB: {row['reason'] or 'good'}" for row in rows)
         raise InputError(
-            f"Cannot tell what the SNR labels mean: three labels over at least 6 dB are needed "
-            f"whose frames can be judged; of {len(rows)} given {len(labels)} can ({reasons})."
+            f"Meaning of the SNR labels undecided: three labels over at least 6 dB are needed "
+            f"with frames that can be judged; of {len(rows)} given {len(labels)} can ({reasons})."
         )
     table = pd.DataFrame(rows)
     judged = table[table["judged"]]

@@ -1,10 +1,10 @@
-"""Signals that no network here is trained on, as a receiver would hand them over.
+"""Signals that no network here is trained on, conditioned as a receiver would.
 
-They measure whether a detector of the unknown detects it. Each stands where ``recordings`` would
-put it: carrier at 0, about an eighth of the sampled band wide, as the known modulations are at 8
-samples a symbol, so that the width alone gives none of them away. QPSK at another symbol rate is
-what a wrong estimate of the rate makes of a known modulation. ``traits`` are what shows of a frame
-without a network.
+They measure how well a detector finds unknown modulations. Each is conditioned as ``recordings``
+does it: the carrier at 0, about an eighth of the sampled band wide, as the known modulations are at
+8 samples a symbol, so that the width alone identifies none of them. QPSK at another symbol rate is
+what a wrong estimate of the rate makes of a known modulation. ``traits`` are features of a
+frame that need no network.
 """
 
 from __future__ import annotations
@@ -60,10 +60,12 @@ def unknown(
     ``snr_db`` is float [frame], signal power over noise power per sample, the noise white. "noise"
     has no signal and so no SNR, but the power of the other frames.
 
-    Raises InputError for a kind that is not there.
+    Raises InputError for an unknown kind.
     """
     if kind not in UNKNOWN_KINDS:
-        raise InputError(f"There is no unknown signal {kind!r}, only {', '.join(UNKNOWN_KINDS)}.")
+        raise InputError(
+            f"No unknown signal is called {kind!r}; known: {', '.join(UNKNOWN_KINDS)}."
+        )
     signal = UNKNOWN_KINDS[kind](len(snr_db), samples, generator)
     signal = signal / signal.abs().square().mean(1, keepdim=True).sqrt()
     sigma = torch.pow(10.0, -snr_db.to(generator.device) / 20).unsqueeze(1)
@@ -89,7 +91,7 @@ def calibration(
     """
     count = torch.arange(frames // each)
     if len(count) < 2:
-        raise InputError(f"{frames} frames are not two recordings of {each}: ask for more.")
+        raise InputError(f"{frames} frames are not two recordings of {each}: simulate more.")
     modulation = count % len(classes)
     snr_db = torch.as_tensor(snrs_db, dtype=torch.float32)[count // len(classes) % len(snrs_db)]
     iq = simulate(
@@ -100,7 +102,7 @@ def calibration(
 
 
 def at_random_phases(iq: Tensor, generator: torch.Generator) -> Tensor:
-    """Return frames [frame, sample], each turned as a whole; so no one phase speaks for all."""
+    """Return frames [frame, sample], each turned as a whole by a random phase."""
     turn = 2 * pi * _uniform((len(iq), 1), generator)
     return iq * torch.polar(torch.ones_like(turn), turn)
 
@@ -233,10 +235,10 @@ UNKNOWN_KINDS: Mapping[str, Make] = MappingProxyType({
 
 
 def traits(iq: np.ndarray) -> np.ndarray:
-    """Return what frames, complex [frame, sample], show without a network: float64 [frame, trait].
+    """Return features of frames that need no network: float64 [frame, trait].
 
-    The columns are ``TRAITS``; none depends on scale or phase, and all are finite. Frames have at
-    least 512 samples.
+    ``iq`` is complex [frame, sample], at least 512 samples a frame. The columns are ``TRAITS``;
+    none depends on scale or phase, and all are finite.
 
     Raises InputError for other frames, and for those that hold no power or no finite numbers.
     """
