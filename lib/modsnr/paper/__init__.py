@@ -1,7 +1,7 @@
 """The paper, made from runs: its numbers, tables, figures, PDF and web page.
 
-``paper/PAPER.md`` holds the prose and no result; ``paper/sources.yaml`` says for each result in
-it which run holds it, under which key, and how it is printed. In the prose stand
+``paper/PAPER.md`` holds the prose and no result; ``paper/sources.yaml`` names for each result the
+run that holds it, its key there, and its format. The prose contains
 
 - ``{{name}}`` for a number, ``{{const:name}}`` for a published or fixed fact;
 - ``::: {#tbl:name}`` blocks: ``{{table:name}}`` or a written table, then the caption

@@ -37,11 +37,11 @@ def build(profile: str | None = None) -> Path:
 
     Without a profile it is the committed paper, from the canonical runs of ``sources.yaml``. With
     one it is a draft under ``paper/build/<profile>/`` from the latest completed runs of that
-    profile, those of its pipeline before others, and says so on each page; what it takes of the
-    canonical ones has a dagger.
+    profile, those of its pipeline before others, and each page is marked as a draft; what it takes
+    of the canonical ones has a dagger.
 
     Raises InputError if the prose and its sources disagree, or a run cannot be used. On any error
-    the files are as before: all is made in a folder aside, and put in its place at the end.
+    the files are as before: all is made in a temporary folder and moved to its place at the end.
     """
     if profile is not None and not re.fullmatch(r"[\w-]+", profile):
         raise InputError(f"{profile!r} is not the name of a profile")
@@ -133,7 +133,7 @@ def _write_parts(
 
 
 def _write_pdf(document: Node, paper: Path, path: Path) -> None:
-    import typst  # here: what the paper says of constants is read where there is no typst
+    import typst  # here: the constants are read where there is no typst
 
     options = ("--wrap=none", "--standalone", f"--template={paper / 'template.typ'}")
     page = pandoc(json.dumps(document), "json", "typst", *options)
@@ -175,7 +175,7 @@ def constants() -> dict[str, float | int | str]:
 
 def lacks(profile: str) -> list[str]:
     """Return the runs of the paper that the profile's pipeline does not make; none: it can."""
-    runs.load_profile(profile)  # a name that is none is told before anything is read
+    runs.load_profile(profile)  # an unknown name is refused before anything is read
     return missing_runs(read_sources(runs.root() / "paper"), profile)
 
 

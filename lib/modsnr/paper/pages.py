@@ -81,7 +81,7 @@ def equation_of(node: Node) -> tuple[str, Node] | None:
 
 
 def table_name(plate: Plate) -> str | None:
-    """Return which table of the sources the plate asks for; None if it brings its own."""
+    """Return the name of the table that the plate takes from the sources; None: it has its own."""
     match plate.body:
         case [{"t": "Para", "c": [{"t": "Str", "c": text}]}] if found := PLACEHOLDER.fullmatch(
             text
@@ -117,7 +117,7 @@ def filled(document: Node, printed: dict[str, str], tables: dict[str, pd.DataFra
 def rewritten(tree: Any, change: Callable[[Node], list[Node]]) -> Any:
     """Return the tree with each node replaced by what ``change`` makes of it, outer nodes first.
 
-    It is not asked again of the nodes that it returns, but of what they hold.
+    It is not called for the nodes that it returns, but for what these hold.
     """
     if isinstance(tree, list):
         grown: list[Any] = []

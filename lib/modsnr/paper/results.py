@@ -1,4 +1,4 @@
-"""What the paper's runs hold, as it is printed."""
+"""Results of the paper's runs, as they are printed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from modsnr.paper.sources import NumberSource, RunSource, Sources, TableSource
 def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]:
     """Return the run behind each alias of the sources.
 
-    Without a profile these are the canonical ones; with one its latest completed ones, but for runs
-    aside that its pipeline does not make and those of another profile. A run with the parameters of
-    the pipeline's step goes before a later one that was asked for something else by the same name.
+    Without a profile these are the canonical ones. With one they are its latest completed ones,
+    except for runs aside that its pipeline does not make and runs of another profile. A run with
+    the parameters of the pipeline's step goes before a later one of the same name with others.
 
-    Raises InputError where there is none, or where one rests on another run than the paper does of
-    the same notebook, profile and name, unless both wrote the same frames, or it is that run and
-    resumed the other.
+    Raises InputError where there is none. Each parent of a chosen run that has the notebook,
+    profile and name of another chosen run must be that run, unless both wrote the same frames or
+    the chosen run resumed the parent.
     """
     known = runs.records()
     steps = _steps(profile) if profile else {}
@@ -40,17 +40,18 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
         drafts = [r for r in alike if (r.profile, r.status) == (profile, "completed")]
         if not drafts:
             raise InputError(f"{what}: no completed run of profile {profile!r}; make it first")
-        of_step = runs.runs_of_step(profile, step, drafts) if step else []
-        chosen[alias] = (of_step or drafts)[0]
-    papers = {(run.notebook, run.profile, run.name): run for run in chosen.values()}
-    parents = {record.id: record for record in known}
+        from_step = runs.runs_of_step(profile, step, drafts) if step else []
+        chosen[alias] = (from_step or drafts)[0]
+    by_id = {run.id: run for run in known}
+    by_name = {(run.notebook, run.profile, run.name): run for run in chosen.values()}
     for alias, run in chosen.items():
-        for parent in run.parents:
-            record = parents.get(parent)
-            of_paper = record and papers.get((record.notebook, record.profile, record.name))
-            earlier_piece = of_paper is run  # of a training that was cut, and resumed
-            if record and of_paper and not earlier_piece and not _as_good(record, of_paper):
-                fault = f"rests on {parent}, the paper on {of_paper.id}: make it again"
+        for parent in filter(None, map(by_id.get, run.parents)):
+            other = by_name.get((parent.notebook, parent.profile, parent.name), parent)
+            resumed = other is run  # a training that was interrupted
+            same_data = parent.data and parent.data == other.data
+            same_frames = parent.notebook == "01_preprocessing" and same_data
+            if not (other.id == parent.id or resumed or same_frames):
+                fault = f"rests on {parent.id}, the paper on {other.id}: make it again"
                 raise InputError(f"run {alias!r}, {run.id}, {fault}")
     return chosen
 
@@ -67,12 +68,6 @@ def missing_runs(sources: Sources, profile: str) -> list[str]:
 
 def _steps(profile: str) -> dict[tuple[str, str], runs.Step]:
     return {(step.notebook, step.name): step for step in runs.load_profile(profile).pipeline}
-
-
-def _as_good(run: runs.Record, of_paper: runs.Record) -> bool:
-    """Return whether these are one run, or wrote frames of one name and content."""
-    wrote_alike = run.notebook == "01_preprocessing" and run.data and run.data == of_paper.data
-    return run.id == of_paper.id or bool(wrote_alike)
 
 
 def _canonical(what: str, wanted: RunSource, alike: list[runs.Record]) -> runs.Record:

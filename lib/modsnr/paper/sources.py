@@ -1,4 +1,4 @@
-"""What the prose and ``sources.yaml`` say, and where they disagree."""
+"""The prose and ``sources.yaml``, and where they disagree."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class NumberSource(_Source):
 class TableSource(_Source):
     """A table of a run; ``columns`` selects and titles, ``formats`` prints a column's numbers.
 
-    ``words`` is what stands for a cell that is just that text: ``{snr: SNR}``, say.
+    ``words`` replaces the text of whole cells, such as ``{snr: SNR}``.
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""The filled document as a web page: what typst numbers by itself is numbered here."""
+"""The filled document as a web page, with figures, tables, formulas and sections numbered."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def _figure(plate: Plate, name: str) -> list[Node]:
     else:  # as wide as it is, in a frame that scrolls, by keyboard too
         scroll = _raw(f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">')
         body = [{"t": "Plain", "c": [scroll]}, *plate.body, {"t": "Plain", "c": [_raw("</div>")]}]
-    head, told = [_raw(f'<figure id="{plate.label}"{classes}>')], {"t": "Plain", "c": caption}
-    told_and_shown = [*body, told] if shown else [told, *body]
+    head, below = [_raw(f'<figure id="{plate.label}"{classes}>')], {"t": "Plain", "c": caption}
+    inner = [*body, below] if shown else [below, *body]
     tail = {"t": "Plain", "c": [_raw("</figure>")]}
-    return [{"t": "Plain", "c": head}, *told_and_shown, tail]
+    return [{"t": "Plain", "c": head}, *inner, tail]
 
 
 def _raw(text: str) -> Node:

@@ -19,6 +19,9 @@ from modsnr.recordings.files import Annotation, Recording, open_recording
 from modsnr.recordings.source import Source
 from modsnr.recordings.tuning import SAMPLES_PER_SYMBOL, USABLE, Frames, Tuning, tune
 
+SNR_DEFINITION = (
+    "estimate from the noise floor, signal power over noise power per sample, dB, rounded to 2 dB"
+)
 SNR_RANGE_DB = (-20.0, 30.0)  # of the labels that a source gives
 SILENCE = np.finfo(np.float32).tiny  # power of a frame below which stores refuse it
 
@@ -168,10 +171,7 @@ def open_as_source(
         rows=rows,
         samples=samples,
         read=frames.read,
-        snr_definition=(
-            "estimate from the noise floor, signal power over noise power per sample, dB, rounded "
-            "to 2 dB"
-        ),
+        snr_definition=SNR_DEFINITION,
         facts={
             **recording.facts,
             "sample rate, Hz": recording.sample_rate,
