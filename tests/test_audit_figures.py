@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose
 
@@ -91,14 +90,6 @@ def test_a_column_that_is_not_judged_does_not_stretch_the_strips():
     assert figures.class_order_audit(given).axes[0].get_xlim()[1] < 1
 
 
-@pytest.mark.parametrize("names", [("fixed",), ("fixed", "shipped")])
-def test_the_class_order_audit_is_a_page_wide_and_is_saved(names):
-    figure = figures.class_order_audit(evidence({name: CLASSES[name] for name in names}))
-    assert figure.get_figwidth() == figures.PAGE
-    assert saved(figure)
-    assert len(figure.axes) == 2 + len(names)
-
-
 def test_the_bias_of_the_labels_is_set_beside_what_they_could_mean():
     figure = figures.snr_audit(labels(-9.0), verdict="Es/N0")
     (ax,) = figure.axes
@@ -123,7 +114,3 @@ def test_labels_that_are_not_judged_do_not_stretch_the_axis():
 def test_the_symbol_rate_moves_the_line_of_the_symbols():
     ax = figures.snr_audit(labels(), verdict="per sample", samples_per_symbol=4).axes[0]
     assert_allclose(ax.lines[1].get_ydata(), -6.0206, atol=1e-4)
-
-
-def test_labels_of_which_none_is_left_out_are_drawn():
-    assert saved(figures.snr_audit(labels().query("judged"), verdict="per sample"))
