@@ -132,8 +132,8 @@ def test_frames_of_digital_silence_are_left_out_and_the_facts_say_how_many(tmp_p
     whole, _ = recordings.open_source(path)
     iq = np.fromfile(tmp_path / "demonstration.sigmf-data", np.complex64)
     iq[30_000:60_000] = 0
-    iq.tofile(tmp_path / "demonstration.sigmf-data")
-    source, _ = recordings.open_source(path)
+    iq.tofile(squelched := tmp_path / "squelched.cf32")
+    source, _ = recordings.open_source(squelched)
     left_out = source.facts["frames without power, left out"]
     assert whole.facts["frames without power, left out"] == 0
     assert len(source) + left_out == len(whole)

@@ -67,10 +67,11 @@ def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(house, generator):
 
 @pytest.mark.long
 def test_digital_silence_is_left_out_and_counted(house):
-    file = write_demonstration(house)
+    write_demonstration(house)
     iq = np.fromfile(house / "demonstration.sigmf-data", np.complex64)
+    file = house / "squelched.cf32"
     iq[30_000:60_000] = 0
-    iq.tofile(house / "demonstration.sigmf-data")
+    iq.tofile(file)
     run = runs.execute("recording", parameters={"file": str(file), **QUICK}, name="squelched")
     assert run.status == "completed", run.error
     assert run.metrics["vote"] == "16QAM"
@@ -81,7 +82,7 @@ def test_digital_silence_is_left_out_and_counted(house):
     said = (run.folder / "notebook.ipynb").read_text()
     assert "in gaps; 16 without power" in said
     iq[: FRAMES * 1024 * 2] = 0  # all that is taken
-    iq.tofile(house / "demonstration.sigmf-data")
+    iq.tofile(file)
     run = runs.execute("recording", parameters={"file": str(file), **QUICK}, name="silent")
     assert run.status == "failed"
     assert "is silent: none of the 40 frames read from its beginning on has any power" in run.error

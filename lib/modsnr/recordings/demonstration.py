@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
+from sigmf import fromarray
 
 from modsnr.signals import channel, simulate
 
@@ -32,14 +32,8 @@ def write_demonstration(folder: Path, *, seed: int = 0) -> Path:
         samples=samples,
     )[0].numpy()
     iq = 0.1 * iq * np.exp(2j * np.pi * CARRIER * np.arange(samples))
-    iq.astype(np.complex64).tofile(folder / "demonstration.sigmf-data")
-    described = {
-        "core:datatype": "cf32_le",
-        "core:version": "1.2.0",
-        "core:sample_rate": SAMPLE_RATE,
-        "core:description": f"SIMULATED: {MODULATION} at {SNR_DB:g} dB",
-    }
-    meta = {"global": described, "captures": [{"core:sample_start": 0}], "annotations": []}
-    path = folder / "demonstration.sigmf-meta"
-    path.write_text(json.dumps(meta, indent=1) + "\n")
-    return path
+    recording = fromarray(iq.astype(np.complex64))
+    recording.sample_rate = SAMPLE_RATE
+    recording.description = f"SIMULATED: {MODULATION} at {SNR_DB:g} dB"
+    recording.tofile(folder / "demonstration", overwrite=True)
+    return folder / "demonstration.sigmf-meta"
