@@ -15,7 +15,7 @@ from modsnr import InputError, signals
 from modsnr.recordings import estimates
 from modsnr.recordings.conditioning import condition, open_as_source
 from modsnr.recordings.files import open_recording
-from modsnr.recordings.tuning import Frames, tune
+from modsnr.recordings.tuning import ResampledFrames, tune
 
 CLASSES = ("BPSK", "QPSK", "8PSK", "16QAM", "64QAM", "OQPSK", "16APSK")
 
@@ -167,7 +167,7 @@ def test_conditioned_noise_free_frames_are_the_signal_itself_60_db_down(
     recording = recorded(received("16QAM", samples_per_symbol=samples_per_symbol, **options))
     eight = received("16QAM", samples_per_symbol=8.0, **options)
     result = condition(recording, carrier=0.0, symbol_rate=1 / samples_per_symbol)
-    first = Frames(recording, result.tuning).first
+    first = ResampledFrames(recording, result.tuning).first
     expected = eight[first : first + result.frames.size]
     error = np.square(np.abs(result.frames.ravel() - expected)).mean()
     assert 10 * log10(error) < -60
@@ -180,7 +180,9 @@ def test_borders_of_blocks_leave_no_trace(form, samples_per_symbol, recorded):
     recording = recorded(
         (iq if form == "iq" else iq.real) / 8, datatype="cf32_le" if form == "iq" else "rf32_le"
     )
-    frames = Frames(recording, tune(recording, carrier=0.2, symbol_rate=1 / samples_per_symbol))
+    frames = ResampledFrames(
+        recording, tune(recording, carrier=0.2, symbol_rate=1 / samples_per_symbol)
+    )
     first, count = frames.first, frames.count
     whole = frames.baseband(first, count * 1024).reshape(count, 1024)
     for start, stop in [(0, 1), (5, 6), (3, count)]:
@@ -219,7 +221,7 @@ def test_a_wav_gives_the_frames_of_the_original_up_to_phase(
     ours, theirs = condition(wav), condition(original)
     assert ours.tuning.carrier == pytest.approx(0.21, abs=1e-6)
     # The real signal's filter reaches further, so that its frames begin later.
-    late = Frames(wav, ours.tuning).first - Frames(original, theirs.tuning).first
+    late = ResampledFrames(wav, ours.tuning).first - ResampledFrames(original, theirs.tuning).first
     assert (late > 0) == (form == "real")
     ours, theirs = ours.frames.ravel(), theirs.frames.ravel()[late:]
     length = min(len(ours), len(theirs))
@@ -383,7 +385,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 from modsnr.recordings.files import open_recording
-from modsnr.recordings.tuning import Frames, tune
+from modsnr.recordings.tuning import ResampledFrames, tune
 
 def peak():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -391,7 +393,7 @@ def peak():
 
 recording = open_recording(Path(sys.argv[1]))
 imports = peak()
-frames = Frames(recording, tune(recording, carrier=0.0, symbol_rate=0.05))
+frames = ResampledFrames(recording, tune(recording, carrier=0.0, symbol_rate=0.05))
 for batch in frames.batches(0, frames.count): pass
 print(frames.count, peak() - imports)
 """

@@ -204,7 +204,7 @@ def test_offset_binary_has_its_zero_at_128(tmp_path):
 def test_a_format_that_nobody_named_is_asked_for(tmp_path):
     path = tmp_path / "a.iq"
     path.write_bytes(bytes(80))
-    with pytest.raises(InputError, match=r"'\.iq' .*\.cu8; .* iq_format: cf32, cf64"):
+    with pytest.raises(InputError, match=r"'\.iq'.*\.cu8; .* iq_format: cf32, cf64"):
         open_recording(path)
     with pytest.raises(InputError, match=r"iq_format must be one of cf32, .*; it is 'float'"):
         open_recording(path, iq_format="float")

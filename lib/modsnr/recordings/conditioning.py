@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from modsnr import InputError
+from modsnr.frames import Source
 from modsnr.recordings import estimates
 from modsnr.recordings.files import Annotation, Recording, open_recording
-from modsnr.recordings.source import Source
-from modsnr.recordings.tuning import SAMPLES_PER_SYMBOL, USABLE, Frames, Tuning, tune
+from modsnr.recordings.tuning import SAMPLES_PER_SYMBOL, USABLE, ResampledFrames, Tuning, tune
 
 SNR_DEFINITION = (
     "estimate from the noise floor, signal power over noise power per sample, dB, rounded to 2 dB"
@@ -51,7 +51,7 @@ class _Survey:
     gaps: np.ndarray  # bool, the signal pauses: these too
 
 
-def _survey(frames: Frames, batches: Iterable[np.ndarray]) -> _Survey:
+def _survey(frames: ResampledFrames, batches: Iterable[np.ndarray]) -> _Survey:
     """Return what is measured in the frames of all ``batches``, which begin with the first.
 
     Raises InputError if no frame has power.
@@ -110,7 +110,7 @@ def condition(
     be read.
     """
     tuning = tune(recording, carrier=carrier, symbol_rate=symbol_rate, samples=samples)
-    frames = Frames(recording, tuning)
+    frames = ResampledFrames(recording, tuning)
     iq = frames.read(np.arange(min(frames.count, max_frames or frames.count)))
     survey = _survey(frames, [iq])
     kept = ~survey.silent if survey.silent.any() else slice(None)  # a slice copies nothing
@@ -146,7 +146,7 @@ def open_as_source(
     """
     recording = open_recording(path, iq_format=iq_format, sample_rate=sample_rate)
     tuning = tune(recording, samples=samples)
-    frames = Frames(recording, tuning)
+    frames = ResampledFrames(recording, tuning)
     survey = _survey(frames, frames.batches(0, frames.count))
     if np.isnan(survey.snr_db).any():
         raise InputError(

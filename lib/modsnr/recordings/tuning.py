@@ -150,7 +150,7 @@ def _read_iq(recording: Recording, start: int, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Frames:
+class ResampledFrames:
     """The frames of a recording under a tuning, made whenever they are read.
 
     It holds no samples, so it can be sent to a process.

@@ -1,1 +1,0 @@
-from modsnr.frames import Source as Source
