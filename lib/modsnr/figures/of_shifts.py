@@ -1,4 +1,4 @@
-"""Plots of networks away from home: other conditions than their training's, unknown modulations."""
+"""Plots of networks under other conditions than their training's, and on unknown modulations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shift_matrix(
 
     ``accuracies`` has the columns task, model, condition and value; ``titles`` renames the tasks. A
     network that cannot take the frames of a condition lacks it, and its cell is empty. The cell of
-    a network under the condition whose name it bears is framed.
+    a network under the condition of the same name is framed.
     """
     tasks, networks = accuracies.task.unique(), list(accuracies.model.unique())
     rows = len(networks)
@@ -65,7 +65,7 @@ def shift_matrix(
 
 @styled
 def rejection_bars(rejections: pd.DataFrame, *, false_alarm: float) -> Figure:
-    """Draw how unknown modulations are told from known ones, a group a modulation, a bar a score.
+    """Draw how well unknown modulations are detected, a group a modulation, a bar a score.
 
     ``rejections`` has the columns left out, score, measure (auc and detected), value, low and high;
     all modulations have the same scores. Broken lines are what chance achieves: an area of a half,
