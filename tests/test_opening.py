@@ -1,4 +1,4 @@
-"""One call opens every kind of file, and says what its labels are worth."""
+"""One call opens every kind of file and audits its labels."""
 
 import hashlib
 import subprocess
@@ -39,7 +39,7 @@ def realness(source, modulation):
     return np.median(np.abs(np.fft.fft(iq**2)).max(1) / np.square(np.abs(iq)).sum(1))
 
 
-def test_the_audit_tells_the_right_order_of_classes_and_what_the_snr_means(right):
+def test_the_audit_finds_the_right_order_of_classes_and_what_the_snr_means(right):
     source, audits = recordings.open_source(right)
     assert audits.order.order == source.facts["class order"] == "fixed"
     assert source.classes == CLASSES_2018
@@ -66,7 +66,7 @@ def test_an_order_that_is_given_is_taken_without_an_audit(wrong):
 def test_columns_in_no_known_order_are_refused_with_advice(tmp_path):
     path = tmp_path / "gold.hdf5"
     write_2018(path, frames_per_cell=16, snrs_db=(20, 30), column_order=CLASSES_2018[::-1])
-    with pytest.raises(InputError, match=r"gold\.hdf5: .*say so: -p class_order fixed, or shipped"):
+    with pytest.raises(InputError, match=r"gold\.hdf5: .*pass -p class_order fixed, or shipped"):
         recordings.open_source(path)
 
 
@@ -146,7 +146,11 @@ def test_frames_of_digital_silence_are_left_out_and_the_facts_say_how_many(tmp_p
     [
         ("gone.hdf5", None, r"There is no file or folder .*gone\.hdf5"),
         ("gone", None, "There is no file or folder"),
-        ("notes.txt", b"hello", r"the extension '.txt' does not tell .*\.hdf5 .*\.pkl .*iq_format"),
+        (
+            "notes.txt",
+            b"hello",
+            r"'.txt' is of no known kind .*\.hdf5 .*\.pkl .*iq_format",
+        ),
         ("x.hdf5", b"hello", r"x\.hdf5"),
         ("x.pkl", b"cos\nsystem\n(S'true'\ntR.", "x.pkl"),
         ("x.wav", b"RIFF", "x.wav"),
@@ -162,7 +166,7 @@ def test_what_cannot_be_read_is_refused_by_name(name, content, complaint, tmp_pa
 # Sources
 
 
-def test_a_source_is_restricted_to_classes_and_snrs_in_the_order_asked_for(right):
+def test_a_source_is_restricted_to_classes_and_snrs_in_the_given_order(right):
     source = recordings.open_2018(right)
     some = source.select(["QPSK", "BPSK"]).between(0, 15)
     assert some.classes == ("QPSK", "BPSK")
@@ -205,7 +209,7 @@ def test_a_small_file_is_hashed_whole(tmp_path):
     assert recordings.fingerprint(path, whole=True) == recordings.fingerprint(path)
 
 
-def test_a_large_file_is_known_by_samples_of_it_and_says_so(tmp_path):
+def test_a_large_file_is_known_by_samples_of_it(tmp_path):
     path = tmp_path / "a"
     with open(path, "wb") as file:
         file.truncate(200 * 2**20)

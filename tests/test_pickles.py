@@ -85,7 +85,7 @@ def test_a_pickle_is_read_as_pythons_own_loader_reads_it(protocol, written_2016)
     assert source.samples == 128
 
 
-def test_classes_take_the_names_of_2018_and_the_snr_is_said_to_be_uncalibrated(written_2016):
+def test_classes_take_the_names_of_2018_and_the_snr_is_called_uncalibrated(written_2016):
     source = pickles.open_2016(written_2016[2])
     assert source.classes == (
         *("8PSK", "AM-DSB", "AM-SSB", "BPSK", "CPFSK", "GFSK"),
@@ -310,7 +310,7 @@ def test_no_function_that_a_pickle_names_is_ever_called(protocol, mark, tmp_path
         Reduced(open, str(mark), "w"),
     ]:
         for content in (plan, {("QPSK", 2): plan}, {("QPSK", 2): (plan, plan)}):
-            refuse(tmp_path, pickle.dumps(content, protocol), "asks for .*, which is refused")
+            refuse(tmp_path, pickle.dumps(content, protocol), "names .*, which is refused")
             assert not mark.exists()
 
 
@@ -328,21 +328,21 @@ def text(value):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"cos\nsystem\n(S'{}'\ntR.", "asks for 'os.system'"),
-        (b"cposix\nsystem\n(S'{}'\ntR.", "asks for 'posix.system'"),
-        (b"c__builtin__\neval\n(S'1'\ntR.", "asks for '__builtin__.eval'"),
-        (b"cbuiltins\neval\n(S'1'\ntR.", "asks for 'builtins.eval'"),
-        (b"cnumpy\nload\n(S'{}'\ntR.", "asks for 'numpy.load'"),
-        (b"cnumpy\nndarray.tofile\n(S'{}'\ntR.", "asks for 'numpy.ndarray.tofile'"),
-        (b"cnumpy.core.multiarray\nfromfile\n(S'{}'\ntR.", "asks for 'numpy.core.multiarray.fromf"),
-        (b"ccopy_reg\n_reconstructor\n(tR.", "asks for 'copy_reg._reconstructor'"),
-        (b"ccopyreg\nadd_extension\n(tR.", "asks for 'copyreg.add_extension'"),
-        (b"cnumpy\ndtype.__new__.__globals__\n.", "asks for 'numpy.dtype.__new__.__globals__'"),
-        (b"cos \nsystem\n.", "asks for 'os .system'"),
+        (b"cos\nsystem\n(S'{}'\ntR.", "names 'os.system'"),
+        (b"cposix\nsystem\n(S'{}'\ntR.", "names 'posix.system'"),
+        (b"c__builtin__\neval\n(S'1'\ntR.", "names '__builtin__.eval'"),
+        (b"cbuiltins\neval\n(S'1'\ntR.", "names 'builtins.eval'"),
+        (b"cnumpy\nload\n(S'{}'\ntR.", "names 'numpy.load'"),
+        (b"cnumpy\nndarray.tofile\n(S'{}'\ntR.", "names 'numpy.ndarray.tofile'"),
+        (b"cnumpy.core.multiarray\nfromfile\n(S'{}'\ntR.", "names 'numpy.core.multiarray.fromf"),
+        (b"ccopy_reg\n_reconstructor\n(tR.", "names 'copy_reg._reconstructor'"),
+        (b"ccopyreg\nadd_extension\n(tR.", "names 'copyreg.add_extension'"),
+        (b"cnumpy\ndtype.__new__.__globals__\n.", "names 'numpy.dtype.__new__.__globals__'"),
+        (b"cos \nsystem\n.", "names 'os .system'"),
         (b"c\xff\nsystem\n.", "can't decode byte 0xff"),
-        (b"c" + b"a" * 999 + b"\nb\n.", f"asks for '{'a' * 100}', which"),
+        (b"c" + b"a" * 999 + b"\nb\n.", f"names '{'a' * 100}', which"),
         (b"(S'{}'\nios\nsystem\n.", "uses opcode b'i'"),
-        (b"(cos\nsystem\nS'{}'\no.", "asks for 'os.system'"),
+        (b"(cos\nsystem\nS'{}'\no.", "names 'os.system'"),
         (b"(cnumpy\ndtype\nS'{}'\no.", "uses opcode b'o'"),
         (b"\x80\x02cnumpy\nndarray\n)\x81.", r"uses opcode b'\\x81'"),
         (b"\x80\x02\x82\x01.", r"uses opcode b'\\x82'"),
@@ -379,7 +379,7 @@ def test_every_way_to_a_call_is_refused_by_name(content, complaint, mark, tmp_pa
 def test_a_module_that_a_pickle_names_is_not_imported(mark, tmp_path, monkeypatch):
     (tmp_path / "trap.py").write_text(touching(mark)[1])
     monkeypatch.syspath_prepend(tmp_path)
-    refuse(tmp_path, b"ctrap\nanything\n.", "asks for 'trap.anything'")
+    refuse(tmp_path, b"ctrap\nanything\n.", "names 'trap.anything'")
     assert not mark.exists()
 
 

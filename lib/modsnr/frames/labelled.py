@@ -53,7 +53,7 @@ class Source:
     classes: tuple[str, ...]
     rows: np.ndarray  # int64 [frame], ascending: where each frame stands in the file
     samples: int = 1024  # a frame
-    kind: str = "simulated"  # or "RadioML 2018.01A", say: what people call such a file
+    kind: str = "simulated"  # or what people call the file: "RadioML 2018.01A"
     path: Path = Path()  # of the file; none for a simulator
     snr_definition: str = SNR_DEFINITION  # what the file, or its documentation, means by its SNR
     facts: dict[str, Any] = field(default_factory=dict)  # for the data card: names to numbers, text

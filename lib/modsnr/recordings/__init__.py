@@ -1,7 +1,7 @@
 """Foreign files in: RadioML 2018.01A and 2016.10, SigMF, raw IQ, WAV; audits of their labels.
 
-Names are imported when they are asked for: a worker process that only reads frames of an HDF5 file
-then holds neither torch nor SciPy.
+Names are imported on first use, so that a worker process that only reads frames of an HDF5 file
+holds neither torch nor SciPy.
 """
 
 from importlib import import_module

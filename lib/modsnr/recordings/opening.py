@@ -1,4 +1,4 @@
-"""One call for every foreign file, and the audits that its kind of labels can stand."""
+"""One call for every foreign file, with the audits that its kind of labels allows."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from modsnr.signals import DIGITAL_CLASSES
 
 Order = Literal["audit", "fixed", "shipped"]
 AUDITED_FRAMES = 64  # of each column and of each SNR label
-# What a folder or column is called in the shipped order is, in truth, what stands there in the
-# right one: so a file whose names follow the shipped list is read by this order instead.
+# A file whose columns follow the shipped list has the classes of that list.
 ORDERS = {"fixed": CLASSES_2018, "shipped": SHIPPED_CLASSES_2018}
 
 
 @dataclass(frozen=True)
 class Audits:
-    """What the audits of a source's labels found; None where its kind cannot be asked."""
+    """What the audits of a source's labels found; None where they do not apply."""
 
     order: ClassOrder | None = None
     snr: SnrMeaning | None = None
@@ -59,14 +58,14 @@ def open_source(
     """Return the labelled frames of any file that can be read, and the audits of its labels.
 
     Known are RadioML 2018.01A (HDF5, or the study's folder of one file a cell), RadioML 2016.10
-    pickles, and recordings: SigMF, WAV and raw IQ, for which alone ``samples`` a frame, and the
-    last three arguments are (see ``open_as_source``). Frames of a recording without any power are
-    left out; the source's facts say how many.
+    pickles, and recordings: SigMF, WAV and raw IQ. ``samples`` a frame and the last three arguments
+    are for recordings only (see ``open_as_source``). Frames of a recording without any power are
+    left out; the source's facts count them.
 
     ``class_order`` names the columns of RadioML 2018.01A: ``audit`` lets the strongest frames of
     each decide between the right order (``fixed``) and that of the shipped classes.txt.
 
-    Raises InputError for anything that cannot be read, and if the audit cannot tell the order.
+    Raises InputError for anything that cannot be read, and if the audit cannot decide the order.
     """
     path = Path(path)
     meta = path.with_name(f"{path.name}.sigmf-meta")  # of a SigMF recording named by its stem
@@ -85,7 +84,7 @@ def open_source(
         return source, Audits(None, None)
     if path.suffix.lower() not in (".pkl", ".pickle", ".dat", ".bz2"):
         raise InputError(
-            f"{path}: the extension {path.suffix!r} does not tell what it holds. Known are .hdf5 "
+            f"{path}: the extension {path.suffix!r} is of no known kind. Known are .hdf5 "
             f".h5 (RadioML 2018.01A), .pkl .dat (RadioML 2016.10), {' '.join(of_recordings)}; for "
             "other raw IQ pass iq_format, for a SigMF recording its stem."
         )
@@ -98,7 +97,7 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _radioml_2018(path: Path, class_order: Order) -> tuple[Source, ClassOrder | None]:
-    """Return the source under its class names, and the audit if it was asked for them."""
+    """Return the source under its class names, and the audit if there was one."""
     split = path.is_dir()
     source = open_split(path) if split else open_2018(path)
     candidates = {name: _names(name, split) for name in ORDERS}
@@ -113,7 +112,7 @@ def _radioml_2018(path: Path, class_order: Order) -> tuple[Source, ClassOrder | 
             order = decide_order(order_evidence(strongest, candidates))
         except InputError as error:
             raise InputError(
-                f"{path}: {error} If you know the order, say so: -p class_order fixed, or shipped."
+                f"{path}: {error} If you know the order, pass -p class_order fixed, or shipped."
             ) from error
         class_order = "fixed" if order.order == "fixed" else "shipped"
     names = tuple(candidates[class_order][column] for column in source.facts["columns"])
@@ -145,10 +144,10 @@ def _spread(places: np.ndarray) -> np.ndarray:
 
 
 def _snr(source: Source) -> SnrMeaning | None:
-    """Return what the SNR labels mean; None if too few linear digital frames can tell."""
+    """Return what the SNR labels mean; None for too few linear digital frames."""
     linear = [k for k, name in enumerate(source.classes) if name in set(DIGITAL_CLASSES) - {"GMSK"}]
     places = np.flatnonzero(np.isin(source.modulation, linear))
-    # Read before the audit: a file that cannot be read is an error, not a question left open.
+    # Read before the audit: a file that cannot be read is an error, not an undecided audit.
     of_label = {
         float(snr): source[_spread(places[source.snr_db[places] == snr])].frames().iq
         for snr in np.unique(source.snr_db[places])

@@ -59,8 +59,8 @@ def open_2016(path: Path | str) -> Source:
     then by SNR. Every process reads the whole pickle once and then keeps its arrays.
 
     Raises InputError for anything that is not a dict of (modulation, SNR) and real arrays [frame,
-    2, sample] of one frame length, and for a pickle that asks for a class, a function or an opcode
-    which these files do not need.
+    2, sample] of one frame length, and for a pickle with a class, a function or an opcode which
+    these files do not need.
     """
     path = Path(path).absolute()
     state = state_of(path)
@@ -200,8 +200,8 @@ class _Unpickler(_PYTHONS_OWN):
 
     def find_class(self, module: str, name: str) -> _Record:
         if f"{module}.{name}" not in NAMES:
-            asked = f"{module}.{name}"[:100]
-            raise pickle.UnpicklingError(f"it asks for {asked!r}, which is refused")
+            full = f"{module}.{name}"[:100]
+            raise pickle.UnpicklingError(f"it names {full!r}, which is refused")
         return _Record(name)
 
     def load_proto(self) -> None:
@@ -250,7 +250,7 @@ for _opcode in OPCODES:
     _Unpickler.dispatch[_code] = getattr(_Unpickler, _PYTHONS_OWN.dispatch[_code].__name__)
 
 
-# What the records say. Patterns compare types and lengths, and never look into a deep tuple.
+# Arrays from records. Patterns compare types and lengths, and never look into a deep tuple.
 
 
 def _cell(key: Any) -> tuple[str, int]:

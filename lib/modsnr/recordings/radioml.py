@@ -1,8 +1,8 @@
 """RadioML 2018.01A, one large HDF5 file.
 
 X is float32 [frame, sample, 2], Y one-hot [frame, class], Z the SNR in dB [frame, 1]. Labels are
-read in blocks when a file is opened, X only when frames are asked for. What a file says of itself
-is checked before anything is allocated by it.
+read in blocks when a file is opened, X only when frames are read. The sizes that a file declares
+are checked before memory is allocated for them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def open_2018(path: Path | str) -> Source:
 
 @contextmanager
 def refused(path: Path) -> Iterator[None]:
-    """Turn what h5py raises on a damaged file into InputError; only its calls may stand inside."""
+    """Raise InputError for what h5py raises on a damaged file; only its calls may stand inside."""
     try:
         yield
     except (KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:
@@ -200,7 +200,7 @@ def refuse_rows(path: Path, name: str, bad: np.ndarray, what: str) -> None:
 
 
 def _layout(path: Path, column: np.ndarray, snr_db: np.ndarray) -> dict[str, Any]:
-    """Return what the labels say of the layout, once every cell is one block, all of one size."""
+    """Return facts about the layout; refuse cells that are not one block each, all of one size."""
     other = (column[1:] != column[:-1]) | (snr_db[1:] != snr_db[:-1])
     start = np.concatenate([[0], np.flatnonzero(other) + 1])
     size = np.diff(np.append(start, len(column)))

@@ -33,7 +33,7 @@ def open_split(folder: Path | str) -> Source:
     underscores for hyphens, as AM_DSB_SC.
 
     The study's splitter computes the place of a cell from the length of its list of SNRs. With a
-    list shorter than 26 it puts other frames into a file than the name says. Y and Z, if present,
+    list shorter than 26 it puts the frames of other cells into a file. Y and Z, if present,
     must therefore agree with the name.
 
     Raises InputError for names that are not of that form or contradict each other, files that
@@ -121,8 +121,8 @@ def _names_confirmed(path: Path, file: Any, frames: int, number: int, snr: int) 
         shipped = SHIPPED_CLASSES_2018[column[wrong]] == CLASSES_2018[number]
         cause = "the split went by the shipped classes.txt, whose order is wrong" if shipped else ""
         raise InputError(
-            f"{path}: {int((column != number).sum())} of {frames} frames are not what its name "
-            f"says, the first at index {wrong}: {labelled} by Y ({cause or 'it is misnamed'}). "
+            f"{path}: {int((column != number).sum())} of {frames} frames are not of the class in "
+            f"its name, the first at index {wrong}: {labelled} by Y ({cause or 'it is misnamed'}). "
             "Split the original file again by the right order, or open that with open_2018."
         )
     refuse_rows(path, "Z", snr_db != snr, f"are not the {snr} dB of its name")
