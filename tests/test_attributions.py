@@ -418,7 +418,9 @@ class Strange(nn.Module):
 def test_a_backbone_of_which_no_layer_is_known_is_refused(backbone):
     net = joint_net("compact", 32)
     net.backbone = backbone
-    with pytest.raises(InputError, match="not known which layer of compact last knows places"):
+    with pytest.raises(
+        InputError, match="No layer of compact is known whose features have a place"
+    ):
         model.last_features(net)
 
 

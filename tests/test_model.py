@@ -130,15 +130,15 @@ def test_the_order_of_the_views_matters(generator):
     assert not torch.allclose(net(diagrams).modulation, net(diagrams.flip(1)).modulation)
 
 
-def test_an_unknown_backbone_is_told_the_nearest():
-    with pytest.raises(InputError, match=r"no backbone 'resnet5O'; near it are .*resnet50"):
+def test_an_unknown_backbone_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match=r"no backbone 'resnet5O'; did you mean .*resnet50"):
         network("resnet5O")
-    with pytest.raises(InputError, match=r"'swin_tinny'; near it are .*swin_tiny"):
+    with pytest.raises(InputError, match=r"'swin_tinny'; did you mean .*swin_tiny"):
         network("swin_tinny")
 
 
-def test_a_backbone_that_resembles_nothing_is_told_the_studys():
-    with pytest.raises(InputError, match=r"'#'; near it are swin_tiny, .*compact"):
+def test_a_backbone_that_resembles_nothing_is_refused_with_the_studys():
+    with pytest.raises(InputError, match=r"'#'; swin_tiny, .*compact would do"):
         network("#")
 
 
@@ -591,7 +591,7 @@ def test_a_damaged_weights_file_is_refused(tmp_path, damage):
 
 def test_a_file_that_does_not_say_what_it_holds_is_refused(tmp_path):
     path = save(network(), tmp_path / "weights.safetensors", header={"other": "1"})
-    with pytest.raises(InputError, match="does not say what network it holds"):
+    with pytest.raises(InputError, match="does not name the network it holds"):
         model.load(path)
 
 

@@ -1,6 +1,5 @@
 """A fit on several devices is the fit that one device makes, and ends as cleanly."""
 
-import inspect
 import json
 import os
 import re
@@ -19,10 +18,10 @@ import toy_fits
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 from toy_fits import header, picture, same_bits, weights
-from toy_ranks import STANDING, At, brightened, fit, standing
+from toy_ranks import At, be_killed, brightened, fit, leave, standing, stay
 
 from modsnr import InputError, diagrams, runs, training
-from modsnr.training import crew, rank
+from modsnr.training import distributed, rank
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[1]
@@ -30,29 +29,15 @@ LOSSES = ["loss", "modulation_loss", "snr_loss"]
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory):
-    """Two processes that wait for the orders of one fit after the other."""
-    folder = tmp_path_factory.mktemp("crew")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "START", STANDING)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        real = subprocess.Popen
-
-        def with_answers(command, **options):
-            return real(command, **options | {"stdout": subprocess.PIPE, "stderr": None})
-
-        patch.setattr(crew.subprocess, "Popen", with_answers)
-        with crew._launched(folder, 2, 1) as processes:
-            patch.undo()
-            yield processes
-            for process in processes:
-                process.kill()
-                process.stdout.close()
+def two_ranks():
+    """Two processes that wait for one fit after the other."""
+    with standing() as ranks:
+        yield ranks
 
 
 @pytest.fixture
 def ranks(two_ranks, monkeypatch):
-    monkeypatch.setattr(crew, "_launched", partial(standing, two_ranks))
+    monkeypatch.setattr(distributed, "start_processes", two_ranks.start)
 
 
 def alike(one, other, folders=()):
@@ -145,7 +130,7 @@ def test_what_one_process_began_two_go_on_with_and_the_other_way_round(tmp_path,
 
 def test_a_finished_fit_starts_no_processes(tmp_path, monkeypatch):
     done = fit(tmp_path, epochs=1)
-    monkeypatch.setattr(crew, "_launched", None)
+    monkeypatch.setattr(distributed, "start_processes", None)
     assert fit(tmp_path, epochs=1, devices=2).history.equals(done.history)
 
 
@@ -200,8 +185,8 @@ def test_a_draw_is_made_again_from_its_name(generator):
     iq = torch.randn(4, 256, dtype=torch.complex64, generator=generator)
     canvas = diagrams.Canvas(views=["constellation"], bins=16, extent=2.0, normalization="max")
     for draw in (picture, partial(brightened, by=3), canvas):
-        told = json.loads(json.dumps(crew.name_of(draw)))
-        assert torch.equal(rank._drawing(**told)(iq), draw(iq))
+        told = json.loads(json.dumps(distributed.name_of(draw)))
+        assert torch.equal(rank.make_draw(**told)(iq), draw(iq))
 
 
 def test_a_network_that_its_settings_do_not_build_is_refused(tmp_path, ranks):
@@ -216,60 +201,43 @@ def test_want_of_memory_on_several_devices_is_told_with_what_to_do(tmp_path, ran
 
 # Processes that end, and those that must not stay
 
-FAKE = """
-import json, signal
-def main(folder):
-    with open(folder + "/rows.jsonl", "a") as file:
-        file.write(json.dumps({"epoch": 1}) + "\\n")
-    END
-"""
-
-
-@pytest.fixture
-def acting(monkeypatch):
-    """Let a rank do something else than its part, which costs it no import."""
-
-    def act(code):
-        real = "from modsnr.training.rank import main"
-        assert real in crew.START
-        acted = FAKE.replace("END", code)
-        monkeypatch.setattr(crew, "START", crew.START.replace(real, acted))
-
-    return act
-
 
 def left():
-    return [child for child in psutil.Process().children() if ".ranks" in str(child.cmdline())]
+    """Return the processes of ranks that this one still has."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if "spawn_main" in str(child.cmdline()) and child.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 @pytest.mark.parametrize(
-    ("code", "complaint"),
+    ("act", "complaint"),
     [
-        ("os.kill(os.getpid(), 9) if os.environ['RANK'] == '1' else signal.pause()",
-         "process of rank 1 was ended by SIGKILL"),
-        ("sys.exit(3)", r"ended with the codes \[3, 3\], unexplained"),
+        (be_killed, "process of rank 1 was ended by SIGKILL"),
+        (leave, r"ended with the codes \[(3|-15), (3|-15)\], unexplained"),
     ],
-)  # fmt: skip
-def test_the_end_of_one_process_ends_all_and_is_told(
-    tmp_path, acting, monkeypatch, code, complaint
-):
-    monkeypatch.setattr(crew, "LAST_WORDS_S", 0.3)
-    acting(code)
+)
+def test_the_end_of_one_process_ends_all_with_its_reason(tmp_path, monkeypatch, act, complaint):
+    before = left()
+    monkeypatch.setattr(rank, "run_here", act)
     with pytest.raises(RuntimeError, match=complaint):
         fit(tmp_path, devices=2)
-    assert not left()
+    assert left() == before
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupt_ends_all_processes(tmp_path, acting):
+def test_an_interrupt_ends_all_processes(tmp_path, monkeypatch):
+    before = left()
+
     def interrupt(row):
-        assert len(left()) == 2
+        assert len(left()) == len(before) + 2
         raise KeyboardInterrupt
 
-    acting("signal.pause()")
+    monkeypatch.setattr(rank, "run_here", stay)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path, devices=2, report=interrupt)
-    assert not left()
+    assert left() == before
     assert not list(tmp_path.iterdir())
 
 
@@ -289,11 +257,12 @@ def until(met, seconds=240):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_killed_parent_leaves_no_process_and_no_hidden_folder(tmp_path):
     parent = subprocess.Popen([sys.executable, "-c", ABANDONED, tmp_path], cwd=ROOT / "tests")
     until(lambda: (tmp_path / "history.csv").exists() or parent.poll() is not None)
     children = psutil.Process(parent.pid).children()
-    assert len(children) == 2
+    assert len([child for child in children if "spawn_main" in str(child.cmdline())]) == 2
     parent.kill()
     parent.wait()
     _, alive = psutil.wait_procs(children, timeout=20)
@@ -315,6 +284,7 @@ sys.exit(max(one.wait() for one in done))
 """
 
 
+@pytest.mark.long
 def test_a_fit_that_lost_a_process_goes_on_over_two_machines_by_srun(tmp_path, ranks, monkeypatch):
     options = {"batch_size": 4, "epochs": 2}
     whole = fit(tmp_path / "whole", devices=2, **options)
@@ -332,7 +302,7 @@ def test_a_fit_that_lost_a_process_goes_on_over_two_machines_by_srun(tmp_path, r
     for name, value in {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "job"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
-    monkeypatch.setattr(crew.socket, "gethostname", lambda: "localhost")
+    monkeypatch.setattr(distributed.socket, "gethostname", lambda: "localhost")
     again = fit(tmp_path / "new", num_nodes=2, resume=tmp_path / "cut", **options)
     assert again.history.drop(columns="seconds").equals(whole.history.drop(columns="seconds"))
     assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "new"))
@@ -396,10 +366,9 @@ def test_the_readmes_job_requeues_itself_when_time_is_up_and_then_resumes(tmp_pa
 
 
 def test_the_notebook_and_the_fit_have_one_set_of_defaults_for_devices_and_logs():
-    declared = runs.parameters("02_training")
-    of_fit = inspect.signature(training.fit).parameters
+    declared, own = runs.parameters("02_training"), training.Execution()
     for name in ("devices", "num_nodes", "strategy", "wandb"):
-        assert declared[name].default == of_fit[name].default
+        assert declared[name].default == getattr(own, name)
 
 
 # History

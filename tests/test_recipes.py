@@ -14,8 +14,6 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 from toy_fits import (
     TRAIN,
-    Counting,
-    die,
     fit,
     network,
     on_the_way,
@@ -29,7 +27,7 @@ from modsnr import InputError, signals
 from modsnr.model import JointLoss, JointNet, Output, build_backbone, dwa_weights
 from modsnr.model.losses import distance_weighted, gradnorm_gradient, l1, ordinal
 from modsnr.signals.alphabets import APSK_GEOMETRIES, STUDY_CLASSES, alphabet
-from modsnr.training import Labelled, Recipe, rate_factor, task
+from modsnr.training import Labelled, Recipe, rate_factor
 from modsnr.training.sampling import ONE_SIDED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -118,23 +116,6 @@ def test_the_gradient_of_gradnorm_is_that_of_its_loss():
     assert_close(gradnorm_gradient(weights.detach(), norms, losses, first), weights.grad)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"task_weighting": "fixed", "modulation_share": 0.9},
-        {"task_weighting": "dwa"},
-        {"task_weighting": "gradnorm"},
-    ],
-)
-def test_every_weighting_is_resumed_exactly(tmp_path, monkeypatch, change):
-    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
-    fit(tmp_path / "whole", **change)
-    with pytest.raises(ConnectionError):
-        fit(tmp_path / "cut", Counting(at=[11], act=die), **change)
-    fit(tmp_path / "new", resume=tmp_path / "cut", **change)
-    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "new"))
-
-
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_share_outside_one_is_refused(share):
     with pytest.raises(InputError, match=f"modulation_share must lie in 0..1; it is {share}"):
@@ -215,16 +196,6 @@ def test_averaging_leaves_the_training_itself_as_it_is(tmp_path):
     assert same_bits(on_the_way(tmp_path / "plain"), on_the_way(tmp_path / "averaged"))
     assert same_bits(on_the_way(tmp_path / "plain"), weights(tmp_path / "plain"))
     assert not same_bits(weights(tmp_path / "averaged"), weights(tmp_path / "plain"))
-
-
-@pytest.mark.parametrize("killed_at", [1, 5, 7])
-def test_averaged_weights_survive_a_cut_bit_for_bit(tmp_path, monkeypatch, killed_at):
-    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
-    fit(tmp_path / "whole", ema=0.9, epochs=2)
-    with pytest.raises(ConnectionError):
-        fit(tmp_path / "cut", Counting(at=[killed_at], act=die), ema=0.9, epochs=2)
-    fit(tmp_path / "new", ema=0.9, epochs=2, resume=tmp_path / "cut")
-    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "new"))
 
 
 # Which frames

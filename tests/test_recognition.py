@@ -52,7 +52,7 @@ def asked(trained, given, rows=None, content="here"):
     return training.recognise({"toy": trained}, content, given, lambda _: picture, rows)
 
 
-def test_nobody_is_asked_where_the_hash_is_the_same(trained):
+def test_nothing_is_predicted_where_the_hash_is_the_same(trained):
     told = asked(trained, None, rows=np.arange(0), content="there")
     assert told == "toy: trained on these frames"
 
@@ -60,7 +60,7 @@ def test_nobody_is_asked_where_the_hash_is_the_same(trained):
 def test_frames_equal_up_to_rounding_are_recognised(trained):
     given = frames_of(0)
     given.iq = given.iq * np.complex64(1 + 1e-6)
-    told = "toy: trained on these frames as another processor rounds; SNRs read now and after"
+    told = "toy: trained on these frames as another processor rounds; SNRs estimated now and after"
     assert asked(trained, given).startswith(told)
     some = np.array([1, 7, 30])
     few = SimpleNamespace(**{key: of[some] for key, of in vars(given).items()})
@@ -80,7 +80,9 @@ def test_a_run_that_saved_no_mean_snrs_is_recognised_by_what_it_decided(trained)
 
 
 def test_frames_of_another_seed_are_refused_with_the_distances(trained):
-    with pytest.raises(InputError, match=r"toy was trained on other frames .* SNRs read now and"):
+    with pytest.raises(
+        InputError, match=r"toy was trained on other frames .* SNRs estimated now and"
+    ):
         asked(trained, frames_of(1))
     # The very frames, but in other places of their class.
     given = frames_of(0)
@@ -99,7 +101,7 @@ def test_frames_of_other_labels_or_more_of_them_are_refused(trained, key):
         asked(trained, frames_of(0), np.arange(1, 1 + 6 * EACH))
 
 
-def test_a_run_without_weights_cannot_be_asked(trained, tmp_path):
+def test_a_run_without_weights_cannot_predict(trained, tmp_path):
     trained.weights.unlink()
-    with pytest.raises(InputError, match=r"other frames .*by their hash, and cannot be asked: "):
+    with pytest.raises(InputError, match=r"other frames .*by their hash, and cannot predict: "):
         asked(trained, frames_of(0))

@@ -31,7 +31,7 @@ from toy_fits import (
 )
 
 from modsnr import InputError, frames, runs, signals
-from modsnr.training import task
+from modsnr.training import loop
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = "checkpoint.safetensors"
@@ -41,13 +41,38 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def cut(tmp_path, monkeypatch):
     """The folder of a fit that died at its sixth step of twelve, after a checkpoint of five."""
-    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(ConnectionError):
         fit(tmp_path / "cut", Counting(at=[6], act=die), rotate=True)
     return tmp_path / "cut"
 
 
 # Taken over
+
+
+CYCLE = {"schedule": "one_cycle"}
+CUTS = [
+    *((at, CYCLE) for at in (1, 6, 8, 9)),
+    (6, CYCLE | {"precision": "bf16"}),
+    *((at, {"ema": 0.9, "epochs": 2}) for at in (1, 5, 7)),
+    (11, {"task_weighting": "fixed", "modulation_share": 0.9}),
+    (11, {"task_weighting": "dwa"}),
+    (11, {"task_weighting": "gradnorm"}),
+]
+
+
+@pytest.mark.parametrize(("at", "options"), CUTS)
+def test_a_fit_cut_off_anywhere_and_resumed_ends_in_the_same_weights(
+    tmp_path, monkeypatch, at, options
+):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    whole = fit(tmp_path / "whole", rotate=True, **options)
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "cut", Counting(at=[at], act=die), rotate=True, **options)
+    again = fit(tmp_path / "cut", rotate=True, **options)
+    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    timed = ["seconds"]
+    assert again.history.drop(columns=timed).equals(whole.history.drop(columns=timed))
 
 
 def test_a_fit_taken_over_in_another_folder_ends_in_the_weights_of_an_undisturbed_one(
@@ -65,7 +90,7 @@ def test_a_fit_taken_over_in_another_folder_ends_in_the_weights_of_an_undisturbe
 
 def test_what_was_the_best_epoch_before_the_cut_may_be_the_best_of_all(tmp_path, monkeypatch):
     reached = iter([0.9, 0.2, 0.1])
-    monkeypatch.setattr(task, "accuracies", lambda *_: {"joint_accuracy": next(reached)})
+    monkeypatch.setattr(loop, "_validate", lambda _: {"joint_accuracy": next(reached)})
     with pytest.raises(ConnectionError):
         fit(tmp_path / "cut", Counting(at=[6], act=die))
     best = weights(tmp_path / "cut")
@@ -84,7 +109,7 @@ def test_two_cannot_go_on_from_the_same_checkpoint_at_once(cut, tmp_path):
     refused = []
 
     def another(iq):
-        with pytest.raises(InputError, match="Another process is going on from cut already") as it:
+        with pytest.raises(InputError, match="Another process already continues from cut") as it:
             fit(tmp_path / "second", rotate=True, resume=cut)
         refused.append(it)
         return picture(iq)
@@ -96,7 +121,7 @@ def test_two_cannot_go_on_from_the_same_checkpoint_at_once(cut, tmp_path):
 
 
 def test_a_folder_without_a_checkpoint_is_nothing_to_go_on_from(tmp_path):
-    with pytest.raises(InputError, match=rf"old has no {CHECKPOINT} to go on from"):
+    with pytest.raises(InputError, match=rf"old has no {CHECKPOINT} to continue from"):
         fit(tmp_path / "new", resume=tmp_path / "old")
 
 
@@ -180,7 +205,6 @@ def made_old(recipe, progress):
         del recipe[name]
     for name in ("first_trouble", "first_loss", "ever_taken"):
         del progress[name]
-    progress["skipped_in_a_row"] = progress.pop("troubles_in_a_row")
 
 
 def test_a_checkpoint_older_than_some_options_is_gone_on_from(cut, tmp_path):
@@ -253,7 +277,7 @@ def small_disk(tmp_path):
 def test_a_disk_that_fills_up_amid_a_fit_ends_it_with_the_checkpoint_before(
     small_disk, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     folder = small_disk / "fit"
 
     def fill(iq):
@@ -261,7 +285,7 @@ def test_a_disk_that_fills_up_amid_a_fit_ends_it_with_the_checkpoint_before(
             (small_disk / "other").write_bytes(bytes(12_000_000))
         return picture(iq)
 
-    with pytest.raises(InputError, match=NO_ROOM + r" .*\(.*No space left.*make room and go on"):
+    with pytest.raises(InputError, match=NO_ROOM + r" .*\(.*No space left.*make room and continue"):
         fit(folder, Counting(at=[3], act=fill))
     assert header(folder)["step"] == 2
     assert not list(folder.glob(".*"))
@@ -282,9 +306,9 @@ import torch
 torch.set_num_threads(1)
 from toy_fits import Counting, digest, fit, picture
 from modsnr import InputError
-from modsnr.training import task
+from modsnr.training import loop
 
-task.CHECKPOINT_SECONDS = -1.0
+loop.CHECKPOINT_SECONDS = -1.0
 folder, kills = Path(sys.argv[1]), int(sys.argv[2])
 options = {"rotate": True, "epochs": 4, "schedule": "one_cycle"}
 
@@ -348,29 +372,20 @@ os.waitpid(first, 0)
 """
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """What real processes that kill, resume and wait for one another said."""
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
+def test_kills_at_random_instants_end_in_the_same_weights_and_two_never_continue_at_once(
+    tmp_path, kills
+):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKS, tmp_path_factory.mktemp("forks"), "20"],
+        [sys.executable, "-W", "ignore", "-c", FORKS, tmp_path, str(kills)],
         cwd=ROOT / "tests", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_twenty_kills_at_random_instants_end_in_twenty_times_the_same_weights(told):
-    whole, *ends = told[:21]
-    hashes = [line.split()[0] for line in ends]
-    assert hashes == [whole] * 20
-    assert sum(line.endswith("1") for line in ends) > 5  # the others died before the first step
-
-
-def test_of_two_processes_that_go_on_from_the_same_run_the_second_is_refused(told):
-    whole, *_, refused, ended = told
-    assert refused == (
-        "refused Another process is going on from cut twice already: wait for its end."
-    )
+    whole, *ends, refused, ended = done.stdout.splitlines()
+    assert [line.split()[0] for line in ends] == [whole] * kills
+    # The others died before the first step.
+    assert sum(line.endswith("1") for line in ends) > 5 or kills < 20
+    assert refused == "refused Another process already continues from cut twice: wait for its end."
     assert ended == f"ended {whole}"
 
 
@@ -444,6 +459,7 @@ def run(name, **other):
     return runs.find(done.stdout.splitlines()[-1].split()[0], status=None)
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_is_resumed_by_name_and_ends_as_if_it_was_not(killed):
     again = run("cut", resume="cut")  # called as the run that it goes on with
     assert again.status == "completed", again.error
@@ -460,6 +476,7 @@ def test_a_run_that_was_killed_is_resumed_by_name_and_ends_as_if_it_was_not(kill
     assert f"run {again.id} is completed: nothing is left to do" in done.error
 
 
+@pytest.mark.long
 def test_a_run_is_resumed_with_its_own_parameters_only(killed):
     other = run(
         "other", resume=killed.id, learning_rate=1e-3, dropout=0.5, note="a note may differ"

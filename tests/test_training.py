@@ -9,6 +9,7 @@ from math import cos, inf, nan, pi, sqrt
 import numpy as np
 import pytest
 import torch
+from lightning.fabric import Fabric
 from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.torch import load_file
 from torch import nn
@@ -34,7 +35,7 @@ from toy_fits import (
 
 from modsnr import InputError, diagrams, signals, training
 from modsnr.model import SNR_LOSSES, JointLoss, JointNet
-from modsnr.training import Labelled, Recipe, task
+from modsnr.training import Labelled, Recipe, loop, step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FILES = ("weights.safetensors", "checkpoint.safetensors")
@@ -42,7 +43,7 @@ FILES = ("weights.safetensors", "checkpoint.safetensors")
 
 @pytest.fixture
 def at_every_step(monkeypatch):
-    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
 
 
 # Learning
@@ -76,7 +77,7 @@ def test_a_fit_learns_from_constellations(tmp_path, generator, snr_head):
     )  # fmt: skip
     draw = partial(diagrams.render, views=["constellation"], bins=32)
     recipe = Recipe(epochs=8, batch_size=32, learning_rate=4e-3, precision="32")
-    history = training.fit(net, draw, train, validation, recipe, folder=tmp_path).history
+    history = training.fit(net, draw, train, validation, recipe, tmp_path).history
     assert history.validation_joint_accuracy.max() > 0.85  # by guessing: 1/6
     assert history.loss.iloc[-1] < history.loss.iloc[0]
 
@@ -128,7 +129,7 @@ def test_an_epochs_line_shows_what_a_person_watches(tmp_path, capsys):
 
 def test_the_weights_are_those_of_the_best_epoch_not_of_the_last(tmp_path, monkeypatch):
     reached, snapshots, net = iter([0.2, 0.9, 0.9, 0.5]), [], network()
-    monkeypatch.setattr(task, "accuracies", lambda *_: {"joint_accuracy": next(reached)})
+    monkeypatch.setattr(loop, "_validate", lambda _: {"joint_accuracy": next(reached)})
 
     def report(row):
         snapshots.append({name: value.clone() for name, value in net.state_dict().items()})
@@ -243,22 +244,6 @@ def test_precision_is_named_and_auto_is_one_of_the_two(tmp_path):
 # Cut off and gone on with
 
 
-@pytest.mark.parametrize(
-    ("killed_at", "precision"), [(1, "32"), (6, "32"), (6, "bf16"), (8, "32"), (9, "32")]
-)
-def test_a_fit_cut_off_anywhere_and_resumed_ends_in_the_same_weights(
-    tmp_path, at_every_step, precision, killed_at
-):
-    options = {"rotate": True, "schedule": "one_cycle", "precision": precision}
-    whole = fit(tmp_path / "whole", **options)
-    with pytest.raises(ConnectionError):
-        fit(tmp_path / "cut", Counting(at=[killed_at], act=die), **options)
-    again = fit(tmp_path / "cut", net=network(dropout=0.2), **options)
-    assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    timed = ["seconds"]
-    assert again.history.drop(columns=timed).equals(whole.history.drop(columns=timed))
-
-
 def test_a_fit_cut_off_in_validation_does_that_epoch_all_the_same(tmp_path, at_every_step):
     def dies_in_validation(iq):
         return picture(iq) if torch.is_grad_enabled() else die(iq)
@@ -288,7 +273,7 @@ def test_checkpoints_within_an_epoch_come_by_the_clock(tmp_path, monkeypatch):
     with pytest.raises(ConnectionError):
         fit(tmp_path / "rare", Counting(at=[7], act=die))
     assert header(tmp_path / "rare")["step"] == 4
-    monkeypatch.setattr(task, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(ConnectionError):
         fit(tmp_path / "often", Counting(at=[7], act=die))
     assert header(tmp_path / "often")["step"] == 6
@@ -300,31 +285,6 @@ def test_a_finished_fit_is_not_done_again(tmp_path):
     assert draw.calls == 0
     assert again.history.equals(first.history)
     assert same_bits(net.state_dict(), weights(tmp_path))
-
-
-def test_a_checkpoint_of_another_recipe_is_refused_naming_what_differs(tmp_path):
-    fit(tmp_path, epochs=1)
-    with pytest.raises(
-        InputError, match="made by another recipe or network: seed is 0 there and 8 here"
-    ):
-        fit(tmp_path, epochs=1, seed=8)
-
-
-def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    fit(tmp_path, epochs=1)
-    other = network()
-    other.settings["views"] = ["another toy"]  # the same shapes, another meaning
-    with pytest.raises(InputError, match=r"views is \['toy'\] there and \['another toy'\] here"):
-        fit(tmp_path, net=other, epochs=1)
-
-
-@pytest.mark.parametrize("left", [0, 7, 1000, -50])
-def test_a_cut_checkpoint_is_refused(tmp_path, left):
-    fit(tmp_path, epochs=1)
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(InputError, match=r"checkpoint\.safetensors is damaged"):
-        fit(tmp_path, epochs=1)
 
 
 def test_a_fit_leaves_weights_checkpoint_history_and_nothing_else_anywhere(tmp_path, monkeypatch):
@@ -393,15 +353,15 @@ def test_beside_the_networks_own_work_a_step_asks_for_as_much_of_a_large_as_of_a
 
     def beside(layers):
         steps, pieces = [], []
-        monkeypatch.setattr(task.Task, "training_step", counted(step, steps))
-        monkeypatch.setattr(task.Task, "_piecewise", counted(piecewise, pieces))
+        monkeypatch.setattr(loop, "take_step", counted(take_step, steps))
+        monkeypatch.setattr(step, "_piecewise", counted(piecewise, pieces))
         net = network()
         more = [nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)) for _ in range(layers)]
         net.backbone = nn.Sequential(*more, net.backbone)
         fit(tmp_path / str(layers), net=net, epochs=1, optimizer=optimizer)
         return {all - own for all, own in zip(steps[1:], pieces[1:], strict=True)}, pieces[-1]
 
-    step, piecewise = task.Task.training_step, task.Task._piecewise
+    take_step, piecewise = step.take_step, step._piecewise
     (of_small, own_of_small), (of_large, own_of_large) = beside(1), beside(40)
     assert own_of_large > own_of_small + 39 * 4
     assert of_small == of_large
@@ -423,7 +383,7 @@ def test_a_gradient_that_is_no_number_counts_though_the_loss_is_one(tmp_path):
 def test_passing_trouble_rolls_back_at_half_the_rate_and_ends_with_every_epoch_done(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(task, "PATIENCE_STEPS", 3)
+    monkeypatch.setattr(loop, "PATIENCE_STEPS", 3)
     found = fit(tmp_path, Counting(at=[6, 7, 8], act=not_a_number), epochs=4)
     assert (found.skipped_steps, found.rollbacks) == (3, 1)
     assert found.history.epoch.tolist() == [1, 2, 3, 4]
@@ -434,7 +394,7 @@ def test_passing_trouble_rolls_back_at_half_the_rate_and_ends_with_every_epoch_d
 
 
 def test_trouble_in_the_only_epoch_is_got_over_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(task, "PATIENCE_STEPS", 2)
+    monkeypatch.setattr(loop, "PATIENCE_STEPS", 2)
     draw = Counting(at=[2, 3], act=not_a_number)
     found = fit(tmp_path, draw, epochs=1)
     assert found.history.step.tolist() == [4]
@@ -442,7 +402,7 @@ def test_trouble_in_the_only_epoch_is_got_over_too(tmp_path, monkeypatch):
 
 
 def test_a_rollback_goes_to_the_last_checkpoint_before_the_trouble(tmp_path, monkeypatch):
-    monkeypatch.setattr(task, "PATIENCE_STEPS", 3)
+    monkeypatch.setattr(loop, "PATIENCE_STEPS", 3)
     # The trouble begins in the first epoch's last step and crosses into the second.
     draw = Counting(at=[4, 5, 6], act=not_a_number)
     found = fit(tmp_path, draw, epochs=2)
@@ -451,14 +411,14 @@ def test_a_rollback_goes_to_the_last_checkpoint_before_the_trouble(tmp_path, mon
 
 
 def test_lasting_trouble_ends_in_divergence_after_every_rollback(tmp_path, monkeypatch):
-    monkeypatch.setattr(task, "PATIENCE_STEPS", 3)
+    monkeypatch.setattr(loop, "PATIENCE_STEPS", 3)
     draw = Counting(at=range(3, 1000), act=not_a_number)
     with pytest.raises(
         training.Diverged, match=r"3 steps in a row.*after 5 rollbacks.*the last was 9\.38e-05"
     ) as caught:
         fit(tmp_path, draw)
     assert caught.value.run_status == "diverged"
-    assert draw.calls == 2 + 3 * (task.ROLLBACKS + 1)
+    assert draw.calls == 2 + 3 * (loop.ROLLBACKS + 1)
     assert header(tmp_path)["step"] == 0
 
 
@@ -491,7 +451,7 @@ def explode(iq):
 def test_a_loss_far_above_the_first_is_trouble_that_is_told_and_rolled_back(
     tmp_path, monkeypatch, times
 ):
-    monkeypatch.setattr(task, "PATIENCE_STEPS", 3)
+    monkeypatch.setattr(loop, "PATIENCE_STEPS", 3)
     net = network(plain=True)
     net.backbone = net.backbone[:2]  # linear
     found = fit(tmp_path, Counting(at=range(6, 6 + times), act=explode), net=net, epochs=4)
@@ -614,14 +574,14 @@ def test_before_another_try_what_the_first_one_held_is_given_back(tmp_path, monk
 
     net = network()
     net.register_forward_hook(lambda _, given, __: held.append(weakref.ref(given[0])))
-    backward = task.Task.manual_backward
+    backward = Fabric.backward
 
     def short_of_memory(self, loss):
         if len(held) == 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")  # a new one: it holds frames
         backward(self, loss)
 
-    monkeypatch.setattr(task.Task, "manual_backward", short_of_memory)
+    monkeypatch.setattr(Fabric, "backward", short_of_memory)
     fit(tmp_path, draw, net=net, batch_size=32, epochs=1)
     assert alive[:2] == [[], [False]]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import nan
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from modsnr import training
 from modsnr.model import JointNet
-from modsnr.training import Labelled, Recipe
+from modsnr.training import Execution, Labelled, Recipe
 
 GRID = (0.0, 10.0)
 
@@ -53,11 +53,16 @@ def network(*, plain=False, dropout=0.2, snr_head="regression"):
     return net
 
 
-def fit(folder, draw=picture, *, net=None, train=TRAIN, validation=VALIDATION, **options):
-    of_fit = {name: options.pop(name) for name in ("report", "resume") if name in options}
-    recipe = replace(SMALL, **options)
-    net = network() if net is None else net
-    return training.fit(net, draw, train, validation, recipe, folder=folder, **of_fit)
+def fit(
+    folder, draw=picture, *, net=None, train=TRAIN, validation=VALIDATION, resume=None, **options
+):
+    """Fit with SMALL but for ``options`` of the recipe and of the execution."""
+    names = {field.name for field in fields(Execution)} & options.keys()
+    execution = Execution(**{name: options.pop(name) for name in names})
+    recipe, net = replace(SMALL, **options), network() if net is None else net
+    return training.fit(
+        net, draw, train, validation, recipe, folder, resume=resume, execution=execution
+    )
 
 
 def on_the_way(folder):

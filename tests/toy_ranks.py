@@ -3,53 +3,65 @@
 A rank takes seconds to start, so these two are started once; all else of a fit is as it is.
 """
 
+import multiprocessing
 import os
-import select
 import signal
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from types import SimpleNamespace
 
 import torch
-from toy_fits import GRID, SMALL, TRAIN, VALIDATION, not_a_number, picture
+import toy_fits
+from torch.multiprocessing.spawn import ProcessExitedException
+from toy_fits import GRID, die, not_a_number, picture
 
-from modsnr import training
 from modsnr.model import JointNet
+from modsnr.training import rank
 
-STANDING = """
-import os, sys
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
-from modsnr.training.rank import main
-for folder in iter(sys.stdin.readline, ""):
+
+def take_part(*arguments):
+    """Do one rank's part of a fit in a process that stays for the next."""
     try:
-        main(folder.strip())
-        code = 0
-    except Exception:
-        code = 1
-    print(code, file=answers, flush=True)
-"""
+        rank.run_here(*arguments)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
-class Answer:
-    """A rank's process as the watch sees it, ended once it has answered."""
+class Standing:
+    """Two processes that wait for one fit after the other, in the place of those that end."""
 
-    def __init__(self, process):
-        self.process, self.code = process, None
+    def __init__(self):
+        spawn = multiprocessing.get_context("spawn")
+        self.pools = [ProcessPoolExecutor(1, spawn) for _ in range(2)]
 
-    def poll(self):
-        if self.code is None and select.select([self.process.stdout], [], [], 0)[0]:
-            self.code = int(self.process.stdout.readline())
-        return self.code
+    def start(self, _, arguments, count, **__):
+        """Stand in for torch's ``start_processes``."""
+        assert count == 2
+        parts = [pool.submit(take_part, i, *arguments) for i, pool in enumerate(self.pools)]
+
+        def join(timeout):
+            for number, part in enumerate(parts):
+                if part.done() and part.exception():
+                    wait_for_the_other = [other.exception() for other in parts]
+                    raise ProcessExitedException(str(wait_for_the_other), number, 0, 1)
+            return all(part.done() for part in parts)
+
+        ended = SimpleNamespace(terminate=lambda: None, join=lambda: None, exitcode=1)
+        return SimpleNamespace(join=join, processes=[ended, ended], error_files=[])
+
+    def close(self):
+        for pool in self.pools:
+            pool.shutdown()
 
 
 @contextmanager
-def standing(processes, orders, devices, num_nodes):
-    """Stand in for ``crew._launched``: the ranks are there already, and stay."""
-    assert (len(processes), devices, num_nodes) == (2, 2, 1)
-    for process in processes:
-        process.stdin.write(f"{orders}\n".encode())
-        process.stdin.flush()
-    yield [Answer(process) for process in processes]
+def standing():
+    ranks = Standing()
+    try:
+        yield ranks
+    finally:
+        ranks.close()
 
 
 def network():
@@ -61,13 +73,8 @@ def network():
     )  # fmt: skip
 
 
-def fit(folder, draw=picture, *, net=None, train=TRAIN, **options):
-    """Fit as toy_fits does, with what ``training.fit`` is told apart from the recipe's options."""
-    names = ("devices", "num_nodes", "strategy", "resume", "report", "wandb")
-    of_fit = {name: options.pop(name) for name in names if name in options}
-    recipe = replace(SMALL, **options)
-    net = network() if net is None else net
-    return training.fit(net, draw, train, VALIDATION, recipe, folder=folder, **of_fit)
+def fit(folder, draw=picture, *, net=None, **options):
+    return toy_fits.fit(folder, draw, net=network() if net is None else net, **options)
 
 
 class At:
@@ -90,10 +97,6 @@ class At:
         return {"nan": not_a_number, "die": die, "kill": kill, "memory": no_memory}[self.what](iq)
 
 
-def die(iq):
-    raise ConnectionError("the machine went away")
-
-
 def kill(iq):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -104,3 +107,20 @@ def no_memory(iq):
 
 def brightened(iq, *, by):
     return by * picture(iq)
+
+
+# What a rank may do in the place of its part; none of them waits for another.
+
+
+def leave(number, hidden, environment):
+    os._exit(3)
+
+
+def be_killed(number, hidden, environment):
+    os.kill(os.getpid(), 9) if number == 1 else signal.pause()
+
+
+def stay(number, hidden, environment):
+    store = rank.TCPStore("127.0.0.1", int(environment["MASTER_PORT"]), is_master=False)
+    store.append(rank.ROWS, '{"epoch": 1}\n')
+    signal.pause()

@@ -1,4 +1,4 @@
-"""The joint network, the losses of its two heads, and the weighing of the one against the other."""
+"""The joint network, the losses of its two heads, and the weights of the two tasks."""
 
 from modsnr.model.features import Features, last_features
 from modsnr.model.losses import SNR_LOSSES, TASK_WEIGHTINGS, JointLoss, dwa_weights
@@ -11,11 +11,10 @@ from modsnr.model.network import (
     Prediction,
     build_backbone,
     fastest_device,
-    head,
     is_out_of_memory,
     load,
 )
-from modsnr.model.tensors import read_tensors, replacing, write_tensors
+from modsnr.model.tensors import read_tensors, replacing_file, write_tensors
 
 __all__ = [
     "SNR_LAYERS",
@@ -31,11 +30,10 @@ __all__ = [
     "build_backbone",
     "dwa_weights",
     "fastest_device",
-    "head",
     "is_out_of_memory",
     "last_features",
     "load",
     "read_tensors",
-    "replacing",
+    "replacing_file",
     "write_tensors",
 ]

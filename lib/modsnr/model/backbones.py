@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +11,7 @@ import torch
 from huggingface_hub import hf_hub_download
 from torch import nn
 
-from modsnr import InputError
+from modsnr import InputError, files
 from modsnr.model.tensors import read_tensors
 
 
@@ -25,14 +24,13 @@ def timm_backbone(
     *,
     short: tuple[str, ...],
 ) -> tuple[nn.Module, int]:
-    """Return timm's model ``full``, asked for as ``name``, without classifier, and its width.
+    """Return timm's model ``full``, which the user calls ``name``, without classifier; its width.
 
-    ``short`` are the names that are known besides timm's. Raises InputError as ``build_backbone``.
+    ``short`` are the names besides timm's. Raises InputError as ``build_backbone``.
     """
     if not timm.is_model(full):
-        known = dict.fromkeys([*short, *timm.list_models()])
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or short
-        raise InputError(f"timm knows no backbone {name!r}; near it are {', '.join(near)}.")
+        hint = files.did_you_mean(name, [*short, *timm.list_models()], most=3)
+        raise InputError(f"timm has no backbone {name!r}; {hint or ', '.join(short) + ' would do'}")
     options = {"in_chans": channels} | ({} if "resnet" in full else {"img_size": bins})
     try:
         if isinstance(pretrained, (str, Path)):
@@ -49,7 +47,7 @@ def timm_backbone(
 
 
 class _WrongSize(Exception):
-    """A network takes no diagrams of so many bins; it does of ``fits``, where that is known."""
+    """A network takes no diagrams of so many bins; it takes ``fits``, where that is known."""
 
     def __init__(self, why: str, fits: int = 0) -> None:
         super().__init__(why)
@@ -57,9 +55,9 @@ class _WrongSize(Exception):
 
 
 def _width(network: nn.Module, channels: int, bins: int) -> int:
-    """Return how many features a network gives a diagram, having tried one.
+    """Return how many features a network gives a diagram, by a trial.
 
-    Raises _WrongSize where it can do nothing with the diagram, or would leave some of it out.
+    Raises _WrongSize where it does not take the diagram, or would leave some of it out.
     """
     patch, *_ = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1,)
     if bins % patch:
@@ -102,13 +100,13 @@ def _timm_model(name: str, weights: Path | None, **options: int) -> nn.Module:
 
 
 def fetch_weights(name: str) -> Path:
-    """Return the local path of a timm model's published weights, fetched from the hub if need be.
+    """Return the local path of a timm model's published weights, fetched from the hub if needed.
 
     Raises InputError where the hub cannot be reached or has no safetensors file: timm itself would
     then fall back to a pickle.
     """
     config = timm.models.get_pretrained_cfg(name)
-    where = "no published weights" if config is None or not config.hf_hub_id else config.hf_hub_id
+    where = (config and config.hf_hub_id) or "no published weights"
     try:
         if where == "no published weights":
             raise FileNotFoundError(where)
@@ -127,19 +125,19 @@ def _weights_file(path: str | Path) -> Path:
     return Path(path)
 
 
-def _from_file(name: str, path: Path, asked: str, **options: int) -> nn.Module:
-    """Return a timm model with the weights of a file, all of them and no others.
+def _from_file(name: str, path: Path, called: str, **options: int) -> nn.Module:
+    """Return a timm model with all the weights of a file, and no others.
 
-    timm takes what fits of a file and passes over the rest without an error.
+    timm itself loads what fits and ignores the rest without an error.
     """
     held: Any = read_tensors(path, problem=f"{path.name} holds no weights that can be read")[0]
     try:
         network = _timm_model(name, path, **options)
     except (KeyError, RuntimeError) as error:
         raise InputError(
-            f"{path.name} holds the weights of another backbone than {asked}: {error}"
+            f"{path.name} holds the weights of another backbone than {called}: {error}"
         ) from error
-    # What timm itself renames or leaves out on loading, as in older files, is not foreign.
+    # timm renames or leaves out some weights of older files on loading: they are not foreign.
     adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     names = set(adapt(held, network) if adapt else held)
     classifier: Any = cast(Any, network).pretrained_cfg["classifier"] or ()
@@ -148,7 +146,7 @@ def _from_file(name: str, path: Path, asked: str, **options: int) -> nn.Module:
     foreign = {key for key in names - set(network.state_dict()) if not key.startswith(heads)}
     if missing or foreign:
         raise InputError(
-            f"{path.name} holds the weights of another backbone than {asked}: it lacks "
+            f"{path.name} holds the weights of another backbone than {called}: it lacks "
             f"{len(missing)} of its {len(list(network.parameters()))} weights and has "
             f"{len(foreign)} others ({', '.join(sorted(missing or foreign)[:3])}, ...)."
         )

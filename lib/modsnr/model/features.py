@@ -1,4 +1,4 @@
-"""Where a backbone last knows places: the features that Grad-CAM looks at."""
+"""The last features of a backbone that have a place in the picture, for Grad-CAM."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from modsnr.model.network import Compact, JointNet
 
 
 class Features(NamedTuple):
-    """``layer`` is the module; ``as_maps`` turns what it returns into maps [frame, channel, row,
-    column]."""
+    """``as_maps`` turns the output of module ``layer`` into maps [frame, channel, row, column]."""
 
     layer: nn.Module
     as_maps: Callable[[Tensor], Tensor]
@@ -23,20 +22,20 @@ class Features(NamedTuple):
 def last_features(net: JointNet) -> Features:
     """Return the layer of the backbone that gives its last features with a place, before pooling.
 
-    compact: its last ReLU. A timm backbone: the module whose output is what ``forward_features``
-    returns, found by a trial: channels first (ResNet), last (Swin), or tokens, less those that
-    stand for no patch (ViT). Where the head reads the class token alone, the other tokens of that
-    layer have no say: the layer is then the last block's ``norm1``, where they still have.
+    compact: its last ReLU. A timm backbone: the module whose output ``forward_features`` returns,
+    found by a trial: channels first (ResNet), last (Swin), or tokens, without those that stand for
+    no patch (ViT). Where the head reads the class token alone, that layer's other tokens have no
+    effect: the layer is then the last block's ``norm1``, where they still have.
 
-    Raises InputError for a backbone of which no such layer is known.
+    Raises InputError for a backbone without such a layer.
     """
     backbone: Any = net.backbone
     if isinstance(backbone, Compact):
         return Features(backbone.layers[-1], _channels_first)
     name = net.settings["backbone"]
     unknown = InputError(
-        f"It is not known which layer of {name} last knows places: choose one, and say how it "
-        "becomes maps [frame, channel, row, column]."
+        f"No layer of {name} is known whose features have a place: choose one, and a function "
+        "that turns its output into maps [frame, channel, row, column]."
     )
     if not hasattr(backbone, "forward_features"):
         raise unknown
@@ -72,10 +71,7 @@ def _channels_last(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _trial(backbone: Any, diagrams: Tensor) -> tuple[nn.Module | None, torch.Size]:
-    """Return the outermost module that gives a backbone's last features, if any, and their shape.
-
-    A module that only passes them on will do as well as the one that made them.
-    """
+    """Return the outermost module that returns a backbone's last features, if any; their shape."""
     returned: list[tuple[nn.Module, Any]] = []
     hooks = [
         module.register_forward_hook(lambda module, _, output: returned.append((module, output)))

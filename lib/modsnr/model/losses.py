@@ -1,4 +1,4 @@
-"""The losses of the two heads, and how the one is weighed against the other."""
+"""The losses of the two heads, and the weights of the two tasks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def distance_weighted(logits: Tensor, truth: Tensor, grid: Tensor) -> Tensor:
 
     The distance is that between predicted and true SNR in steps of the grid, its expectation over
     the softmax p: sum_k p_k |g_k - g_true| / step. It is a weight, held constant in the gradient,
-    so that confident answers far off weigh most and none weighs less than by cross-entropy.
+    so that confident answers far off weigh most, and none less than in cross-entropy.
     """
     nearest = _nearest(truth, grid)
     distance = (grid[nearest].unsqueeze(1) - grid).abs() / _step(grid)  # [frame, SNR]
@@ -112,7 +112,7 @@ class JointLoss(nn.Module):
             raise InputError(
                 f"task_weighting is one of {', '.join(TASK_WEIGHTINGS)}; it is {weighting!r}."
             )
-        self.of_snr, self.weighting = fitting[snr_loss or next(iter(fitting))], weighting
+        self.snr_loss, self.weighting = fitting[snr_loss or next(iter(fitting))], weighting
         if weighting == "uncertainty":
             self.log_variance = nn.Parameter(torch.zeros(2))
         elif weighting == "gradnorm":
@@ -127,21 +127,21 @@ class JointLoss(nn.Module):
         self, output: Output, modulation: Tensor, snr_db: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the weighted sum and the two tasks' own losses, each a mean over the frames."""
-        of_modulation = F.cross_entropy(output.modulation.float(), modulation)
-        of_snr = self.of_snr(output.snr.float(), snr_db, self.snrs_db)
-        losses = torch.stack([of_modulation, of_snr])
+        modulation_loss = F.cross_entropy(output.modulation.float(), modulation)
+        snr_loss = self.snr_loss(output.snr.float(), snr_db, self.snrs_db)
+        losses = torch.stack([modulation_loss, snr_loss])
         if self.weighting == "uncertainty":
             total = (losses * torch.exp(-self.log_variance) / 2 + self.log_variance / 2).sum()
         else:
-            # GradNorm's weights have another gradient than that of the sum.
+            # GradNorm gives its weights a gradient of their own.
             total = (losses * self.weights.detach()).sum()
-        return total, of_modulation, of_snr
+        return total, modulation_loss, snr_loss
 
     @torch.no_grad()
     def balance(self, losses: Tensor, norms: Tensor) -> None:
-        """Give GradNorm's weights their gradient of a step, its losses and gradient norms [task].
+        """Give GradNorm's weights their gradient, from a step's losses and gradient norms [task].
 
-        The first step's losses are those that training is measured from.
+        Training is measured from the first step's losses.
         """
         weights: Any = self.weights
         if not self.first_losses.any() and losses.isfinite().all():
@@ -166,8 +166,8 @@ def gradnorm_gradient(weights: Tensor, norms: Tensor, losses: Tensor, first: Ten
     """
     share = losses / first.clamp(min=1e-12)
     rates = share / share.mean()
-    of_task = weights * norms
-    return norms * torch.sign(of_task - of_task.mean() * rates**GRADNORM_ALPHA)
+    weighted = weights * norms
+    return norms * torch.sign(weighted - weighted.mean() * rates**GRADNORM_ALPHA)
 
 
 def dwa_weights(losses: Sequence[Sequence[float]]) -> Tensor:

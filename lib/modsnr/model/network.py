@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from modsnr import InputError
 from modsnr.model.tensors import read_tensors
 
-NO_ROOM = (  # what a RuntimeError says that is no OutOfMemoryError
+OUT_OF_MEMORY = (  # in the message of a RuntimeError that is no OutOfMemoryError
     "can't allocate memory",  # the CPU's allocator
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -43,7 +43,7 @@ SNR_LAYERS: dict[str, tuple[int, ...]] = {
 
 
 class Output(NamedTuple):
-    """What the network says of each frame.
+    """The network's raw outputs for each frame.
 
     ``modulation`` is logits [frame, class]; ``snr`` is dB [frame] from the regression head, or
     logits [frame, SNR] from the classification head.
@@ -54,11 +54,11 @@ class Output(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Decisions, and how sure the network is of them, each [frame].
+    """Decisions and their confidence, each [frame].
 
     ``modulation`` is int64, ``snr_db`` float32, before any snapping to the grid; ``confidence`` is
-    float32, the softmax of the modulation decided for. ``snr_confidence`` is float32, that of the
-    SNR decided for, NaN from the regression head, which has no softmax; ``snr_mean_db`` is float32,
+    float32, the softmax of the decided modulation. ``snr_confidence`` is float32, the softmax of
+    the decided SNR, NaN from the regression head, which has no softmax; ``snr_mean_db`` is float32,
     the mean SNR by the softmax, and from the regression head ``snr_db`` itself.
     """
 
@@ -69,7 +69,7 @@ class Prediction(NamedTuple):
     snr_mean_db: Tensor
 
     def columns(self) -> dict[str, Tensor]:
-        """Return the fields by the names under which a run saves them beside the truth."""
+        """Return the fields under the names that a run saves them by, beside the truth."""
         decided = {"modulation": "predicted_modulation", "snr_db": "predicted_snr_db"}
         return {decided.get(name, name): values for name, values in self._asdict().items()}
 
@@ -82,7 +82,7 @@ class JointNet(nn.Module):
     weights, False for none, or the path of a safetensors file of backbone weights; None means True
     where weights exist, that is for all but ``compact``.
 
-    Raises InputError for unknown names, and where weights are asked for that cannot be had.
+    Raises InputError for unknown names, and where the weights cannot be read or fetched.
     """
 
     snrs_db: Tensor
@@ -129,12 +129,12 @@ class JointNet(nn.Module):
         self.snr_head = head(width, SNR_LAYERS[snr_layer], outputs, dropout)
 
     def forward(self, diagrams: Tensor) -> Output:
-        """Return what the network says of diagrams float32 [frame, view, bins, bins]."""
+        """Return raw outputs for diagrams float32 [frame, view, bins, bins]."""
         features = self.backbone(diagrams)  # [frame, width]
         modulation, snr = self.modulation_head(features), self.snr_head(features)
         if self.settings["snr_head"] == "regression":
-            # The head speaks in units of the grid's spread about its middle, so that it starts
-            # where the labels are; the sum is taken in single precision, bf16 has 1/8 dB at 30.
+            # The head's unit is the grid's spread about its middle, so that training starts where
+            # the labels are. The sum needs single precision: bf16 resolves 1/8 dB at 30 dB.
             middle = (self.snrs_db[0] + self.snrs_db[-1]) / 2
             spread = (self.snrs_db[-1] - self.snrs_db[0]).clamp(min=1) / 3
             snr = middle + spread * snr.float().squeeze(1)
@@ -155,18 +155,18 @@ class JointNet(nn.Module):
         rotations: int = 1,
         progress: Callable[[int], object] | None = None,
     ) -> Output:
-        """Return what is said of frames complex64 [frame, sample], undecided, on the CPU.
+        """Return raw outputs for frames complex64 [frame, sample], on the CPU.
 
-        It is computed in evaluation mode and single precision. ``draw`` makes diagrams of a batch
-        of frames; ``progress`` is called with the number of frames of each. Of more ``rotations``
-        than one, each frame is drawn at so many carrier phases, which fall into other bins, and the
-        logarithms of its probabilities, or its SNR in dB, are averaged. Where memory does not hold
-        a batch, it is halved, down to one frame.
+        They are computed in evaluation mode and single precision. ``draw`` makes diagrams of a
+        batch of frames; ``progress`` is called with the number of frames of each. With several
+        ``rotations`` each frame is drawn at so many carrier phases, which fall into other bins, and
+        the logarithms of its probabilities, or its SNR in dB, are averaged. Where memory does not
+        hold a batch, it is halved, down to one frame.
 
         Raises InputError where there are no frames, and for rotations below 1.
         """
         if not len(iq):
-            raise InputError("There are no frames to say anything of.")
+            raise InputError("There are no frames to classify.")
         if rotations < 1:
             raise InputError(f"rotations must be 1 or more; they are {rotations}.")
         device, was_training = self.snrs_db.device, self.training
@@ -177,7 +177,7 @@ class JointNet(nn.Module):
             batch = iq[done : done + batch_size]
             try:
                 with torch.autocast(device.type, enabled=False):
-                    pieces.append(self._said(draw, batch.to(device), rotations))
+                    pieces.append(self._outputs_of_batch(draw, batch.to(device), rotations))
             except RuntimeError as error:
                 if not is_out_of_memory(error) or len(batch) <= 1:
                     raise
@@ -189,25 +189,23 @@ class JointNet(nn.Module):
         self.train(was_training)
         return Output(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
 
-    def _said(self, draw: Callable[[Tensor], Tensor], iq: Tensor, rotations: int) -> Output:
-        said: list[Output] = []
+    def _outputs_of_batch(
+        self, draw: Callable[[Tensor], Tensor], iq: Tensor, rotations: int
+    ) -> Output:
+        outputs: list[Output] = []
         for turn in range(rotations):
             turned = iq * cmath.rect(1, turn * GOLDEN_ANGLE) if turn else iq
-            said.append(self(draw(turned).contiguous(memory_format=torch.channels_last)))
-        if rotations > 1:
-            classifies = self.settings["snr_head"] == "classification"
-            said = [
-                Output(
-                    output.modulation.log_softmax(1),
-                    output.snr.log_softmax(1) if classifies else output.snr,
-                )
-                for output in said
-            ]
-        return Output(*(torch.stack(parts).mean(0).cpu() for parts in zip(*said, strict=True)))
+            output = self(draw(turned).contiguous(memory_format=torch.channels_last))
+            if rotations > 1:
+                output = output._replace(modulation=output.modulation.log_softmax(1))
+                if self.settings["snr_head"] == "classification":
+                    output = output._replace(snr=output.snr.log_softmax(1))
+            outputs.append(output)
+        return Output(*(torch.stack(parts).mean(0).cpu() for parts in zip(*outputs, strict=True)))
 
     @torch.no_grad()
     def decide(self, output: Output) -> Prediction:
-        """Return the decisions that an output stands for."""
+        """Return the decisions that follow from raw outputs."""
         confidence, modulation = output.modulation.float().softmax(1).max(1)
         snr = output.snr.float()
         if self.settings["snr_head"] == "regression":
@@ -221,12 +219,12 @@ class JointNet(nn.Module):
 def load(path: Path | str) -> JointNet:
     """Return the network that a weights file was saved from, in evaluation mode.
 
-    The file is safetensors; its header holds what the network was built with. Raises InputError
-    for a file that is none, is damaged, or does not say what it is.
+    The file is safetensors; its header holds the network's settings. Raises InputError for a file
+    that is no safetensors, is damaged, or lacks that header.
     """
     tensors, header = read_tensors(path, problem=f"{path} holds no weights that can be read")
     if "net" not in header:
-        raise InputError(f"{path} does not say what network it holds: it is no run's weights.")
+        raise InputError(f"{path} does not name the network it holds: it is no run's weights.")
     try:
         net = JointNet(**json.loads(header["net"]), pretrained=False)
         net.load_state_dict(tensors)
@@ -239,9 +237,9 @@ def load(path: Path | str) -> JointNet:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether a device, its libraries, or the CPU's allocator have no room for a tensor."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return True
-    return any(complaint in str(error) for complaint in NO_ROOM)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
+        complaint in str(error) for complaint in OUT_OF_MEMORY
+    )
 
 
 def fastest_device() -> torch.device:
@@ -265,7 +263,7 @@ def build_backbone(
     width.
 
     Raises InputError for a name that timm does not know, naming the nearest, for bins that the
-    backbone cannot take, naming some that it can, and for weights that cannot be had.
+    backbone cannot take, naming some that it can, and for weights that cannot be read or fetched.
     """
     if bins < 1:
         raise InputError(f"bins must be positive; they are {bins}.")
@@ -279,7 +277,7 @@ def build_backbone(
                 f"{bins}."
             )
         return Compact(channels, bins), Compact.WIDTHS[-1]
-    # Here: timm takes seconds to import, and the compact network none of it.
+    # Here: timm takes seconds to import, and the compact network needs none of it.
     from modsnr.model.backbones import timm_backbone
 
     full, short = STUDY_BACKBONES.get(name, name), (*STUDY_BACKBONES, "compact")
@@ -291,13 +289,13 @@ class Compact(nn.Module):
 
     Space-to-depth first, down to a grid of about 8 x 8 (16 x 16 below 128 bins where bins are no
     multiple of 8): a stride-1 convolution at full size would cost more than all the rest. From
-    ``2 * FULL`` bins on a strided convolution comes before it, ``MAPS`` maps a view, so that what
-    follows costs about as much as at ``FULL`` bins.
+    ``2 * FULL`` bins on a strided convolution comes before it, ``MAPS`` maps a view, so that the
+    rest costs about as much as at ``FULL`` bins.
     """
 
     LEAST_STEM, STEM = 4, 8  # bins that space-to-depth joins below ``FULL`` bins, and from there on
     WIDTHS = (96, 128, 128, 128)
-    FULL = 64  # bins an axis that are taken as they are
+    FULL = 64  # bins an axis that need no strided convolution
     MAPS = 8
 
     def __init__(self, channels: int, bins: int) -> None:
@@ -329,8 +327,8 @@ class Compact(nn.Module):
 
     @classmethod
     def stride(cls, bins: int) -> int:
-        """Return by how much diagrams shrink first: the largest power of two that leaves ``FULL``
-        bins or more, a multiple of ``LEAST_STEM``."""
+        """Return the first convolution's stride: the largest power of two that leaves ``FULL`` bins
+        or more, a multiple of ``LEAST_STEM``."""
         stride = 1
         while bins >= 2 * stride * cls.FULL and bins % (2 * stride * cls.LEAST_STEM) == 0:
             stride *= 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from modsnr import InputError
+from modsnr import InputError, files
 
 
 def read_tensors(path: Path | str, *, problem: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -34,25 +33,24 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, s
 
     Raises InputError, and leaves the file that was there, where there is no room.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with replacing(path, sum(value.nbytes for value in kept.values())) as partial:
+    with replacing_file(path, sum(value.nbytes for value in kept.values())) as partial:
         save_file(kept, partial, metadata=header)
 
 
 @contextmanager
-def replacing(path: Path, size: int) -> Iterator[Path]:
-    """Give the name to write a file of ``size`` bytes under, which then takes the place of
-    ``path``; where the disk refuses, clear it away and raise InputError."""
-    partial = path.with_name(f".{path.name}.partial")
+def replacing_file(path: Path, size: int) -> Iterator[Path]:
+    """Yield a temporary path for ``size`` bytes, which takes the place of ``path`` at the end.
+
+    Raises InputError, and leaves the file that was there, where the disk refuses.
+    """
     try:
-        yield partial
-        os.replace(partial, path)
+        with files.replacing(path) as partial:
+            yield partial
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise InputError(
             f"{path.name} could not be written to {path.parent}: it takes {size / 1e6:.1f} MB, and "
             f"{free / 1e6:.1f} MB are free there ({error}). What was there before is left as it "
-            "was: make room and go on from it."
+            "was: make room and continue from it."
         ) from error

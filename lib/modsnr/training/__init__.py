@@ -1,23 +1,23 @@
-"""Fit a joint network to frames, go on with a fit that was cut off, predict.
+"""Fit a joint network to frames, continue a fit that was cut off, predict.
 
-Lightning's Trainer carries devices, precision and the loop. What it is told here makes a run
-repeatable: the frame order is a pure function of (seed, epoch), what chance does inside a step a
-pure function of (seed, step). Diagrams are drawn inside the step, on its device. A step whose loss
-or gradient is not finite is skipped and counted; a run of them rolls back to the last good
-checkpoint at half the rate; out-of-memory halves the micro-batch and accumulates gradients. On
-several devices ``crew`` starts a process each, a ``rank``, which all do this together.
+The frame order is a pure function of (seed, epoch), what chance does inside a step a pure function
+of (seed, step): a fit that is cut off and resumed ends in the same weights. Diagrams are drawn
+inside the step, on its device. ``step`` is one step, ``loop`` the epochs and the recovery from
+trouble, ``learner`` what they change; Lightning's Fabric carries device, precision and, on several
+devices, the averaging of gradients. ``distributed`` starts a process for each device, a ``rank``.
 """
 
 from modsnr.training.fitting import Fit, fit, print_epoch
+from modsnr.training.loop import Diverged
 from modsnr.training.prediction import Draw, predict
-from modsnr.training.recipe import Recipe, precision_of, rate_factor
+from modsnr.training.recipe import Execution, Recipe, precision_of, rate_factor
 from modsnr.training.recognition import recognise
 from modsnr.training.sampling import Labelled, frame_order
-from modsnr.training.task import Diverged
 
 __all__ = [
     "Diverged",
     "Draw",
+    "Execution",
     "Fit",
     "Labelled",
     "Recipe",

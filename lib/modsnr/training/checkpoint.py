@@ -1,13 +1,11 @@
-"""Checkpoints: one safetensors file, its header of text the progress; never a pickle.
+"""Checkpoints: one safetensors file whose header holds the progress as JSON; never a pickle.
 
-A fit goes on from the checkpoint in its own folder, or takes over that of an earlier one.
+A fit continues from the checkpoint in its own folder, or takes over that of an earlier fit.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import Timeout
 from torch import Tensor
 
-from modsnr import InputError
-from modsnr.model import read_tensors, replacing, write_tensors
+from modsnr import InputError, files
+from modsnr.model import JointNet, read_tensors, replacing_file, write_tensors
 from modsnr.training.recipe import Recipe
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
+LOCK = ".resume.lock"
 
 
 @dataclass
 class Progress:
-    """What a checkpoint knows besides tensors; ``batch`` counts the batches done of ``epoch``."""
+    """How far a fit has come; ``batch`` counts the batches done of epoch ``epoch``."""
 
     epoch: int = 0
     batch: int = 0
@@ -41,17 +41,28 @@ class Progress:
     best_joint: float = -1.0
     best_epoch: int = -1
     seconds: float = 0.0
-    loss_sums: tuple[float, ...] = (0.0, 0.0, 0.0)  # over the epoch's steps that were taken
-    taken: int = 0
-    ever_taken: int = 0  # by the weights as they are
-    micro_batch: int = 0  # frames that memory held at once, where it did not hold a batch
+    loss_sums: tuple[float, ...] = (0.0, 0.0, 0.0)  # over the steps taken of this epoch
+    taken: int = 0  # steps of this epoch that changed the weights
+    ever_taken: int = 0  # steps behind the present weights
+    micro_batch: int = 0  # frames that memory held at once; 0: a whole batch
     history: tuple[dict[str, float], ...] = ()
+
+    @classmethod
+    def of_json(cls, values: dict[str, Any]) -> Progress:
+        """Return the progress that ``asdict`` and JSON made ``values`` of."""
+        tuples = {name: tuple(values[name]) for name in ("loss_sums", "history")}
+        return cls(**values | tuples)
+
+
+def identity(recipe: Recipe, net: JointNet) -> dict[str, Any]:
+    """Return the settings that a checkpoint must share with the fit that continues from it."""
+    return asdict(recipe) | net.settings
 
 
 def write_checkpoint(
     path: Path, tensors: Mapping[str, Tensor], progress: Progress, identity: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint, whole or not at all; ``identity`` is the recipe's and net's settings."""
+    """Write a checkpoint, whole or not at all."""
     header = {
         "progress": json.dumps(asdict(progress)),
         "recipe": json.dumps(identity, sort_keys=True),
@@ -68,9 +79,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, 
     tensors, header = read_tensors(path, problem=f"{path.name} is damaged or no checkpoint")
     try:
         held = asdict(Recipe()) | json.loads(header["recipe"])  # it may be older than an option
-        told = _renewed(json.loads(header["progress"]))
-        told |= {name: tuple(told[name]) for name in ("loss_sums", "history")}
-        progress = Progress(**told)
+        progress = Progress.of_json(json.loads(header["progress"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path.name} is no checkpoint of a fit: {error!r}") from error
     wanted = json.loads(json.dumps(dict(identity)))  # a tuple and a list are alike
@@ -88,16 +97,8 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, 
     return tensors, progress
 
 
-def _renewed(told: dict[str, Any]) -> dict[str, Any]:
-    """Return progress as it is told today, of a checkpoint that may be older than that."""
-    if "skipped_in_a_row" in told:
-        told["troubles_in_a_row"] = told.pop("skipped_in_a_row")
-        told["ever_taken"] = told["step"] - told["skipped"]
-    return told
-
-
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with ``prefix``, by what follows it."""
+    """Return the tensors whose names begin with ``prefix``, by the rest of their names."""
     return {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)}
 
 
@@ -117,40 +118,32 @@ def restore_optimizer(
 def taken_over(earlier: Path | None, folder: Path, identity: Mapping[str, Any]) -> Iterator[None]:
     """Copy the checkpoint and best weights of the fit in folder ``earlier`` to ``folder``.
 
-    Within, the earlier checkpoint is locked: the system drops the lock on any death. A ``folder``
-    that has a checkpoint has come further, and keeps it. Raises InputError where there is nothing
-    to take over that fits, or another process is doing so.
+    The earlier fit stays locked during the block. A ``folder`` that has a checkpoint has come
+    further, and keeps it. Raises InputError where there is no checkpoint that fits, or another
+    process continues from it.
     """
     if earlier is None:
         yield
         return
     source = earlier / CHECKPOINT
+    if not source.exists():
+        raise InputError(f"{earlier.name} has no {CHECKPOINT} to continue from.")
     try:
-        lock = os.open(source, os.O_RDONLY)
-    except FileNotFoundError as error:
-        raise InputError(f"{earlier.name} has no {CHECKPOINT} to go on from.") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"Another process is going on from {earlier.name} already: wait for its end."
-            ) from error
-        if not (folder / CHECKPOINT).exists():
-            _, progress = read_checkpoint(source, identity)
-            folder.mkdir(parents=True, exist_ok=True)
-            if progress.best_epoch >= 0:
-                _copy(earlier / WEIGHTS, folder / WEIGHTS)
-            _copy(source, folder / CHECKPOINT)  # last: with it the folder is whole
-        yield
-    finally:
-        os.close(lock)
+        with files.lock(earlier / LOCK, timeout=0):
+            if not (folder / CHECKPOINT).exists():
+                _, progress = read_checkpoint(source, identity)
+                if progress.best_epoch >= 0:
+                    _copy(earlier / WEIGHTS, folder / WEIGHTS)
+                _copy(source, folder / CHECKPOINT)  # last: with it the folder is whole
+            yield
+    except Timeout as error:
+        raise InputError(
+            f"Another process already continues from {earlier.name}: wait for its end."
+        ) from error
 
 
 def _copy(source: Path, target: Path) -> None:
-    try:
-        size = source.stat().st_size
-    except FileNotFoundError as error:
-        raise InputError(f"{source.parent.name} lacks its {source.name}: start anew.") from error
-    with replacing(target, size) as partial:
+    if not source.exists():
+        raise InputError(f"{source.parent.name} lacks its {source.name}: start anew.")
+    with replacing_file(target, source.stat().st_size) as partial:
         shutil.copyfile(source, partial)

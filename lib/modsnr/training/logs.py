@@ -1,29 +1,25 @@
-"""What is written of a fit while it goes on: its history always, a mirror of it where asked for."""
+"""A fit mirrored to Weights & Biases, where the user names a project."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from modsnr import InputError
+from modsnr.training.recipe import Report
 
-HISTORY = "history.csv"
 WANDB = ".wandb"  # beside what is committed of a run
-Report = Callable[[dict[str, float]], None]
-
-
-def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:
-    """Write history.csv, a row an epoch, whole or not at all."""
-    partial = folder / f".{HISTORY}.partial"
-    pd.DataFrame(rows).to_csv(partial, index=False)
-    os.replace(partial, folder / HISTORY)
+# Nothing about the machine, the environment or the code leaves it.
+PRIVATE = {
+    **{f"x_disable_{what}": True for what in ("meta", "machine_info", "stats")},
+    **{"disable_code": True, "disable_git": True, "save_code": False},
+    **{"x_save_requirements": False, "console": "off", "silent": True},
+}
 
 
 @contextmanager
@@ -35,12 +31,12 @@ def mirrored(
     earlier: Path | None,
     settings: Mapping[str, Any],
 ) -> Iterator[Report | None]:
-    """Yield ``report``, or if a Weights & Biases project is named one that tells it of epochs, too.
+    """Yield ``report``, or if ``project`` is named one that sends each epoch there, too.
 
-    Its files lie in ``folder``/.wandb, without a word of the machine or the environment. They are
-    sent where wandb finds a key (WANDB_API_KEY, or a login), else kept for ``wandb sync``;
-    WANDB_MODE decides where it is set. The fit that goes on with that in folder ``earlier`` goes on
-    with its W&B run. Raises InputError where the package is missing or the service refuses.
+    The mirror's files lie in ``folder``/.wandb. They are sent where wandb finds a key
+    (WANDB_API_KEY, or a login), else kept for ``wandb sync``; WANDB_MODE decides where it is set.
+    A fit that continues the one in folder ``earlier`` continues its W&B run. Raises InputError
+    where the package is missing or the service refuses.
     """
     if not project:
         yield report
@@ -61,17 +57,7 @@ def mirrored(
             config=dict(settings),
             dir=str(folder),
             mode=os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline"),
-            settings=wandb.Settings(
-                console="off",
-                silent=True,
-                save_code=False,
-                disable_code=True,
-                disable_git=True,
-                x_disable_meta=True,
-                x_disable_machine_info=True,
-                x_disable_stats=True,
-                x_save_requirements=False,
-            ),
+            settings=wandb.Settings(**PRIVATE),
         )
     except wandb.errors.Error as error:
         raise InputError(
@@ -80,13 +66,13 @@ def mirrored(
         ) from error
     mirror.define_metric("*", step_metric="epoch")  # an epoch may be done again after a rollback
 
-    def tell(row: dict[str, float]) -> None:
+    def report_to_both(row: dict[str, float]) -> None:
         mirror.log(row)
         if report is not None:
             report(row)
 
     try:
-        yield tell
+        yield report_to_both
     except BaseException:
         mirror.finish(exit_code=1)
         raise
@@ -94,7 +80,7 @@ def mirrored(
 
 
 def _same_run(folder: Path, earlier: Path | None) -> str:
-    """Return the id of the W&B run that the fit in ``folder`` has, or goes on with."""
+    """Return the id of the W&B run that the fit in ``folder`` has, or continues."""
     path = folder / WANDB / "id"
     if not path.exists():
         before = earlier / WANDB / "id" if earlier else path

@@ -23,8 +23,8 @@ def predict(
 ) -> Prediction:
     """Return the decisions for frames complex64 [frame, sample], computed in single precision.
 
-    Where memory does not hold ``batch_size`` frames they are fewer. Each frame is asked at so many
-    ``rotations`` of its carrier, and the answers averaged. ``progress`` shows a bar.
+    Where memory does not hold ``batch_size`` frames, batches are smaller. The answers for so many
+    ``rotations`` of each frame's carrier are averaged. ``progress`` shows a bar.
     """
     with tqdm(total=len(iq), desc="predict", disable=not progress, unit="frame") as bar:
         output = net.outputs(

@@ -1,8 +1,7 @@
 """One device's part of a fit on several: this runs in a process of its own, a rank.
 
-``crew`` starts it, with the variables that torchrun would set (RANK, LOCAL_RANK, NODE_RANK,
-WORLD_SIZE, MASTER_ADDR, MASTER_PORT), or within SLURM's own. Its orders lie in a folder, and what
-it has to tell goes there.
+The process that asks for the fit starts it through ``distributed``, with the variables that
+torchrun would set (RANK, LOCAL_RANK, NODE_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), or SLURM's.
 """
 
 from __future__ import annotations
@@ -10,9 +9,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import time
-import traceback
-from collections.abc import Callable
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial, reduce
 from pathlib import Path
@@ -20,66 +21,107 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch.distributed import TCPStore
 
 from modsnr import InputError
 from modsnr.model import JointNet
-from modsnr.training.crew import ENDED, FAILURE, FRAMES, NET, ORDER, ROWS
-from modsnr.training.fitting import carry_out
-from modsnr.training.recipe import Recipe
+from modsnr.training.loop import carry_out
+from modsnr.training.recipe import Execution, Recipe
 from modsnr.training.sampling import Labelled
-from modsnr.training.task import Task
+
+ORDER, NET, FRAMES = "order.json", "net.safetensors", "frames.safetensors"  # in the hidden folder
+# In the store: lines of JSON, a finished epoch or a failed rank each; then the fit's outcome.
+ROWS, FAILURES, OUTCOME = "rows", "failures", "outcome"
+LOOK_EVERY_S = 0.5
 
 
-def main(folder: str) -> None:
-    """Follow the orders in ``folder``; leave there why it failed, if it fails."""
+def run_here(number: int, hidden: Path, environment: dict[str, str]) -> None:
+    """Run one of this machine's ranks, in a process that torch has started for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked for the fit ends it
+    if "OMP_NUM_THREADS" not in os.environ:  # torch, imported by now, has taken all cores
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    place = {"RANK": str(number), "LOCAL_RANK": str(number), "NODE_RANK": "0"}
+    os.environ.update(environment | place)
+    if Path("/sys/class/net/lo").exists():
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    main(hidden)
+
+
+def become(_: int, command: list[str], environment: dict[str, str]) -> None:
+    """Turn this process into another command."""
+    os.execvpe(command[0], command, environment)
+
+
+def main(hidden: Path) -> None:
+    """Do this rank's part of the fit whose order lies in ``hidden``; report a failure."""
     for name, of_slurm in (("", "PROCID"), ("LOCAL_", "LOCALID"), ("NODE_", "NODEID")):
         if f"{name}RANK" not in os.environ:
             os.environ[f"{name}RANK"] = os.environ[f"SLURM_{of_slurm}"]
-    orders, rank = Path(folder), int(os.environ["RANK"])
+    number, address = os.environ["RANK"], os.environ["MASTER_ADDR"]
+    store = TCPStore(address, int(os.environ["MASTER_PORT"]), is_master=False)
+    with _ending_with(store, hidden):
+        try:
+            take_part(hidden, store)
+        except BaseException as error:
+            failure = {"rank": int(number), "kind": type(error).__name__, "message": str(error)}
+            store.append(FAILURES, json.dumps(failure) + "\n")
+            raise
+
+
+@contextmanager
+def _ending_with(store: TCPStore, hidden: Path) -> Iterator[None]:
+    """Within the block, end this process once the one that holds the store is gone.
+
+    However that process ended, on whichever machine; its hidden folder is then cleared away.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        try:
+            while not done.wait(LOOK_EVERY_S):
+                store.get(FAILURES)
+        except RuntimeError:  # nobody answers
+            shutil.rmtree(hidden, ignore_errors=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
-        take_part(orders)
-    except BaseException as error:
-        told = {
-            "rank": rank,
-            "kind": type(error).__name__,
-            "words": str(error),
-            "time": time.time(),
-            "trace": traceback.format_exc(),
-        }
-        _write(orders / FAILURE.format(rank), told)
-        raise
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
-def take_part(orders: Path) -> None:
-    """Do this rank's part of the fit that is ordered in a folder."""
-    order = json.loads((orders / ORDER).read_text())
+def take_part(hidden: Path, store: TCPStore) -> None:
+    """Do this rank's part of the fit; rank 0 puts each epoch's row and the outcome in the store."""
+    order = json.loads((hidden / ORDER).read_text())
     net = JointNet(**order["net"], pretrained=False)
     try:
-        net.load_state_dict(load_file(orders / NET))
+        net.load_state_dict(load_file(hidden / NET))
     except RuntimeError as error:
         raise InputError(
             f"On several devices the network is built from its settings, and this one is another: "
             f"{error}"
         ) from error
-    first = os.environ["RANK"] == "0"
-    tensors = load_file(orders / FRAMES)  # mapped, not read: ranks of a machine share its pages
-    task = Task(
+    tensors = load_file(hidden / FRAMES)  # mapped, not read: ranks of a machine share its pages
+    outcome = carry_out(
         net,
-        _drawing(**order["draw"]),
+        make_draw(**order["draw"]),
         _labelled(tensors, "train"),
         _labelled(tensors, "validation"),
         Recipe(**order["recipe"]),
         Path(order["folder"]),
-        _tell(orders) if first else None,
+        Execution(**order["execution"]),
+        lambda row: store.append(ROWS, json.dumps(row) + "\n"),
     )
-    carry_out(task, **order["trainer"])
-    if first:
-        told = {"progress": asdict(task.progress), "device": str(task.used)}
-        _write(orders / ENDED, told | {"micro_batch": task.micro_batch})
+    if os.environ["RANK"] == "0":
+        progress = asdict(outcome.progress)
+        store.set(OUTCOME, json.dumps(outcome._asdict() | {"progress": progress}))
 
 
-def _drawing(name: str, settings: dict[str, Any] | None) -> Any:
-    """Return the draw that ``crew`` has named."""
+def make_draw(name: str, settings: dict[str, Any] | None) -> Any:
+    """Return the draw that ``distributed.name_of`` describes."""
     module, _, path = name.partition(":")
     maker: Any = reduce(getattr, path.split("."), importlib.import_module(module))
     if settings is None:
@@ -90,17 +132,3 @@ def _drawing(name: str, settings: dict[str, Any] | None) -> Any:
 def _labelled(tensors: dict[str, torch.Tensor], part: str) -> Labelled:
     iq, modulation, snr_db = (tensors[f"{part}.{name}"] for name in Labelled._fields)
     return Labelled(torch.view_as_complex(iq), modulation, snr_db)
-
-
-def _tell(orders: Path) -> Callable[[dict[str, float]], None]:
-    def report(row: dict[str, float]) -> None:
-        with (orders / ROWS).open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    return report
-
-
-def _write(path: Path, told: dict[str, Any]) -> None:
-    partial_file = path.with_name(f"{path.name}.partial")
-    partial_file.write_text(json.dumps(told))
-    os.replace(partial_file, path)

@@ -1,15 +1,17 @@
-"""How to train: the one set of defaults, and what follows from it for each epoch and step."""
+"""How to train and where: the one set of defaults, and the learning rate of each step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 
 from modsnr import InputError
+
+Report = Callable[[dict[str, float]], None]  # called with an epoch's history row
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,44 @@ class Recipe:
     @classmethod
     def among(cls, parameters: Mapping[str, Any]) -> Recipe:
         """Return the recipe that a notebook's parameters hold beside others."""
-        names = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in parameters.items() if name in names})
+        return cls(**_fields_among(cls, parameters))
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where a fit computes, and who follows it.
+
+    ``devices`` is how many GPUs, or without one how many processes, share each batch, on each of
+    ``num_nodes`` machines of a SLURM job; ``strategy`` is how Lightning joins them, auto being ddp.
+    ``wandb`` names a Weights & Biases project to mirror the fit to: see ``logs.mirrored``.
+    ``report`` is called with each epoch's history row; ``progress`` shows a bar over the steps of
+    one device.
+    """
+
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
+    wandb: str = ""
+    report: Report | None = None
+    progress: bool = False
+
+    @classmethod
+    def among(cls, parameters: Mapping[str, Any], **others: Any) -> Execution:
+        """Return the execution that a notebook's parameters hold beside others."""
+        return cls(**_fields_among(cls, parameters), **others)
+
+    @property
+    def ranks(self) -> int:
+        """Return the number of processes."""
+        return self.devices * self.num_nodes
+
+
+ALONE = Execution()
+
+
+def _fields_among(cls: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(cls)}
+    return {name: value for name, value in parameters.items() if name in names}
 
 
 def precision_of(precision: str) -> str:

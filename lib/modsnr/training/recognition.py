@@ -1,4 +1,4 @@
-"""Whether a network was trained on the frames at hand, or on the same ones made elsewhere."""
+"""Whether a network was trained on the frames at hand, or on the same ones simulated elsewhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import torch
 from modsnr import InputError, model
 from modsnr.training.prediction import Draw, predict
 
-ALIKE = 0.1  # of the distance between answers for different frames of a class: the same frame's
-ASKED = 512  # frames that are asked about again
+# Answers for the same frame differ by at most this share of those for different frames of a class.
+ALIKE = 0.1
+MOST_FRAMES = 512  # that are predicted again
 
 
 class Trained(Protocol):
-    """What is looked at of a run of 02."""
+    """The parts of a run of 02 that are compared."""
 
     @property
     def data(self) -> Mapping[str, Any]: ...
@@ -45,33 +46,33 @@ def recognise(
 ) -> str:
     """Return a line for each run: whether it was trained on these very frames, or on equal ones.
 
-    The frames are the same if their hash is. Frames simulated again are equal up to rounding only
-    where processors differ: libraries do not round a Fourier transform alike on those of different
-    makers. A network trained on frames of another hash is asked again about ``frames``, all the
-    test frames or those at ``rows`` of them, drawn by what ``drawing`` makes of its parameters.
-    They are equal if labels are those it saved, and if its mean SNRs lie at most a tenth as far
-    from those saved as those of different frames of one class do from each other, in the median.
+    The frames are the same if their hash is. Frames simulated on another processor are equal up to
+    rounding: libraries do not round a Fourier transform alike on processors of different makers.
+    A network trained on frames of another hash therefore predicts ``frames`` again, all the test
+    frames or those at ``rows`` of them, drawn by ``drawing(parameters of the run)``. The frames are
+    equal if their labels are the saved ones, and if the mean SNRs lie at most a tenth as far from
+    the saved ones as those of different frames of one class from each other, in the median.
 
-    Raises InputError, with these distances, where the frames are others.
+    Raises InputError, with these distances, where the frames differ.
     """
-    told = []
+    lines = []
     rows = np.arange(len(frames.snr_db)) if rows is None else rows
     for name, run in trained.items():
         if run.data["sha256"] == content_hash:
-            told.append(f"{name}: trained on these frames")
+            lines.append(f"{name}: trained on these frames")
             continue
         others = f"{name} was trained on other frames than those of the store"
         try:
             net, saved = model.load(run.weights), run.predictions()
         except InputError as error:
-            raise InputError(f"{others}, by their hash, and cannot be asked: {error}") from error
+            raise InputError(f"{others}, by their hash, and cannot predict: {error}") from error
         at = rows[rows < len(saved["modulation"])]
         if any(
             len(at) < len(rows) or (saved[key][at] != getattr(frames, key)).any()
             for key in ("modulation", "snr_db")
         ):
             raise InputError(f"{others}: their labels differ")
-        some = np.unique(np.linspace(0, len(rows) - 1, min(ASKED, len(rows)), dtype=int))
+        some = np.unique(np.linspace(0, len(rows) - 1, min(MOST_FRAMES, len(rows)), dtype=int))
         now = predict(
             net.to(model.fastest_device()),
             drawing(run.parameters),
@@ -82,13 +83,13 @@ def recognise(
         apart = float(np.median(np.abs(now.snr_mean_db.numpy() - means[at[some]])))
         usual = _between_frames_of_a_class(saved["modulation"], saved["snr_db"], means)
         measured = (
-            f"SNRs read now and after training lie {apart:.2g} dB apart, those of different "
+            f"SNRs estimated now and after training lie {apart:.2g} dB apart, those of different "
             f"frames of one class {usual:.2g} dB, in the median"
         )
         if not apart <= ALIKE * usual:
             raise InputError(f"{others}: {measured}")
-        told.append(f"{name}: trained on these frames as another processor rounds; {measured}")
-    return "\n".join(told)
+        lines.append(f"{name}: trained on these frames as another processor rounds; {measured}")
+    return "\n".join(lines)
 
 
 def _between_frames_of_a_class(

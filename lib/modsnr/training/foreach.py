@@ -1,7 +1,7 @@
-"""Many small tensors at once: a GPU is asked a few times, where it would be once a tensor.
+"""Copies and norms of many small tensors in a few calls, as torch's own optimizers make them.
 
-A network's statistics and gradients are hundreds of tensors, each done in less time than it takes
-to ask for. On a CPU each is done by itself, to the same bits.
+A network's statistics and gradients are hundreds of tensors. On a GPU a call takes longer to launch
+than to run, so one call takes them all; on a CPU each tensor is done by itself, to the same bits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-foreach: Any = torch  # what torch's optimizers use has no public name
+foreach: Any = torch  # torch has no public name for these functions
 
 
 def copy(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:

@@ -1,0 +1,230 @@
+"""What a fit changes: network, loss, optimizer, averaged weights and progress; its checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import pandas as pd
+import torch
+from torch import Tensor, distributed, nn
+
+from modsnr import InputError, files
+from modsnr.model import JointLoss, JointNet
+from modsnr.training.checkpoint import (
+    CHECKPOINT,
+    Progress,
+    identity,
+    read_checkpoint,
+    restore_optimizer,
+    under,
+    write_checkpoint,
+)
+from modsnr.training.prediction import Draw
+from modsnr.training.recipe import Recipe, rate_factor
+from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
+
+HISTORY = "history.csv"
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+
+class Outcome(NamedTuple):
+    """How a fit ended: its progress, its device, and the frames that a device held at once."""
+
+    progress: Progress
+    device: str
+    micro_batch: int
+
+
+class Objective(nn.Module):
+    """The network with its loss: diagrams and labels to the losses (sum, modulation, SNR)."""
+
+    def __init__(self, net: JointNet, recipe: Recipe) -> None:
+        super().__init__()
+        self.net = net
+        # Beside the network, not around it: its weights keep their names.
+        self.answer = torch.compile(net) if recipe.compile else net
+        self.loss = JointLoss(
+            net.snrs_db.tolist(),
+            snr_head=net.settings["snr_head"],
+            snr_loss=recipe.snr_loss,
+            weighting=recipe.task_weighting,
+            modulation_share=recipe.modulation_share,
+        )
+
+    def forward(
+        self, diagrams: Tensor, modulation: Tensor, snr_db: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weighted sum and the two tasks' losses, each a mean over the frames."""
+        return self.loss(self.answer(diagrams), modulation, snr_db)
+
+
+class Learner:
+    """One fit's state. On several devices each process has one, and all change alike."""
+
+    def __init__(
+        self,
+        net: JointNet,
+        draw: Draw,
+        train: Labelled,
+        validation: Labelled,
+        recipe: Recipe,
+        folder: Path,
+        fabric: Fabric,
+    ) -> None:
+        self.draw, self.recipe, self.folder, self.fabric = draw, recipe, folder, fabric
+        self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.net = cast(Any, net).to(memory_format=self.format)
+        objective = Objective(net, recipe)
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+        self.loss: JointLoss = objective.loss
+        self.parameters = dict(objective.named_parameters())
+        self.objective = fabric.setup_module(objective.train())  # moves it to the device
+        self.optimizer = self._optimizer()
+        self.averaged = {name: value.clone() for name, value in self._averagable()}
+        # A forward pass moves batch normalisation's running statistics, spoilt batch or not.
+        self.statistics = [buffer.clone() for buffer in net.buffers()]
+        self.batches = len(train.iq) // recipe.batch_size
+        self.micro_batch = recipe.batch_size
+        self.progress = Progress()
+        if (folder / CHECKPOINT).exists():
+            self.load()
+            # Dropout draws piece by piece: a continued fit is cut as it was.
+            self.micro_batch = min(self.progress.micro_batch or self.micro_batch, self.micro_batch)
+        self.micro_batch //= fabric.world_size
+        self.train_frames, self.validation_frames = self._where_there_is_room(train), validation
+        self.two_sided = torch.tensor([name not in ONE_SIDED for name in net.settings["classes"]])
+        self.saved_at = self.started = time.monotonic()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.recipe.optimizer]
+        # Fused: one pass over the weights, and no temporaries, which cost as much again.
+        return kind(
+            self.parameters.values(),
+            lr=self.recipe.learning_rate,
+            weight_decay=self.recipe.weight_decay,
+            fused=self.fabric.device.type in ("cpu", "cuda"),
+        )
+
+    def _where_there_is_room(self, frames: Labelled) -> Labelled:
+        """Return frames on the GPU if they leave it two fifths of its free memory."""
+        device = self.fabric.device
+        if device.type != "cuda" or frames.iq.nbytes > 0.6 * torch.cuda.mem_get_info(device)[0]:
+            return frames
+        return Labelled(*(part.to(device) for part in frames))
+
+    # The order of frames and the rate are pure functions of the recipe and the progress.
+
+    def batches_left(self) -> Tensor:
+        """Return the training frames of the epoch's remaining steps: int64 [step, frame]."""
+        order = frame_order(
+            self.train_frames.modulation.cpu().numpy(),
+            self.train_frames.snr_db.cpu().numpy(),
+            self.recipe,
+            epoch=self.progress.epoch,
+        )
+        rows = torch.from_numpy(order[: self.batches * self.recipe.batch_size])
+        return rows.view(self.batches, -1)[self.progress.batch :]
+
+    def set_rate(self) -> None:
+        """Set the optimizer's learning rate for the present step."""
+        rate = self.recipe.learning_rate * self.progress.rate_scale
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * rate_factor(
+                self.recipe.schedule,
+                self.progress.step,
+                self.batches * self.recipe.epochs,
+                warmup=self.recipe.warmup,
+                lowest=self.recipe.lowest_rate,
+            )
+
+    def part_of(self, count: int) -> slice:
+        """Return which of ``count`` things this process does: all of them, if it is alone."""
+        rank, ranks = self.fabric.global_rank, self.fabric.world_size
+        return slice(count * rank // ranks, count * (rank + 1) // ranks)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes."""
+        if self.fabric.world_size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over all processes."""
+        ranks = self.fabric.world_size
+        return self.sum(values) / ranks if ranks > 1 else values
+
+    # Averaged weights
+
+    def _averagable(self) -> Iterator[tuple[str, Tensor]]:
+        if self.recipe.ema:
+            yield from self.net.state_dict().items()
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the averaged weights, if the recipe has them, towards the present ones."""
+        # The first steps' weights are soon forgotten: the average is as long as the fit is old.
+        steps = self.progress.ever_taken
+        kept = min(self.recipe.ema, (1 + steps) / (10 + steps))
+        for name, value in self._averagable():
+            if value.is_floating_point():
+                self.averaged[name].lerp_(value, 1 - kept)
+            else:  # batch normalisation's counts
+                self.averaged[name].copy_(value)
+
+    def swap_in_averages(self) -> dict[str, Tensor]:
+        """Give the network its averaged weights, if any, and return its own."""
+        own = {name: value.clone() for name, value in self._averagable()}
+        if own:
+            self.net.load_state_dict(self.averaged)
+        return own
+
+    # Checkpoints
+
+    def spend_time(self) -> None:
+        """Count the seconds since the last call as the fit's."""
+        now = time.monotonic()
+        self.progress.seconds += now - self.started
+        self.started = now
+
+    def save(self, *, every: float = 0.0) -> None:
+        """Write a checkpoint, unless another was written within the last ``every`` seconds."""
+        if not self.fabric.is_global_zero or (every and time.monotonic() - self.saved_at <= every):
+            return
+        self.spend_time()
+        tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        tensors |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
+        tensors |= {f"averaged.{name}": value for name, value in self.averaged.items()}
+        for index, parameter in enumerate(self.parameters.values()):
+            for name, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+        made_by = identity(self.recipe, self.net)
+        write_checkpoint(self.folder / CHECKPOINT, tensors, self.progress, made_by)
+        self.saved_at = time.monotonic()
+
+    def write_history(self) -> None:
+        """Write history.csv, a row an epoch."""
+        if self.progress.history and self.fabric.is_global_zero:
+            rows = pd.DataFrame(self.progress.history)
+            files.write(self.folder / HISTORY, rows.to_csv(index=False))
+
+    def load(self) -> None:
+        """Go back to the folder's checkpoint."""
+        made_by = identity(self.recipe, self.net)
+        tensors, self.progress = read_checkpoint(self.folder / CHECKPOINT, made_by)
+        try:
+            self.net.load_state_dict(under(tensors, "net."))
+            self.loss.load_state_dict(under(tensors, "loss."))
+        except RuntimeError as error:
+            raise InputError(
+                f"{CHECKPOINT} does not hold the network that its header names: {error}"
+            ) from error
+        for name, value in under(tensors, "averaged.").items():
+            self.averaged[name].copy_(value)
+        saved = under(tensors, "optimizer.")
+        restore_optimizer(self.optimizer, list(self.parameters.values()), saved)
