@@ -3,8 +3,8 @@
 The frame order is a pure function of (seed, epoch), what chance does inside a step a pure function
 of (seed, step): a fit that is cut off and resumed ends in the same weights. Diagrams are drawn
 inside the step, on its device. ``step`` is one step, ``loop`` the epochs and the recovery from
-trouble, ``learner`` what they change; Lightning's Fabric carries device, precision and, on several
-devices, the averaging of gradients. ``distributed`` starts a process for each device, a ``rank``.
+trouble, ``learner`` what they change; Lightning's Fabric carries the device and averages gradients
+over several devices. ``distributed`` starts a process for each device, a ``rank``.
 """
 
 from modsnr.training.fitting import Fit, fit, print_epoch

@@ -50,7 +50,7 @@ class Progress:
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> Progress:
         """Return the progress that ``asdict`` and JSON made ``values`` of."""
-        tuples = {name: tuple(values[name]) for name in ("loss_sums", "history")}
+        tuples: Any = {name: tuple(values[name]) for name in ("loss_sums", "history")}
         return cls(**values | tuples)
 
 

@@ -23,9 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed import TCPStore
-from torch.multiprocessing import ProcessContext, start_processes
-from torch.multiprocessing.spawn import ProcessException
+from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
 
 from modsnr import InputError
 from modsnr.model import JointNet, write_tensors
@@ -100,7 +98,7 @@ def fit_on_several(
     shutil.rmtree(hidden, ignore_errors=True)  # of a fit whose machine went down
     host = "127.0.0.1" if execution.num_nodes == 1 else socket.gethostname()
     # The store is kept here: a port found free could be gone before rank 0 is there.
-    store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
+    store = rank.TCPStore(host, 0, is_master=True, wait_for_workers=False)
     for key in (rank.ROWS, rank.FAILURES):
         store.set(key, "")  # nobody ever waits for them
     try:
@@ -158,7 +156,7 @@ def name_of(draw: Draw) -> dict[str, Any]:
 
 
 @contextmanager
-def _started(hidden: Path, execution: Execution, store: TCPStore) -> Iterator[ProcessContext]:
+def _started(hidden: Path, execution: Execution, store: Any) -> Iterator[ProcessContext]:
     """Yield the processes of the ranks, or srun's that has them; they end with the block."""
     threads = str(max(1, (os.cpu_count() or 1) // execution.devices))
     environment = {f"{name}_NUM_THREADS": threads for name in ("OMP", "NUMBA")} | os.environ
@@ -170,16 +168,14 @@ def _started(hidden: Path, execution: Execution, store: TCPStore) -> Iterator[Pr
         "WORLD_SIZE": str(execution.ranks),
     }
     if execution.num_nodes == 1:
-        ranks = start_processes(
-            rank.run_here, (hidden, environment), execution.devices, join=False, daemon=True
-        )
+        start, arguments, count = rank.run_here, (hidden, environment), execution.devices
     else:
         for name in ("RANK", "LOCAL_RANK", "NODE_RANK"):  # each task's are SLURM's
             environment.pop(name, None)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         command = [*_srun(execution), sys.executable, "-m", "modsnr.training", str(hidden)]
-        ranks = start_processes(rank.become, (command, environment), 1, join=False, daemon=True)
-    assert ranks is not None
+        start, arguments, count = rank.become, (command, environment), 1
+    ranks: Any = start_processes(start, arguments, count, join=False, daemon=True)
     try:
         yield ranks
     finally:
@@ -198,7 +194,7 @@ def _srun(execution: Execution) -> list[str]:
     return ["srun", *words]
 
 
-def _await(ranks: ProcessContext, store: TCPStore, report: Report | None) -> None:
+def _await(ranks: ProcessContext, store: Any, report: Report | None) -> None:
     """Wait for the ranks to end, and report the epochs that they finish meanwhile."""
     reported, ended = 0, False
     while not ended:
@@ -214,7 +210,7 @@ def _await(ranks: ProcessContext, store: TCPStore, report: Report | None) -> Non
         reported = len(rows)
 
 
-def _lines(store: TCPStore, key: str) -> list[dict[str, Any]]:
+def _lines(store: Any, key: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in store.get(key).splitlines()]
 
 

@@ -23,7 +23,7 @@ from modsnr.training.checkpoint import (
     write_checkpoint,
 )
 from modsnr.training.prediction import Draw
-from modsnr.training.recipe import Recipe, rate_factor
+from modsnr.training.recipe import Recipe, precision_of, rate_factor
 from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
 
 HISTORY = "history.csv"
@@ -82,7 +82,7 @@ class Learner:
         objective = Objective(net, recipe)
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)
-        self.loss: JointLoss = objective.loss
+        self.loss = cast(JointLoss, objective.loss)
         self.parameters = dict(objective.named_parameters())
         self.objective = fabric.setup_module(objective.train())  # moves it to the device
         self.optimizer = self._optimizer()
@@ -117,6 +117,12 @@ class Learner:
         if device.type != "cuda" or frames.iq.nbytes > 0.6 * torch.cuda.mem_get_info(device)[0]:
             return frames
         return Labelled(*(part.to(device) for part in frames))
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the network computes, by the recipe's precision."""
+        # Fabric's own would cast the labels, too.
+        mixed = precision_of(self.recipe.precision) == "bf16-mixed"
+        return torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=mixed)
 
     # The order of frames and the rate are pure functions of the recipe and the progress.
 

@@ -11,7 +11,7 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed
@@ -22,7 +22,7 @@ from modsnr.model import JointNet, dwa_weights, write_tensors
 from modsnr.training.checkpoint import CHECKPOINT, WEIGHTS, Progress
 from modsnr.training.learner import Learner, Outcome
 from modsnr.training.prediction import Draw, predict
-from modsnr.training.recipe import Execution, Recipe, Report, precision_of
+from modsnr.training.recipe import Execution, Recipe, Report
 from modsnr.training.sampling import Labelled
 from modsnr.training.step import LOSSES, take_step
 
@@ -60,7 +60,7 @@ def carry_out(
 
     Raises Diverged when rollbacks do not help.
     """
-    learner = Learner(net, draw, train, validation, recipe, folder, _fabric(recipe, execution))
+    learner = Learner(net, draw, train, validation, recipe, folder, _fabric(execution))
     progress = learner.progress
     if not is_done(progress, recipe):
         if not (folder / CHECKPOINT).exists():
@@ -74,23 +74,23 @@ def carry_out(
     return Outcome(learner.progress, str(learner.fabric.device), learner.micro_batch)
 
 
-def _fabric(recipe: Recipe, execution: Execution) -> Fabric:
-    """Return Lightning's device, precision and, for one of several processes, its connections."""
+def _fabric(execution: Execution) -> Fabric:
+    """Return Lightning's device and, for one of several processes, its connections."""
     # Here: it takes seconds to import, and predicting needs none of it.
     from lightning.fabric import Fabric
-    from lightning.fabric.plugins.environments import LightningEnvironment
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
     for name in ("fabric", "pytorch"):  # whichever was imported last speaks for both
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
-    several = "cuda" if torch.cuda.is_available() else "cpu"
+    accelerator, strategy = "auto", execution.strategy
+    if execution.ranks > 1:
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        strategy = "ddp" if strategy == "auto" else strategy
     fabric = Fabric(
-        accelerator="auto" if execution.ranks == 1 else several,
+        accelerator=accelerator,
         devices=execution.devices,
         num_nodes=execution.num_nodes,
-        strategy="ddp"
-        if execution.ranks > 1 and execution.strategy == "auto"
-        else execution.strategy,
-        precision=cast(Any, precision_of(recipe.precision)),
+        strategy=strategy,
         # Within a SLURM job Lightning would take this process for one of srun's.
         plugins=[LightningEnvironment()],
     )
@@ -191,6 +191,6 @@ def _validate(learner: Learner) -> dict[str, float]:
             part.to(fabric.device) for part in (prediction.modulation, prediction.snr_db)
         )
     # Zero but for each process's part: the sums are all decisions.
-    decided = [learner.sum(part).cpu() for part in (modulation, snr_db)]
+    modulation, snr_db = (learner.sum(part).cpu() for part in (modulation, snr_db))
     grid_db = learner.net.snrs_db.cpu()
-    return Answers(frames.modulation, frames.snr_db, *decided, grid_db).accuracies()
+    return Answers(frames.modulation, frames.snr_db, modulation, snr_db, grid_db).accuracies()

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch.distributed import TCPStore
+from torch import distributed
 
 from modsnr import InputError
 from modsnr.model import JointNet
@@ -33,6 +33,7 @@ ORDER, NET, FRAMES = "order.json", "net.safetensors", "frames.safetensors"  # in
 # In the store: lines of JSON, a finished epoch or a failed rank each; then the fit's outcome.
 ROWS, FAILURES, OUTCOME = "rows", "failures", "outcome"
 LOOK_EVERY_S = 0.5
+TCPStore: Any = distributed.TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 
 def run_here(number: int, hidden: Path, environment: dict[str, str]) -> None:
@@ -69,7 +70,7 @@ def main(hidden: Path) -> None:
 
 
 @contextmanager
-def _ending_with(store: TCPStore, hidden: Path) -> Iterator[None]:
+def _ending_with(store: Any, hidden: Path) -> Iterator[None]:
     """Within the block, end this process once the one that holds the store is gone.
 
     However that process ended, on whichever machine; its hidden folder is then cleared away.
@@ -93,7 +94,7 @@ def _ending_with(store: TCPStore, hidden: Path) -> Iterator[None]:
         watcher.join()
 
 
-def take_part(hidden: Path, store: TCPStore) -> None:
+def take_part(hidden: Path, store: Any) -> None:
     """Do this rank's part of the fit; rank 0 puts each epoch's row and the outcome in the store."""
     order = json.loads((hidden / ORDER).read_text())
     net = JointNet(**order["net"], pretrained=False)

@@ -123,7 +123,8 @@ def _piecewise(learner: Learner, batch: Labelled) -> Tensor:
         piece = Labelled(*(part[start : start + learner.micro_batch] for part in batch))
         share = len(piece.iq) / len(batch.iq)
         diagrams = learner.draw(piece.iq).contiguous(memory_format=learner.format)
-        losses = learner.objective(diagrams, piece.modulation, piece.snr_db)
+        with learner.autocast():
+            losses = learner.objective(diagrams, piece.modulation, piece.snr_db)
         total = losses[0] * share
         if shared is not None:
             task_gradients = task_gradients + share * torch.stack(
