@@ -118,6 +118,7 @@ def test_the_number_of_threads_leaves_no_trace_in_the_bytes(name):
     assert found[0] == found[1]
 
 
+@pytest.mark.long
 def test_another_process_makes_the_same_bytes():
     make, given = simulator_of(signals.channel("receive_filter", noise_tilt_db=3.0)), labels(300)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -302,9 +303,9 @@ def test_a_symbol_peaks_on_the_first_sample_behind_a_receive_filter(samples_per_
 @pytest.mark.parametrize("samples", [128, 1024])
 def test_the_snr_is_signal_over_noise_power_before_the_receive_filter(name, samples):
     channel = replace(CHANNELS[name], receive_bandwidth=None)
-    clean = frames(1000, channel=channel, samples=samples, classes=signals.DIGITAL_CLASSES)
-    assert_close(clean.abs().square().mean(1), torch.ones(1000))
-    noisy = noise(1000, snr_db=12, channel=channel, samples=samples)
+    clean = frames(400, channel=channel, samples=samples, classes=signals.DIGITAL_CLASSES)
+    assert_close(clean.abs().square().mean(1), torch.ones(400))
+    noisy = noise(400, snr_db=12, channel=channel, samples=samples)
     assert_close(decibel(noisy.abs().square().mean()).item(), -12.0, rtol=0, atol=0.05)
 
 
@@ -324,7 +325,7 @@ def test_the_power_density_is_what_simulated_frames_have(name, samples):
     fine = torch.fft.fftfreq(8192, dtype=torch.float64)
     wanted = smeared(signals.power_density(fine, channel, 20), samples)
     wanted = wanted.unflatten(0, (32, -1)).mean(1)
-    _, power = periodogram(frames(2000, snr_db=20, channel=channel, samples=samples))
+    _, power = periodogram(frames(1000, snr_db=20, channel=channel, samples=samples))
     power = power.unflatten(1, (32, -1)).mean(2)
     error = (power.mean(0) - wanted).abs()
     # Fading frames, all scaled to one power, lie up to 1 dB above the flat average at the edges.
@@ -332,7 +333,7 @@ def test_the_power_density_is_what_simulated_frames_have(name, samples):
     assert (error < allowed * wanted + 4 * power.std(0) / sqrt(len(power))).all()
 
 
-@pytest.mark.parametrize("snr_db", [-10, 10, inf])
+@pytest.mark.parametrize("snr_db", [-10, inf])
 @every_channel
 def test_the_power_density_averages_to_the_mean_power(name, snr_db):
     channel = CHANNELS[name]

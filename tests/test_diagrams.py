@@ -48,8 +48,9 @@ def literal_counts(points, bins, extent):
 
 
 @pytest.mark.parametrize("view", diagrams.VIEWS)
-@pytest.mark.parametrize("bins", [2, 7, 33, 64, 224])
-@pytest.mark.parametrize("extent", [None, 0.7, 5.0])
+@pytest.mark.parametrize(
+    ("bins", "extent"), [(2, None), (7, 5.0), (33, 0.7), (64, None), (224, 5.0)]
+)
 def test_compiled_loop_scatter_and_literal_loop_count_alike(view, bins, extent, noisy_16qam):
     reach = extent or diagrams.EXTENTS[view]
     points = diagrams.points(noisy_16qam[:4], view)
@@ -190,8 +191,7 @@ def test_the_studys_normalisation_brings_every_maximum_to_one(noisy_16qam):
     assert usual.max() > 1
 
 
-@pytest.mark.parametrize("normalization", ["power", "max"])
-@pytest.mark.parametrize("scale", ["log1p", "count"])
+@pytest.mark.parametrize(("scale", "normalization"), [("log1p", "power"), ("count", "max")])
 def test_a_canvas_drawn_again_and_again_holds_what_rendering_afresh_gives(
     scale, normalization, generator
 ):
@@ -298,7 +298,7 @@ def test_frames_too_short_for_a_view_are_refused(view, samples, complaint, noisy
 def test_frames_are_long_enough_for_the_views_that_draw_them(samples, noisy_16qam):
     for view in diagrams.VIEWS:
         if view in diagrams.views_of(samples):
-            diagrams.render(noisy_16qam[:, :samples], views=[view], bins=8)
+            diagrams.render(noisy_16qam[:2, :samples], views=[view], bins=8)
         else:
             with pytest.raises(InputError, match=f"{view} view"):
                 diagrams.render(noisy_16qam[:, :samples], views=[view], bins=8)
@@ -386,7 +386,7 @@ def coherence(points, order):
 def test_a_carrier_offset_that_smears_the_phases_is_turned_back(
     modulation, order, before, generator
 ):
-    iq = frames_of(modulation, 200, 30.0, generator)  # of the simulator's usual carrier offset
+    iq = frames_of(modulation, 80, 30.0, generator)  # of the simulator's usual carrier offset
     assert coherence(diagrams.points(iq, "synchronised"), order).median() < before
     assert coherence(diagrams.points(iq, "aligned"), order).median() > 0.9
 
@@ -395,7 +395,7 @@ def test_a_carrier_offset_that_smears_the_phases_is_turned_back(
     ("modulation", "most"), [("QPSK", 0.05), ("64QAM", 0.06), ("128QAM", 0.06)]
 )
 def test_aligned_symbols_lie_on_their_alphabet(modulation, most, generator):
-    iq = frames_of(modulation, 200, 25.0, generator)
+    iq = frames_of(modulation, 80, 25.0, generator)
     assert error_vector(diagrams.points(iq, "aligned"), modulation).median() < most
     unaligned = error_vector(diagrams.points(iq, "synchronised"), modulation)
     # Of a dense alphabet some point is always near.
@@ -452,7 +452,7 @@ def test_where_numba_is_broken_diagrams_are_the_same_and_a_warning_says_so(
 
 
 def test_a_callers_autocast_changes_no_diagram(generator):
-    modulation = torch.arange(17).repeat_interleave(12)
+    modulation = torch.arange(17).repeat_interleave(3)
     snr_db = torch.tensor([0.0, 14.0, 30.0]).repeat(len(modulation) // 3)
     iq = signals.simulate(modulation, snr_db, generator=generator)
     drawn = diagrams.render(iq, views=diagrams.VIEWS, bins=32)
@@ -507,27 +507,26 @@ def test_where_no_line_stands_out_the_carrier_is_left_nearly_as_it_is(generator)
 
 @pytest.mark.parametrize("snr_db", [-10.0, 0.0, 10.0, 20.0])
 def test_the_noise_of_symbols_is_an_eighth_of_that_of_samples(snr_db, generator):
-    share = diagrams.symbol_noise(frames_of("QPSK", 400, snr_db, generator))
+    share = diagrams.symbol_noise(frames_of("QPSK", 200, snr_db, generator))
     noise = 10 ** (-snr_db / 10) / 8
     assert share.mean().item() == pytest.approx(noise / (1 + noise), rel=0.05)
 
 
 @pytest.mark.parametrize("loop", ["compiled", "scatter"])
 @pytest.mark.parametrize("view", diagrams.VIEWS)
-@pytest.mark.parametrize("bad", [0, float("nan")])
 def test_a_frame_without_power_is_an_empty_image_and_leaves_the_others_as_they_are(
-    view, loop, bad, noisy_16qam, monkeypatch
+    view, loop, noisy_16qam, monkeypatch
 ):
     if loop == "scatter":
         monkeypatch.setattr(drawing, "_compiled_loop", lambda: None)
     drawn = diagrams.render(noisy_16qam, views=[view], bins=64)
     holed = noisy_16qam.clone()
-    holed[[0, 5, 11]] = bad
+    holed[[0, 5]], holed[11] = 0, float("nan")
+    empty = torch.isin(torch.arange(12), torch.tensor([0, 5, 11]))
     images = diagrams.render(holed, views=[view], bins=64)
-    assert not images[[0, 5, 11]].any()
-    others = torch.tensor([1, 2, 3, 4, 6, 7, 8, 9, 10])
-    assert torch.equal(images[others], drawn[others])
-    assert (diagrams.places(holed, view, 64)[[0, 5, 11]] == -1).all()
+    assert not images[empty].any()
+    assert torch.equal(images[~empty], drawn[~empty])
+    assert (diagrams.places(holed, view, 64)[empty] == -1).all()
 
 
 # The residual view
@@ -617,8 +616,8 @@ def test_a_ring_is_a_column_of_the_log_polar_view_and_an_angle_is_a_row(generato
 
 
 def test_a_gpu_tries_alike_alphabets_at_once_to_the_same_end(generator, monkeypatch):
-    modulation = torch.arange(17 * 16) % 17
-    iq = signals.simulate(modulation, 2.0 * (torch.arange(17 * 16) // 17), generator=generator)
+    modulation = torch.arange(17 * 4) % 17
+    iq = signals.simulate(modulation, 8.0 * (torch.arange(17 * 4) // 17), generator=generator)
     with Called() as one_by_one:
         apart = diagrams.render(iq, views=["aligned"], bins=32)
     tables = aligning._tables(torch.device("cpu"))

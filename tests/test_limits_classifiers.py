@@ -188,7 +188,7 @@ def test_a_turning_carrier_passes_phase_zero_in_the_middle(generator):
 # Hybrid likelihood
 
 
-@pytest.mark.parametrize("es_n0_db", [5.0, 20.0, 38.0])
+@pytest.mark.parametrize("es_n0_db", [5.0, 38.0])
 @pytest.mark.parametrize("name", signals.STUDY_CLASSES)
 def test_the_own_class_is_as_likely_whatever_the_phase(name, es_n0_db, generator):
     samples, late = send(name, es_n0_db, generator, frames=6, symbols=126)
@@ -196,7 +196,7 @@ def test_the_own_class_is_as_likely_whatever_the_phase(name, es_n0_db, generator
     upright = score(samples, late=late)
     known = limits.average_log_likelihood(samples, es_n0_db, [name], late=late)
     assert (upright > known - 0.1).all()  # a maximum is no less than its value at the truth
-    for angle in (0.4, 1.3, 2.9):
+    for angle in (0.4, 2.9):
         found = score(turned(samples, angle), late=turned(late, angle))
         assert_close(found, upright, rtol=0, atol=1.5)  # nats, of 126 symbols; half of it float32
 
@@ -301,7 +301,7 @@ def test_the_cascade_ignores_scale_and_phase(generator):
 
 
 def test_the_cascade_stands_and_falls_with_the_snr_it_is_given(generator):
-    samples, _ = send("16QAM", 16.0, generator, frames=30, symbols=126)
+    samples, _ = send("16QAM", 16.0, generator, frames=12, symbols=126)
     classes = ("QPSK", "16QAM", "64QAM", "256QAM")
     right, low, high = (limits.cascade(samples, given, classes) for given in (16.0, 2.0, 30.0))
     assert (right == 1).all()

@@ -109,8 +109,8 @@ class Canvas:
 
     def __call__(self, iq: Tensor | np.ndarray) -> Tensor:
         """Return the diagrams of frames, complex [frame, sample], as ``render`` defines them."""
-        views, bins, *how = self._options.values()
-        iq = _checked(iq, bins, *how)
+        views, bins, extent, scale, normalization = self._options.values()
+        iq = _checked(iq, bins, extent, scale, normalization)
         if iq.device.type != "cpu":
             return render(iq, **self._options)
         if len(self._images) < len(iq):
@@ -118,7 +118,8 @@ class Canvas:
             self._images = torch.from_numpy(images)  # NumPy asks the system for huge pages
             self._touched = [_touched(len(iq), 0) for _ in views]
         out = self._images[: len(iq)]
-        self._touched = _draw_views(iq, views, *how, out, self._touched)
+        before = self._touched
+        self._touched = _draw_views(iq, views, extent, scale, normalization, out, before)
         return out
 
 

@@ -218,7 +218,7 @@ def possible_accuracy(
     ``of_frames`` has it; ``grid_db`` is per sample.
     """
     sigma_db = _by_alphabet(np.asarray(grid_db), alphabets, samples, samples_per_symbol)
-    return bin_accuracy([*sigma_db.values()], grid_db, grid_db).mean(0)
+    return bin_accuracy(np.array([*sigma_db.values()]), grid_db, grid_db).mean(0)
 
 
 def _by_alphabet(
