@@ -81,14 +81,6 @@ def test_every_batch_of_rows_has_a_generator_of_its_own():
         assert_array_equal(found[part], wanted.numpy())
 
 
-@pytest.mark.parametrize("part", [slice(512, 1024), slice(1024, 1300), slice(512, 1300)])
-def test_a_part_of_the_rows_gets_the_frames_that_it_has_in_the_whole(part):
-    rows, modulation, snr_db = labels(1300)
-    make = simulator_of(samples=64)
-    whole = make(rows, modulation, snr_db)
-    assert_array_equal(make(rows[part], modulation[part], snr_db[part]), whole[part])
-
-
 def test_no_rows_are_no_frames():
     assert simulator_of(samples=64)(*(array[:0] for array in labels(1))).shape == (0, 64)
 
@@ -436,19 +428,6 @@ def test_without_rolloff_the_pulses_are_sincs(modulation, c20, c42):
     # The sum of sinc^2 over all symbols is 1 at all times, the integral of sinc^4 is 2/3.
     kurtosis = signals.oversampled_kurtosis(modulation, rolloff=0.0)
     assert_close(kurtosis, 2 + c20 + c42 * 2 / 3, rtol=0, atol=1e-4)
-
-
-def test_the_oversampled_kurtosis_of_apsk_is_that_of_its_rings():
-    dvb, liquid = (
-        signals.oversampled_kurtosis("64APSK", 0.25, rings)
-        for rings in signals.APSK_GEOMETRIES.values()
-    )
-    c42 = [
-        signals.cumulants(signals.alphabet("64APSK", rings))["C42"].real.item()
-        for rings in signals.APSK_GEOMETRIES.values()
-    ]
-    assert (dvb < liquid) == (c42[0] < c42[1])
-    assert dvb != liquid
 
 
 def test_gmsk_has_no_oversampled_kurtosis():

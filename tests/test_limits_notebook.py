@@ -74,6 +74,7 @@ def test_05_sets_errors_beside_bounds(house):
         assert run.figure(name).stat().st_size > 5000
 
 
+@pytest.mark.long
 def test_05_refuses_predictions_for_other_frames(house):
     path = house / "runs" / TOY / "run.json"
     told = json.loads(path.read_text())
