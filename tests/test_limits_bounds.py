@@ -211,7 +211,7 @@ def test_the_possible_accuracy_is_the_mean_of_the_alphabets_bounds_in_their_bins
     grid = [0.0, 2.0, 4.0]
     alphabets = {name: points_of(name) for name in ("BPSK", "16QAM")}
     size = {"samples": 256, "samples_per_symbol": 4}
-    _, each = limits.of_frames(np.array(grid), alphabets, rolloff=(0.1, 0.4), **size)
+    _, each = limits.frame_bounds(np.array(grid), alphabets, rolloff=(0.1, 0.4), **size)
     by_hand = [limits.bin_accuracy(sigma, grid, grid) for sigma in each.values()]
     found = limits.possible_accuracy(grid, alphabets, **size)
     assert_allclose(found, np.mean(by_hand, 0), rtol=1e-12)

@@ -149,7 +149,7 @@ def non_data_aided(
     return DB * np.sqrt(np.array(found))
 
 
-def of_frames(
+def frame_bounds(
     snr_db: np.ndarray,
     alphabets: Mapping[str, np.ndarray],
     *,
@@ -215,7 +215,7 @@ def possible_accuracy(
     """Return how often an estimate as good as the bound finds a frame's SNR: float64 [snr].
 
     It is the mean over ``alphabets`` of ``bin_accuracy`` of the bound for a known alphabet, as
-    ``of_frames`` has it; ``grid_db`` is per sample.
+    ``frame_bounds`` has it; ``grid_db`` is per sample.
     """
     sigma_db = _by_alphabet(np.asarray(grid_db), alphabets, samples, samples_per_symbol)
     return bin_accuracy(np.array([*sigma_db.values()]), grid_db, grid_db).mean(0)
