@@ -10,8 +10,9 @@ from torch.testing import assert_close
 from modsnr import InputError, explain, model
 
 VIEWS, BINS = 2, 4
-SQUARES = explain.square_regions(VIEWS, BINS, 2)  # eight regions: Shapley orders are drawn
-VIEW_REGIONS = explain.square_regions(VIEWS, BINS, BINS)  # two: all orders are tried
+# Eight squares of 2 x 2: Shapley orders are drawn. Two whole views: all orders are tried.
+SQUARES = torch.arange(8).view(2, 2, 2).repeat_interleave(2, 1).repeat_interleave(2, 2)
+VIEW_REGIONS = torch.arange(2).view(2, 1, 1).expand(2, BINS, BINS)
 OF_REGIONS = {
     "feature_ablation": explain.feature_ablation,
     "shapley_values": explain.shapley_values,
@@ -53,20 +54,6 @@ def sums(values, regions):
 # Regions
 
 
-def test_squares_are_numbered_along_rows_then_down_then_view_by_view():
-    first = torch.tensor([[0, 0, 1], [0, 0, 1], [2, 2, 3]])  # 2 does not divide 3: the rest is less
-    assert torch.equal(explain.square_regions(2, 3, 2), torch.stack([first, first + 4]))
-    assert torch.equal(
-        explain.square_regions(2, 3, 3), torch.tensor([0, 1]).view(2, 1, 1).expand(2, 3, 3)
-    )
-
-
-@pytest.mark.parametrize(("views", "bins", "edge"), [(0, 4, 2), (1, 4, 0), (1, 4, 5)])
-def test_squares_that_cannot_be_cut_are_refused(views, bins, edge):
-    with pytest.raises(InputError, match="0 < edge <= bins"):
-        explain.square_regions(views, bins, edge)
-
-
 @pytest.mark.parametrize("regions", [SQUARES, VIEW_REGIONS], ids=["squares", "views"])
 @pytest.mark.parametrize("method", OF_REGIONS.values(), ids=OF_REGIONS)
 def test_each_region_of_a_linear_score_holds_up_its_own_terms(method, regions, images, weights):
@@ -97,12 +84,9 @@ def of_three(a, b, c):
     return torch.tensor([[[[a, b], [c, c]]]])
 
 
-def test_without_either_factor_the_whole_product_is_lost():
+def test_ablation_loses_the_whole_product_and_shapley_values_split_it_evenly():
     found = explain.feature_ablation(product, of_three(3.0, 5.0, 7.0), THREE)
     assert_close(found, of_three(15.0, 15.0, 14.0))
-
-
-def test_shapley_values_split_a_product_evenly():
     found = explain.shapley_values(product, of_three(3.0, 5.0, 7.0), THREE, samples=1)
     assert_close(found, of_three(7.5, 7.5, 14.0))
 
@@ -128,17 +112,14 @@ def test_drawn_orders_split_a_product_about_evenly_and_always_sum_to_the_score(i
 
 
 @pytest.mark.parametrize("method", [explain.shapley_values, explain.kernel_shap])
-def test_the_seed_decides_the_draws_and_more_of_them_change_the_answer(method, images):
+def test_the_seed_decides_the_draws_more_change_the_answer_and_torchs_own_are_untouched(
+    method, images
+):
+    before = torch.get_rng_state()
     first, again, other = (method(pairs, images, SQUARES, samples=40, seed=s) for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first, method(pairs, images, SQUARES, samples=41, seed=1))
-
-
-@pytest.mark.parametrize("method", [explain.shapley_values, explain.kernel_shap])
-def test_drawing_leaves_torchs_own_generator_alone(method, images):
-    before = torch.get_rng_state()
-    method(pairs, images, SQUARES)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -152,15 +133,18 @@ def test_the_score_is_asked_once_for_each_set_of_regions_about_all_frames(method
     assert asked == [5] * sets
 
 
-def test_kernel_shap_refuses_a_lone_region(images, weights):
-    with pytest.raises(InputError, match="there is only one"):
-        explain.kernel_shap(linear(weights), images, torch.zeros_like(SQUARES))
-
-
-@pytest.mark.parametrize("samples", [2, 8])
-def test_kernel_shap_refuses_fewer_sets_than_it_has_unknowns(samples, images, weights):
-    with pytest.raises(InputError, match=f"{samples} samples do not determine the shares of 8"):
-        explain.kernel_shap(linear(weights), images, SQUARES, samples=samples)
+@pytest.mark.parametrize(
+    ("regions", "samples", "message"),
+    [
+        (torch.zeros_like(SQUARES), 200, "there is only one"),
+        (SQUARES, 2, "2 samples do not determine the shares of 8"),
+        (SQUARES, 8, "8 samples do not determine the shares of 8"),
+        (SQUARES, 0, "samples must be 1 or more; it is 0"),
+    ],
+)
+def test_kernel_shap_refuses_what_determines_no_shares(regions, samples, message, images, weights):
+    with pytest.raises(InputError, match=message):
+        explain.kernel_shap(linear(weights), images, regions, samples=samples)
 
 
 @pytest.mark.parametrize("method", OF_REGIONS.values(), ids=OF_REGIONS)
@@ -184,10 +168,72 @@ def test_regions_that_do_not_number_the_pixels_of_a_diagram_are_refused(
         method(linear(weights), images, regions)
 
 
-@pytest.mark.parametrize("method", [explain.shapley_values, explain.kernel_shap])
-def test_samples_below_one_are_refused(method, images, weights):
-    with pytest.raises(InputError, match="samples must be 1 or more; it is 0"):
-        method(linear(weights), images, SQUARES, samples=0)
+# Evidence and occlusion
+
+
+def test_occluding_in_squares_gives_each_square_its_own_sum(images, weights):
+    found = explain.occlusion(linear(weights), images, window=1, stride=1)
+    assert_close(found, images * weights, atol=1e-5, rtol=1e-5)
+    found = explain.occlusion(linear(weights), images, window=2, stride=2)
+    assert_close(found, sums(images * weights, SQUARES), atol=1e-5, rtol=1e-5)
+
+
+def test_overlapping_squares_are_averaged_over_those_that_cover_a_pixel(generator):
+    weights = torch.randn(1, 4, 4, generator=generator)
+    diagrams = torch.rand(1, 1, 4, 4, generator=generator)
+    found = explain.occlusion(linear(weights), diagrams, window=2, stride=1)
+    total, cover = torch.zeros(4, 4), torch.zeros(4, 4)
+    for row in range(3):
+        for column in range(3):
+            square = slice(row, row + 2), slice(column, column + 2)
+            total[square] += (diagrams * weights)[0, 0][square].sum()
+            cover[square] += 1
+    assert_close(found[0, 0], total / cover, atol=1e-5, rtol=1e-5)
+
+
+def test_occlusion_of_a_lone_frame_equals_that_of_the_frame_in_a_batch(generator):
+    weights = torch.randn(2, 6, 6, generator=generator)
+    diagrams = torch.rand(3, 2, 6, 6, generator=generator)
+    batch = explain.occlusion(linear(weights), diagrams, window=3, stride=2)
+    alone = explain.occlusion(linear(weights), diagrams[1:2], window=3, stride=2)
+    assert_close(batch[1:2], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(0, 0), (2, 3), (9, 1), (2, 0)])
+def test_an_occlusion_window_that_does_not_fit_is_refused(window, stride):
+    with pytest.raises(InputError, match="0 < stride <= window <= bins"):
+        explain.occlusion(linear(1.0), torch.ones(1, 1, 8, 8), window=window, stride=stride)
+
+
+def toy_forward(diagrams):
+    """Return logits of three classes, the sums of three pixel rows, and an SNR: the first pixel."""
+    return diagrams[:, 0, :3].sum(2), diagrams[:, 0, 0, 0]
+
+
+def test_evidence_for_the_modulation_is_the_log_probability_of_the_true_class(generator):
+    diagrams = torch.rand(2, 1, 3, 3, generator=generator)
+    score = explain.evidence(
+        toy_forward, "modulation", torch.tensor([2, 0]), torch.zeros(2), torch.zeros(1)
+    )
+    logits = diagrams[:, 0].sum(2)
+    wanted = torch.stack([
+        logits[0, 2] - logits[0].exp().sum().log(), logits[1, 0] - logits[1].exp().sum().log()
+    ])  # fmt: skip
+    assert_close(score(diagrams), wanted)
+
+
+def test_evidence_for_the_snr_is_minus_the_error_in_db(generator):
+    diagrams = torch.zeros(2, 1, 3, 3)
+    diagrams[:, 0, 0, 0] = torch.tensor([7.0, 12.0])
+    score = explain.evidence(
+        toy_forward, "snr", torch.zeros(2), torch.tensor([10.0, 10.0]), torch.tensor([0.0, 10.0])
+    )
+    assert score(diagrams).tolist() == [-3.0, -2.0]
+
+
+def test_evidence_for_another_task_is_refused():
+    with pytest.raises(InputError, match="'joint' is neither"):
+        explain.evidence(toy_forward, "joint", torch.zeros(1), torch.zeros(1), torch.zeros(1))
 
 
 # Integrated gradients
@@ -215,9 +261,11 @@ def test_integrated_gradients_sum_to_the_score_less_that_of_black_given_steps_en
     assert totals[1] == pytest.approx(3 * (1 - tanh(1.5) ** 2))  # one gradient, half way
 
 
-def test_steps_below_one_are_refused(images, weights):
+def test_counts_below_one_are_refused(images, weights):
     with pytest.raises(InputError, match="steps must be 1 or more; it is 0"):
         explain.integrated_gradients(linear(weights), images, steps=0)
+    with pytest.raises(InputError, match="samples must be 1 or more; it is 0"):
+        explain.shapley_values(linear(weights), images, SQUARES, samples=0)
 
 
 def test_integrated_gradients_see_one_batch_at_a_time(images, weights):
@@ -487,29 +535,28 @@ def test_explaining_works_where_gradients_are_switched_off(method, images, weigh
     assert torch.equal(found, method(linear(weights), images))
 
 
-@pytest.mark.parametrize("value", [nan, inf])
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_diagrams_that_are_not_finite_are_refused_by_their_place(method, value, images, weights):
+def with_a(value, images):
+    images = images.clone()
     images[1, 0, 2, 2] = value
-    with pytest.raises(InputError, match=r"1 diagrams hold NaN or infinite values.* index 1"):
-        method(linear(weights), images)
+    return images
 
 
+def total(diagrams):
+    return diagrams.sum((1, 2, 3))
+
+
+REFUSED = {
+    "NaN": (lambda i: with_a(nan, i), total, r"1 diagrams hold NaN or infinite values.* index 1"),
+    "infinite": (lambda i: with_a(inf, i), total, r"1 diagrams hold NaN or infinite .* index 1"),
+    "none": (lambda i: i[:0], total, r"must be floats \[frame, view, bins, bins\] and some"),
+    "no batch": (lambda i: i[0], total, r"must be floats \[frame, view, bins, bins\] and some"),
+    "integers": (lambda i: i.long(), total, r"must be floats \[frame, view, bins, bins\] and some"),
+    "a score a row": (lambda i: i, lambda d: d.sum((2, 3)), r"a frame, \[3\]; it is \[3, 2\]"),
+}
+
+
+@pytest.mark.parametrize(("made", "score", "message"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("what", [lambda d: d[:0], lambda d: d[0], lambda d: d.long()])
-def test_what_is_no_batch_of_diagrams_is_refused(method, what, images, weights):
-    with pytest.raises(InputError, match=r"must be floats \[frame, view, bins, bins\] and some"):
-        method(linear(weights), what(images))
-
-
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_a_score_that_is_not_one_value_a_frame_is_refused(method, images):
-    with pytest.raises(InputError, match=r"one value a frame, \[3\]; it is \[3, 2\]"):
-        method(lambda d: d.sum((2, 3)), images)
-
-
-@pytest.mark.parametrize("missing", ["captum.attr", "sklearn"])
-def test_a_package_that_is_not_installed_is_named(missing, images, weights, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, missing, None)
-    with pytest.raises(InputError, match=f"needs {missing}, which is not here"):
-        explain.kernel_shap(linear(weights), images, SQUARES)
+def test_what_is_no_batch_of_diagrams_and_no_score_is_refused(method, made, score, message, images):
+    with pytest.raises(InputError, match=message):
+        method(score, made(images))

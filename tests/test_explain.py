@@ -1,9 +1,11 @@
 """Masks hide what they say, on images counted by hand; scores follow from toys solved by hand."""
 
 from functools import partial
+from itertools import product
 from math import inf, nan
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -192,24 +194,25 @@ def test_a_fraction_outside_zero_to_one_is_refused(fraction):
         explain.masks(ramp(), [0.5, fraction], generator=seeded())
 
 
-@pytest.mark.parametrize("value", [nan, inf])
-def test_images_that_are_not_finite_are_refused(value):
-    images = ramp()
-    images[1, 2, 3] = value
-    with pytest.raises(InputError, match="NaN or infinite"):
+EMPTY, INFINITE = torch.zeros(2, 8, 8), torch.full((1, 8, 8), inf)
+UNRANKED = [
+    (EMPTY, "2 diagrams are empty, the first at index 0"),
+    (torch.cat([ramp(), EMPTY[:1]]), "1 diagrams are empty, the first at index 3"),
+    (INFINITE, "NaN or infinite"),
+    (torch.cat([ramp(), nan * INFINITE]), "NaN or infinite"),
+    (torch.zeros(0, 8, 8), "no diagrams to mask"),
+    (torch.ones(1, 2, 8, 8), r"\(1, 2, 8, 8\)"),
+]
+
+
+@pytest.mark.parametrize(("images", "message"), UNRANKED)
+def test_images_that_cannot_be_ranked_have_no_masks_and_no_regions(images, message):
+    with pytest.raises(InputError, match=message):
         explain.masks(images, [0.5], generator=seeded())
-
-
-def test_an_empty_image_is_refused_by_its_place():
-    images = ramp()
-    images[2] = 0
-    with pytest.raises(InputError, match="1 diagrams are empty, the first at index 2"):
-        explain.masks(images, [0.5], generator=seeded())
-
-
-def test_no_images_at_all_are_refused():
-    with pytest.raises(InputError, match="no diagrams to mask"):
-        explain.masks(torch.zeros(0, 8, 8), [0.5], generator=seeded())
+    with pytest.raises(InputError, match=message):
+        explain.regions(images)
+    with pytest.raises(InputError, match=message):
+        explain.random_like(images, images > 0, generator=seeded())
 
 
 # What masks cost, on a toy that is solved by hand
@@ -239,94 +242,137 @@ def of_fractions(*fractions):
 
 
 def toy_impacts(view, *, frames=40, wrong=10, fractions=explain.FRACTIONS, **options):
-    """Return the impacts for frames of which the toy gets ``wrong`` modulations wrong."""
-    modulation = np.ones(frames, int)
-    modulation[:wrong] = 0
-    return explain.perturb(
-        toy_decide, toy_draw, torch.zeros(frames, 8, dtype=torch.complex64), modulation,
-        np.full(frames, 10.0), view=view, grid_db=GRID, hide=of_fractions(*fractions), **options,
-    )  # fmt: skip
+    """Return the impacts on frames of which the toy gets ``wrong`` modulations wrong."""
+    modulation = (np.arange(frames) >= wrong).astype(int)
+    iq = torch.zeros(frames, 8, dtype=torch.complex64)
+    subject = explain.Subject(
+        toy_decide, toy_draw, iq, modulation, np.full(frames, 10.0), grid_db=GRID
+    )
+    return explain.perturb(subject, view=view, hide=of_fractions(*fractions), **options)
 
 
-def accuracy(outcomes):
-    return {task: float(hits.mean()) for task, hits in outcomes.items()}
+def of(impacts, mask, fraction):
+    return impacts[(impacts["mask"] == mask) & (impacts.fraction == fraction)]
+
+
+def accuracy(impacts, when="after"):
+    return {task: float(impacts[f"{when}_{task}"].mean()) for task in explain.TASKS}
 
 
 def test_hiding_the_brightest_pixel_costs_the_answer_that_is_read_from_it():
     impacts = toy_impacts(0, fractions=[0.125])
-    brightest, dimmest = impacts["brightest", 0.125], impacts["dimmest", 0.125]
-    assert accuracy(brightest.before) == {"modulation": 0.75, "snr": 1.0, "joint": 0.75}
-    # Without pixel 8 the toy says 0 everywhere, which is right for the ten frames it had wrong.
-    assert accuracy(brightest.after) == {"modulation": 0.25, "snr": 1.0, "joint": 0.25}
-    assert accuracy(dimmest.after) == accuracy(dimmest.before)
+    brightest, dimmest = of(impacts, "brightest", 0.125), of(impacts, "dimmest", 0.125)
+    assert accuracy(brightest, "before") == {"modulation": 0.75, "snr": 1.0, "joint": 0.75}
+    # Without pixel 8 the toy answers 0 everywhere, which is right for the ten it had wrong.
+    assert accuracy(brightest) == {"modulation": 0.25, "snr": 1.0, "joint": 0.25}
+    assert accuracy(dimmest) == accuracy(dimmest, "before")
     assert_array_equal(brightest.share_of_occupied, 1 / 8)
     assert_array_equal(brightest.share_of_image, 1 / 16)
 
 
 def test_hiding_part_of_a_sum_moves_the_snr_to_the_grid_point_left_over():
     impacts = toy_impacts(1, fractions=[0.25, 0.75])
-    assert accuracy(impacts["brightest", 0.25].after)["snr"] == 0.0  # 10 - 4 = 6, nearest 4
-    assert accuracy(impacts["dimmest", 0.25].after)["snr"] == 1.0  # 10 - 1 = 9, nearest 10
-    assert accuracy(impacts["dimmest", 0.75].after)["snr"] == 0.0  # 10 - 6 = 4
+    assert accuracy(of(impacts, "brightest", 0.25))["snr"] == 0.0  # 10 - 4 = 6, nearest 4
+    assert accuracy(of(impacts, "dimmest", 0.25))["snr"] == 1.0  # 10 - 1 = 9, nearest 10
+    assert accuracy(of(impacts, "dimmest", 0.75))["snr"] == 0.0  # 10 - 6 = 4
 
 
 def test_random_costs_what_its_chance_of_striking_says():
     impacts = toy_impacts(0, frames=4000, wrong=0, fractions=[0.125])
-    hit = 1 - accuracy(impacts["random", 0.125].after)["modulation"]
-    assert_allclose(hit, 1 / 8, atol=0.025)
-    hit = 1 - accuracy(impacts["random_image", 0.125].after)["modulation"]
-    assert_allclose(hit, 1 / 8, atol=0.025)  # 2 of 16 pixels, one of which matters
+    for mask in ("random", "random_image"):  # of 8 pixels one, or of 16 two: one of them matters
+        hit = 1 - accuracy(of(impacts, mask, 0.125))["modulation"]
+        assert_allclose(hit, 1 / 8, atol=0.025)
+
+
+def table(scores):
+    """Return scores indexed by task and quantity."""
+    return scores.set_index(["task", "quantity"])
 
 
 def test_the_impact_score_is_the_drop_over_the_share_hidden_in_each_convention():
-    impact = toy_impacts(0, fractions=[0.125])["brightest", 0.125]
-    scores, share = explain.impact_scores(impact), impact.share_of_points.mean()
+    impact = of(toy_impacts(0, fractions=[0.125]), "brightest", 0.125)
+    found, share = explain.impact_scores(impact, ["mask"]), impact.share_of_points.mean()
     assert 1 / 8 < share < 1  # one of eight pixels, and the fullest
+    assert_allclose(found.share_of_points, share)
+    scores = table(found)
     for task, drop in {"modulation": 0.5, "snr": 0.0, "joint": 0.5}.items():
-        assert_allclose(scores[task]["accuracy_drop"]["value"], drop)
-        assert_allclose(scores[task]["pis_of_occupied"]["value"], drop * 8)
-        assert_allclose(scores[task]["pis_of_image"]["value"], drop * 16)
-        assert_allclose(scores[task]["pis_of_points"]["value"], drop / share)
+        wanted = {"accuracy_drop": drop, "pis_of_occupied": drop * 8}
+        wanted |= {"pis_of_image": drop * 16, "pis_of_points": drop / share}
+        for quantity, value in wanted.items():
+            assert_allclose(scores.value[task, quantity], value)
         for end in ("low", "high"):
-            of_drop = scores[task]["accuracy_drop"][end]
-            assert_allclose(scores[task]["pis_of_occupied"][end], of_drop * 8)
+            of_drop = scores[end][task, "accuracy_drop"]
+            assert_allclose(scores[end][task, "pis_of_occupied"], of_drop * 8)
 
 
 def test_a_random_mask_that_strikes_background_only_scores_nothing():
     def lonely_draw(iq):
         return torch.nn.functional.pad(torch.ones(len(iq), 1, 1, 1), (15, 0, 15, 0))
 
-    key = ("random_image", 0.001)
-    impact = explain.perturb(
-        lambda diagrams: (torch.ones(len(diagrams)), torch.zeros(len(diagrams))),
-        lonely_draw, torch.zeros(1, 8, dtype=torch.complex64), np.ones(1), np.zeros(1),
-        view=0, grid_db=GRID, hide=of_fractions(0.001), seed=0,
-    )[key]  # fmt: skip
-    assert impact.share_of_occupied == 0.0
-    nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert explain.impact_scores(impact)["joint"]["pis_of_occupied"] == nothing
+    iq = torch.zeros(1, 8, dtype=torch.complex64)
+    subject = explain.Subject(
+        lambda diagrams: (diagrams.sum((1, 2, 3)).long(), diagrams.sum((1, 2, 3))),
+        lonely_draw, iq, np.ones(1, int), np.full(1, 10.0), grid_db=GRID,
+    )  # fmt: skip
+    impacts = explain.perturb(subject, view=0, hide=of_fractions(0.001))
+    impact = of(impacts, "random_image", 0.001)
+    assert impact.share_of_occupied.tolist() == [0]
+    scores = explain.impact_scores(impact, ["mask"])
+    assert not scores[scores.quantity == "pis_of_occupied"].value.any()
 
 
-def test_the_intervals_of_a_score_are_paired():
-    impact = toy_impacts(0, fractions=[0.125], frames=400, wrong=100)["random", 0.125]
-    drop = explain.impact_scores(impact)["modulation"]["accuracy_drop"]
-    change = impact.before["modulation"].astype(int) - impact.after["modulation"]
-    assert_allclose(drop["high"] - drop["low"], 2 * 1.96 * change.std() / 20, rtol=0.1)
+def test_scores_have_paired_intervals_over_the_frames():
+    impact = of(toy_impacts(0, frames=400, wrong=100, fractions=[0.125]), "random", 0.125)
+    drop = table(explain.impact_scores(impact, ["mask"])).loc["modulation", "accuracy_drop"]
+    change = impact.before_modulation.astype(int) - impact.after_modulation
+    assert_allclose(drop.high - drop.low, 2 * 1.96 * change.std() / 20, rtol=0.1)
+
+
+def test_scores_are_grouped_as_they_are_asked_for_and_saved_by_name():
+    impacts = pd.concat([
+        toy_impacts(0, fractions=[0.125, 0.5]).assign(view="one"),
+        toy_impacts(1, fractions=[0.125, 0.5]).assign(view="two"),
+    ])  # fmt: skip
+    scores = explain.impact_scores(impacts, ["view", "mask", "fraction"])
+    assert len(scores) == 2 * len(explain.METHODS) * 2 * 3 * 5
+    saved = explain.nested(scores, ["view", "mask"])
+    assert list(saved) == ["one", "two"]
+    assert list(saved["two"])[:2] == ["brightest_12.5", "brightest_50"]
+    lost = saved["one"]["brightest_12.5"]
+    assert lost["joint"]["accuracy_drop"]["value"] == 0.5
+    assert lost["share_of_occupied"] == 0.125
+    row = explain.wide(scores).iloc[0]
+    assert (row["view"], row["mask"], row["fraction"]) == ("one", "brightest", 0.125)
+    assert row["of occupied"] == 0.125
+    assert row["joint PIS"] == pytest.approx(row["joint drop"] * 8)
+    assert row["joint PIS of image"] == pytest.approx(row["joint drop"] * 16)
+    assert row["joint PIS of points"] == pytest.approx(row["joint drop"] / row["of points"])
+    regions = scores[scores.fraction == 0.5].rename(columns={"mask": "region"})
+    named = explain.nested(regions.drop(columns="fraction"), ["view", "region"])
+    assert list(named["one"]) == list(explain.METHODS)
+
+
+def test_frames_are_scored_by_label():
+    impact = of(toy_impacts(0, fractions=[0.125]), "brightest", 0.125)
+    labelled = impact.assign(label=np.where(impact.frame < 10, "wrong", "right"))
+    scores = explain.impact_scores(labelled, ["label"])
+    drops = scores[(scores.task == "joint") & (scores.quantity == "accuracy_drop")]
+    assert dict(zip(drops.label, drops.value, strict=True)) == {"wrong": -1.0, "right": 1.0}
 
 
 def test_a_mask_costs_nothing_in_the_view_it_leaves_alone():
     for view, task in ((0, "snr"), (1, "modulation")):
-        for impact in toy_impacts(view, fractions=[1.0]).values():
-            assert_array_equal(impact.before[task], impact.after[task])
+        impacts = toy_impacts(view, fractions=[1.0])
+        assert_array_equal(impacts[f"before_{task}"], impacts[f"after_{task}"])
 
 
 def test_the_network_is_shown_the_other_views_untouched_and_the_masked_view_otherwise_equal():
     seen = []
-    explain.perturb(
+    subject = explain.Subject(
         lambda diagrams: (seen.append(diagrams.clone()), toy_decide(diagrams))[1],
-        toy_draw, torch.zeros(2, 8, dtype=torch.complex64), np.ones(2, int), np.full(2, 10.0),
-        view=0, grid_db=GRID, hide=of_fractions(0.25),
+        toy_draw, torch.zeros(2, 8, dtype=torch.complex64), np.ones(2, int), np.full(2, 10.0), GRID,
     )  # fmt: skip
+    explain.perturb(subject, view=0, hide=of_fractions(0.25))
     original, *perturbed = seen
     assert len(perturbed) == len(explain.METHODS)
     for diagrams in perturbed:
@@ -339,19 +385,16 @@ def test_batches_change_nothing_where_no_chance_is_involved():
     # Pixel values are all different, so brightest and dimmest have no ties to break.
     whole = toy_impacts(0, fractions=[0.1, 0.5])
     pieces = toy_impacts(0, fractions=[0.1, 0.5], batch_size=7)
-    for method in ("brightest", "dimmest"):
-        for fraction in (0.1, 0.5):
-            one, other = whole[method, fraction], pieces[method, fraction]
-            for task in explain.TASKS:
-                assert_array_equal(one.before[task], other.before[task])
-                assert_array_equal(one.after[task], other.after[task])
-            assert_allclose(one[2:], other[2:])
-    assert_allclose(pieces["random", 0.5].share_of_occupied, 0.5)  # as many, if not the same
+    for mask, fraction in product(("brightest", "dimmest"), (0.1, 0.5)):
+        one, other = of(whole, mask, fraction), of(pieces, mask, fraction)
+        pd.testing.assert_frame_equal(one, other.set_axis(one.index))
+    # As many, if not the same.
+    assert_allclose(of(pieces, "random", 0.5).share_of_occupied, 0.5)
 
 
 def test_the_seed_decides_the_random_masks_and_the_same_seed_repeats_them():
     first, again, other = (
-        toy_impacts(0, fractions=[0.5], seed=seed)["random", 0.5].after["modulation"]
+        of(toy_impacts(0, fractions=[0.5], seed=seed), "random", 0.5).after_modulation.to_numpy()
         for seed in (1, 1, 2)
     )
     assert_array_equal(first, again)
@@ -364,103 +407,8 @@ def test_a_view_that_the_diagrams_do_not_have_is_refused(view):
         toy_impacts(view)
 
 
-def test_frames_and_labels_must_be_as_many_and_some():
-    iq = torch.zeros(3, 8, dtype=torch.complex64)
-    for frames, labels in ((3, 2), (0, 0)):
-        with pytest.raises(InputError, match=f"{frames} frames, {labels} modulations"):
-            explain.perturb(
-                toy_decide, toy_draw, iq[:frames], np.ones(labels, int), np.ones(labels),
-                view=0, grid_db=GRID,
-            )  # fmt: skip
-
-
-# Occlusion and evidence
-
-
-def linear(weights):
-    return lambda diagrams: (diagrams * weights).sum((1, 2, 3))
-
-
-def test_occluding_pixel_by_pixel_finds_the_terms_of_a_linear_score(generator):
-    weights = torch.randn(2, 5, 5, generator=generator)
-    diagrams = torch.rand(3, 2, 5, 5, generator=generator)
-    found = explain.occlusion(linear(weights), diagrams, window=1, stride=1)
-    assert_close(found, diagrams * weights, atol=1e-5, rtol=1e-5)
-
-
-def test_occluding_in_squares_gives_each_square_its_own_sum(generator):
-    weights = torch.randn(1, 6, 6, generator=generator)
-    diagrams = torch.rand(2, 1, 6, 6, generator=generator)
-    found = explain.occlusion(linear(weights), diagrams, window=3, stride=3)
-    terms = (diagrams * weights).view(2, 1, 2, 3, 2, 3).sum((3, 5))
-    wanted = terms.repeat_interleave(3, 2).repeat_interleave(3, 3)
-    assert_close(found, wanted, atol=1e-5, rtol=1e-5)
-
-
-def test_overlapping_squares_are_averaged_over_those_that_cover_a_pixel(generator):
-    weights = torch.randn(1, 4, 4, generator=generator)
-    diagrams = torch.rand(1, 1, 4, 4, generator=generator)
-    found = explain.occlusion(linear(weights), diagrams, window=2, stride=1)
-    total, cover = torch.zeros(4, 4), torch.zeros(4, 4)
-    for row in range(3):
-        for column in range(3):
-            square = slice(row, row + 2), slice(column, column + 2)
-            total[square] += (diagrams * weights)[0, 0][square].sum()
-            cover[square] += 1
-    assert_close(found[0, 0], total / cover, atol=1e-5, rtol=1e-5)
-
-
-def test_occlusion_of_a_lone_frame_equals_that_of_the_frame_in_a_batch(generator):
-    weights = torch.randn(2, 6, 6, generator=generator)
-    diagrams = torch.rand(3, 2, 6, 6, generator=generator)
-    batch = explain.occlusion(linear(weights), diagrams, window=3, stride=2)
-    alone = explain.occlusion(linear(weights), diagrams[1:2], window=3, stride=2)
-    assert_close(batch[1:2], alone, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("window", "stride"), [(0, 0), (2, 3), (9, 1), (2, 0)])
-def test_an_occlusion_window_that_does_not_fit_is_refused(window, stride):
-    with pytest.raises(InputError, match="0 < stride <= window <= bins"):
-        explain.occlusion(linear(1.0), torch.ones(1, 1, 8, 8), window=window, stride=stride)
-
-
-def toy_forward(diagrams):
-    """Return logits of three classes, the sums of three pixel rows, and an SNR: the first pixel."""
-    return diagrams[:, 0, :3].sum(2), diagrams[:, 0, 0, 0]
-
-
-def test_evidence_for_the_modulation_is_the_log_probability_of_the_true_class(generator):
-    diagrams = torch.rand(2, 1, 3, 3, generator=generator)
-    score = explain.evidence(
-        toy_forward, "modulation", torch.tensor([2, 0]), torch.zeros(2), torch.zeros(1)
-    )
-    logits = diagrams[:, 0].sum(2)
-    wanted = torch.stack([
-        logits[0, 2] - logits[0].exp().sum().log(), logits[1, 0] - logits[1].exp().sum().log()
-    ])  # fmt: skip
-    assert_close(score(diagrams), wanted)
-
-
-def test_evidence_for_the_snr_is_minus_the_error_in_db(generator):
-    diagrams = torch.zeros(2, 1, 3, 3)
-    diagrams[:, 0, 0, 0] = torch.tensor([7.0, 12.0])
-    score = explain.evidence(
-        toy_forward, "snr", torch.zeros(2), torch.tensor([10.0, 10.0]), torch.tensor([0.0, 10.0])
-    )
-    assert score(diagrams).tolist() == [-3.0, -2.0]
-
-
-def test_evidence_for_another_task_is_refused():
-    with pytest.raises(InputError, match="'joint' is neither"):
-        explain.evidence(toy_forward, "joint", torch.zeros(1), torch.zeros(1), torch.zeros(1))
-
-
-def test_occlusion_finds_the_pixel_that_the_snr_is_read_from(generator):
-    diagrams = torch.rand(2, 1, 4, 4, generator=generator) + 1
-    truth = diagrams[:, 0, 1, 2].clone()
-    labels = truth.long(), truth, torch.tensor([0.0])
-    score = explain.evidence(lambda d: (None, d[:, 0, 1, 2]), "snr", *labels)
-    found = explain.occlusion(score, diagrams, window=1, stride=1)
-    wanted = torch.zeros_like(diagrams)
-    wanted[:, 0, 1, 2] = truth
-    assert_close(found, wanted)
+@pytest.mark.parametrize(("frames", "labels"), [(3, 2), (0, 0)])
+def test_frames_and_labels_must_be_as_many_and_some(frames, labels):
+    iq = torch.zeros(frames, 8, dtype=torch.complex64)
+    with pytest.raises(InputError, match=f"{frames} frames, {labels} modulations"):
+        explain.Subject(toy_decide, toy_draw, iq, np.ones(labels, int), np.ones(labels), GRID)

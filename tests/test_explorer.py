@@ -1,7 +1,7 @@
 """The panel shows what its controls say, whatever they said before, and tells what it cannot."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,17 +49,16 @@ def find(name):
 
 
 class Painted:
-    """What a picture was asked to show."""
+    """The arguments of a picture, which it saves as they are."""
 
-    def __init__(self, *shown, **told):
-        self.shown, self.told = shown, told
+    def __init__(self, *shown, **options):
+        self.shown, self.options = shown, options
 
     def savefig(self, buffer, *, format, dpi, pil_kwargs):  # noqa: ARG002
-        images, attribution, probabilities = self.shown
-        for array in (*images.values(), attribution, self.told["hidden"]):
+        images, attribution, hidden, answers = self.shown
+        for array in (*images.values(), attribution, hidden):
             buffer.write(array.tobytes())
-        told = {name: value for name, value in self.told.items() if name != "hidden"}
-        buffer.write(f"{format} {dpi} {list(images)} {probabilities} {told}".encode())
+        buffer.write(f"{format} {dpi} {list(images)} {answers} {self.options}".encode())
 
 
 MEANS = {
@@ -201,8 +200,7 @@ def test_changes_there_and_back_leave_nothing_behind():
     wanders = panel(mask="random")
     first = wanders.image.value
     for control, (value, _) in CHANGES.items():
-        before = wanders.controls[control].value
-        wanders.controls[control].value = value
+        before, wanders.controls[control].value = wanders.controls[control].value, value
         wanders.controls[control].value = before
     assert wanders.image.value == first
 
@@ -222,20 +220,17 @@ def test_another_network_offers_its_own_classes_views_and_snrs():
     assert shown_by.settings.modulation == "BPSK"  # both know it
 
 
-def test_the_picture_is_asked_to_show_what_is_shown():
+def test_the_picture_is_given_the_frame_and_the_answers():
     shown_by = panel(mask="dimmest")
-    images, attribution, probabilities = shown_by.figure.shown
+    images, attribution, hidden, (probabilities, estimate_db) = shown_by.figure.shown
     assert list(images) == list(VIEWS)
     assert_array_equal(list(images.values()), shown_by.shown.diagrams)
     assert_array_equal(attribution, shown_by.shown.attribution)
+    assert hidden.any()
     assert list(probabilities) == ["BPSK", "16QAM"]
-    told = shown_by.figure.told
-    assert (told["view"], told["modulation"], told["range_db"]) == (
-        "residual",
-        "16QAM",
-        (0.0, 20.0),
-    )
-    assert told["estimate_db"] == shown_by.shown.estimate_db
+    assert estimate_db == shown_by.shown.estimate_db
+    options = {"view": "residual", "task": "modulation", "truth": ("16QAM", 10.0)}
+    assert shown_by.figure.options == options | {"range_db": (0.0, 20.0)}
 
 
 def test_the_answer_is_said_in_words_too():
@@ -247,19 +242,16 @@ def test_the_answer_is_said_in_words_too():
     assert ", right; " in shown_by.words.value
 
 
-def test_every_control_has_a_label_and_sliders_are_followed_while_dragged():
-    controls = panel().controls
+def test_controls_have_labels_are_followed_while_dragged_and_visited_in_the_order_of_settings():
+    shown_by = panel()
+    controls = shown_by.controls
     assert all(control.description for control in controls.values())
     followed = [name for name, c in controls.items() if isinstance(c, widgets.FloatSlider)]
     assert followed == ["snr_db", "carrier_offset"]
     assert all(controls[name].continuous_update for name in followed)
-
-
-def test_the_tab_key_visits_the_controls_in_the_order_of_the_settings():
-    shown_by = panel()
-    columns = shown_by.panel.children[0].children
-    visited = [control for column in columns for control in column.children]
-    assert visited == list(shown_by.controls.values())
+    visited = [c for column in shown_by.panel.children[0].children for c in column.children]
+    assert visited == list(controls.values())
+    assert list(controls) == [field.name for field in fields(explorer.Settings)]
 
 
 # What cannot be shown

@@ -16,26 +16,23 @@ def diagrams(views=VIEWS):
     return {view: rng.poisson(0.5, (BINS, BINS)).astype(np.float32) for view in views}
 
 
-def one_frame(views=VIEWS, classes=signals.STUDY_CLASSES, **changes):
+def one_frame(views=VIEWS, classes=signals.STUDY_CLASSES, snr_db=12.0, estimate_db=13.5, **changes):
     hidden = np.zeros((BINS, BINS), bool)
-    hidden[3, 5] = True
-    told = {
-        "view": views[-1],
-        "hidden": hidden,
-        "task": "modulation",
-        "modulation": classes[1],
-        "snr_db": 12.0,
-        "estimate_db": 13.5,
-        "range_db": (0.0, 30.0),
-    }
+    hidden[3, 5] = changes.pop("marked", True)
     shares = np.arange(1.0, len(classes) + 1) / sum(range(len(classes) + 1))
-    probabilities = dict(zip(classes, shares, strict=True))
-    attribution = diagrams(["map"])["map"] - 1
-    return figures.one_frame(diagrams(views), attribution, probabilities, **(told | changes))
+    return figures.one_frame(
+        diagrams(views),
+        diagrams(["map"])["map"] - 1,
+        hidden,
+        (dict(zip(classes, shares, strict=True)), estimate_db),
+        truth=(classes[1], snr_db),
+        range_db=(0.0, 30.0),
+        **({"view": views[-1], "task": "modulation"} | changes),
+    )
 
 
 def test_every_view_stands_in_its_place_with_the_attribution_last():
-    images, _, _ = one_frame(hidden=np.zeros((BINS, BINS), bool)).axes
+    images, _, _ = one_frame(marked=False).axes
     left = [image.get_extent()[0] for image in images.images]
     assert_allclose(left, np.arange(5) + 0.04)
     for image, given in zip(images.images, diagrams().values(), strict=False):

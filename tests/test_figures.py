@@ -2,7 +2,6 @@
 
 import io
 from functools import cache, partial
-from itertools import combinations
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -13,17 +12,24 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
+from test_attribution_figures import attribution_grid, maps_over_alphabet, points_in_time
 from test_audit_figures import evidence, labels
+from test_choice_figures import ablation, accuracy_by_choice
 from test_explorer_figure import one_frame
-from test_impact_figures import impact_by_label, method_bars, region_matrix
-from test_radio_figures import counterfactual_curves, maps_over_alphabet, points_in_time
+from test_fidelity_figure import draw as fidelity
+from test_impact_figures import (
+    counterfactual_curves,
+    impact_bars,
+    impact_by_label,
+    impact_panels,
+    method_bars,
+    region_matrix,
+)
 
 from modsnr import figures, signals
 
 SNRS = [float(value) for value in range(0, 32, 2)]
 TASKS = {"joint": "joint", "modulation": "modulation", "snr": "SNR"}
-METHODS = ("brightest", "dimmest", "random", "random_image")
-FRACTIONS = (0.01, 0.05, 0.1)
 
 
 def interval(value, spread=0.05):
@@ -48,16 +54,6 @@ def accuracies(models=("constellation", "all views"), snrs=SNRS, called="model")
         ],
         ignore_index=True,
     )
-
-
-def scores(methods=METHODS, fractions=FRACTIONS):
-    return {
-        method: {
-            task: {f: interval((m + 1) * (t + 1) / (1 + 10 * f) - 2, 0.4) for f in fractions}
-            for t, task in enumerate(TASKS)
-        }
-        for m, method in enumerate(methods)
-    }
 
 
 def diagrams(*leading, bins=24):
@@ -132,14 +128,6 @@ def confusion_pair():
     modulation = rng.integers(5, size=(17, 17)) + 60 * np.eye(17, dtype=int)
     snr = rng.integers(9, size=(16, 16)) + 40 * np.eye(16, dtype=int)
     return figures.confusion_pair(modulation, snr, classes=CLASSES, snrs_db=SNRS)
-
-
-def attribution_grid():
-    images, maps = diagrams(4, 3), diagrams(4, 3) - 0.5
-    rows = ["4ASK\n0 dB", "16PSK\n10 dB", "128APSK\n20 dB", "OQPSK\n30 dB"]
-    return figures.attribution_grid(
-        images, {"modulation": maps, "SNR": -maps}, rows=rows, views=VIEWS
-    )
 
 
 def spectrum():
@@ -232,42 +220,6 @@ CEILINGS = {
 }
 
 
-SETTINGS = {
-    "bins": ["32", "64", "128", "256", "512"],
-    "extent": ["1.5", "3", "4.5"],
-    "samples": ["256", "1024", "4096"],
-    "views": ["constellation", "synchronised", "aligned", "residual", " + ".join(VIEWS)],
-}
-SUBSETS = {" + ".join(held): held for n in (1, 2, 3) for held in combinations(VIEWS, n)}
-
-
-def by_choice(settings=SETTINGS):
-    return {
-        choice: {
-            name: {f"{snr:g}": interval(0.9 - 0.005 * snr * (1 + n)) for snr in SNRS}
-            for n, name in enumerate(names)
-        }
-        for choice, names in settings.items()
-    }
-
-
-def possible(settings=SETTINGS, apart=("samples",)):
-    return {
-        choice: {
-            name: {f"{snr:g}": 0.99 - 0.01 * n * (choice in apart) for snr in SNRS}
-            for n, name in enumerate(names)
-        }
-        for choice, names in settings.items()
-    }
-
-
-def of_subsets():
-    return {
-        task: {name: interval(0.1 + 0.1 * (n * (t + 2) % 7)) for n, name in enumerate(SUBSETS)}
-        for t, task in enumerate(TASKS)
-    }
-
-
 EVERY_FIGURE = {
     "one_frame": one_frame,
     "impact_by_label": impact_by_label,
@@ -295,10 +247,8 @@ EVERY_FIGURE = {
         ),
         false_alarm=0.05,
     ),
-    "accuracy_by_choice": lambda: figures.accuracy_by_choice(
-        by_choice(), possible(), titles={"samples": "samples a frame"}
-    ),
-    "ablation": lambda: figures.ablation(SUBSETS, of_subsets(), titles=TASKS),
+    "accuracy_by_choice": accuracy_by_choice,
+    "ablation": ablation,
     "snr_limits": lambda: figures.snr_limits(errors(), BOUNDS, "waveform known"),
     "accuracy_limits": lambda: figures.accuracy_limits(
         accuracies(called="estimator"), CEILINGS, titles=TASKS
@@ -313,19 +263,15 @@ EVERY_FIGURE = {
         classes=["BPSK", "QPSK", "16QAM"],
         xlabel="time (s)",
     ),
-    "fidelity": lambda: figures.fidelity(
-        np.linspace(-0.5, 0.5, 9),
-        {"theory": np.zeros(9), "simulated": np.ones(9)},
-        {"C42": {"theory": {"BPSK": -2.0, "QPSK": -1.0}, "simulated": {"BPSK": -1.9}}},
-    ),
+    "fidelity": lambda: fidelity(measured=1, modulations=2),
     "class_order_audit": lambda: figures.class_order_audit(evidence()),
     "snr_audit": lambda: figures.snr_audit(labels(), verdict="per sample"),
     "view_gallery": view_gallery,
     "reliability": lambda: figures.reliability(doubts(tuple("abcde"))),
     "accuracy_over_snr": lambda: figures.accuracy_over_snr(accuracies(), titles=TASKS),
     "confusion_pair": confusion_pair,
-    "impact_bars": lambda: figures.impact_bars(scores(), tasks=TASKS),
-    "impact_panels": lambda: figures.impact_panels({v: scores() for v in VIEWS}, tasks=TASKS),
+    "impact_bars": impact_bars,
+    "impact_panels": impact_panels,
     "attribution_grid": attribution_grid,
     "snr_calibration": snr_calibration,
     "learning_curve": lambda: figures.learning_curve(history()),
@@ -354,7 +300,11 @@ EVERY_FIGURE = {
     ),
     "parallel_coordinates": parallel_coordinates,
 }
-CROWDED = {"ranked": crowded_ranked, "parallel_coordinates": crowded_parallel_coordinates}
+CROWDED = {
+    "ranked": crowded_ranked,
+    "parallel_coordinates": crowded_parallel_coordinates,
+    "fidelity": lambda: fidelity(measured=3, modulations=24, quantities=3),
+}
 DRAWN = EVERY_FIGURE | {f"crowded {name}": draw for name, draw in CROWDED.items()}
 DRAWN |= {f"snr_calibration of {n}": partial(snr_calibration, "abcde"[:n]) for n in (1, 5)}
 
@@ -540,80 +490,6 @@ def test_a_name_has_one_colour_in_all_panels_and_one_entry_in_the_legend():
     ]  # fmt: skip
 
 
-# One choice at a time
-
-
-def test_a_choices_lines_hold_the_values_its_bands_the_intervals():
-    given = by_choice()
-    figure = figures.accuracy_by_choice(given, possible(), titles={"samples": "samples a frame"})
-    titles = [ax.get_title("left") for ax in figure.axes]
-    assert titles == ["bins", "extent", "samples a frame", "views"]
-    for ax, settings in zip(figure.axes, given.values(), strict=True):
-        for line, band, points in zip(ax.lines, ax.collections, settings.values(), strict=False):
-            assert_allclose(line.get_xdata(), SNRS)
-            assert_allclose(line.get_ydata(), [point["value"] for point in points.values()])
-            edge = band.get_paths()[0].vertices[:, 1]
-            assert_allclose(edge.max(), max(point["high"] for point in points.values()))
-        names = [" ".join(text.get_text().split()) for text in ax.get_legend().get_texts()]
-        assert names == list(settings)
-
-
-def test_what_is_possible_is_named_once_in_the_free_corner_or_in_the_first_panel_with_a_bound():
-    given, bounds = by_choice(), possible()
-    (legend,) = figures.accuracy_by_choice(given, bounds).legends
-    assert [text.get_text() for text in legend.get_texts()] == ["possible"]
-    full = {choice: given[choice] for choice in list(given)[:3]}
-    figure = figures.accuracy_by_choice(full, {**bounds, "bins": {}})
-    assert not figure.legends
-    named = ["possible" in [t.get_text() for t in ax.get_legend().texts] for ax in figure.axes]
-    assert named == [False, True, False]
-
-
-def test_bounds_that_print_cannot_tell_apart_are_one_line():
-    nearly = {"bins": {name: {"0": 0.99 + 1e-4 * n} for n, name in enumerate(SETTINGS["bins"])}}
-    (ax,) = figures.accuracy_by_choice({"bins": by_choice()["bins"]}, nearly).axes
-    (bound,) = [line for line in ax.lines if line.get_marker() == "None"]
-    assert to_hex(bound.get_color()) == "#000000"
-
-
-def test_a_bound_that_all_settings_share_is_one_black_line_others_have_their_colours():
-    figure = figures.accuracy_by_choice(by_choice(), possible())
-    bins, _, samples, _ = figure.axes
-    dashed = {ax: [line for line in ax.lines if line.get_marker() == "None"] for ax in figure.axes}
-    assert [to_hex(line.get_color()) for line in dashed[bins]] == ["#000000"]
-    assert_allclose(dashed[bins][0].get_ydata(), 0.99)
-    solid = [line for line in samples.lines if line.get_marker() != "None"]
-    assert [line.get_color() for line in dashed[samples]] == [line.get_color() for line in solid]
-    assert [line.get_ydata()[0] for line in dashed[samples]] == pytest.approx([0.99, 0.98, 0.97])
-    assert all(line.get_linestyle() != "-" for lines in dashed.values() for line in lines)
-
-
-def test_choices_without_a_bound_are_drawn_without_one():
-    (ax,) = figures.accuracy_by_choice({"bins": by_choice()["bins"]}, {}).axes
-    assert len(ax.lines) == len(SETTINGS["bins"])
-    assert "possible" not in [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def test_subsets_are_sorted_by_the_first_task_and_their_dots_say_what_they_hold():
-    given = of_subsets()
-    held, *panels = figures.ablation(SUBSETS, given, titles=TASKS).axes
-    order = sorted(SUBSETS, key=lambda name: -given["joint"][name]["value"])
-    assert [label.get_text() for label in held.get_xticklabels()] == list(VIEWS)
-    black = [line for line in held.lines if to_hex(line.get_color()) == "#000000"]
-    for line, view in zip(black, VIEWS, strict=True):
-        assert list(line.get_ydata()) == [
-            n for n, name in enumerate(order) if view in SUBSETS[name]
-        ]
-    for ax, task in zip(panels, TASKS, strict=True):
-        assert ax.get_title() == TASKS[task]
-        dots = next(line for line in ax.lines if line.get_linestyle() == "None")
-        assert_allclose(dots.get_xdata(), [given[task][name]["value"] for name in order])
-        (bars,) = [found for found in ax.collections if len(found.get_segments()) == len(order)]
-        ends = [segment[:, 0] for segment in bars.get_segments()]
-        assert_allclose(ends, [[given[task][n]["low"], given[task][n]["high"]] for n in order])
-    assert held.get_ylim()[0] > held.get_ylim()[1]  # the first row is at the top
-
-
 # Calibration
 
 
@@ -712,90 +588,6 @@ def test_true_classes_run_down_and_predicted_ones_across():
     assert top > bottom  # row 0 is the uppermost
 
 
-# Impact scores
-
-
-def bars_of(ax):
-    return [
-        [patch.get_height() for patch in container]
-        for container in ax.containers
-        if isinstance(container, mpl.container.BarContainer)
-    ]
-
-
-def test_impact_bars_are_as_high_as_the_scores_with_their_intervals():
-    given = scores()
-    figure = figures.impact_bars(given, tasks=TASKS)
-    assert [ax.get_title() for ax in figure.axes] == ["joint", "modulation", "SNR"]
-    for ax, task in zip(figure.axes, TASKS, strict=True):
-        wanted = [[point["value"] for point in given[method][task].values()] for method in METHODS]
-        assert_allclose(bars_of(ax), wanted)
-        assert [label.get_text() for label in ax.get_xticklabels()] == ["1 %", "5 %", "10 %"]
-    whiskers = figure.axes[0].containers[0].lines[2][0].get_segments()
-    points = given["brightest"]["joint"].values()
-    assert_allclose([line[:, 1] for line in whiskers], [[p["low"], p["high"]] for p in points])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "brightest", "dimmest", "random", "random image"
-    ]  # fmt: skip
-
-
-def test_bars_of_methods_differ_in_colour_and_hatch_and_do_not_overlap():
-    ax = figures.impact_bars(scores(), tasks={"joint": "joint"}).axes[0]
-    first = [c[0] for c in ax.containers if isinstance(c, mpl.container.BarContainer)]
-    assert len({to_hex(bar.get_facecolor()) for bar in first}) == 4
-    assert len({bar.get_hatch() for bar in first}) == 4
-    left = np.array([bar.get_x() for bar in first])
-    assert_allclose(np.diff(left), first[0].get_width())
-
-
-def test_more_masks_than_hatches_are_still_drawn():
-    many = scores(methods="abcdefghi")
-    assert len(bars_of(figures.impact_bars(many, tasks=TASKS).axes[0])) == 9
-    panels = figures.impact_panels({"view": many}, tasks=TASKS)
-    assert len(panels.axes[0].containers) == 9
-
-
-def test_one_mask_at_one_fraction_is_drawn():
-    one = scores(methods=["brightest"], fractions=[0.05])
-    assert saved(figures.impact_bars(one, tasks={"joint": "joint"}), "png")
-    assert saved(figures.impact_panels({"residual": one}, tasks={"joint": "joint"}), "png")
-
-
-def test_impact_panels_hold_a_row_a_view_and_a_column_a_task():
-    given = {view: scores() for view in VIEWS}
-    given["residual"]["dimmest"]["snr"][0.05] = interval(-7.0)
-    figure = figures.impact_panels(given, tasks=TASKS)
-    grid = np.array(figure.axes).reshape(3, 3)
-    assert [ax.get_ylabel() for ax in grid[:, 0]] == list(VIEWS)
-    assert [ax.get_title() for ax in grid[0]] == list(TASKS.values())
-    dimmest = grid[2, 2].containers[1].lines[0]
-    assert_allclose(
-        dimmest.get_ydata(), [p["value"] for p in given["residual"]["dimmest"]["snr"].values()]
-    )
-    assert_allclose(dimmest.get_xdata(), [1, 5, 10], rtol=0.06)  # moved aside a little
-    assert [label.get_text() for label in grid[2, 0].get_xticklabels()] == ["1", "5", "10"]
-
-
-def test_panels_of_a_task_can_have_one_scale():
-    given = {"low": scores(), "high": scores()}
-    given["high"]["random"]["snr"][0.05] = interval(40.0)
-    own = figures.impact_panels(given, tasks=TASKS).axes
-    shared = figures.impact_panels(given, tasks=TASKS, sharey=True).axes
-    assert own[2].get_ylim() != own[5].get_ylim()
-    assert shared[2].get_ylim() == shared[5].get_ylim()
-
-
-def test_over_points_each_mask_stands_at_the_share_that_it_hid():
-    given = scores(methods=["dimmest"]) | scores(methods=["brightest"], fractions=[0.03, 0.9])
-    ax = figures.impact_panels({"net": given}, tasks={"joint": "joint"}, of="points").axes[0]
-    shown = [container.lines[0].get_xdata() for container in ax.containers]
-    assert_allclose(shown[0], [1, 5, 10])
-    assert_allclose(shown[1], [3, 90])
-    ticks = [label.get_text() for label in ax.get_xticklabels()]
-    assert ticks == ["1", "2", "5", "10", "20", "50", "100"]
-    assert ax.get_xlabel() == "points hidden (%)"
-
-
 # Pictures
 
 
@@ -817,36 +609,6 @@ def test_a_gallery_of_one_is_drawn():
     figure = figures.view_gallery(diagrams(1, 1, 1), rows=["0 dB"], columns=["a"], groups=["one"])
     assert len(figure.axes) == 1
     assert saved(figure, "png")
-
-
-def test_attributions_stand_beside_their_diagram_on_a_symmetric_scale():
-    images, maps = diagrams(2, 3), diagrams(2, 3) - 3.0
-    figure = figures.attribution_grid(images, {"modulation": maps}, rows=["a", "b"], views=VIEWS)
-    grid = np.array(figure.axes).reshape(2, 6)
-    assert_array_equal(grid[1, 4].images[0].get_array(), images[1, 2])
-    shown = grid[1, 5].images[0]
-    assert_array_equal(shown.get_array(), maps[1, 2])
-    limit = np.abs(maps[1, 2]).max()
-    assert shown.get_clim() == (-limit, limit)
-    assert [ax.get_title() for ax in grid[0]] == [
-        name for view in VIEWS for name in (view, "modulation")
-    ]
-
-
-def test_blue_holds_up_and_red_holds_down():
-    maps = np.zeros((1, 1, 2, 2))
-    maps[0, 0, 0] = [1, -1]
-    figure = figures.attribution_grid(diagrams(1, 1, bins=2), {"x": maps}, rows=["a"], views=["v"])
-    image = figure.axes[1].images[0]
-    (up, down), (nothing, _) = image.to_rgba(image.get_array())[..., :3]
-    assert up[2] > up[0]
-    assert down[0] > down[2]
-    assert_allclose(nothing, 1, atol=0.05)  # white
-
-
-def test_a_map_of_nothing_is_drawn():
-    nothing = np.zeros((1, 1, 8, 8))
-    assert saved(figures.attribution_grid(nothing, {"x": nothing}, rows=["a"], views=["v"]), "png")
 
 
 # Curves

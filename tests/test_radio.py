@@ -104,7 +104,7 @@ def test_views_without_points_have_no_times():
 def test_the_points_of_a_pixel_share_its_value_and_those_outside_have_nothing():
     attribution = torch.tensor([[[6.0, -2.0], [5.0, 0.0]]])
     places = torch.tensor([[0, 0, 1, -1, 0, 3]])
-    shares = explain.of_points(attribution, places)
+    shares = explain.point_shares(attribution, places)
     assert shares.dtype == torch.float32
     assert shares.tolist() == [
         [2.0, 2.0, -2.0, 0.0, 2.0, 0.0]
@@ -116,15 +116,15 @@ def test_the_points_of_a_frame_have_together_what_its_occupied_pixels_have(view)
     iq = made()
     attribution = torch.randn(4, 32, 32, generator=seeded())
     counts = diagrams.render(iq, views=[view], bins=32, extent=0.4, scale="count")[:, 0]
-    shares = explain.of_points(attribution, diagrams.places(iq, view, 32, 0.4))
+    shares = explain.point_shares(attribution, diagrams.places(iq, view, 32, 0.4))
     assert_close(shares.sum(1), (attribution * (counts > 0)).sum((1, 2)), rtol=1e-4, atol=1e-4)
 
 
 def test_places_of_other_bins_or_frames_are_refused():
     with pytest.raises(InputError, match="made with the same bins"):
-        explain.of_points(torch.zeros(1, 2, 2), torch.tensor([[4]]))
+        explain.point_shares(torch.zeros(1, 2, 2), torch.tensor([[4]]))
     with pytest.raises(InputError, match="same frames"):
-        explain.of_points(torch.zeros(2, 2, 2), torch.tensor([[0]]))
+        explain.point_shares(torch.zeros(2, 2, 2), torch.tensor([[0]]))
 
 
 # The least change that turns an answer
@@ -136,21 +136,19 @@ def thresholds(change):
 
 
 def test_the_first_change_that_turns_an_answer_is_reported_for_each_frame():
-    flip = explain.smallest_change(thresholds, [0, 1, 2, 4, 6])
-    assert_array_equal(flip.change, [4, nan, nan, 4])
-    assert_array_equal(flip.before, [1, 1, 1, 1])
-    assert_array_equal(flip.after, [8, 1, 1, 8])
-    assert (flip.change.dtype, flip.before.dtype, flip.after.dtype) == (float, int, int)
+    change = explain.smallest_change(thresholds, [0, 1, 2, 4, 6])
+    assert_array_equal(change, [4, nan, nan, 4])
+    assert change.dtype == float
 
 
 def test_the_other_side_is_asked_for_by_itself():
-    flip = explain.smallest_change(thresholds, [0, -1, -2, -4])
-    assert_array_equal(flip.change, [nan, -2, nan, nan])
+    change = explain.smallest_change(thresholds, [0, -1, -2, -4])
+    assert_array_equal(change, [nan, -2, nan, nan])
 
 
 def test_an_answer_that_turns_and_turns_back_between_two_changes_is_not_seen():
-    flip = explain.smallest_change(thresholds, [0, 2, 6])
-    assert_array_equal(flip.change, [6, nan, nan, nan])
+    change = explain.smallest_change(thresholds, [0, 2, 6])
+    assert_array_equal(change, [6, nan, nan, nan])
 
 
 def test_nothing_is_asked_once_every_answer_has_turned():
@@ -172,12 +170,11 @@ def test_changes_must_begin_with_none_and_grow_to_one_side(changes):
 
 def test_the_share_turned_counts_each_frame_from_its_own_change_on():
     change = np.array([4, nan, 2, 4.0])
-    shares = explain.share_turned(change, [0, 2, 4, 6])
-    assert {size: of["value"] for size, of in shares.items()} == {0: 0, 2: 0.25, 4: 0.75, 6: 0.75}
-    assert shares[0]["low"] == 0 < shares[0]["high"] < 0.5  # none of four
-    assert shares[4]["low"] < 0.75 < shares[4]["high"]
-    mirrored = explain.share_turned(-change, [0, -2, -4, -6])
-    assert [of["value"] for of in mirrored.values()] == [0, 0.25, 0.75, 0.75]
+    shares = explain.share_turned(change, [0, 2, 4, 6]).set_index("by")
+    assert shares.value.to_dict() == {0: 0, 2: 0.25, 4: 0.75, 6: 0.75}
+    assert shares.low[0] == 0 < shares.high[0] < 0.5  # none of four
+    assert shares.low[4] < 0.75 < shares.high[4]
+    assert explain.share_turned(-change, [0, -2, -4, -6]).value.tolist() == [0, 0.25, 0.75, 0.75]
 
 
 def test_a_decision_by_a_level_turns_where_the_noise_reaches_it():
@@ -186,11 +183,11 @@ def test_a_decision_by_a_level_turns_where_the_noise_reaches_it():
     def answer(change):
         return (made("QPSK", 10 + change, frames=32).abs().square().mean(1) > 1.5).long()
 
-    flip = explain.smallest_change(answer, [0, *-np.arange(1, 13, 0.5)])
-    assert not np.isnan(flip.change).any()
+    change = explain.smallest_change(answer, [0, *-np.arange(1, 13, 0.5)])
+    assert not np.isnan(change).any()
     # The mean power of 512 samples of QPSK and noise is known to 0.06: 0.6 dB of SNR here.
-    assert abs(flip.change.mean() + 7) < 0.6
-    assert np.abs(flip.change + 7).max() < 2
+    assert abs(change.mean() + 7) < 0.6
+    assert np.abs(change + 7).max() < 2
 
 
 # Frames made again with one thing changed

@@ -100,22 +100,6 @@ def test_the_players_are_numbered_through_all_views():
     assert torch.equal(players[2] - 8, explain.rings(8))
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (torch.zeros(2, 8, 8), "2 diagrams are empty, the first at index 0"),
-        (torch.full((1, 8, 8), torch.nan), "NaN or infinite"),
-        (torch.zeros(0, 8, 8), "no diagrams to mask"),
-        (torch.ones(1, 2, 8, 8), r"\(1, 2, 8, 8\)"),
-    ],
-)
-def test_images_that_cannot_be_ranked_have_no_regions(images, message):
-    with pytest.raises(InputError, match=message):
-        explain.regions(images)
-    with pytest.raises(InputError, match=message):
-        explain.random_like(images, images > 0, generator=seeded())
-
-
 # By what
 
 
@@ -192,33 +176,25 @@ def toy_decide(diagrams):
 
 def toy_impacts(**options):
     iq = torch.zeros(8, 8, dtype=torch.complex64)
-    labels = np.ones(8, int), np.full(8, 15.0)
-    return explain.perturb(toy_decide, toy_draw, iq, *labels, grid_db=[0.0, 10.0, 15.0], **options)
+    subject = explain.Subject(
+        toy_decide, toy_draw, iq, np.ones(8, int), np.full(8, 15.0), grid_db=[0.0, 10.0, 15.0]
+    )
+    return explain.perturb(subject, **options)
 
 
-def test_what_two_views_both_say_is_lost_only_with_both():
+def test_an_answer_that_two_views_both_hold_is_lost_only_with_both():
     brightest = partial(explain.masks, fractions=[0.01])
     for view, right in ((0, 1.0), (1, 1.0), (None, 0.0)):
-        impact = toy_impacts(view=view, hide=brightest)["brightest", 0.01]
-        assert impact.after["modulation"].mean() == right
+        impacts = toy_impacts(view=view, hide=brightest)
+        impact = impacts[impacts["mask"] == "brightest"]
+        assert impact.after_modulation.mean() == right
     assert_array_equal(impact.share_of_occupied, (1 / 5 + 1) / 2)
 
 
 def test_a_mean_fill_keeps_an_answer_that_rests_on_the_mean():
     # Quadrant 1 holds a third of the sum: the mean of the other pixels is a ninth lower than that
     # of all, which leaves 13.3 dB, nearest 15; black leaves 10.
-    right = {
-        how: toy_impacts(view=0, hide=explain.regions, how=how)["quadrant_1"].after["snr"].mean()
-        for how in ("blackout", "mean")
-    }
-    assert right == {"blackout": 0.0, "mean": 1.0}
-
-
-def test_the_impact_on_some_frames_is_that_of_those_frames_alone():
-    impact = toy_impacts(view=0, hide=explain.regions)["whole"]
-    rows = np.arange(8) < 3
-    part = impact.of(rows)
-    assert len(part.after["joint"]) == len(part.share_of_image) == 3
-    scores = explain.impact_scores(part)["snr"]
-    assert scores["accuracy_drop"]["value"] == 1.0
-    assert scores["pis_of_occupied"]["value"] == 1.0
+    for how, right in {"blackout": 0.0, "mean": 1.0}.items():
+        impacts = toy_impacts(view=0, hide=explain.regions, how=how)
+        assert impacts.fraction.isna().all()
+        assert impacts[impacts["mask"] == "quadrant_1"].after_snr.mean() == right

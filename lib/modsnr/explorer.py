@@ -1,14 +1,15 @@
-"""One frame, live: what a network sees of it, says of it, and goes by, while controls are moved.
+"""One frame, live: its diagrams, a network's answers and the pixels behind them, while controls
+are moved.
 
-``look`` is a pure function of settings and a network; ``Explorer`` puts widgets around it. What
-makes frames, draws, hides, explains and paints is passed in.
+``look`` is a pure function of settings and a network; ``Explorer`` puts widgets around it. The
+functions that simulate, draw, hide, explain and paint are passed in.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from math import pi
@@ -32,7 +33,7 @@ DPI = 110
 
 @dataclass(frozen=True)
 class Settings:
-    """What the frame is, what is hidden of it, and what is asked.
+    """Which network and frame, what is hidden of the frame, and which answer is explained.
 
     The SNR is in dB per sample, the carrier offset in 1e-4 cycles/sample; ``fraction`` is the
     share, 0 to 1, of the occupied pixels of ``view`` that ``mask`` hides.
@@ -70,7 +71,7 @@ def look(
     masks: Callable[..., Mapping],
     evidence: Callable[..., Callable[[Tensor], Tensor]],
 ) -> Shown:
-    """Return what a network sees and says of one simulated frame.
+    """Return one simulated frame's diagrams, and a network's answers and their attribution.
 
     ``net`` maps diagrams to its outputs and has ``decide``, ``snrs_db`` and ``settings`` with
     classes and views. ``simulate``, ``masks`` and ``evidence`` are called as those of signals and
@@ -103,13 +104,13 @@ def look(
     (gradient,) = torch.autograd.grad(score(seen).sum(), seen)
     with torch.no_grad():
         output = net(diagrams)
-        said = net.decide(output)
+        decided = net.decide(output)
     return Shown(
         diagrams[0].numpy(),
         hidden.numpy(),
         (gradient * diagrams)[0, channel].numpy(),
         output[0][0].float().softmax(0).numpy(),
-        float(said.snr_db[0]),
+        float(decided.snr_db[0]),
     )
 
 
@@ -138,11 +139,11 @@ class Explorer:
 
     ``record`` and ``net`` are those of the network shown, ``shown`` is what ``look`` returned.
 
-    ``networks`` are the names to choose from; ``find`` makes a name a record, of which ``weights``
-    and ``parameters`` are used, and ``load`` makes the weights a network. ``render`` draws as that
-    of diagrams does, ``picture`` paints as ``one_frame`` of figures; the others are those of
-    ``look``. What cannot be shown is told in the panel by the message of the InputError, and no
-    picture is left that belongs to other settings.
+    ``networks`` are the names to choose from; ``find`` turns a name into a record, of which
+    ``weights`` and ``parameters`` are used, and ``load`` turns the weights into a network.
+    ``render`` draws as that of diagrams does, ``picture`` paints as ``one_frame`` of figures; the
+    others are those of ``look``. Where the settings cannot be shown, the panel shows the message
+    of the InputError, and no picture of other settings is left.
     """
 
     def __init__(
@@ -154,16 +155,16 @@ class Explorer:
         load: Callable[[Any], Any],
         render: Callable[..., Tensor],
         picture: Callable[..., Any],
-        **of_look: Callable[..., Any],
+        **for_look: Callable[..., Any],
     ) -> None:
         self._find, self._load, self._render, self._picture = find, load, render, picture
-        self._of_look = of_look
+        self._for_look = for_look
         self._draw: Any = None
         self.record: Any = None
         self.net: Any = None
         self._opened, self._problem = "", ""
         self._figure: Any = None
-        self._offering = False  # the options of controls change, which nobody asked to be shown
+        self._offering = False  # the options of controls change, which is no choice of the user's
         self.shown: Shown | None = None
         self.controls = _controls(settings, networks)
         self.words, self.image = widgets.HTML(), widgets.Image(format="png")
@@ -177,12 +178,12 @@ class Explorer:
 
     @property
     def settings(self) -> Settings:
-        """What the controls say."""
+        """The values of the controls."""
         return Settings(**{name: control.value for name, control in self.controls.items()})
 
     @property
     def figure(self) -> Any:
-        """The picture shown; InputError, as told in the panel, where there is none."""
+        """The picture shown. Raises InputError, with the panel's message, where there is none."""
         if self._figure is None:
             raise InputError(self._problem)
         return self._figure
@@ -191,15 +192,15 @@ class Explorer:
         if not self._offering:
             self._show()
 
-    def _show(self, settings: Settings | None = None) -> None:
-        """Show what the settings say; None: what the controls say, also of another network."""
+    def _show(self, first: Settings | None = None) -> None:
+        """Show the ``first`` settings, or else the values of the controls."""
         try:
-            network = (settings or self.settings).network
+            network = (first or self.settings).network
             if network != self._opened:
                 self._open(network)
-            settings = settings or self.settings
-            self.shown = look(settings, self.net, draw=self._draw, **self._of_look)
-            self._figure = self._painted(settings, self.shown)
+            settings = first or self.settings  # another network may have changed the controls
+            self.shown = look(settings, self.net, draw=self._draw, **self._for_look)
+            self._figure = self._paint(settings, self.shown)
         except InputError as error:
             self.shown, self._figure, self._problem = None, None, str(error)
             self.words.value = f'<p role="alert"><b>{escape(str(error))}</b></p>'
@@ -207,12 +208,13 @@ class Explorer:
             return
         quick = {"compress_level": 1}  # it is looked at once and not kept
         self._figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI, pil_kwargs=quick)
-        self.words.value = self._said(settings, self.shown)
+        self.words.value = self._sentence(settings, self.shown)
         self.image.value = buffer.getvalue()
         self.image.layout.display = None
 
     def _open(self, name: str) -> None:
-        """Open a network and offer what it knows; a choice that it does not know is its first."""
+        """Open a network and offer its classes, views and SNRs; a value that it does not know
+        becomes its first."""
         self._opened = ""  # should it fail, the next change tries again
         record = self._find(name)
         net = self._load(record.weights)
@@ -221,40 +223,41 @@ class Explorer:
             self._render,
             views=net.settings["views"],
             bins=net.settings["bins"],
-            extent=record.parameters.get("extent"),  # runs that were not asked: each view's own
+            extent=record.parameters.get("extent"),  # of old runs: each view's own
             normalization=record.parameters["normalization"],
         )
         self._offering = True
         try:
-            for name_of, known in (("modulation", "classes"), ("view", "views")):
-                control, options = self.controls[name_of], tuple(net.settings[known])
-                value = control.value
-                control.options = options
-                control.value = value if value in options else options[0]
+            for control, known in (("modulation", "classes"), ("view", "views")):
+                widget, options = self.controls[control], tuple(net.settings[known])
+                value = widget.value if widget.value in options else options[0]
+                widget.options, widget.value = options, value
             snr = self.controls["snr_db"]
-            ends = [float(net.snrs_db.min()), float(net.snrs_db.max()), snr.value]
+            ends = [*self._range_db(), snr.value]
             with snr.hold_trait_notifications():
                 snr.min, snr.max = min(ends), max(ends)
         finally:
             self._offering = False
         self._opened = name
 
-    def _painted(self, settings: Settings, shown: Shown) -> Any:
+    def _range_db(self) -> tuple[float, float]:
+        return float(self.net.snrs_db.min()), float(self.net.snrs_db.max())
+
+    def _paint(self, settings: Settings, shown: Shown) -> Any:
         views, classes = self.net.settings["views"], self.net.settings["classes"]
+        probabilities = dict(zip(classes, shown.probabilities.tolist(), strict=True))
         return self._picture(
             dict(zip(views, shown.diagrams, strict=True)),
             shown.attribution,
-            dict(zip(classes, shown.probabilities.tolist(), strict=True)),
+            shown.hidden,
+            (probabilities, shown.estimate_db),
             view=settings.view,
-            hidden=shown.hidden,
             task=settings.task,
-            modulation=settings.modulation,
-            snr_db=settings.snr_db,
-            estimate_db=shown.estimate_db,
-            range_db=(float(self.net.snrs_db.min()), float(self.net.snrs_db.max())),
+            truth=(settings.modulation, settings.snr_db),
+            range_db=self._range_db(),
         )
 
-    def _said(self, settings: Settings, shown: Shown) -> str:
+    def _sentence(self, settings: Settings, shown: Shown) -> str:
         best = int(shown.probabilities.argmax())
         decided = self.net.settings["classes"][best]
         right = "right" if decided == settings.modulation else f"wrong: it is {settings.modulation}"
@@ -268,49 +271,36 @@ class Explorer:
 
 def _controls(settings: Settings, networks: Sequence[str]) -> dict[str, Any]:
     """Return a control for each of the settings, in the order in which the tab key visits them."""
-    common: dict[str, Any] = {
-        "style": {"description_width": "14em"},
-        "layout": {"width": "29em"},
-    }
+    networks = list(dict.fromkeys([settings.network, *networks]))
+    widest = max(WIDEST_OFFSET, abs(settings.carrier_offset))
+    lowest, highest = min(0.0, settings.snr_db), max(30.0, settings.snr_db)
     # The browser sends a value once the one before is drawn, and then the last only: a picture
     # follows a slider that is dragged, or an arrow key held, and none is drawn too late.
-    slider = common | {"continuous_update": True}
-    widest = max(WIDEST_OFFSET, abs(settings.carrier_offset))
-
-    def choice(name: str, label: str, options: Sequence[str]) -> widgets.Dropdown:
-        value = getattr(settings, name)
-        value = value if value in options else options[0]
-        return widgets.Dropdown(options=options, value=value, description=label, **common)
-
-    controls = {
-        "network": choice("network", "network", list(dict.fromkeys([settings.network, *networks]))),
-        "modulation": choice("modulation", "modulation", [settings.modulation]),
-        "snr_db": widgets.FloatSlider(
-            value=settings.snr_db,
-            min=min(0.0, settings.snr_db),
-            max=max(30.0, settings.snr_db),
-            step=0.5,
-            readout_format=".1f",
-            description="SNR (dB)",
-            **slider,
+    slider = partial(widgets.FloatSlider, continuous_update=True)
+    made = {  # label, widget, its options
+        "network": ("network", widgets.Dropdown, {"options": networks}),
+        "modulation": ("modulation", widgets.Dropdown, {"options": [settings.modulation]}),
+        "snr_db": (
+            "SNR (dB)",
+            slider,
+            {"min": lowest, "max": highest, "step": 0.5, "readout_format": ".1f"},
         ),
-        "carrier_offset": widgets.FloatSlider(
-            value=settings.carrier_offset,
-            min=-widest,
-            max=widest,
-            step=0.25,
-            description="carrier (1e-4 cyc/sample)",
-            **slider,
+        "carrier_offset": (
+            "carrier (1e-4 cyc/sample)",
+            slider,
+            {"min": -widest, "max": widest, "step": 0.25},
         ),
-        "seed": widgets.BoundedIntText(
-            value=settings.seed, min=0, max=LAST_SEED, description="frame (seed)", **common
-        ),
-        "view": choice("view", "view", [settings.view]),
-        "mask": choice("mask", "hide the pixels", MASKS),
-        "fraction": widgets.FloatText(
-            value=settings.fraction, step=0.01, description="share hidden (0 to 1)", **common
-        ),
-        "task": choice("task", "attribution of", TASKS),
+        "seed": ("frame (seed)", widgets.BoundedIntText, {"min": 0, "max": LAST_SEED}),
+        "view": ("view", widgets.Dropdown, {"options": [settings.view]}),
+        "mask": ("hide the pixels", widgets.Dropdown, {"options": MASKS}),
+        "fraction": ("share hidden (0 to 1)", widgets.FloatText, {"step": 0.01}),
+        "task": ("attribution of", widgets.Dropdown, {"options": TASKS}),
     }
-    assert list(controls) == [field.name for field in fields(Settings)]
+    controls = {}
+    for name, (label, widget, options) in made.items():
+        value = getattr(settings, name)
+        if "options" in options and value not in options["options"]:
+            value = options["options"][0]
+        look = {"style": {"description_width": "14em"}, "layout": {"width": "29em"}}
+        controls[name] = widget(value=value, description=label, **look, **options)
     return controls

@@ -28,7 +28,7 @@ def test_masks_cost_a_fifth_of_the_forward_passes_at_most():
     modulation = torch.randint(len(classes), (CHUNK,), generator=generator)
     snr_db = 2.0 * torch.randint(16, (CHUNK,), generator=generator)
     iq = signals.simulate(modulation, snr_db, generator=generator)
-    labels = modulation.numpy(), snr_db.numpy()
+    subject = explain.Subject(net.estimate, draw, iq, modulation.numpy(), snr_db.numpy(), GRID)
     ready = [
         draw(batch).clone().contiguous(memory_format=torch.channels_last)
         for batch in iq.split(BATCH)
@@ -37,7 +37,7 @@ def test_masks_cost_a_fifth_of_the_forward_passes_at_most():
     masked, bare = [], []
     for _ in range(FRAMES // CHUNK):
         start = time.perf_counter()
-        explain.perturb(net.estimate, draw, iq, *labels, view=0, grid_db=GRID, batch_size=BATCH)
+        explain.perturb(subject, view=0, batch_size=BATCH)
         between = time.perf_counter()
         for _ in range(passes):
             for batch in ready:

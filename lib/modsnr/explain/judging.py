@@ -6,15 +6,24 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from modsnr.explain.attributions import Score, grad_cam, integrated_gradients, occlusion
+from modsnr.explain.attributions import grad_cam, integrated_gradients, occlusion
+from modsnr.explain.evidence import Score
+from modsnr.explain.faithfulness import (
+    area,
+    deletion,
+    infidelity,
+    insertion,
+    rank_agreement,
+    sensitivity,
+)
 from modsnr.explain.shapley import feature_ablation, kernel_shap, shapley_values
-from modsnr.explain.trust import area, deletion, infidelity, insertion, rank_agreement, sensitivity
 from modsnr.metrics import Interval, mean_interval
 
 Attribute = Callable[[Score, Tensor], Tensor]  # score, diagrams -> attribution, of their shape
@@ -33,7 +42,7 @@ def pixel_methods(
     sets: int,
     seed: int = 0,
 ) -> dict[str, Attribute]:
-    """Return the methods of attribution by name, ready to be asked, and a random control.
+    """Return the methods of attribution by name, ready to be called, and a random control.
 
     ``layer`` and ``as_maps`` are the network's last features, for Grad-CAM; ``regions`` int64
     [view, bins, bins] for ablation and Shapley values; ``window`` is occlusion's, in bins, at half
@@ -56,63 +65,7 @@ def _at_random(_score: Score, diagrams: Tensor, *, seed: int) -> Tensor:
     return torch.rand(diagrams.shape, generator=generator, device=diagrams.device)
 
 
-class Judgement(NamedTuple):
-    """What is said of one method: float64 [frame] each, but for the last.
-
-    ``deletion`` and ``insertion`` are areas under the curves of exp(score), which is 0 to 1 for
-    evidence: the lower and the higher the better. ``infidelity`` is that of captum, ``sensitivity``
-    the most that a map moves, relative to its norm; ``untrained`` is the rank agreement with the
-    map for the score of a network that learnt nothing. ``seconds`` are those of a frame.
-    """
-
-    attribution: Tensor
-    deletion: np.ndarray
-    insertion: np.ndarray
-    infidelity: np.ndarray
-    sensitivity: np.ndarray
-    untrained: np.ndarray
-    seconds: float
-
-
 def judge(
-    attribute: Attribute,
-    score: Score,
-    diagrams: Tensor,
-    *,
-    untrained: tuple[Attribute, Score],
-    shakes: int = 3,
-    seed: int = 0,
-) -> Judgement:
-    """Return what one method is worth on diagrams float32 [frame, view, bins, bins].
-
-    ``untrained`` is the same method, and the same score, for a network drawn anew. ``shakes`` are
-    the samples of the sensitivity, each of which costs another attribution.
-    """
-    start = time.perf_counter()
-    found = attribute(score, diagrams)
-    seconds = (time.perf_counter() - start) / len(diagrams)
-
-    def certainty(images: Tensor) -> Tensor:
-        return score(images).exp()
-
-    def of_frames(values: Tensor) -> np.ndarray:
-        return values.double().cpu().numpy()
-
-    other, of_other = untrained
-    return Judgement(
-        attribution=found,
-        deletion=of_frames(area(deletion(certainty, diagrams, found, seed=seed))),
-        insertion=of_frames(area(insertion(certainty, diagrams, found, seed=seed))),
-        infidelity=of_frames(infidelity(score, diagrams, found, seed=seed)),
-        sensitivity=of_frames(
-            sensitivity(partial(attribute, score), diagrams, samples=shakes, seed=seed)
-        ),
-        untrained=of_frames(rank_agreement(found, other(of_other, diagrams), diagrams)),
-        seconds=seconds,
-    )
-
-
-def judge_all(
     methods: Mapping[str, Attribute],
     score: Score,
     diagrams: Tensor,
@@ -120,20 +73,42 @@ def judge_all(
     untrained: tuple[Mapping[str, Attribute], Score],
     shakes: int = 3,
     seed: int = 0,
-) -> dict[str, Judgement]:
-    """Return the judgement of each method by name; ``untrained`` has the same names."""
-    others, of_other = untrained
-    return {
-        name: judge(
-            attribute,
-            score,
-            diagrams,
-            untrained=(others[name], of_other),
-            shakes=shakes,
-            seed=seed,
+) -> tuple[dict[str, Tensor], pd.DataFrame]:
+    """Return each method's attribution by name, and a table of merits, a row a method and frame.
+
+    ``diagrams`` are float32 [frame, view, bins, bins]. ``untrained`` are methods of the same names,
+    and the same score, for a network drawn anew. ``shakes`` are the samples of the sensitivity,
+    each of which costs another attribution.
+
+    Columns: method, frame; deletion and insertion, the areas under the curves of exp(score), which
+    is 0 to 1 for evidence, the lower and the higher the better; infidelity; sensitivity, the most
+    that a map moves, relative to its norm; untrained, the rank agreement with the map for the
+    network that learnt nothing; seconds a frame.
+    """
+    others, other_score = untrained
+
+    def certainty(images: Tensor) -> Tensor:
+        return score(images).exp()
+
+    found, tables = {}, []
+    for name, attribute in methods.items():
+        start = time.perf_counter()
+        maps = found[name] = attribute(score, diagrams)
+        seconds = (time.perf_counter() - start) / len(diagrams)
+        explain = partial(attribute, score)
+        merits = {
+            "deletion": area(deletion(certainty, diagrams, maps, seed=seed)),
+            "insertion": area(insertion(certainty, diagrams, maps, seed=seed)),
+            "infidelity": infidelity(score, diagrams, maps, seed=seed),
+            "sensitivity": sensitivity(explain, diagrams, samples=shakes, seed=seed),
+            "untrained": rank_agreement(maps, others[name](other_score, diagrams), diagrams),
+        }
+        tables.append(
+            pd.DataFrame(
+                {"method": name, "frame": np.arange(len(diagrams)), "seconds": seconds}
+            ).assign(**{merit: of.double().cpu().numpy() for merit, of in merits.items()})
         )
-        for name, attribute in methods.items()
-    }
+    return found, pd.concat(tables, ignore_index=True)
 
 
 def agreements(
@@ -149,22 +124,26 @@ def agreements(
     }
 
 
-def judgement_rows(judged: Mapping[str, Judgement], *, seed: int = 0) -> list[dict[str, Any]]:
+def judgement_rows(judged: pd.DataFrame, *, seed: int = 0) -> list[dict[str, Any]]:
     """Return a row a method: means with 95 % bootstrap intervals over the frames, and a verdict.
 
-    "believed" asks three things. It is faithful: compared frame by frame with the random control,
-    the area of deletion is lower and that of insertion higher, the whole interval of the mean
-    difference. And it follows the network: its mean rank agreement with the map of an untrained
-    one is below ``FOLLOWS`` in size. Otherwise the verdict says what fails.
+    ``judged`` is the table of ``judge``. "believed" takes three things. The method is faithful:
+    compared frame by frame with the random control, the area of deletion is lower and that of
+    insertion higher, the whole interval of the mean difference. And it follows the network: its
+    mean rank agreement with the map of an untrained one is below ``FOLLOWS`` in size. Otherwise
+    the verdict names what fails.
     """
     generator = np.random.default_rng(seed)
 
-    def mean(values: np.ndarray) -> Interval:
-        return mean_interval(values, generator)
+    def mean(values: pd.Series) -> Interval:
+        return mean_interval(values.to_numpy(), generator)
 
     rows = []
-    control = judged[CONTROL]
-    for method, found in judged.items():
+    by_method = {
+        name: frames.set_index("frame") for name, frames in judged.groupby("method", sort=False)
+    }
+    control = by_method[CONTROL]
+    for method, found in by_method.items():
         gain = {
             "deletion gain": mean(control.deletion - found.deletion),
             "insertion gain": mean(found.insertion - control.insertion),
@@ -183,7 +162,7 @@ def judgement_rows(judged: Mapping[str, Judgement], *, seed: int = 0) -> list[di
                 "infidelity": mean(found.infidelity),
                 "sensitivity": mean(found.sensitivity),
                 "untrained agreement": agreement,
-                "seconds a frame": found.seconds,
+                "seconds a frame": float(found.seconds.iloc[0]),
                 "verdict": "control" if method == CONTROL else verdict,
             }
         )

@@ -1,19 +1,19 @@
-"""Explanations in the receiver's terms: samples and symbols, and the least that turns an answer."""
+"""Explanations in the receiver's terms: samples, symbols, the least change that turns an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from modsnr import InputError
-from modsnr.metrics import Interval, share
+from modsnr.metrics import share
 
 
-def of_points(attribution: Tensor, places: Tensor) -> Tensor:
+def point_shares(attribution: Tensor, places: Tensor) -> Tensor:
     """Return what each point of a frame has of the view's attribution: float32 [frame, point].
 
     ``attribution`` is [frame, bins, bins] of one view; ``places`` is int64 [frame, point], the
@@ -42,25 +42,15 @@ def of_points(attribution: Tensor, places: Tensor) -> Tensor:
     return shares.gather(1, pixel).masked_fill(outside, 0.0)
 
 
-class Flip(NamedTuple):
-    """``change`` is float64 [frame], the least change tried that turned a frame's answer, NaN where
-    none did; ``before`` and ``after`` are int64 [frame], the answers unchanged and at that change
-    (where none did: the same)."""
-
-    change: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-
-
-def smallest_change(answer: Callable[[float], Tensor], changes: Sequence[float]) -> Flip:
+def smallest_change(answer: Callable[[float], Tensor], changes: Sequence[float]) -> np.ndarray:
     """Return the smallest of ``changes`` at which each frame's answer differs from that at 0.
 
-    ``answer`` maps a change to decisions int64 [frame] on the same frames made again with one
-    thing changed by so much: the SNR in dB, the phase in degrees, the logarithm of a ring ratio.
-    ``changes`` begin with 0 and grow in size to one side; ask twice for both sides. It is asked no
-    further once every answer has turned. An answer may turn back at a larger change, or turn and
-    turn back between two changes, which is not seen: a change tells that smaller ones of the list
-    keep the answer, not that larger ones do not.
+    float64 [frame], NaN where no change turned the answer. ``answer`` maps a change to decisions
+    int64 [frame] on the same frames made again with one thing changed by so much: the SNR in dB,
+    the phase in degrees, the logarithm of a ring ratio. ``changes`` begin with 0 and grow in size
+    to one side; call twice for both sides. Changes are tried until every answer has turned. An
+    answer may turn back at a larger change, or turn and turn back between two changes, which goes
+    unseen: the smaller changes of the list keep the answer, larger ones need not change it.
 
     Raises InputError for other changes.
     """
@@ -71,26 +61,21 @@ def smallest_change(answer: Callable[[float], Tensor], changes: Sequence[float])
             "Changes must begin with 0 and grow in size, all to one side; they are "
             f"{list(map(float, sizes))}."
         )
-    before = _decided(answer(0.0))
-    change, after = np.full(len(before), np.nan), before.copy()
+    before = answer(0.0)
+    change = np.full(len(before), np.nan)
     for size in sizes[1:].tolist():
-        found = _decided(answer(size))
-        turned = np.isnan(change) & (found != before)
-        change[turned], after[turned] = size, found[turned]
+        turned = (answer(size) != before).cpu().numpy()
+        change[np.isnan(change) & turned] = size
         if not np.isnan(change).any():
             break
-    return Flip(change, before, after)
+    return change
 
 
-def _decided(answer: Tensor) -> np.ndarray:
-    return torch.as_tensor(answer).cpu().numpy().astype(np.int64)
-
-
-def share_turned(change: np.ndarray, changes: Sequence[float]) -> dict[float, Interval]:
+def share_turned(change: np.ndarray, changes: Sequence[float]) -> pd.DataFrame:
     """Return the share of frames whose answer turned at each change or a smaller one.
 
-    ``change`` is float64 [frame] of ``smallest_change``, and ``changes`` what it tried. The shares
-    have 95 % intervals over the frames.
+    ``change`` is float64 [frame] of ``smallest_change``, and ``changes`` are those that it tried.
+    A row a change: by, the change; value, low and high, the share with its 95 % interval.
     """
     size = np.abs(change)  # NaN: never, and no comparison with it holds
-    return {float(tried): share(size <= abs(tried)) for tried in changes}
+    return pd.DataFrame({"by": float(tried), **share(size <= abs(tried))} for tried in changes)

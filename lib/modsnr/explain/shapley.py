@@ -1,7 +1,7 @@
 """Attributions to regions: what parts of diagrams, rather than pixels, add to a score.
 
-To captum the regions are the inputs, 1 where one is shown and 0 where it is black. They are few
-enough that most methods ask for the same ones again and again; the score is asked once.
+To captum the regions are the inputs, 1 where one is shown and 0 where it is black. They are so few
+that most methods need the same sets of them again and again; the score of each is taken once.
 """
 
 from __future__ import annotations
@@ -12,25 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from modsnr import InputError
-from modsnr.explain.attributions import Score, ask, at_least_one, check, needed, seeded
+from modsnr.explain.evidence import Score, at_least_one, check, seeded, value
 
 EXACT = 4  # regions up to which Shapley values are summed over all orders instead of drawn ones
-
-
-def square_regions(views: int, bins: int, edge: int) -> Tensor:
-    """Return all views cut into squares of ``edge`` bins: their numbers int64 [view, bins, bins].
-
-    Numbers run along rows, then down, then on to the next view; ``edge = bins`` makes every view
-    one region. Where the edge does not divide the bins, the last squares are smaller.
-    """
-    if views < 1 or not 0 < edge <= bins:
-        raise InputError(
-            f"Regions need a view or more and 0 < edge <= bins; they are {views}, {edge}, {bins}."
-        )
-    place = torch.arange(bins) // edge
-    side = int(place[-1]) + 1
-    view = torch.arange(views).view(-1, 1, 1)
-    return (view * side + place.unsqueeze(1)) * side + place
 
 
 def feature_ablation(score: Score, diagrams: Tensor, regions: Tensor) -> Tensor:
@@ -43,8 +27,10 @@ def feature_ablation(score: Score, diagrams: Tensor, regions: Tensor) -> Tensor:
     Raises InputError for regions that leave a number out or do not fit the diagrams, and for
     diagrams that are none.
     """
+    from captum.attr import FeatureAblation  # here: it takes seconds to import
+
     play, everyone, regions = _game(score, diagrams, regions)
-    return needed("captum.attr").FeatureAblation(play).attribute(everyone)[:, regions]
+    return FeatureAblation(play).attribute(everyone)[:, regions]
 
 
 def shapley_values(
@@ -59,13 +45,14 @@ def shapley_values(
 
     Raises InputError as ``feature_ablation``, and for samples below 1.
     """
+    from captum.attr import ShapleyValues, ShapleyValueSampling
+
     at_least_one(samples=samples)
     play, everyone, regions = _game(score, diagrams, regions)
-    methods = needed("captum.attr")
     if everyone.shape[1] <= EXACT:
-        return methods.ShapleyValues(play).attribute(everyone)[:, regions]
+        return ShapleyValues(play).attribute(everyone)[:, regions]
     with seeded(seed):
-        values = methods.ShapleyValueSampling(play).attribute(everyone, n_samples=samples)
+        values = ShapleyValueSampling(play).attribute(everyone, n_samples=samples)
     return values[:, regions]
 
 
@@ -76,16 +63,16 @@ def kernel_shap(
 
     ``regions`` as in ``feature_ablation``. The regression (Lundberg and Lee 2017) is fitted frame
     by frame to the score with ``samples`` drawn sets of regions shown, the same sets for all
-    frames: the score is asked once a set, about the whole batch. It needs scikit-learn. torch's
-    own generator is not touched.
+    frames: the score is taken once a set, of the whole batch. torch's own generator is not touched.
 
     Raises InputError as ``feature_ablation``, for a lone region, and for samples whose sets do not
     determine the regression.
     """
+    from captum.attr import KernelShap
+
     at_least_one(samples=samples)
     play, everyone, regions = _game(score, diagrams, regions)
-    methods, players = needed("captum.attr"), everyone.shape[1]
-    needed("sklearn")
+    players = everyone.shape[1]
     if players < 2:
         raise InputError("Kernel SHAP shares a score out among regions; there is only one.")
     sets: list[Tensor] = []
@@ -96,7 +83,7 @@ def kernel_shap(
 
     values = torch.zeros_like(everyone)
     for frame in range(len(diagrams)):
-        method = methods.KernelShap(partial(of_frame, frame=frame))
+        method = KernelShap(partial(of_frame, frame=frame))
         with seeded(seed):
             values[frame] = method.attribute(everyone[:1], n_samples=samples)
     if _rank(torch.cat(sets)) <= players:
@@ -116,7 +103,7 @@ def _game(score: Score, diagrams: Tensor, regions: Tensor) -> tuple[Score, Tenso
     """Return a score as a game that regions play, everyone playing, and the regions, checked.
 
     The game maps float32 [frame, region], 1 where a region is shown and 0 where it is black, all
-    rows alike, to values [frame], and remembers what it was asked.
+    rows alike, to values [frame], and remembers them.
     """
     check(diagrams)
     regions = regions[0] if regions.ndim == 4 and len(regions) == 1 else regions
@@ -139,7 +126,7 @@ def _game(score: Score, diagrams: Tensor, regions: Tensor) -> tuple[Score, Tenso
         if which not in played:
             with torch.no_grad():
                 mask = shown[0].to(diagrams.dtype)[regions]
-                played[which] = ask(score, diagrams * mask)
+                played[which] = value(score, diagrams * mask)
         return played[which]
 
     everyone = torch.ones(len(diagrams), len(numbers), device=diagrams.device)

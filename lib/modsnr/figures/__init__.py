@@ -4,12 +4,23 @@ Diagrams are drawn with their first row at the bottom. The palette is Okabe and 
 by colour-blind readers; series also differ in marker or hatch.
 """
 
+from modsnr.figures.attributions import attribution_grid, maps_over_alphabet, points_in_time
+from modsnr.figures.choices import ablation, accuracy_by_choice
+from modsnr.figures.explorer import one_frame
 from modsnr.figures.frames import (
     class_order_audit,
     fidelity,
     snr_audit,
     spectrum,
     view_gallery,
+)
+from modsnr.figures.impacts import (
+    counterfactual_curves,
+    impact_bars,
+    impact_by_label,
+    impact_panels,
+    method_bars,
+    region_matrix,
 )
 from modsnr.figures.limits import accuracy_limits, snr_limits
 from modsnr.figures.models import (
@@ -19,10 +30,6 @@ from modsnr.figures.models import (
     reliability,
     snr_calibration,
 )
-from modsnr.figures.of_explanations import attribution_grid, impact_bars, impact_panels
-from modsnr.figures.of_explorer import one_frame
-from modsnr.figures.of_impacts import impact_by_label, method_bars, region_matrix
-from modsnr.figures.of_radio import counterfactual_curves, maps_over_alphabet, points_in_time
 from modsnr.figures.of_recordings import timeline
 from modsnr.figures.of_shifts import rejection_bars, shift_matrix
 from modsnr.figures.of_sweeps import (
@@ -32,7 +39,6 @@ from modsnr.figures.of_sweeps import (
     parallel_coordinates,
     ranked,
 )
-from modsnr.figures.of_views import ablation, accuracy_by_choice
 from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
 
 __all__ = [

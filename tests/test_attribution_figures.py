@@ -1,14 +1,13 @@
-"""The pictures in the receiver's terms show the maps, points and shares that went in."""
+"""Figures of attributions show the maps and points that went in."""
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose, assert_array_equal
 
 from modsnr import figures, signals
 
 ROWS, SNRS = ("QPSK", "16APSK", "128QAM"), ("0 dB", "10 dB", "20 dB", "30 dB")
-CHANGES = ("SNR (dB)", "carrier phase (degrees)", "ring ratio (octaves)", "fourth", "fifth")
+VIEWS = ("constellation", "synchronised", "residual")
 
 
 def alphabets(names=ROWS):
@@ -41,29 +40,54 @@ def points_in_time(panels=("constellation", "synchronised", "residual"), samples
     return figures.points_in_time(iq, values, title="64QAM at 16 dB")
 
 
-def turned(changes=CHANGES[:3], groups=("QPSK", "16APSK", "64QAM")):
-    """Return shares that grow with the size of a change, to either side."""
-    return {
-        name: {
-            group: {
-                float(size): {
-                    end: min(1.0, abs(size) * (n + 1) / 20 + more)
-                    for end, more in (("value", 0.05), ("low", 0.0), ("high", 0.1))
-                }
-                for size in (0, 2, 4, 8, -2, -4, -8)
-            }
-            for n, group in enumerate(groups)
-        }
-        for name in changes
-    }
-
-
-def counterfactual_curves():
-    return figures.counterfactual_curves(turned())
-
-
 def panels_of(figure):
     return [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+
+
+# Beside diagrams
+
+
+def images(*leading, bins=24):
+    return np.random.default_rng(2018).poisson(0.4, (*leading, bins, bins)).astype(np.float32)
+
+
+def attribution_grid():
+    maps = images(4, 3) - 0.5
+    rows = ["4ASK\n0 dB", "16PSK\n10 dB", "128APSK\n20 dB", "OQPSK\n30 dB"]
+    return figures.attribution_grid(
+        images(4, 3), {"modulation": maps, "SNR": -maps}, rows=rows, views=VIEWS
+    )
+
+
+def test_attributions_stand_beside_their_diagram_on_a_symmetric_scale():
+    given, maps = images(2, 3), images(2, 3) - 3.0
+    figure = figures.attribution_grid(given, {"modulation": maps}, rows=["a", "b"], views=VIEWS)
+    grid = np.array(figure.axes).reshape(2, 6)
+    assert_array_equal(grid[1, 4].images[0].get_array(), given[1, 2])
+    shown = grid[1, 5].images[0]
+    assert_array_equal(shown.get_array(), maps[1, 2])
+    limit = np.abs(maps[1, 2]).max()
+    assert shown.get_clim() == (-limit, limit)
+    assert [ax.get_title() for ax in grid[0]] == [
+        name for view in VIEWS for name in (view, "modulation")
+    ]
+
+
+def test_blue_holds_up_and_red_holds_down():
+    maps = np.zeros((1, 1, 2, 2))
+    maps[0, 0, 0] = [1, -1]
+    figure = figures.attribution_grid(images(1, 1, bins=2), {"x": maps}, rows=["a"], views=["v"])
+    image = figure.axes[1].images[0]
+    (up, down), (nothing, _) = image.to_rgba(image.get_array())[..., :3]
+    assert up[2] > up[0]
+    assert down[0] > down[2]
+    assert_allclose(nothing, 1, atol=0.05)  # white
+
+
+def test_a_map_of_nothing_is_drawn():
+    nothing = np.zeros((1, 1, 8, 8))
+    figure = figures.attribution_grid(nothing, {"x": nothing}, rows=["a"], views=["v"])
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 # Maps
@@ -156,43 +180,3 @@ def test_a_frame_of_points_that_hold_nothing_is_drawn():
     values = {"constellation": (np.arange(8.0), np.zeros(8))}
     figure = figures.points_in_time(np.ones(8, complex), values)
     assert panels_of(figure)[0].collections[0].get_clim() == (-1, 1)
-
-
-# Changes
-
-
-def test_curves_run_over_both_sides_in_order_with_their_intervals():
-    figure = counterfactual_curves()
-    assert [ax.get_xlabel() for ax in figure.axes] == list(CHANGES[:3])
-    for ax, of_groups in zip(figure.axes, turned().values(), strict=True):
-        lines = [line for line in ax.lines if line.get_marker() != "None"]
-        for line, band, points in zip(lines, ax.collections, of_groups.values(), strict=True):
-            assert_array_equal(line.get_xdata(), [-8, -4, -2, 0, 2, 4, 8])
-            assert_allclose(line.get_ydata(), [points[size]["value"] for size in line.get_xdata()])
-            edge = band.get_paths()[0].vertices[:, 1]
-            assert edge.max() == pytest.approx(max(of["high"] for of in points.values()))
-    assert figure.axes[0].get_ylabel() == "share of answers turned"
-
-
-def test_a_group_has_one_colour_in_all_panels_and_one_entry_of_the_legend():
-    given = turned()
-    del given[CHANGES[2]]["QPSK"]  # it has no rings
-    figure = figures.counterfactual_curves(given)
-    colour = {
-        (line.get_label(), to_hex(line.get_color()))
-        for ax in figure.axes
-        for line in ax.lines
-        if line.get_marker() != "None"
-    }
-    assert len(colour) == 3
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["QPSK", "16APSK", "64QAM"]
-
-
-@pytest.mark.parametrize("count", [1, 2, 4, 5])
-def test_any_number_of_changes_is_drawn(count):
-    figure = figures.counterfactual_curves(turned(CHANGES[:count]))
-    assert len(figure.axes) == count
-    assert figure._repr_png_().startswith(b"\x89PNG")
-    left = [ax for ax in figure.axes if ax.get_ylabel()]
-    assert len(left) == -(-count // 3)

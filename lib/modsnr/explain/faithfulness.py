@@ -18,7 +18,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from modsnr import InputError
-from modsnr.explain.attributions import Score, ask, at_least_one, check, needed, seeded
+from modsnr.explain.evidence import Score, at_least_one, check, seeded, value
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -72,7 +72,7 @@ def _curve(
     points = []
     for step in range(steps + 1):
         reached = turn < (count * step / steps).round()
-        points.append(ask(score, diagrams * (reached if shown else ~reached)))
+        points.append(value(score, diagrams * (reached if shown else ~reached)))
     return torch.stack(points, 1)
 
 
@@ -83,18 +83,19 @@ def infidelity(
     *,
     share: float = 0.1,
     samples: int = 50,
-    scaled: bool = True,
     seed: int = 0,
 ) -> Tensor:
     """Return how far the attribution of hidden pixels is from what their hiding costs, squared.
 
     float32 [frame], by captum after Yeh et al. 2019: the mean over ``samples`` draws, each of which
     blackens every occupied pixel with probability ``share``, of (sum of their attribution - loss of
-    the score) squared. ``scaled``: the attribution is first scaled by the factor that suits a
-    frame best, so that methods without a unit, such as Grad-CAM, can be compared.
+    the score) squared. The attribution is first scaled by the factor that suits a frame best, so
+    that methods without a unit, such as Grad-CAM, can be compared.
 
     Raises InputError as ``deletion``, for samples below 1, and for a share outside 0..1.
     """
+    from captum.metrics import infidelity as captum_infidelity  # here: it takes seconds to import
+
     at_least_one(samples=samples)
     occupied = _occupied(diagrams, attribution)
     if not 0 < share <= 1:
@@ -108,16 +109,16 @@ def infidelity(
         hidden = (chance < share) & occupied
         return hidden.float(), inputs.masked_fill(hidden, 0.0)
 
-    found = needed("captum.metrics").infidelity(
-        lambda inputs: ask(score, inputs),
+    found = captum_infidelity(
+        lambda inputs: value(score, inputs),
         hide,
         diagrams,
         attribution,
         n_perturb_samples=samples,
         max_examples_per_batch=len(diagrams),  # a batch is the frames in their order
-        normalize=scaled,
+        normalize=True,
     )
-    return found.clamp(min=0)  # scaled, it is a difference of sums, which may round below 0
+    return found.clamp(min=0)  # a difference of sums, which may round below 0
 
 
 def sensitivity(
@@ -137,6 +138,8 @@ def sensitivity(
     Raises InputError for diagrams that are none, samples below 1, and a radius that is not
     positive.
     """
+    from captum.metrics import sensitivity_max
+
     at_least_one(samples=samples)
     check(diagrams)
     if not radius > 0:
@@ -151,7 +154,7 @@ def sensitivity(
         # captum asks about the diagrams themselves in a tuple, and wants one back
         return (attribute(given[0]),) if isinstance(given, tuple) else attribute(given)
 
-    return needed("captum.metrics").sensitivity_max(
+    return sensitivity_max(
         explain, diagrams, shake, n_perturb_samples=samples, max_examples_per_batch=len(diagrams)
     )
 
@@ -177,29 +180,22 @@ def _occupied(diagrams: Tensor, attribution: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def randomised(net: Network, seed: int, *, share: float = 1.0) -> Network:
+def randomised(net: Network, seed: int) -> Network:
     """Return a copy of a network that has learnt nothing, in the same mode and on its device.
 
     An attribution that stays as it was does not explain the network (Adebayo et al. 2018). Layers
     with ``reset_parameters`` are drawn anew, and batch norm forgets its statistics; a parameter
-    that no such layer holds, such as a class token, has its values shuffled. ``share`` is that of
-    the layers, from the output backwards in the order in which the network names them: the
-    cascade. The same seed draws the same weights on all devices; torch's own generator is not
-    touched.
+    that no such layer holds, such as a class token, has its values shuffled. The same seed draws
+    the same weights on all devices; torch's own generator is not touched.
 
-    Raises InputError for a share outside 0..1 and for a network without layers.
+    Raises InputError for a network without layers.
     """
-    layers = [module for module in net.modules() if _can_be_drawn(module)]
-    if not 0 < share <= 1 or not layers:
-        raise InputError(
-            f"The share of layers to draw anew must lie above 0 and up to 1, and there must be "
-            f"some; it is {share} of {len(layers)}."
-        )
-    device = next(chain(net.parameters(), net.buffers())).device
     drawn = copy.deepcopy(net).cpu()
     layers = [module for module in drawn.modules() if _can_be_drawn(module)]
+    if not layers:
+        raise InputError("The network has no layers to draw anew.")
     with seeded(seed):
-        for layer in layers[-math.ceil(share * len(layers)) :]:
+        for layer in layers:
             reset = getattr(layer, "reset_parameters", None)
             if reset:
                 reset()
@@ -207,7 +203,7 @@ def randomised(net: Network, seed: int, *, share: float = 1.0) -> Network:
             for parameter in layer.parameters(recurse=False):
                 flat = parameter.flatten()
                 parameter.copy_(flat[torch.randperm(len(flat))].view_as(parameter))
-    return drawn.to(device)
+    return drawn.to(next(chain(net.parameters(), net.buffers())).device)
 
 
 def _can_be_drawn(module: nn.Module) -> bool:

@@ -1,0 +1,190 @@
+"""What hiding pixels costs: the perturbation impact score, with intervals, in tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from modsnr import InputError
+from modsnr.explain.fills import Fill, fill
+from modsnr.explain.masks import Mask, masks
+from modsnr.metrics import Answers, Interval, difference, share
+
+TASKS = ("modulation", "snr", "joint")
+SHARES = ("share_of_occupied", "share_of_image", "share_of_points")  # hidden by a mask
+
+Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams
+
+
+class Hide(Protocol):
+    """Images of one view, float32 [frame, bins, bins], to masks by (method, fraction) or name."""
+
+    def __call__(self, images: Tensor, *, generator: torch.Generator) -> Mapping[Any, Mask]: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and the labelled frames on which it is explained.
+
+    ``decide`` maps diagrams to modulations and SNRs in dB, [frame] each; ``draw`` maps IQ to
+    diagrams. ``iq`` is complex64 [frame, sample], ``modulation`` int [frame], ``snr_db`` dB [frame]
+    on the ascending grid ``grid_db``.
+
+    Raises InputError for no frames, and for labels of another length.
+    """
+
+    decide: Callable[[Tensor], Sequence[Tensor]]
+    draw: Draw
+    iq: Tensor
+    modulation: np.ndarray
+    snr_db: np.ndarray
+    grid_db: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if not len(self.iq) == len(self.modulation) == len(self.snr_db) or not len(self.iq):
+            raise InputError(
+                f"Frames and their labels must be as many, and some: {len(self.iq)} frames, "
+                f"{len(self.modulation)} modulations, {len(self.snr_db)} SNRs."
+            )
+
+    def outcomes(self, rows: slice, diagrams: Tensor) -> dict[str, np.ndarray]:
+        """Return task -> where the network is right about diagrams of these frames, bool [row]."""
+        decided = (part.cpu() for part in self.decide(diagrams)[:2])
+        return Answers(
+            self.modulation[rows], self.snr_db[rows], *decided, grid_db=self.grid_db
+        ).outcomes()
+
+
+def perturb(
+    subject: Subject,
+    *,
+    view: int | None,
+    hide: Hide = masks,
+    how: Fill = "blackout",
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Return what every mask on one view does to every frame: a row a mask and frame.
+
+    ``view`` is the channel that is masked, the other channels stay; None masks each by itself and
+    all at once. ``hide`` maps one view's images to masks, ``how`` fills what they hide. Only one
+    batch of diagrams is held at a time.
+
+    Columns: mask, fraction (NaN for masks that have a name only), frame; before_ and after_ each
+    task: whether the network was right; the shares hidden, means over the views masked.
+
+    Raises InputError for a view that the diagrams do not have.
+    """
+    pieces = []
+    starts = range(0, len(subject.iq), batch_size)
+    for start in tqdm(starts, desc="perturb", unit="batch", disable=not progress):
+        rows = slice(start, start + batch_size)
+        diagrams = subject.draw(subject.iq[rows]).contiguous(memory_format=torch.channels_last)
+        if view is not None and not 0 <= view < diagrams.shape[1]:
+            raise InputError(f"The diagrams have {diagrams.shape[1]} views; there is no {view}.")
+        generator = torch.Generator(diagrams.device).manual_seed(seed + start)
+        before = subject.outcomes(rows, diagrams)
+        channels = range(diagrams.shape[1]) if view is None else [view]
+        covered = [hide(diagrams[:, channel], generator=generator) for channel in channels]
+        for key in covered[0]:
+            perturbed = diagrams.clone()
+            for channel, found in zip(channels, covered, strict=True):
+                perturbed[:, channel] = fill(
+                    diagrams[:, channel], found[key].hidden, how, generator=generator
+                )
+            after = subject.outcomes(rows, perturbed)
+            shares = torch.stack([torch.stack(found[key][1:]) for found in covered]).mean(0)
+            mask, fraction = key if isinstance(key, tuple) else (key, np.nan)
+            pieces.append(
+                {"mask": mask, "fraction": fraction, "frame": start + np.arange(len(diagrams))}
+                | {f"before_{task}": before[task] for task in TASKS}
+                | {f"after_{task}": after[task] for task in TASKS}
+                | dict(zip(SHARES, shares.cpu().numpy(), strict=True))
+            )
+    return pd.concat(map(pd.DataFrame, pieces), ignore_index=True)
+
+
+def impact_scores(impacts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return scores of the rows of ``perturb``, grouped by columns: a row a task and quantity.
+
+    Quantities: the accuracy that is left, the accuracy_drop, and the perturbation impact score in
+    three conventions. PIS = (accuracy before - accuracy after) / share hidden: pis_of_occupied
+    over the share of the occupied pixels that was really hidden, pis_of_image over the share of
+    all pixels, the study's two; pis_of_points over the share of the points. Each has its value
+    with a 95 % interval, low to high, over the frames; drops are paired.
+
+    Columns: ``by``, the mean shares hidden, task, quantity, value, low, high.
+    """
+    rows = []
+    for key, frames in impacts.groupby(list(by), sort=False, dropna=False):
+        shares = {name: float(frames[name].to_numpy().mean()) for name in SHARES}
+        for task in TASKS:
+            after = frames[f"after_{task}"].to_numpy()
+            drop = difference(frames[f"before_{task}"].to_numpy(), after)
+            found = {"accuracy": share(after), "accuracy_drop": drop}
+            for name, hidden in shares.items():
+                found[name.replace("share", "pis")] = _scaled(drop, hidden)
+            group = dict(zip(by, key, strict=True)) | shares
+            rows += [group | {"task": task, "quantity": q} | of for q, of in found.items()]
+    return pd.DataFrame(rows)
+
+
+def _scaled(drop: Interval, share: float) -> Interval:
+    factor = 1 / share if share else 0.0  # a random mask that struck background only cost nothing
+    return Interval(
+        value=drop["value"] * factor, low=drop["low"] * factor, high=drop["high"] * factor
+    )
+
+
+COLUMNS = {
+    "accuracy": "accuracy",
+    "accuracy_drop": "drop",
+    "pis_of_occupied": "PIS",
+    "pis_of_image": "PIS of image",
+    "pis_of_points": "PIS of points",
+}
+
+
+def wide(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return scores a row a group: its columns, the shares hidden, and each task's quantities."""
+    group = [name for name in scores if name not in ("task", "quantity", "value", "low", "high")]
+    shares = {name: name.replace("share_of", "of").replace("_", " ") for name in SHARES}
+    rows = []
+    for _, found in scores.groupby(group, sort=False, dropna=False):
+        names = found.task + " " + found.quantity.map(COLUMNS)
+        rows.append({**found[group].iloc[0], **dict(zip(names, found.value, strict=True))})
+    return pd.DataFrame(rows).rename(columns=shares)
+
+
+def nested(scores: pd.DataFrame, by: Sequence[str]) -> dict[str, Any]:
+    """Return scores as metrics.json keeps them, nested by columns, the last of which is the mask.
+
+    A mask is called by its name and percent, such as "brightest_5", and holds the shares hidden
+    and task -> quantity -> interval.
+    """
+    first, *rest = by
+    groups = scores.groupby(first, sort=False)
+    if rest:
+        return {str(key): nested(found, rest) for key, found in groups}
+    result = {}
+    for _, found in scores.groupby([first, *({"fraction"} & {*scores})], sort=False):
+        row = found.iloc[0]
+        name = f"{row[first]}_{100 * row.fraction:g}" if "fraction" in row else row[first]
+        result[name] = {
+            task: {
+                quantity: {"value": value, "low": low, "high": high}
+                for quantity, value, low, high in zip(
+                    of.quantity, of.value, of.low, of.high, strict=True
+                )
+            }
+            for task, of in found.groupby("task", sort=False)
+        } | {share: float(row[share]) for share in SHARES}
+    return result

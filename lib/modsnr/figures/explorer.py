@@ -1,0 +1,103 @@
+"""The explorer's picture: one frame, a network's answers, and the pixels that they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from modsnr.figures.attributions import ATTRIBUTION_MAP
+from modsnr.figures.style import DIAGRAM_MAP, PAGE, PALETTE, Picture, styled
+
+
+@styled
+def one_frame(
+    diagrams: Mapping[str, np.ndarray],
+    attribution: np.ndarray,
+    hidden: np.ndarray,
+    answers: tuple[Mapping[str, float], float],
+    *,
+    view: str,
+    task: str,
+    truth: tuple[str, float],
+    range_db: tuple[float, float],
+) -> Figure:
+    """Draw one frame's diagrams, the attribution of one view, and the answers of both heads.
+
+    ``diagrams`` is view -> [bins, bins], ``attribution`` [bins, bins] that of ``view`` for
+    ``task``: blue holds the right answer up, red holds it down. ``hidden``, bool [bins, bins], are
+    the pixels taken from that view, drawn green. ``answers`` are modulation -> probability and the
+    SNR in dB; ``truth`` is the modulation, drawn blue, and the SNR, over ``range_db`` at least.
+    """
+    # Without a layout to find, and with one set of axes for all images, it is drawn in half the
+    # time, which someone who moves a slider waits for.
+    unlaid: Any = "none"  # which matplotlib takes, and does not declare
+    width, height, count = PAGE, 3.75, len(diagrams) + 1
+    figure = Picture(figsize=(width, height), layout=unlaid)
+
+    def axes(left: float, bottom: float, wide: float, high: float) -> Axes:  # inches
+        return figure.add_axes((left / width, bottom / height, wide / width, high / height))
+
+    cell = min((width - 0.2) / count, 1.65)  # inches
+    images = axes(0.1, height - cell - 0.2, count * cell, cell)
+    _diagrams(images, diagrams, attribution, view, hidden)
+    caption = f"{view}, for {task.replace('snr', 'SNR')}"
+    images.text(count - 0.04, 0, caption, fontsize=7, ha="right", va="top")
+    _probabilities(axes(0.55, 0.62, 4.4, 1.1), answers[0], truth[0])
+    _snr(axes(5.3, 0.62, 1.66, 1.1), truth[1], answers[1], range_db)
+    return figure
+
+
+def _diagrams(
+    ax: Axes,
+    diagrams: Mapping[str, np.ndarray],
+    attribution: np.ndarray,
+    view: str,
+    hidden: np.ndarray,
+) -> None:
+    ax.set_axis_off()
+    limit = max(float(np.abs(attribution).max()), 1e-12)
+    for place, (name, image) in enumerate([*diagrams.items(), ("attribution", attribution)]):
+        within = (place + 0.04, place + 0.96, 0.04, 0.96)
+        look: Any = {"extent": within, "origin": "lower", "interpolation": "nearest"}
+        if place < len(diagrams):
+            ax.imshow(image, cmap=DIAGRAM_MAP, **look)
+        else:
+            ax.imshow(image, cmap=ATTRIBUTION_MAP, vmin=-limit, vmax=limit, **look)
+        if name == view and hidden.any():
+            covered = np.ma.masked_equal(hidden.astype(float), 0)
+            ax.imshow(covered, cmap=ListedColormap([PALETTE[2]]), **look)
+        weight = "bold" if name == view else "normal"
+        ax.text(place + 0.5, 1, name, ha="center", fontweight=weight)
+    ax.set(xlim=(0, len(diagrams) + 1), ylim=(0, 1))
+
+
+def _probabilities(ax: Axes, probabilities: Mapping[str, float], modulation: str) -> None:
+    places = np.arange(len(probabilities))
+    colours = [PALETTE[0] if name == modulation else PALETTE[6] for name in probabilities]
+    ax.bar(places, list(probabilities.values()), color=colours)
+    slant: Any = {"rotation": 60, "ha": "right", "va": "center", "rotation_mode": "anchor"}
+    for place, name in enumerate(probabilities):  # a tick costs as much as four texts
+        ax.text(place, -0.08, name, fontsize=7, **slant)
+    ax.set(ylim=(0, 1.02), ylabel="probability", xlim=(-0.7, len(places) - 0.3))
+    ax.set(xticks=[], yticks=[0, 0.5, 1])
+    # Titles of a given height need not be kept clear of what is measured for that.
+    ax.set_title(f"modulation: {modulation} is true", pad=3, y=1)
+    ax.grid(visible=False, axis="x")
+
+
+def _snr(ax: Axes, snr_db: float, estimate_db: float, range_db: tuple[float, float]) -> None:
+    ends = [*range_db, snr_db, estimate_db]
+    reach = 0.04 * (max(ends) - min(ends)) + 0.1
+    ax.axvline(snr_db, color=PALETTE[0], linewidth=2)
+    ax.plot([snr_db, estimate_db], [0.5, 0.5], color=PALETTE[1], linewidth=1)
+    ax.plot([estimate_db], [0.5], "D", color=PALETTE[1], markersize=5)
+    ax.set(xlim=(min(ends) - reach, max(ends) + reach), ylim=(0, 1), yticks=[])
+    ax.set_xlabel("SNR (dB)")
+    ax.set_title(f"SNR: {estimate_db:.1f} dB, {snr_db:g} dB is true", pad=3, y=1)
+    ax.spines["left"].set_visible(False)
+    ax.grid(visible=False, axis="y")
