@@ -11,6 +11,8 @@ SMALL = {"explained_frames": 3, "steps": 2, "orders": 1, "sets": 50, "shakes": 1
 HOME = {"frames": "home", "frames_per_cell": 10, "snr_step_db": 10, "cluster": "here"}
 ALL_VIEWS = ["constellation", "synchronised", "aligned", "residual"]
 FIT = {"frames": "home", "bins": 16, "epochs": 1, "batch_size": 32, "views": ALL_VIEWS}
+pytestmark = pytest.mark.long
+
 METHODS = [
     "occlusion",
     "integrated gradients",

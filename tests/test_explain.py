@@ -335,7 +335,7 @@ def test_scores_are_grouped_as_they_are_asked_for_and_saved_by_name():
     ])  # fmt: skip
     scores = explain.impact_scores(impacts, ["view", "mask", "fraction"])
     assert len(scores) == 2 * len(explain.METHODS) * 2 * 3 * 5
-    saved = explain.nested(scores, ["view", "mask"])
+    saved = explain.nested(scores, "view", "mask")
     assert list(saved) == ["one", "two"]
     assert list(saved["two"])[:2] == ["brightest_12.5", "brightest_50"]
     lost = saved["one"]["brightest_12.5"]
@@ -348,7 +348,7 @@ def test_scores_are_grouped_as_they_are_asked_for_and_saved_by_name():
     assert row["joint PIS of image"] == pytest.approx(row["joint drop"] * 16)
     assert row["joint PIS of points"] == pytest.approx(row["joint drop"] / row["of points"])
     regions = scores[scores.fraction == 0.5].rename(columns={"mask": "region"})
-    named = explain.nested(regions.drop(columns="fraction"), ["view", "region"])
+    named = explain.nested(regions.drop(columns="fraction"), "view", "region")
     assert list(named["one"]) == list(explain.METHODS)
 
 

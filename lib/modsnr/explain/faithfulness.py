@@ -1,7 +1,7 @@
-"""Can an attribution be believed? Whether a score follows it, and whether it follows the network.
+"""Tests of attributions: does a score follow them, and do they follow the network?
 
-Attributions, like diagrams, are [frame, view, bins, bins]; all views are looked at jointly. Only
-occupied (non-zero) pixels count: black ones cannot be hidden. Scores as in ``attributions``.
+Attributions, like diagrams, are [frame, view, bins, bins]; all views count together. Only occupied
+(non-zero) pixels count: black ones cannot be hidden. Scores as in ``evidence``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def deletion(
 
     float32 [frame, step + 1]: from the whole diagram to a black one, in equal shares of a frame's
     occupied pixels, rounded (Petsiuk, Das and Saenko 2018). Ties are broken at random by ``seed``.
-    The control is the same curve of a random attribution; the steeper fall is the better.
+    The control is the same curve of a random attribution; a steeper fall is better.
 
     Raises InputError for attributions of another shape than the diagrams or not finite, for
     diagrams that are none or have no points, and for steps below 1.
@@ -45,7 +45,7 @@ def insertion(
 ) -> Tensor:
     """Return a score while pixels are shown on black, the highest attribution first.
 
-    As ``deletion``, from a black diagram to the whole one; the steeper rise is the better.
+    As ``deletion``, from a black diagram to the whole one; a steeper rise is better.
     """
     return _curve(score, diagrams, attribution, steps, seed, shown=True)
 
@@ -67,7 +67,7 @@ def _curve(
     chance = torch.rand(occupied.shape, generator=generator, device=diagrams.device).argsort(1)
     key = attribution.flatten(1).masked_fill(~occupied, -torch.inf).gather(1, chance)
     order = chance.gather(1, key.argsort(dim=1, descending=True, stable=True))
-    turn = order.argsort(1).view_as(diagrams)  # when each pixel has its turn
+    turn = order.argsort(1).view_as(diagrams)  # each pixel's place in the order
     count = occupied.sum(1).double().view(-1, 1, 1, 1)
     points = []
     for step in range(steps + 1):
@@ -151,7 +151,7 @@ def sensitivity(
         return inputs * (1 + radius * (2 * chance - 1))
 
     def explain(given: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
-        # captum asks about the diagrams themselves in a tuple, and wants one back
+        # captum passes the diagrams themselves in a tuple, and expects one back
         return (attribute(given[0]),) if isinstance(given, tuple) else attribute(given)
 
     return sensitivity_max(
@@ -222,11 +222,10 @@ def rank_agreement(first: Tensor, second: Tensor, diagrams: Tensor) -> Tensor:
     Raises InputError as ``deletion``, for either attribution.
     """
     occupied = (_occupied(diagrams, first) & _occupied(diagrams, second)).cpu()
-    found = []
+    agreements = []
     for pixels, one, other in zip(occupied, first.cpu(), second.cpu(), strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", stats.ConstantInputWarning)
-            found_here: Any = stats.spearmanr(one[pixels].numpy(), other[pixels].numpy())
-        agreement = float(found_here.statistic)
-        found.append(0.0 if math.isnan(agreement) else agreement)
-    return torch.tensor(found, dtype=torch.float64)
+            found: Any = stats.spearmanr(one[pixels].numpy(), other[pixels].numpy())
+        agreements.append(0.0 if math.isnan(found.statistic) else float(found.statistic))
+    return torch.tensor(agreements, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """What stands in the place of hidden pixels.
 
 Blackened pixels make a picture that no signal draws, and a network may err over that alone. The
-other fills hide what a pixel said and leave the picture nearer to those it was trained on.
+other fills hide a pixel's value too, and leave the picture nearer to those of the training.
 """
 
 from __future__ import annotations

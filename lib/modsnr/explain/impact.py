@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from modsnr import InputError
+from modsnr import InputError, metrics
 from modsnr.explain.fills import Fill, fill
 from modsnr.explain.masks import Mask, masks
 from modsnr.metrics import Answers, Interval, difference, share
@@ -164,27 +164,16 @@ def wide(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).rename(columns=shares)
 
 
-def nested(scores: pd.DataFrame, by: Sequence[str]) -> dict[str, Any]:
+def nested(scores: pd.DataFrame, *by: str) -> dict[str, Any]:
     """Return scores as metrics.json keeps them, nested by columns, the last of which is the mask.
 
     A mask is called by its name and percent, such as "brightest_5", and holds the shares hidden
     and task -> quantity -> interval.
     """
-    first, *rest = by
-    groups = scores.groupby(first, sort=False)
-    if rest:
-        return {str(key): nested(found, rest) for key, found in groups}
-    result = {}
-    for _, found in scores.groupby([first, *({"fraction"} & {*scores})], sort=False):
-        row = found.iloc[0]
-        name = f"{row[first]}_{100 * row.fraction:g}" if "fraction" in row else row[first]
-        result[name] = {
-            task: {
-                quantity: {"value": value, "low": low, "high": high}
-                for quantity, value, low, high in zip(
-                    of.quantity, of.value, of.low, of.high, strict=True
-                )
-            }
-            for task, of in found.groupby("task", sort=False)
-        } | {share: float(row[share]) for share in SHARES}
-    return result
+    mask, table = by[-1], scores
+    if "fraction" in scores:
+        percents = (100 * scores.fraction).map("_{:g}".format)
+        table = scores.assign(**{mask: scores[mask] + percents})
+    shares = table[[*by, *SHARES]].drop_duplicates().melt(by, SHARES, "task").assign(quantity="")
+    columns = [*by, "task", "quantity", "value", "low", "high"]
+    return metrics.nested(pd.concat([table, shares])[columns], *by, "task", "quantity")

@@ -1,4 +1,4 @@
-"""Regions of a diagram that mean something in the radio: masks by place and by density."""
+"""Regions of a diagram with a meaning in the radio: masks by place and by density."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def quadrants(bins: int, device: torch.device | None = None) -> Tensor:
 def players(views: int, bins: int, device: torch.device | None = None) -> Tensor:
     """Return the rings of every view, numbered through: int64 [view, bins, bins].
 
-    These are the features whose shares in a score ablation and Shapley values tell.
+    Ablation and Shapley values share a score out among them.
     """
     ring = rings(bins, device)
     return torch.stack([ring + RINGS * view for view in range(views)])
