@@ -61,6 +61,7 @@ def accuracy_by_choice(
 def _bounds(ax: Axes, points: pd.DataFrame) -> None:
     settings = list(points.setting.unique())
     bounds = points.pivot_table(index="snr_db", columns="setting", values="possible")
+    bounds = bounds[[setting for setting in settings if setting in bounds]]
     alike = len(bounds.columns) == len(settings) and bounds.notna().to_numpy().all()
     if alike and ((bounds.max(axis=1) - bounds.min(axis=1)) <= ALIKE).all():
         bounds, colours = bounds[settings[:1]], ["black"]
