@@ -2,6 +2,7 @@
 
 import io
 from functools import cache, partial
+from itertools import combinations
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
