@@ -1,5 +1,6 @@
 """Attributions of toys are what a hand finds; each frame keeps its own label in every method."""
 
+from functools import cache
 from math import inf, nan, tanh
 
 import pytest
@@ -355,10 +356,14 @@ def joint_net(name, bins):
     return net.eval()
 
 
-@pytest.fixture(scope="module")
-def nets():
-    sizes = {"compact": 32, "resnet18": 64, "swin_tiny": 64, "vit_b_16": 32}
-    return {name: joint_net(name, bins) for name, bins in sizes.items()}
+BINS_OF = {"compact": 32, "resnet18": 64, "swin_tiny": 64, "vit_b_16": 32}
+SMALL = ["compact", "resnet18"]
+LARGE = [pytest.param(name, marks=pytest.mark.long) for name in ("swin_tiny", "vit_b_16")]
+
+
+@cache
+def net_of(name):
+    return joint_net(name, BINS_OF[name])
 
 
 def logit(net, sign=1):
@@ -372,9 +377,9 @@ def drawn_for(net, generator):
     return torch.rand(2, 2, bins, bins, generator=generator)
 
 
-@pytest.mark.parametrize("name", ["compact", "resnet18", "swin_tiny"])
-def test_behind_mean_and_linear_head_grad_cam_is_the_class_activation_map(name, nets, generator):
-    net = nets[name]
+@pytest.mark.parametrize("name", [*SMALL, LARGE[0]])
+def test_behind_mean_and_linear_head_grad_cam_is_the_class_activation_map(name, generator):
+    net = net_of(name)
     images = drawn_for(net, generator)
     with torch.no_grad():  # Zhou et al. 2016: the head's weights times the features, place by place
         features = getattr(net.backbone, "forward_features", getattr(net.backbone, "layers", None))
@@ -391,10 +396,10 @@ def test_behind_mean_and_linear_head_grad_cam_is_the_class_activation_map(name, 
         assert_close(found, wanted.expand_as(images).contiguous(), atol=1e-6, rtol=1e-4)
 
 
-def test_grad_cam_of_a_resnet_is_captums(nets, generator):
+def test_grad_cam_of_a_resnet_is_captums(generator):
     from captum.attr import LayerAttribution, LayerGradCam
 
-    net = nets["resnet18"]
+    net = net_of("resnet18")
     images = drawn_for(net, generator)
     layer, _ = model.last_features(net)
     assert layer is net.backbone.layer4
@@ -409,8 +414,9 @@ def test_grad_cam_of_a_resnet_is_captums(nets, generator):
     assert total > 0
 
 
-def test_grad_cam_of_a_vit_weighs_the_patches_that_the_last_block_attends_to(nets, generator):
-    net = nets["vit_b_16"]
+@pytest.mark.long
+def test_grad_cam_of_a_vit_weighs_the_patches_that_the_last_block_attends_to(generator):
+    net = net_of("vit_b_16")
     images, vit = drawn_for(net, generator), net.backbone
     last = vit.blocks[-1]
     with torch.no_grad():
@@ -428,9 +434,9 @@ def test_grad_cam_of_a_vit_weighs_the_patches_that_the_last_block_attends_to(net
     assert_close(found, wanted.expand_as(images).contiguous(), atol=1e-7, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["compact", "resnet18", "swin_tiny", "vit_b_16"])
-def test_looking_for_the_last_features_leaves_a_network_as_it_was(name, nets):
-    net = nets[name]
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
+def test_looking_for_the_last_features_leaves_a_network_as_it_was(name):
+    net = net_of(name)
     net.train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     model.last_features(net)

@@ -54,7 +54,8 @@ def bars(ax):
         line, _, (ranges,) = container.lines
         value, place = line.get_data()
         low, high = np.array(ranges.get_segments())[:, :, 0].T
-        found.append((value, low, high, place, to_hex(line.get_color()), line.get_marker()))
+        look = to_hex(line.get_color()), line.get_marker()
+        found.append((value.astype(float), low, high, place, *look))
     return found
 
 

@@ -182,7 +182,7 @@ def test_a_score_stands_over_its_label():
     assert [label.get_text() for label in second.get_xticklabels()] == ["0", "2"]
     series = of_labels().series.unique()
     for line, name in zip(lines_of(first), series, strict=False):
-        assert_allclose(line.get_ydata(), 0.1 * len(name))
+        assert_allclose(line.get_ydata().astype(float), 0.1 * len(name))
         assert_allclose(line.get_xdata(), range(3), atol=0.45)
     assert second.get_xlabel() == "SNR (dB)"
 
