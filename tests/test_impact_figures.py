@@ -146,7 +146,8 @@ def test_panels_hold_a_row_a_view_a_column_a_task_and_their_own_scales_unless_sh
     assert [ax.get_ylabel() for ax in grid[:, 0]] == list(VIEWS)
     assert [ax.get_title() for ax in grid[0]] == list(TASKS.values())
     dimmest = lines_of(grid[2, 2])[1]
-    assert_allclose(dimmest.get_xydata(), [[1, -7], [5, -7], [10, -7]])
+    assert_allclose(dimmest.get_xdata(), [1, 5, 10], rtol=0.06)  # moved aside a little
+    assert_allclose(dimmest.get_ydata(), -7)
     assert [label.get_text() for label in grid[2, 0].get_xticklabels()] == ["1", "5", "10"]
     assert grid[1, 2].get_ylim() != grid[2, 2].get_ylim()
     shared = figures.impact_panels(given, rows="view", tasks=TASKS, sharey=True).axes
