@@ -39,10 +39,10 @@ if __name__ == "__main__":
     source = recordings.open_2018(file)
     source = replace(source, read=partial(slowly, source.read, float(seconds)))
     part_of = frames.split(source.modulation, source.snr_db, seed=1)
-    with workers.connect(where) as pool:
+    with workers.connect(where) as client:
         print("begins", flush=True)
         print(
-            frames.write(store, source, part_of, split_seed=1, each=pool.each)
+            frames.write(store, source, part_of, split_seed=1, each=partial(workers.each, client))
         )
 """
 

@@ -154,7 +154,7 @@ def test_06_runs_on_no_run_and_on_one(house, count):
 
 @pytest.mark.parametrize(("kind", "name"), [("sweep", "toi"), ("profile", "recipes")])
 def test_runs_of_a_sweep_or_profile_that_is_not_there_are_refused(many, kind, name):
-    with pytest.raises(InputError, match=f"no run is of {kind} '{name}'"):
+    with pytest.raises(InputError, match=f"no {kind} of runs is called '{name}'"):
         sweeps.table(**{kind: name})
 
 
@@ -223,7 +223,7 @@ def test_a_claim_is_judged_by_pairs_that_differ_in_nothing_else(seeds):
 
 def test_of_two_runs_of_the_same_choices_the_newest_counts_and_other_frames_are_no_pair(seeds):
     claim = "learning_rate 1e-3 above 1e-4"
-    add(seeds, 40, value=0.5, learning_rate=1e-3, seed=0, note="again", minutes=5.0)
+    add(seeds, 40, value=0.5, learning_rate=1e-3, seed=0, note="again", devices=2)
     add(seeds, 41, value=0.99, learning_rate=1e-3, seed=1, frames="others")
     (found,) = sweeps.compare(sweeps.table("toy"), [claim]).to_dict("records")
     assert found["value"] == pytest.approx((0.4 + 0.3 + 0.4) / 3)
@@ -236,7 +236,7 @@ def test_of_two_runs_of_the_same_choices_the_newest_counts_and_other_frames_are_
         ("warmup 0.1 within few of 0", "is no claim"),
         ("warmup 0.1 within -1 of 0", "is no claim"),
         ("rate 1 above 2", "no choice 'rate'; they have: .*'learning_rate'"),
-        ("minutes 0 above 5", "no choice 'minutes'"),
+        ("devices 1 above 2", "no choice 'devices'"),
         ("batch_size 64 above 128", "alone, 64 and 128: 0 and 13 of 14 have these values"),
         ("learning_rate 1e-3 above 4e-3", "differ in learning_rate alone"),
     ],

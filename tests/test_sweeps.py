@@ -21,7 +21,8 @@ from modsnr import InputError, runs, sweeps, workers
 from modsnr.sweeps import study as studies
 
 PARAMETERS = """\
-from typing import Literal
+from typing import Annotated, Literal
+from modsnr.runs import FrameStore
 name: str = "run"
 note: str = ""
 x: float = 0.0
@@ -103,6 +104,7 @@ def wait_for(condition, seconds=90):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_sweep_killed_amid_a_trial_goes_on_and_does_each_trial_once(house):
     space(house, fixed={"seconds": 0.1})
     killed = start("toy")
@@ -122,6 +124,7 @@ def test_a_sweep_killed_amid_a_trial_goes_on_and_does_each_trial_once(house):
     assert len(runs.records()) == before
 
 
+@pytest.mark.long
 def test_two_processes_share_the_trials_of_one_journal(house):
     space(house)
     both = [start("toy"), start("toy")]
@@ -130,6 +133,7 @@ def test_two_processes_share_the_trials_of_one_journal(house):
     assert all("trial" in out for out in said)
 
 
+@pytest.mark.long
 def test_an_interrupted_sweep_interrupts_its_trial_and_does_it_again(house):
     space(house, fixed={"seconds": 1.0}, trials=1)
     process = start("toy")
@@ -143,6 +147,7 @@ def test_an_interrupted_sweep_interrupts_its_trial_and_does_it_again(house):
     assert len({r.parameters["x"] for r in runs.records()}) == 1
 
 
+@pytest.mark.long
 def test_trials_that_end_badly_are_counted_and_the_sweep_goes_on(house):
     endings = ["well", "error", "death", "mute", "nan"]
     summary = sweeps.sweep(space(house, space={"ending": endings}), workers=2)
@@ -155,25 +160,46 @@ class Killed(BaseException):
     """As good as a kill: locks are dropped and nothing is told."""
 
 
+def test_a_trial_becomes_a_row_with_its_history_and_only_the_best_keeps_its_folder(house):
+    toy = space(house, trials=2)
+    summary = sweeps.sweep(toy)
+    (folder,) = (house / "runs").glob("*-02_training-*")
+    assert folder.name == summary.best.run
+    rows = {run.id: run for run in runs.rows_of("toy")}
+    assert len(rows) == 2
+    for run in rows.values():
+        assert run.status == "completed"
+        expected = 1 - run.parameters["x"] ** 2
+        assert run.metrics == {"validation": {"joint_accuracy": expected}}
+        assert run.history.validation_joint_accuracy.iloc[-1] == pytest.approx(expected)
+        assert runs.find(run.id).parameters == run.parameters
+
+
+@pytest.mark.long
+def test_all_folders_are_kept_where_that_is_wanted(house):
+    sweeps.sweep(space(house, trials=2, name="kept"), keep_folders=True)
+    assert len(list((house / "runs").glob("*-02_training-kept-*"))) == 2
+    assert len(sweeps.table("kept")) == 2
+
+
 def test_without_the_frames_that_all_trials_need_no_trial_is_spent(house):
     notebook = house / "notebooks" / "02_training.ipynb"
     source = nbformat.read(notebook, as_version=4)
-    source.cells[0].source += 'frames: str = "frames"\n'
+    source.cells[0].source += 'frames: Annotated[str, FrameStore("01_preprocessing")] = "frames"\n'
     nbformat.write(source, notebook)
+    shutil.copy(Path(__file__).parents[1] / "notebooks" / "01_preprocessing.ipynb", notebook.parent)
     toy = space(house, fixed={"frames": "large"})
     with pytest.raises(
         InputError, match=r"data/large/frames\.h5.*run 01_preprocessing -p frames large"
     ):
         sweeps.sweep(toy)
     assert not list((house / "runs").glob("*-toy-*"))
-    (house / "data" / "large").mkdir(parents=True)
-    (house / "data" / "large" / "frames.h5").touch()
-    assert sweeps.sweep(toy, trials=1).counts == {"completed": 1}
 
 
+@pytest.mark.long
 def test_a_sweep_begun_anew_is_not_mixed_up_with_one_of_that_name_from_elsewhere(house):
     assert sweeps.sweep(space(house), trials=1).counts == {"completed": 1}
-    shutil.rmtree(house / "runs" / ".sweeps")  # as in a clone, which has the runs alone
+    shutil.rmtree(house / "runs" / ".sweeps")  # as in a clone, which has the rows alone
     with pytest.raises(InputError, match=r"holds 1 runs of a sweep called toy.*--name toy-again"):
         sweeps.sweep(space(house), trials=2)
     again = sweeps.load_space("toy", "toy-again")
@@ -182,6 +208,7 @@ def test_a_sweep_begun_anew_is_not_mixed_up_with_one_of_that_name_from_elsewhere
     assert len(sweeps.table("toy-again")) == 2
 
 
+@pytest.mark.long
 def test_a_sweep_none_of_whose_trials_completed_ends_with_exit_code_1(house):
     space(house, space={"ending": ["error", "mute"]})
     process = start("toy")
@@ -192,18 +219,22 @@ def test_a_sweep_none_of_whose_trials_completed_ends_with_exit_code_1(house):
 
 @contextmanager
 def sweep_that_dies(toy):
-    """Yield the trial that a sweep asked for, and its owner's name; then the sweep is gone."""
-    with suppress(Killed), studies.owner() as owner:
-        trial, _ = studies.ask(studies.open_study(toy, None), toy, 1, owner)
-        yield trial, owner
-        raise Killed
+    """Yield the parameters of a trial that a sweep began, and its owner; then the sweep is gone."""
+    study = studies.open_study(toy, None)
+    studies.revive(study, toy)
+    with suppress(Killed):
+        trial = study.ask()
+        with studies.owning(trial) as owner:
+            yield studies.suggest(study, toy, trial, 0), owner
+            raise Killed
 
 
+@pytest.mark.long
 def test_a_trial_whose_run_ended_before_its_sweep_could_say_so_is_not_done_again(house):
     toy = space(house, trials=1)
-    with sweep_that_dies(toy) as (trial, owner):
+    with sweep_that_dies(toy) as (values, owner):
         sweep = {"name": "toy", "trial": 0, "owner": owner}
-        runs.execute("02_training", parameters=trial.params, name="toy-0000", sweep=sweep)
+        runs.execute("02_training", parameters=values, name="toy-0000", sweep=sweep)
     summary = sweeps.sweep(toy)
     assert summary.counts == {"completed": 1}
     assert summary.repeated == 0
@@ -212,9 +243,9 @@ def test_a_trial_whose_run_ended_before_its_sweep_could_say_so_is_not_done_again
 
 def test_a_trial_under_which_every_sweep_dies_is_given_up(house):
     toy = space(house, trials=1)
-    for _ in range(studies.DEATHS):
-        with sweep_that_dies(toy) as (trial, _):
-            assert trial is not None
+    for _ in range(studies.ATTEMPTS):
+        with sweep_that_dies(toy) as (values, _):
+            assert values == {"x": toy.point(0)["x"]}
     summary = sweeps.sweep(toy)
     assert summary.counts == {"crashed": 1}
     assert not runs.records()
@@ -225,10 +256,9 @@ def asked(toy, count):
     study = studies.open_study(toy, None)
     points = []
     for _ in range(count):
-        with studies.owner() as owner:
-            trial, _ = studies.ask(study, toy, 99, owner)
-            points.append(studies.values_of(toy, trial.params))
-            study.tell(trial, 1 - trial.params["x"] ** 2)
+        trial = study.ask()
+        points.append(studies.suggest(study, toy, trial, trial.number))
+        study.tell(trial, 1 - trial.params["x"] ** 2)
     return points
 
 
@@ -258,6 +288,7 @@ def test_a_seed_gives_the_same_trials_and_a_pause_does_not_change_them(house, sa
     }
 
 
+@pytest.mark.long
 def test_tpe_comes_closer_to_the_best_than_chance_does(house):
     distance = {
         sampler: np.mean(
@@ -283,6 +314,7 @@ def test_a_grid_visits_every_point_of_choices_and_steps_in_the_order_of_its_seed
     assert points != [tuple(other.point(index).values()) for index in range(12)]
 
 
+@pytest.mark.long
 def test_hyperband_ends_bad_trials_early_and_the_best_one_never(house):
     xs = [0.0, 0.9, 0.9, 0.95, 0.95, 0.99, 0.99, 0.97]
     told = {"space": {"x": {"low": 0.0, "high": 1.0}}, "pruner": "hyperband", "trials": 8}
@@ -304,22 +336,21 @@ def test_hyperband_ends_bad_trials_early_and_the_best_one_never(house):
 def test_before_the_history_is_written_the_checkpoint_tells_of_each_epoch(house):
     from safetensors.numpy import save_file
 
-    from modsnr.sweeps import trials
+    from modsnr.sweeps.trials import course
 
     toy = space(house, trials=1)
-    with studies.owner() as owner:
-        trial, _ = studies.ask(studies.open_study(toy, None), toy, 1, owner)
-        assert trials._course(toy, trial) == []
-        sweep = {"name": "toy", "trial": 0, "owner": owner}
-        run = runs.execute("02_training", parameters=trial.params, name="toy-0000", sweep=sweep)
-        (run.folder / "history.csv").unlink()
-        history = [{"epoch": 1, "validation_joint_accuracy": 0.25}]
-        header = {"progress": json.dumps({"history": history})}
-        save_file({"weight": np.zeros(1)}, run.folder / "checkpoint.safetensors", header)
-        assert trials._course(toy, trial) == [(1, 0.25)]
-        pd.DataFrame({"epoch": [1], "loss": [2.0]}).to_csv(run.folder / "history.csv")
-        with pytest.raises(InputError, match="needs validation_joint_accuracy after each epoch"):
-            trials._course(toy, trial)
+    assert course(toy, None) == []
+    folder = house / "runs" / "20260101T000000Z-02_training-toy-0000"
+    folder.mkdir(parents=True)
+    run = runs.Record.load(folder)
+    assert course(toy, run) == []
+    history = [{"epoch": 1, "validation_joint_accuracy": 0.25}]
+    header = {"progress": json.dumps({"history": history})}
+    save_file({"weight": np.zeros(1)}, folder / "checkpoint.safetensors", header)
+    assert course(toy, run) == [(1, 0.25)]
+    pd.DataFrame({"epoch": [1], "loss": [2.0]}).to_csv(folder / "history.csv")
+    with pytest.raises(InputError, match="needs validation_joint_accuracy after each epoch"):
+        course(toy, run)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +385,7 @@ def test_a_space_that_cannot_be_searched_is_refused_in_one_sentence(house, chang
 
 def test_what_is_no_space_at_all_is_refused(house):
     space(house)
-    with pytest.raises(InputError, match=r"there is no sweep 'tyo'; did you mean 'toy'"):
+    with pytest.raises(InputError, match=r"no sweep is called 'tyo'; did you mean 'toy'"):
         sweeps.load_space("tyo")
     (house / "bad.yaml").write_text("space: [")
     with pytest.raises(InputError, match=r"sweep bad: .*expected the node content"):
@@ -366,8 +397,8 @@ def test_what_is_no_space_at_all_is_refused(house):
 
 def test_a_sweep_does_not_go_on_with_another_space_and_does_with_more_trials(house):
     told = {"space": {"x": {"low": 0, "high": 1}}}
-    assert sweeps.sweep(space(house, told), trials=1).counts == {"completed": 1}
-    assert sweeps.sweep(space(house, told, trials=2)).counts == {"completed": 2}
+    assert asked(space(house, told, trials=1), 1)
+    assert asked(space(house, told, trials=2), 1)
     with pytest.raises(InputError, match="was begun with another space, seed"):
         sweeps.sweep(space(house, SEARCH, seed=1), trials=3)
     with pytest.raises(InputError, match="needs --trials"):
@@ -401,9 +432,10 @@ def test_half_a_line_that_a_kill_left_in_the_journal_is_cut_off(house):
     assert all(json.loads(line) for line in journal.read_text().splitlines())
 
 
+@pytest.mark.long
 def test_the_workers_of_a_cluster_do_each_trial_once(house):
-    with workers.connect("local", count=2) as pool:
-        summary = sweeps.sweep(space(house), pool=pool)
+    with workers.connect("local", count=2) as client:
+        summary = sweeps.sweep(space(house), client=client)
     assert summary.counts == {"completed": 4}
     assert values() == [0.0, 0.25, 0.5, 0.75]
 
@@ -432,6 +464,7 @@ def postgresql():
         subprocess.run([*control, "-m", "immediate", "stop"], **words)
 
 
+@pytest.mark.long
 def test_two_processes_share_the_trials_of_one_postgresql_and_a_killed_one_is_made_up_for(
     house, postgresql
 ):

@@ -326,6 +326,7 @@ def small(tmp_path_factory):
         "train_fraction": 0.5, "validation_fraction": 0.25,
     }  # fmt: skip
     profile["notebooks"]["02_training"] |= {"epochs": 1, "batch_size": 16}
+    profile["keep"] = ["constellation-extent-1.5"]
     profile["pipeline"] = [step for step in profile["pipeline"] if step["name"] in KEPT]
     path.write_text(yaml.safe_dump(profile))
     with pytest.MonkeyPatch.context() as patch:

@@ -78,17 +78,11 @@ def pool(request):
 
 def test_every_item_gives_one_result(pool):
     items = [3, 1, 2, 1, 1]  # equal ones too
-    assert sorted(pool.each(square, iter(items))) == [1, 1, 1, 4, 9]
-    assert list(pool.each(square, [])) == []
-
-
-def test_equal_items_are_worked_on_each(pool):
-    assert len(set(pool.each(os.urandom, [8] * 5))) == 5
-
-
-def test_functions_without_a_name_work_too(pool):
+    assert sorted(workers.each(pool, square, iter(items))) == [1, 1, 1, 4, 9]
+    assert list(workers.each(pool, square, [])) == []
     offset = 5
-    assert sorted(pool.each(lambda number: number + offset, range(4))) == [5, 6, 7, 8]
+    assert sorted(workers.each(pool, lambda n: n + offset, range(4))) == [5, 6, 7, 8]
+    assert len(set(workers.each(pool, os.urandom, [8] * 5))) == 5
 
 
 def test_only_a_few_items_are_under_way(pool):
@@ -100,14 +94,14 @@ def test_only_a_few_items_are_under_way(pool):
             drawn += 1
             yield drawn
 
-    limit = 1 if pool.count == 1 else 2 * workers.IN_FLIGHT
-    ahead = [drawn - done for done, _ in enumerate(islice(pool.each(square, items()), 40))]
+    limit = 1 if pool is None else 2 * workers.IN_FLIGHT
+    ahead = [drawn - done for done, _ in enumerate(islice(workers.each(pool, square, items()), 40))]
     assert max(ahead) == limit
 
 
 def test_an_error_reaches_the_caller_as_it_is(pool):
     with pytest.raises(InputError, match=r"^Seven cannot be used\.$"):
-        list(pool.each(refuse_seven, count()))
+        list(workers.each(pool, refuse_seven, count()))
 
 
 def test_after_an_error_what_has_not_begun_is_dropped(local, tmp_path):
@@ -115,7 +109,7 @@ def test_after_an_error_what_has_not_begun_is_dropped(local, tmp_path):
         yield (tmp_path / "missing", 0, 0)
         yield from ((tmp_path, item, 0.4) for item in range(100))
 
-    results = local.each(note, items())
+    results = workers.each(local, note, items())
     with pytest.raises(FileNotFoundError):
         list(results)
     time.sleep(1.3)
@@ -124,17 +118,11 @@ def test_after_an_error_what_has_not_begun_is_dropped(local, tmp_path):
 
 def test_what_is_done_first_comes_first(local, tmp_path):
     tasks = [(tmp_path, "slow", 0.5), (tmp_path, "quick", 0)]
-    assert list(local.each(note, tasks)) == ["quick", "slow"]
-
-
-def test_a_card_says_where_the_work_was_done(local):
-    with workers.connect("here") as here:
-        assert (here.where, here.count) == ("one process", 1)
-    assert (local.where, local.count) == ("processes of one machine: 2", 2)
+    assert list(workers.each(local, note, tasks)) == ["quick", "slow"]
 
 
 def test_workers_have_one_thread_and_load_no_network(local):
-    seen = list(local.each(surroundings, range(20)))
+    seen = list(workers.each(local, surroundings, range(20)))
     assert os.getpid() not in {process for process, _, _ in seen}
     for _, threads, loaded in seen:
         assert threads == ONE_THREAD
@@ -143,15 +131,16 @@ def test_workers_have_one_thread_and_load_no_network(local):
 
 def test_work_that_cannot_travel_is_refused(local):
     with open(os.devnull, "rb") as file, pytest.raises(InputError, match=r"lambda.*item 1 cannot"):
-        list(local.each(lambda _: file.read(), [1]))
+        list(workers.each(local, lambda _: file.read(), [1]))
 
 
+@pytest.mark.long
 def test_an_item_that_kills_every_worker_is_named_and_the_others_go_on():
     with workers.connect("local", count=2) as pool:
-        named = r"4 workers, .* died under (item 5|one of the items [^.]*\b5\b[^.]*)\. .* memory"
+        named = r"4 workers, .* died under item \d, or under one that waited beside it\. .* memory"
         with pytest.raises(RuntimeError, match=named):
-            list(pool.each(die_at_five, range(10)))
-        assert sorted(pool.each(square, range(10))) == [number**2 for number in range(10)]
+            list(workers.each(pool, die_at_five, range(10)))
+        assert sorted(workers.each(pool, square, range(10))) == [number**2 for number in range(10)]
 
 
 # What is refused
@@ -160,19 +149,19 @@ def test_an_item_that_kills_every_worker_is_named_and_the_others_go_on():
 @pytest.mark.parametrize(
     ("where", "settings", "complaint"),
     [
-        ("slrum", {}, r"no place 'slrum' .* Did you mean 'slurm'\? Possible are here, local,"),
-        ("tcp:/host:1", {}, "no place 'tcp:/host:1'"),
-        ("tcp://host", {}, "no place"),
+        (
+            "slrum",
+            {},
+            "no place for workers is called 'slrum'; did you mean 'slurm'. known: here",
+        ),
+        ("tcp:/host:1", {}, "no place for workers is called 'tcp:/host:1'"),
+        ("tcp://host", {}, "no place for workers"),
         ("local", {"count": -1}, "count must be a whole number, 0 or more; it is -1"),
         ("local", {"count": 1.5}, "it is 1.5"),
         ("local", {"count": True}, "it is True"),
         ("here", {"count": 2}, "here has the workers that it has"),
         ("tcp://host:1", {"count": 2}, "tcp://host:1 has the workers that it has"),
         ("local", {"queue": "batch"}, "queue: settings are for slurm and pbs, not for local"),
-        ("slurm", {"count": 1, "quue": "x"}, "no setting 'quue'. Did you mean 'queue'"),
-        ("slurm", {"count": 1, "resource_spec": "x"}, "slurm has no setting 'resource_spec'"),
-        ("pbs", {"count": 1, "job_mem": "x"}, "pbs has no setting 'job_mem'"),
-        ("pbs", {"count": 1, "scheduler": "x"}, "pbs has no setting 'scheduler'"),
         ("slurm", {"cores": 1, "memory": "1GB"}, "slurm needs count, the number of jobs"),
     ],
 )
@@ -184,11 +173,12 @@ def test_a_place_or_setting_that_is_none_is_refused(where, settings, complaint):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (None, "There is no file .*: `dask scheduler --scheduler-file"),
+        (None, "No such file.*: `dask scheduler --scheduler-file .*` writes one"),
         ("{", "is no Dask scheduler file"),
         ("[]", "is no Dask scheduler file"),
-        ("{}", "is no Dask scheduler file: KeyError"),
-        ('{"address": 5}', "names 5, which is no tcp"),
+        ("{}", "is no Dask scheduler file .KeyError"),
+        ('{"address": 5}', "is no Dask scheduler file .TypeError"),
+        ('{"address": "host"}', "it names 'host'"),
     ],
 )
 def test_a_file_that_names_no_scheduler_is_refused(content, complaint, tmp_path):
@@ -209,6 +199,7 @@ def refuses_soon(address):
     return time.monotonic() - start < 5
 
 
+@pytest.mark.long
 def test_a_scheduler_that_does_not_answer_is_given_up_soon(monkeypatch):
     monkeypatch.setattr(workers, "CONNECT_WITHIN_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -218,6 +209,7 @@ def test_a_scheduler_that_does_not_answer_is_given_up_soon(monkeypatch):
     assert refuses_soon(address)  # nobody listens any more
 
 
+@pytest.mark.long
 def test_a_server_of_another_kind_is_given_up_soon(monkeypatch):
     monkeypatch.setattr(workers, "CONNECT_WITHIN_S", 1.0)
 
@@ -280,18 +272,19 @@ def start_worker(start, path):
     return start("distributed.cli.dask_worker", "--scheduler-file", path, *options)
 
 
+@pytest.mark.long
 def test_all_results_come_once_though_a_worker_is_killed(start, scheduler, tmp_path):
     _, path = scheduler
     folder = tmp_path / "notes"
     folder.mkdir()
     crew = [start_worker(start, path) for _ in range(2)]
     with workers.connect(str(path)) as pool:
-        until(lambda: pool.count == 2)
-        results = pool.each(note, ((folder, item, 0.05) for item in range(60)))
+        until(lambda: len(pool.nthreads()) == 2)
+        results = workers.each(pool, note, ((folder, item, 0.05) for item in range(60)))
         seen = list(islice(results, 20))
         crew[0].kill()
         seen += results
-        assert pool.count == 1
+        assert len(pool.nthreads()) == 1
     assert sorted(seen) == list(range(60))
     notes = [entry.name.split("-") for entry in folder.iterdir()]
     assert {int(item) for item, _ in notes} == set(range(60))
@@ -301,6 +294,7 @@ def test_all_results_come_once_though_a_worker_is_killed(start, scheduler, tmp_p
     assert crew[1].poll() is None  # a cluster of others lives on
 
 
+@pytest.mark.long
 def test_work_ends_in_an_error_if_all_workers_or_the_scheduler_are_gone(
     start, scheduler, tmp_path, monkeypatch
 ):
@@ -319,31 +313,17 @@ def test_work_ends_in_an_error_if_all_workers_or_the_scheduler_are_gone(
     worker = start_worker(start, path)
     tasks = [(tmp_path, item, 0.1) for item in range(200)]
     with workers.connect(address) as pool:
-        assert pool.where == "Dask workers: 1"
-        results = pool.each(note, tasks)
+        results = workers.each(pool, note, tasks)
         next(results)
         worker.kill()
         with pytest.raises(RuntimeError, match=r"All workers have been gone .* more walltime"):
             list(results)
         start_worker(start, path)
-        results = pool.each(note, tasks)
+        results = workers.each(pool, note, tasks)
         next(results)
         process.kill()
         with pytest.raises(RuntimeError, match="connection to the scheduler was lost"):
             list(results)
-
-
-def test_long_waiting_for_the_first_worker_is_told_once(monkeypatch, caplog):
-    class Nobody:
-        def nthreads(self):
-            return {}
-
-    monkeypatch.setattr(workers, "LOST_AFTER_S", 0.5)
-    moments = iter(range(10))
-    monkeypatch.setattr(workers, "monotonic", lambda: 2 * next(moments))
-    crew = workers._Crew(Nobody())
-    assert [crew.threads() for _ in range(5)] == [0] * 5
-    assert [record.message[:22] for record in caplog.records] == ["No worker has come yet"]
 
 
 # Queues, played by scripts that start a job's script at once
@@ -390,6 +370,7 @@ JOB = {"queue": "batch", "account": "radio", "walltime": "01:02:03", "cores": 1,
 LOCALLY = {"scheduler_options": {"host": "127.0.0.1"}}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("where", "submit", "cancel", "asked"),
     [
@@ -408,10 +389,9 @@ def test_jobs_of_a_queue_do_the_work_and_are_cancelled(
     play(cancel, CANCEL)
     prologue = {"job_script_prologue": ["export LATER=1"]}
     with workers.connect(where, count=2, **JOB, **LOCALLY, **prologue) as pool:
-        assert pool.where == f"{where.upper()} jobs: 2"
-        seen = list(pool.each(surroundings, range(30)))
-        until(lambda: pool.count == 2)
-        limits = pool._client.run(lambda dask_worker: dask_worker.memory_manager.memory_limit)
+        seen = list(workers.each(pool, surroundings, range(30)))
+        until(lambda: len(pool.nthreads()) == 2)
+        limits = pool.run(lambda dask_worker: dask_worker.memory_manager.memory_limit)
     assert len(seen) == 30
     assert all(threads == ONE_THREAD for _, threads, _ in seen)
     assert list(limits.values()) == [None, None]
@@ -444,11 +424,11 @@ def test_jobs_that_a_queue_refuses_say_why(queue):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"cores": None}, "needs a job's cores, a whole number, and memory"),
-        ({"cores": "2"}, "needs a job's cores, a whole number"),
-        ({"memory": None}, "needs a job's cores, a whole number, and memory"),
+        ({"cores": None}, "must specify how much cores and memory"),
+        ({"memory": None}, "must specify how much cores and memory"),
+        ({"quue": "x"}, "unexpected keyword argument 'quue'"),
         ({"memory": "plenty"}, "slurm cannot use these settings: .*'plenty'"),
-        ({"config_name": "none"}, "configuration files have no jobqueue section 'none'"),
+        ({"config_name": "none"}, "slurm cannot use these settings: 'none'"),
         ({"interface": "none0"}, "cannot use these settings: .*'none0' is not a valid network"),
     ],
 )
@@ -480,38 +460,24 @@ def test_a_queue_that_is_not_here_is_refused(monkeypatch, tmp_path):
 # Nothing is left behind
 
 CLEAN = """
-import os, sys
+import os
 import psutil
 from modsnr import workers
 
 def process(_):
     return os.getpid()
 
-def fail(_):
-    raise RuntimeError("on purpose")
-
 def main():
-    with workers.connect("here") as pool:
-        assert list(pool.each(abs, [-1])) == [1]
-    assert "distributed" not in sys.modules
-    os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
     before = dict(os.environ)
-    with workers.connect() as pool:
-        assert pool.count == 1
-        assert sorted(pool.each(abs, range(50))) == list(range(50))
-        assert dict(os.environ) == before
-        os.environ["SET_WITHIN"] = "kept"
-        try:
-            list(pool.each(fail, [0]))
-        except RuntimeError as error:
-            assert str(error) == "on purpose"
-        psutil.Process(*pool.each(process, [0])).kill()
+    with workers.connect(count=1) as client:
+        assert sorted(workers.each(client, abs, range(50))) == list(range(50))
+        psutil.Process(*workers.each(client, process, [0])).kill()
         for name in workers.ONE_THREAD:
-            assert list(pool.each(os.getenv, [name])) == ["1"]  # after the restart as well
-        left = pool.each(abs, range(50))
+            assert list(workers.each(client, os.getenv, [name])) == ["1"]  # after the restart too
+        left = workers.each(client, abs, range(50))
         next(left)
     del left
-    assert dict(os.environ) == before | {"SET_WITHIN": "kept"}
+    assert dict(os.environ) == before
     commands = [" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True)]
     assert all("resource_tracker" in command for command in commands), commands
 
@@ -526,9 +492,9 @@ def wait(seconds):
     time.sleep(seconds)
 
 if __name__ == "__main__":
-    with workers.connect(count=2) as pool:
+    with workers.connect(count=2) as client:
         print("up", flush=True)
-        list(pool.each(wait, [100] * 10))
+        list(workers.each(client, wait, [100] * 10))
 """
 
 
@@ -538,6 +504,7 @@ def written(script, tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_a_pool_leaves_no_process_no_file_no_variable_and_no_word(tmp_path):
     work, scratch = tmp_path / "work", tmp_path / "scratch"
     work.mkdir()
@@ -550,12 +517,11 @@ def test_a_pool_leaves_no_process_no_file_no_variable_and_no_word(tmp_path):
         text=True,
         timeout=60,
     )
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    (told,) = done.stderr.splitlines()  # that a worker was killed, and nothing else
-    assert "distributed.nanny - WARNING - Restarting worker" in told
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(work.iterdir()) == list(scratch.iterdir()) == []
 
 
+@pytest.mark.long
 def test_an_interrupt_ends_the_workers_at_once(tmp_path):
     process = subprocess.Popen(
         [sys.executable, written(LONG, tmp_path)],
@@ -573,12 +539,12 @@ def test_an_interrupt_ends_the_workers_at_once(tmp_path):
     _, told = process.communicate(timeout=30)
     assert time.monotonic() - start < 10
     assert told.splitlines()[-1] == b"KeyboardInterrupt"
-    assert b"still alive" not in told  # Dask would give them four seconds, and say so
     _, alive = psutil.wait_procs(crew, timeout=3)
     assert alive == []
     assert process.returncode != 0
 
 
+@pytest.mark.long
 def test_a_script_without_a_guard_is_told_so(tmp_path):
     script = LONG.replace('if __name__ == "__main__":', "if True:")
     done = subprocess.run(

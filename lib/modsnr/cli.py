@@ -114,6 +114,7 @@ def run(
     metavar="NAME=VALUE",
     help="of the cluster, queue=long, say; may be repeated",
 )
+@click.option("--keep-folders", is_flag=True, help="keep the trials' folders beside their rows")
 @click.pass_context
 def sweep(
     ctx: click.Context,
@@ -124,6 +125,7 @@ def sweep(
     storage: str | None,
     cluster: str | None,
     settings: tuple[str, ...],
+    keep_folders: bool,
 ) -> None:
     """Search SPACE, a file or its name in notebooks/sweeps; the same command goes on with it."""
     from modsnr import sweeps
@@ -135,9 +137,15 @@ def sweep(
         raise InputError("-s is for --cluster")
     # A running scheduler has the workers that it has.
     count = workers if cluster in ("local", "slurm", "pbs") else 0
-    with connect(cluster, count=count, **told) if cluster else nullcontext() as pool:
+    with connect(cluster, count=count, **told) if cluster else nullcontext() as client:
         found = sweeps.sweep(
-            wanted, trials=trials, storage=storage, workers=workers, pool=pool, echo=_tell
+            wanted,
+            trials=trials,
+            storage=storage,
+            workers=workers,
+            client=client,
+            keep_folders=keep_folders,
+            echo=_tell,
         )
     click.echo(", ".join(f"{n} {status}" for status, n in found.counts.items()) or "no trials")
     if found.repeated or found.under_way:

@@ -1,19 +1,17 @@
-"""Fan-out of work: in this process, over its cores, over a queue's jobs, over a Dask cluster.
+"""Where large steps run: in this process, on this machine's cores, or on a cluster, by Dask.
 
-    with workers.connect("slurm", count=8, queue="batch", cores=4, memory="8GB") as pool:
-        for result in pool.each(function, items):
+    with workers.connect("slurm", count=8, queue="batch", cores=4, memory="8GB") as client:
+        for result in workers.each(client, function, items):
             ...
 
-Dask is imported where it is used: "here" does without it, and it takes half a second.
+``client`` is a ``distributed.Client``: ``client.map`` and ``distributed.as_completed`` work as
+well, where all items may be sent at once. It is None for "here", which does without Dask.
 """
 
 from __future__ import annotations
 
 import asyncio
-import difflib
-import inspect
 import json
-import logging
 import os
 import re
 import reprlib
@@ -22,18 +20,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from itertools import islice
+from logging import CRITICAL
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modsnr import InputError
+from modsnr.files import check_name
 
 if TYPE_CHECKING:
-    from distributed import Future, LocalCluster
+    from distributed import Client, Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,150 +39,12 @@ Result = TypeVar("Result")
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
 ADDRESS = re.compile(r"(tcp|tls)://[^/]+:\d+")
 CONNECT_WITHIN_S = 10.0
-IN_FLIGHT = 3  # tasks a thread: one runs, the next are there already
-DEATHS = 3  # of workers under a task before the task is held to be the reason
-TOGETHER_S = 0.5  # what the scheduler gives up at once is told well within
+IN_FLIGHT = 3  # items a thread: one is worked on, the next are there already
+DEATHS = 3  # of workers under an item until the item counts as the reason
 LOST_AFTER_S = 60.0  # a worker that is restarted is back long before
 # Workers of one thread do not fight for cores. The libraries read this when they are loaded.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-# What fails in a worker is raised in the caller; its own log would say it a second time.
-QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}
-# Decided here, or of no use to workers that only compute.
-NO_SETTINGS = {
-    *("self", "scheduler", "name", "n_workers", "job_cls", "loop", "asynchronous", "silence_logs"),
-    *("scheduler_cls", "host", "dashboard_address"),
-    *("project", "extra", "job_extra", "env_extra", "header_skip"),  # deprecated names
-}
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Where work is done; ``where`` says so in words, for a data card."""
-
-    where: str
-    _client: Any = None  # distributed.Client; none in one process
-
-    @property
-    def count(self) -> int:
-        """The number of workers; those of a queue count once their jobs run."""
-        return 1 if self._client is None else len(self._client.nthreads())
-
-    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield ``function(item)`` of every item once, in order of completion.
-
-        ``items`` are drawn as workers get free: at most ``IN_FLIGHT`` a thread are under way. What
-        ``function`` raises is raised here, and what has not begun is dropped. A task whose worker
-        dies runs again on another, so running twice must do no harm. Function, items and results
-        travel between processes: they must be picklable, and should be small.
-
-        Raises RuntimeError for an item under which every worker dies, and if all workers are gone.
-        """
-        if self._client is None:
-            return map(function, items)
-        return _each(self._client, function, iter(items))
-
-
-def _each(
-    client: Any, function: Callable[[Item], Result], items: Iterator[Item]
-) -> Iterator[Result]:
-    from distributed import CancelledError, KilledWorker
-
-    crew = _Crew(client)
-    running: dict[Future, Item] = {}
-    done: SimpleQueue[Future] = SimpleQueue()
-    try:
-        while True:
-            for item in islice(items, max(0, max(1, IN_FLIGHT * crew.threads()) - len(running))):
-                future = _submit(client, function, item)
-                running[future] = item
-                future.add_done_callback(done.put)
-            if not running:
-                return
-            try:
-                future = done.get(timeout=1.0)
-            except Empty:
-                continue
-            item = running.pop(future)
-            try:
-                result = future.result()
-            except KilledWorker as error:
-                suspects = [item, *_killers(done, running)]
-                raise RuntimeError(
-                    f"{error.allowed_failures + 1} workers, one after the other, died under "
-                    f"{'item' if len(suspects) == 1 else 'one of the items'} "
-                    f"{', '.join(map(reprlib.repr, suspects))}. Most often the memory does not "
-                    "suffice: take smaller items, fewer workers, or more memory a job. With "
-                    '"here" a crash shows itself.'
-                ) from error
-            except CancelledError as error:
-                raise RuntimeError(
-                    "The connection to the scheduler was lost before all results were there: its "
-                    "process has ended, or the network failed."
-                ) from error
-            yield result
-    finally:
-        if client.status == "running":  # not if the pool was left before its results were taken
-            client.cancel(list(running))
-
-
-def _killers(done: SimpleQueue[Future], running: dict[Future, Item]) -> list[Item]:
-    """Return the items that Dask gives up together with one: any of them may be the reason.
-
-    Those that wait in a worker are blamed for its death like the one it computes. What kills a
-    worker is under all the deaths of its neighbours, so it is given up with them at the latest.
-    """
-    from distributed import KilledWorker
-
-    found = []
-    while True:
-        try:
-            future = done.get(timeout=TOGETHER_S)
-        except Empty:
-            return found
-        item = running.pop(future)
-        if isinstance(future.exception(), KilledWorker):
-            found.append(item)
-
-
-def _submit(client: Any, function: Callable[[Item], Result], item: Item) -> Future:
-    try:
-        return client.submit(function, item, pure=False)  # equal items are still two
-    except TypeError as error:
-        raise InputError(
-            f"{function!r} with item {reprlib.repr(item)} cannot be sent to another process "
-            f"({error.__cause__ or error}): give paths and numbers instead of open files or locks."
-        ) from error
-
-
-class _Crew:
-    """How many threads there are, asked once a second at most, and since when there are none."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.count = 0
-        self.asked = -1.0
-        self.waiting_since = monotonic()
-        self.arrived = self.told = False
-
-    def threads(self) -> int:
-        now = monotonic()
-        if now < self.asked + 1:
-            return self.count
-        self.asked, self.count = now, sum(self.client.nthreads().values())
-        if self.count:
-            self.arrived, self.waiting_since = True, now
-        elif now > self.waiting_since + LOST_AFTER_S:
-            if self.arrived:
-                raise RuntimeError(
-                    f"All workers have been gone for {LOST_AFTER_S:.0f} s: their jobs have ended. "
-                    "Ask for more walltime, or look into the jobs' logs."
-                )
-            if not self.told:
-                logger.warning("No worker has come yet; jobs may wait in their queue for long.")
-                self.told = True
-        return self.count
+SCHEDULER = {"allowed_failures": DEATHS, "dashboard": False}
 
 
 def settings_of(pairs: Iterable[str]) -> dict[str, Any]:
@@ -202,85 +62,121 @@ def settings_of(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterator[Pool]:
-    """Yield a pool of workers; with the block they end.
+def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterator[Client | None]:
+    """Yield a Dask client whose workers end with the block; None for "here", this process.
 
-    ``where`` is "here" (this process, without Dask), "local" (``count`` processes of one thread on
-    this machine, as many as usable cores if 0), "slurm" or "pbs" (``count`` jobs), or a running
-    Dask scheduler: tcp://host:port, tls://host:port, or the path of its scheduler file (.json).
-    ``settings`` go to dask_jobqueue's cluster (queue, account, walltime, cores, memory,
-    log_directory, job_script_prologue, security, ...) and win over the user's Dask configuration
-    files. A job gets one worker of one thread a core, unless they say otherwise. A tls:// address
-    takes its certificates from those files.
-
-    Workers have no memory limit of Dask's: it counts file pages that a worker has mapped and would
-    kill the worker for them. What limits memory is the machine, or the queue.
+    ``where`` is "here", "local" (``count`` processes of one thread on this machine, as many as
+    usable cores if 0), "slurm" or "pbs" (``count`` jobs), or a running Dask scheduler:
+    tcp://host:port, tls://host:port, or the path of its scheduler file (.json). ``settings`` go to
+    dask_jobqueue's cluster class (queue, account, walltime, cores, memory, security, ...). A job
+    gets one worker of one thread a core. Workers have no memory limit of Dask's, which counts file
+    pages that a worker has mapped.
 
     Whoever can reach a scheduler can run code in its workers. "local" listens on 127.0.0.1 only; a
     queue's scheduler listens to the cluster's network: where that is shared, set ``security``.
 
-    Raises InputError for a place that does not exist, an unknown setting, a scheduler that does
-    not answer within ``CONNECT_WITHIN_S``, and for jobs that the queue refuses.
+    Raises InputError for a place that does not exist, settings that the cluster class refuses, a
+    scheduler that does not answer within ``CONNECT_WITHIN_S``, and jobs that the queue refuses.
     """
+    is_address = ADDRESS.fullmatch(where) is not None or where.endswith(".json")
+    if not is_address:
+        places = ["here", "local", *QUEUES, "tcp://host:port", "tls://host:port", "FILE.json"]
+        check_name("place for workers", where, places)
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise InputError(f"count must be a whole number, 0 or more; it is {count!r}.")
-    is_address = ADDRESS.fullmatch(where) is not None or where.endswith(".json")
-    if where not in ("here", "local", *QUEUES) and not is_address:
-        raise InputError(
-            f"There is no place {where!r} for workers.{_nearest(where, ('here', 'local', *QUEUES))}"
-            " Possible are here, local, slurm, pbs, tcp://host:port, tls://host:port, and the path "
-            "of a scheduler file that ends in .json."
-        )
     if settings and where not in QUEUES:
         raise InputError(f"{', '.join(settings)}: settings are for slurm and pbs, not for {where}.")
-    if count and (where == "here" or is_address):
+    if count and where not in ("local", *QUEUES):
         raise InputError(f"count is for local, slurm and pbs; {where} has the workers that it has.")
     if where == "here":
-        yield Pool("one process")
+        yield None
+    elif is_address:
+        with _reach(where) as client:
+            yield client
+    else:
+        import dask.config
+        from distributed import Client
+
+        cluster = _local(count) if where == "local" else _queue(where, count, settings)
+        with (
+            tempfile.TemporaryDirectory(prefix="modsnr-workers-") as folder,
+            dask.config.set({"temporary-directory": folder}),
+            cluster as running,
+            Client(running, set_as_default=False) as client,
+        ):
+            yield client
+
+
+def each(
+    client: Client | None, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    """Yield ``function(item)`` of every item once, in order of completion.
+
+    ``items`` are drawn as workers get free: at most ``IN_FLIGHT`` a thread are under way, so memory
+    stays constant. An error in ``function`` is raised here, and what has not begun is dropped. An
+    item whose worker dies is done again on another, so doing it twice must do no harm. Function,
+    items and results travel between processes: they must be picklable, and should be small.
+
+    Raises RuntimeError for an item under which every worker dies, if all workers are gone for
+    ``LOST_AFTER_S``, and if the connection to the scheduler is lost.
+    """
+    if client is None:
+        yield from map(function, items)
         return
-    import dask.config
-    from distributed import Client
+    from distributed import CancelledError, KilledWorker, TimeoutError, wait
 
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="modsnr-workers-"))
-        stack.enter_context(dask.config.set({"temporary-directory": folder}))
-        # What these tell of is raised in the caller; that a worker was restarted is still told.
-        stack.enter_context(_quiet("distributed.scheduler", "distributed.client"))
-        stack.enter_context(_quiet("distributed.protocol", "distributed.comm"))
-        if is_address:
-            client = stack.enter_context(_reach(where))
-            yield Pool(f"Dask workers: {len(client.nthreads())}", client)
-        elif where == "local":
-            cluster = stack.enter_context(_local(count))
-            client = stack.enter_context(Client(cluster, set_as_default=False))
-            yield Pool(f"processes of one machine: {len(cluster.workers)}", client)
-        else:
-            cluster = stack.enter_context(_queue(where, count, settings))
-            client = stack.enter_context(Client(cluster, set_as_default=False))
-            yield Pool(f"{where.upper()} jobs: {count}", client)
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-@contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Let loggers tell of what is critical only."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.CRITICAL)
+    remaining, running = iter(items), dict[Any, Item]()
+    seen = None  # when there was a worker last
     try:
-        yield
+        while True:
+            threads = sum(client.nthreads().values())
+            if threads:
+                seen = monotonic()
+            elif seen and monotonic() > seen + LOST_AFTER_S:
+                raise RuntimeError(
+                    f"All workers have been gone for {LOST_AFTER_S:.0f} s: their jobs have ended. "
+                    "Ask for more walltime, or look into the jobs' logs."
+                )
+            room = IN_FLIGHT * max(1, threads) - len(running)
+            for item in islice(remaining, max(0, room)):
+                running[_submit(client, function, item)] = item
+            if not running:
+                return
+            with client.as_current(), suppress(TimeoutError):
+                wait(list(running), 1.0, "FIRST_COMPLETED")
+            for future in [one for one in running if one.done()]:
+                item = running.pop(future)
+                yield future.result()
+    except KilledWorker as error:
+        raise RuntimeError(
+            f"{DEATHS + 1} workers, one after the other, died under item {reprlib.repr(item)}, or "
+            "under one that waited beside it. Most often the memory does not suffice: take smaller "
+            'items, fewer workers, or more memory a job. With "here" a crash shows itself.'
+        ) from error
+    except (CancelledError, OSError) as error:
+        if client.status == "running":
+            raise
+        raise RuntimeError(
+            "The connection to the scheduler was lost before all results were there: its process "
+            "has ended, or the network failed."
+        ) from error
     finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
+        if client.status == "running":
+            client.cancel(list(running))
+
+
+def _submit(client: Client, function: Callable[[Item], Result], item: Item) -> Future:
+    try:
+        return client.submit(function, item, pure=False)  # equal items are still two
+    except TypeError as error:
+        raise InputError(
+            f"{function!r} with item {reprlib.repr(item)} cannot be sent to another process "
+            f"({error.__cause__ or error}): give paths and numbers instead of open files or locks."
+        ) from error
 
 
 @contextmanager
-def _reach(where: str) -> Iterator[Any]:
+def _reach(where: str) -> Iterator[Client]:
     from distributed import Client, TimeoutError
 
     address = _address_in(Path(where)) if where.endswith(".json") else where
@@ -289,7 +185,7 @@ def _reach(where: str) -> Iterator[Any]:
             thread.submit(asyncio.run, _greet(address)).result()
         client = Client(address, timeout=CONNECT_WITHIN_S, set_as_default=False)
     # TypeError: tls:// without certificates; OverflowError: a port beyond 65,535; MemoryError:
-    # what another kind of server says, read as a length
+    # the answer of another kind of server, read as a length
     except (OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise InputError(
             f"No Dask scheduler answers at {address} within {CONNECT_WITHIN_S:.0f} s: start one "
@@ -318,72 +214,53 @@ async def _greet(address: str) -> None:
 
 def _address_in(path: Path) -> str:
     try:
-        address = json.loads(path.read_text())["address"]
-    except FileNotFoundError as error:
-        raise InputError(
-            f"There is no file {path}: `dask scheduler --scheduler-file {path}` writes it."
-        ) from error
+        address = json.loads(path.read_text(encoding="utf-8"))["address"]
+        if ADDRESS.fullmatch(address):
+            return address
+        reason = f"it names {address!r}"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no Dask scheduler file: {error!r}.") from error
-    if not isinstance(address, str) or not ADDRESS.fullmatch(address):
-        raise InputError(f"{path} names {address!r}, which is no tcp:// or tls:// address.")
-    return address
+        reason = repr(error)
+    raise InputError(
+        f"{path} is no Dask scheduler file ({reason}): "
+        f"`dask scheduler --scheduler-file {path}` writes one."
+    )
 
 
 @contextmanager
-def _local(count: int) -> Iterator[LocalCluster]:
+def _local(count: int) -> Iterator[Any]:
     import dask.config
     from dask.system import cpu_count  # sees affinity and a container's share
     from distributed import LocalCluster
 
-    with ExitStack() as stack:
-        name = "distributed.nanny.pre-spawn-environ"
-        variables = {**dask.config.get(name), **ONE_THREAD, **QUIET}
-        # Dask writes its workers' variables into this process, and again when one is restarted;
-        # this process and its children, a training with its threads say, must not keep them.
-        restore = _environment(*variables, "PYTHONHASHSEED", "__DASK_PARENT_PID")
-        stack.callback(restore)
-        os.environ.update({**ONE_THREAD, **QUIET})
-        with dask.config.set({name: variables, "distributed.worker.profile.enabled": False}):
-            try:
-                cluster = LocalCluster(
-                    n_workers=count or cpu_count(),
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    memory_limit=None,
-                    dashboard_address=":0",
-                    scheduler_kwargs={"allowed_failures": DEATHS, "dashboard": False},
-                )
-            except RuntimeError as error:
-                raise InputError(
-                    "No worker process could start: each loads the calling script first, which "
-                    'must do its work under `if __name__ == "__main__":`. What they said stands '
-                    "above."
-                ) from error
-        restore()
-        stack.enter_context(cluster)
-        stack.callback(cluster.sync, _end, cluster)
-        yield cluster
-
-
-async def _end(cluster: LocalCluster) -> None:
-    # Dask gives a worker that still computes four seconds to end; nobody waits for its result.
-    with _quiet("distributed.nanny"):  # which tells of every worker that it kills
-        await asyncio.gather(*(nanny.close(timeout=1) for nanny in cluster.workers.values()))
-
-
-def _environment(*names: str) -> Callable[[], None]:
-    """Return what gives environment variables the values again that they have now."""
-    before = {name: os.environ.get(name) for name in names}
-
-    def restore() -> None:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-    return restore
+    name = "distributed.nanny.pre-spawn-environ"
+    variables = {**dask.config.get(name), **ONE_THREAD}
+    # Dask leaves its workers' variables in this process, whose other children must not have them.
+    names = (*variables, "PYTHONHASHSEED", "__DASK_PARENT_PID")
+    before = {variable: os.environ.get(variable) for variable in names}
+    try:
+        with dask.config.set({name: variables}):
+            cluster = LocalCluster(
+                n_workers=count or cpu_count(),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                memory_limit=None,
+                dashboard_address=":0",
+                silence_logs=CRITICAL,  # what fails in a worker is raised in the caller
+                scheduler_kwargs=SCHEDULER,
+            )
+    except RuntimeError as error:
+        raise InputError(
+            "No worker process could start: each loads the calling script first, which must "
+            'do its work under `if __name__ == "__main__":`. Their own messages stand above.'
+        ) from error
+    try:
+        with cluster:
+            yield cluster
+    finally:
+        for variable, value in before.items():
+            os.environ.pop(variable, None)
+            if value is not None:
+                os.environ[variable] = value
 
 
 @contextmanager
@@ -395,7 +272,6 @@ def _queue(where: str, count: int, settings: dict[str, Any]) -> Iterator[Any]:
             f'{where} needs dask_jobqueue: install the extra, `pip install "modsnr[cluster]"`.'
         ) from error
     kind = getattr(dask_jobqueue, QUEUES[where])
-    _refuse_unknown(where, kind, settings)
     submit = shlex.split(kind.job_cls.submit_command)[0]
     if not count:
         raise InputError(f"{where} needs count, the number of jobs to ask for.")
@@ -403,13 +279,11 @@ def _queue(where: str, count: int, settings: dict[str, Any]) -> Iterator[Any]:
         raise InputError(f"There is no {submit} on this machine: {where} takes jobs elsewhere.")
     settings = _job_settings(where, settings)
     try:
-        # The cluster's class would find the same, but leave an unclosed cluster behind.
+        # The cluster class makes the same check, but leaves an unclosed cluster behind.
         of_cluster = ("scheduler_options", "shared_temp_directory", "security")
         kind.job_cls("", "check", **{k: v for k, v in settings.items() if k not in of_cluster})
         cluster = kind(**settings)
-    except KeyError as error:
-        raise InputError(f"Dask's configuration files have no jobqueue section {error}.") from error
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise InputError(f"{where} cannot use these settings: {error}") from error
     with cluster:
         try:
@@ -419,59 +293,29 @@ def _queue(where: str, count: int, settings: dict[str, Any]) -> Iterator[Any]:
         yield cluster
 
 
-def _refuse_unknown(where: str, kind: Any, settings: dict[str, Any]) -> None:
-    """Raise InputError for a setting that neither the cluster's class nor its jobs' class takes."""
-    classes = [one for one in (*kind.__mro__, *kind.job_cls.__mro__) if "__init__" in vars(one)]
-    taken = {
-        parameter.name
-        for one in classes
-        if one.__module__.startswith("dask_jobqueue.")
-        for parameter in inspect.signature(one.__init__).parameters.values()
-        if parameter.kind is not parameter.VAR_KEYWORD
-    } - NO_SETTINGS
-    for name in settings:
-        if name not in taken:
-            raise InputError(
-                f"{where} has no setting {name!r}.{_nearest(name, taken)} It has "
-                f"{', '.join(sorted(taken))}."
-            )
-
-
 def _job_settings(where: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with what jobs of ours have: one thread a worker, no limit of memory."""
+    """Return the settings, over those of Dask's configuration files, with our defaults added."""
     import dask.config
 
     section = f"jobqueue.{settings.get('config_name', where)}"
-
-    def wanted(name: str, default: Any = None) -> Any:
-        value = settings.get(name)
-        value = dask.config.get(f"{section}.{name}", None) if value is None else value
-        return default if value is None else value
-
-    cores = wanted("cores")
-    if not isinstance(cores, int) or wanted("memory") is None:
-        raise InputError(
-            f"{where} needs a job's cores, a whole number, and memory, '16GB' say, as settings or "
-            f"under {section} in Dask's configuration files."
-        )
+    given = {**dask.config.get(section, {}), **settings}
     exports = [f"export {name}={value}" for name, value in ONE_THREAD.items()]
     return settings | {
-        "processes": wanted("processes", cores),
-        "job_script_prologue": [*exports, *wanted("job_script_prologue", [])],
-        "worker_extra_args": ["--memory-limit", "0", *wanted("worker_extra_args", [])],
+        "processes": given.get("processes") or given.get("cores"),
+        "job_script_prologue": [*exports, *(given.get("job_script_prologue") or [])],
+        "worker_extra_args": ["--memory-limit", "0", *(given.get("worker_extra_args") or [])],
         "scheduler_options": {
-            "dashboard": False,
+            **SCHEDULER,
             "dashboard_address": ":0",
-            "allowed_failures": DEATHS,
-            **wanted("scheduler_options", {}),
+            **(given.get("scheduler_options") or {}),
         },
     }
 
 
 async def _submit_jobs(cluster: Any, count: int) -> None:
+    """Submit the jobs. ``cluster.scale`` would do so in the background and lose a refusal."""
     from distributed import Status
 
-    # Not by scale, which submits in the background, where a queue's refusal is lost.
     for _ in range(count):
         cluster.worker_spec.update(cluster.new_worker_spec())
     try:

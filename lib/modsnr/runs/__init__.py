@@ -40,6 +40,7 @@ from modsnr.runs.records import (
     find,
     records,
     repeated,
+    rows_of,
 )
 from modsnr.runs.repository import root, store
 from modsnr.runs.run import Run, start
@@ -84,6 +85,7 @@ __all__ = [
     "repeated",
     "reproduce",
     "root",
+    "rows_of",
     "runs_of_step",
     "select",
     "shown",

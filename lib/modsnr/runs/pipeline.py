@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 from modsnr import InputError
+from modsnr.runs import sweep_tables
 from modsnr.runs.execution import execute
 from modsnr.runs.parameters import check, counting, parameters
-from modsnr.runs.profiles import Step, load_profile, preset
-from modsnr.runs.records import CHECKPOINT, Record, measured, records
+from modsnr.runs.profiles import Profile, Step, load_profile, preset
+from modsnr.runs.records import CHECKPOINT, Record, SweepRow, measured, records
 from modsnr.runs.repository import commit, portable, same_code
+
+TRAINING = "02_training"  # whose runs become rows where a profile is a sweep
 
 
 class NotCompletedError(RuntimeError):
@@ -55,7 +59,17 @@ def reproduce(
         if record.status != "completed":
             raise NotCompletedError(f"{line}: {record.error}; see runs/{record.id}/notebook.ipynb")
         done.append(record)
-    return done
+    return _folded(load_profile(profile), done)
+
+
+def _folded(profile: Profile, done: list[Record]) -> list[Record]:
+    """Make rows of the trainings of a profile that is a sweep; return the runs as they then are."""
+    trainings = [run for run in done if run.notebook == TRAINING and not isinstance(run, SweepRow)]
+    for run in trainings if profile.sweep else []:
+        kept = any(fnmatchcase(run.name, pattern) for pattern in profile.keep)
+        sweep_tables.add(profile.sweep, [run], remove=not kept)
+    known = {run.id: run for run in records()}
+    return [known[run.id] for run in done]
 
 
 def runs_of_step(profile: str, step: Step, among: Iterable[Record]) -> list[Record]:

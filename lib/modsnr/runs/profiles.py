@@ -26,9 +26,15 @@ class Step(BaseModel, extra="forbid"):
 
 
 class Profile(BaseModel, extra="forbid"):
-    """Named values of the notebooks' parameters, and the runs that ``reproduce`` makes of them."""
+    """Named values of the notebooks' parameters, and the runs that ``reproduce`` makes of them.
+
+    A pipeline that is a ``sweep`` ends with its trainings as rows of ``runs/sweeps/<sweep>.csv``;
+    the folders of those remain whose names fit a pattern of ``keep``.
+    """
 
     description: str
+    sweep: str = ""
+    keep: list[str] = []
     notebooks: dict[str, dict[str, Any]] = {}
     pipeline: list[Step] = []
 

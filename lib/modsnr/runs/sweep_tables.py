@@ -73,55 +73,63 @@ def history(name: str, id: str) -> pd.DataFrame | None:
     return pd.read_csv(io.StringIO(rows.to_csv(index=False))) if len(rows) else None
 
 
-def add(name: str, runs: Iterable[Record]) -> None:
+def add(name: str, runs: Iterable[Record], *, remove: bool = False) -> None:
     """Add runs to a table, which is made if there is none; a run that it has already is replaced.
+
+    Runs whose folder is gone are left out: they are rows already. ``remove`` removes the folders;
+    predictions move to ``runs/sweeps/<name>/<id>/``, which git ignores.
 
     A kill at any instant leaves the table as it was or with the runs: the history is written
     first, and a column of the table goes before the value in ``<name>.yaml``.
     """
-    runs = list(runs)
     with files.lock(root() / "runs" / ".locks" / f"sweep-{name}"):
-        path = folder() / f"{name}.csv"
-        rows = _load(name) if path.exists() else {}
-        for run in runs:
-            told = run.model_dump(mode="json")
-            rows[run.id] = dict(_flat(told | ({"metrics": run.metrics} if run.metrics else {})))
-        texts = {id: {key: _cell(value) for key, value in row.items()} for id, row in rows.items()}
-        texts = dict(sorted(texts.items()))
-        varying = set(_rows(path)[0]) if path.exists() else {*ALWAYS}
-        every = dict.fromkeys(key for row in texts.values() for key in row)
-        varying |= {k for k in every if len({row.get(k, "") for row in texts.values()}) > 1}
-        columns = sorted(varying, key=lambda column: (_place(column), list(every).index(column)))
-        shared = {k: v for k, v in next(iter(rows.values())).items() if k not in varying}
-        _add_history(name, runs)
-        writes = [
-            (path, _csv(columns, texts.values())),
-            (path.with_suffix(".yaml"), _yaml(name, _nested(shared))),
-        ]
-        for file, content in writes if path.exists() else reversed(writes):
-            files.write(file, content)
+        there = [run for run in runs if run.folder.exists()]
+        if there:
+            _add_history(name, there)
+            _add_rows(name, there)
+        for run in there if remove else ():
+            _remove(name, run)
 
 
-def fold(name: str, run: Record) -> None:
-    """Add a run to a table and remove its folder.
+def _add_rows(name: str, runs: Iterable[Record]) -> None:
+    path = folder() / f"{name}.csv"
+    rows = _load(name)
+    for run in runs:
+        content = run.model_dump()
+        rows[run.id] = dict(_flat(content | ({"metrics": run.metrics} if run.metrics else {})))
+    texts = {id: {key: _cell(value) for key, value in row.items()} for id, row in rows.items()}
+    every = dict.fromkeys(key for row in texts.values() for key in row)
+    varying = set(_rows(path)[0]) if path.exists() else {*ALWAYS}
+    varying |= {k for k in every if len({row.get(k, "") for row in texts.values()}) > 1}
+    columns = sorted(varying, key=lambda column: (_place(column), list(every).index(column)))
+    shared = {k: v for k, v in next(iter(rows.values())).items() if k not in varying}
+    writes = [
+        (path, _csv(columns, (texts[id] for id in sorted(texts)))),
+        (path.with_suffix(".yaml"), _yaml(name, _nested(shared))),
+    ]
+    for file, content in writes if path.exists() else reversed(writes):
+        files.write(file, content)
 
-    Its predictions move to ``runs/sweeps/<name>/<id>/``, which git ignores.
-    """
-    add(name, [run])
+
+def _remove(name: str, run: Record) -> None:
     with files.lock(root() / "runs" / ".locks" / "runlog"):  # whoever writes RUNLOG reads folders
         if (run.folder / PREDICTIONS).exists():
             kept = folder() / name / run.id
             kept.mkdir(parents=True, exist_ok=True)
             (run.folder / PREDICTIONS).replace(kept / PREDICTIONS)
-        if run.folder.exists():
-            run.folder.rename(run.folder.with_name(f".{run.id}.removed"))
+        run.folder.rename(run.folder.with_name(f".{run.id}.removed"))
         for removed in run.folder.parent.glob(".*.removed"):
             shutil.rmtree(removed)
 
 
 def _load(name: str) -> dict[str, dict[str, Any]]:
-    """Return id -> path -> value of all runs of a table; a column goes before ``<name>.yaml``."""
+    """Return id -> path -> value of all runs of a table, none if there is no table yet.
+
+    A column goes before ``<name>.yaml``.
+    """
     path = folder() / f"{name}.csv"
+    if not path.exists():
+        return {}
     shared = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
     shared.pop(MADE_BY, None)
     columns, *rows = _rows(path)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modsnr import InputError, runs
+from modsnr.files import check_name
 from modsnr.metrics import Interval, share_of
 from modsnr.published import published
-from modsnr.sweeps.space import _nearest
 from modsnr.sweeps.study import measure
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 LOST = ("failed", "diverged", "crashed")
 QUARTERS_FROM = 7  # different numbers of a parameter: so many are grouped by their quartiles
-NOT_SEARCHED = ("name", "note", "resume")
 
 
 def table(
@@ -29,7 +28,7 @@ def table(
 ) -> pd.DataFrame:
     """Return a row a run that has ended, oldest first: run, status, cause, value, seconds, ....
 
-    Further columns are the notebook's parameters; one that a run had not yet has its default.
+    Further columns are the parameters that change results; one that a run lacks has its default.
     ``sweep`` and ``profile``, where given, select.
     ``value`` is ``metric``, a dotted path of metrics.json, of completed runs. A run that was killed
     with its sweep, and whose trial was done again, is called repeated. InputError where no run is
@@ -38,8 +37,8 @@ def table(
     import pandas as pd
 
     known = [*reversed(runs.records())]
-    _some("sweep", sweep, [(run.sweep or {}).get("name", "") for run in known])
-    _some("profile", profile, [run.profile or "" for run in known])
+    check_name("sweep of runs", sweep, ["", *((run.sweep or {}).get("name", "") for run in known)])
+    check_name("profile of runs", profile, ["", *(run.profile or "" for run in known)])
     chosen = [
         run
         for run in known
@@ -49,8 +48,9 @@ def table(
         and profile in ("", run.profile)
     ]
     again = runs.repeated(chosen)
-    declared = {name: told.default for name, told in runs.parameters(notebook).items()}
-    searched = [name for name in declared if name not in NOT_SEARCHED]
+    declared = {name: field.default for name, field in runs.parameters(notebook).items()}
+    counting = runs.counting(notebook, {})
+    searched = [name for name in declared if name == "frames" or name in counting]
     rows = []
     for run in chosen:
         row = {
@@ -64,13 +64,6 @@ def table(
         rows.append(row | {name: _group(asked[name]) for name in searched})
     columns = ["run", "status", "cause", "value", "seconds", *searched]
     return pd.DataFrame(rows, columns=columns).astype({"value": float, "seconds": float})
-
-
-def _some(kind: str, name: str, names: list[str]) -> None:
-    if name and name not in names:
-        there = sorted({*names} - {""})
-        hint = _nearest(name, there)
-        raise InputError(f"no run is of {kind} {name!r}{hint} there are {', '.join(there) or 0}")
 
 
 def varied(trials: pd.DataFrame) -> list[str]:

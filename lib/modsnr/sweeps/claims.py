@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from modsnr import InputError
 from modsnr.metrics import verdict
-from modsnr.sweeps.factors import NO_CHOICE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +129,7 @@ def compare(trials: pd.DataFrame, claims: Sequence[str]) -> pd.DataFrame:
 
 def _pairs(trials: pd.DataFrame, claim: Claim) -> list[tuple[float, float]]:
     """Return the values (one, other) of runs that differ in the claim's choice alone."""
-    choices = [name for name in trials.columns[5:] if name == "frames" or name not in NO_CHOICE]
+    choices = list(trials.columns[5:])
     if claim.choice not in choices:
         raise InputError(f"the runs have no choice {claim.choice!r}; they have: {choices}")
     fixed = [name for name in choices if name != claim.choice]

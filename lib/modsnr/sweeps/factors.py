@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRAINING, FRAMES = "02_training", "01_preprocessing"
-NO_CHOICE = (
-    *("name", "note", "resume", "frames", "minutes", "devices", "num_nodes", "strategy", "wandb"),
-    *("cluster", "workers", "cluster_settings", "whole_hash"),
-    *("export", "export_per_cell", "gallery_bins"),
-)
 BESIDE = ("run", "name", "data")  # columns that are no choices
 REPEATED = "seed"  # of the training; that of the frames is the choice frames_seed
 
@@ -46,8 +41,8 @@ def choices(profile: str = "") -> pd.DataFrame:
                 "be told how they were made; keep that run too, or select another profile"
             )
         row = {"run": run.id, "name": run.name, "data": (run.data or {}).get("sha256")}
-        frames = {f"frames_{n}" if n == REPEATED else n: v for n, v in _asked(made[0]).items()}
-        rows.append(row | frames | _asked(run))
+        frames = {f"frames_{n}" if n == REPEATED else n: v for n, v in _choices_of(made[0]).items()}
+        rows.append(row | frames | _choices_of(run))
     columns = dict.fromkeys([*BESIDE, *(name for row in rows for name in row)])
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
 
@@ -88,15 +83,10 @@ def repeats(choices: pd.DataFrame, baseline: str, factor: str) -> dict[str, dict
     return {_text(setting): dict(sorted(seeds.items())) for setting, seeds in found.items()}
 
 
-def _asked(run: runs.Record) -> dict[str, Any]:
-    """Return a run's choices: what it was asked for over its notebook's defaults."""
-    declared = {name: p.default for name, p in runs.parameters(run.notebook).items()}
-    asked = declared | run.parameters
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in asked.items()
-        if name not in NO_CHOICE
-    }
+def _choices_of(run: runs.Record) -> dict[str, Any]:
+    """Return the parameters of a run that change results, lists as tuples."""
+    counting = runs.counting(run.notebook, run.parameters)
+    return {n: tuple(value) if isinstance(value, list) else value for n, value in counting.items()}
 
 
 def _of(choices: pd.DataFrame, baseline: str) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError, model_validator
 
 from modsnr import InputError, runs
+from modsnr.files import check_name
 
 OURS = ("name", "note")  # a trial's run is named by its sweep
 
@@ -121,28 +120,19 @@ def load_space(reference: str, name: str | None = None) -> Space:
     Raises InputError for an unknown file, key, notebook, profile or parameter (with the nearest
     one), an ill-typed value, and a space that its sampler or pruner cannot use.
     """
-    folder = runs.root() / "notebooks" / "sweeps"
     path = Path(reference)
     if path.suffix != ".yaml":
+        folder = runs.root() / "notebooks" / "sweeps"
+        check_name("sweep", reference, sorted(known.stem for known in folder.glob("*.yaml")))
         path = folder / f"{reference}.yaml"
-    if not path.is_file():
-        shipped = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise InputError(
-            f"there is no sweep {reference!r}{_nearest(reference, shipped)} known: "
-            f"{', '.join(shipped) or 'none'}, or the path of a YAML file"
-        )
     where = f"sweep {path.stem}"
     try:
-        told = runs.read_yaml(path)
-        if not isinstance(told, dict):
+        content = runs.read_yaml(path)
+        if not isinstance(content, dict):
             raise InputError("it is not a mapping of keys to values")
-        keys = [key for key in Space.model_fields if key != "name"]
-        for key in told:
-            if key not in keys:
-                raise InputError(
-                    f"no key is called {key!r}{_nearest(key, keys)} known: {', '.join(keys)}"
-                )
-        space = Space(name=name or path.stem, **told)
+        for key in content:
+            check_name("key", key, [field for field in Space.model_fields if field != "name"])
+        space = Space(name=name or path.stem, **content)
         _check(space)
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
@@ -181,8 +171,3 @@ def _check(space: Space) -> None:
         _ = space.size  # which refuses a range that has no points
     if space.pruner == "hyperband":
         _ = space.epochs
-
-
-def _nearest(name: object, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ";"

@@ -1,38 +1,44 @@
-"""The trials of a sweep in an Optuna study: asked for, told of, and found again after a kill.
+"""The Optuna study of a sweep: its storage, samplers, and the trials that a kill left behind.
 
-A trial's parameters are a pure function of the sweep's seed and the trial's index, and with TPE of
-the trials told of before. The index counts trials in the order in which the storage made them,
-repetitions left out, so that any number of processes share a grid without a word to each other.
+The point of a trial is a pure function of the sweep's seed and the trial's index, and with TPE of
+the trials that ended before. The index is the number of first attempts before it.
 
-Whoever works on a trial holds a lock on a file that the trial names. A trial under way whose lock
-is free was left behind by a kill: what its run says then counts, else it is done again.
+Whoever works on a trial holds a lock on a file that the trial names. A running trial whose lock is
+free was left behind by a kill: if its run ended, that counts, else the trial is tried again.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from modsnr import InputError, runs
-from modsnr.sweeps.space import Range, Space
+import optuna
+from optuna.storages import JournalStorage, RDBStorage, RetryFailedTrialCallback
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from modsnr import InputError, files, runs
+from modsnr.sweeps.space import Space
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-DEATHS = 3  # of sweeps over a trial until the trial is held to be the reason
-REPEATED, SURPLUS = "repeated", "surplus"  # outcomes that are no run's
-ASKED_WITHIN_S = 60.0  # a trial that says not yet who works on it is at most so old
+ATTEMPTS = 3  # at a trial until it counts as the reason why its sweeps were killed
+OWNED_WITHIN_S = 20.0  # a running trial without an owner is at most so old
+SURPLUS = "surplus"  # a trial that one process too many began, and that is not done
+HEARTBEAT_S = 60  # of a sweep on PostgreSQL, for other machines
+ABANDONED_AFTER_S = 600
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,202 @@ def folder() -> Path:
     return path
 
 
+def open_study(space: Space, storage: str | None) -> Study:
+    """Return the sweep's study, made if there is none; InputError if it is of another space."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        study_name=space.name,
+        storage=_postgresql(storage) if storage else JournalStorage(_Journal(space.name)),
+        direction=space.direction,
+        pruner=optuna.pruners.HyperbandPruner(max_resource=space.epochs)
+        if space.pruner == "hyperband"
+        else optuna.pruners.NopPruner(),
+        load_if_exists=True,
+    )
+    wanted = space.model_dump(mode="json", exclude={"trials", "description"})
+    if not study.user_attrs:
+        study.set_user_attr("space", wanted)
+    before = study.user_attrs["space"]
+    if changed := [key for key in wanted if wanted[key] != before.get(key)]:
+        raise InputError(
+            f"sweep {space.name} was begun with another {', '.join(changed)}. Give the file a new "
+            "name to begin another sweep; only trials may change while one goes on."
+        )
+    return study
+
+
+def suggest(study: Study, space: Space, trial: Trial, index: int) -> dict[str, Any]:
+    """Return the notebook's parameters at the point of the trial of that index."""
+    study.sampler = _sampler(space, index)
+    for name, part in space.space.items():
+        if space.sampler == "grid":
+            trial.suggest_categorical(name, [_kept(choice) for choice in space.grid[name]])
+        elif isinstance(part, list):
+            trial.suggest_categorical(name, [_kept(choice) for choice in part])
+        elif space.is_whole(name):
+            step = int(part.step or 1)
+            trial.suggest_int(name, int(part.low), int(part.high), log=part.log, step=step)
+        else:
+            trial.suggest_float(name, part.low, part.high, log=part.log, step=part.step)
+    return values_of(space, trial.params)
+
+
+def values_of(space: Space, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the notebook's parameters of what the study keeps: text, numbers, true and false."""
+    values = {}
+    for name, kept in params.items():
+        part = space.space[name]
+        choices = part if isinstance(part, list) else []
+        values[name] = next((choice for choice in choices if _kept(choice) == kept), kept)
+    return values
+
+
+def attempts_before(trial: FrozenTrial) -> list[int]:
+    """Return the numbers of the trials that this one repeats, the first attempt first."""
+    return trial.system_attrs.get("retry_history", [])
+
+
+def index(trials: Iterable[FrozenTrial], trial: FrozenTrial) -> int:
+    """Return how many first attempts were made before the first attempt at this trial."""
+    first = [*attempts_before(trial), trial.number][0]
+    return sum(_is_first(one) for one in trials if one.number < first)
+
+
+def is_complete(study: Study, limit: int) -> bool:
+    """Whether so many trials were begun, and none waits to be done again."""
+    trials = study.get_trials(deepcopy=False)
+    waiting = any(trial.state == TrialState.WAITING for trial in trials)
+    return not waiting and sum(map(_is_first, trials)) >= limit
+
+
+def _is_first(trial: FrozenTrial) -> bool:
+    return not attempts_before(trial) and SURPLUS not in trial.user_attrs
+
+
+@contextmanager
+def owning(trial: Trial) -> Iterator[str]:
+    """Hold the lock of a trial until its end is known to the study; yield its owner's name."""
+    name = uuid4().hex
+    path = folder() / f"{name}.owner"
+    with files.lock(path):
+        trial.set_user_attr("owner", name)
+        yield name
+        path.unlink(missing_ok=True)  # within: a file without a lock is what a kill leaves
+
+
+def try_again(study: Study, number: int) -> None:
+    """Queue a trial that was cut off, once; not if it was attempted ``ATTEMPTS`` times."""
+    trials = study.get_trials()
+    if not any(attempts_before(other)[-1:] == [number] for other in trials):
+        trials[number].user_attrs = {}  # its owner, of which a new attempt is none
+        with _experimental():
+            RetryFailedTrialCallback(max_retry=ATTEMPTS - 1)(study, trials[number])
+
+
+def revive(study: Study, space: Space) -> bool:
+    """Settle the trials that a kill left behind; return whether one cannot be settled yet."""
+    unsettled = False
+    with files.lock(folder() / f"{space.name}.revive"):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            owner = trial.user_attrs.get("owner")
+            run = run_of(space, trial) if owner else None
+            if not _is_left_behind(trial):
+                unsettled |= owner is None
+            elif run and run.status == "running":
+                unsettled = True  # it ends by itself, as soon as it sees that its sweep is gone
+            else:
+                if run is None or run.status in ("crashed", "interrupted"):
+                    try_again(study, trial.number)
+                state, value = state_of(space, run)
+                study.tell(trial.number, value, state=state)
+                (folder() / f"{owner}.owner").unlink(missing_ok=True)
+    return unsettled
+
+
+def _is_left_behind(trial: FrozenTrial) -> bool:
+    """Whether nobody works on a running trial; of another machine's nothing is known here."""
+    if owner := trial.user_attrs.get("owner"):
+        # No file: it is another machine's, or was let go in this very moment.
+        return runs.is_held(folder() / f"{owner}.owner") is False
+    begun = trial.datetime_start or datetime.min  # killed before it had an owner?
+    return (datetime.now() - begun).total_seconds() > OWNED_WITHIN_S
+
+
+def run_of(space: Space, trial: FrozenTrial | Trial) -> runs.Record | None:
+    """Return the run of a trial, or none where its process did not come so far."""
+    owner = trial.user_attrs.get("owner")
+    name = f"{space.name}-{trial.number:04d}"
+    for path in (runs.root() / "runs").glob(f"*-{space.notebook}-{name}*/run.json"):
+        run = runs.Record.load(path.parent)
+        if run.sweep and run.sweep["owner"] == owner:
+            return run
+    rows = runs.rows_of(space.name)
+    return next((run for run in rows if run.sweep and run.sweep["owner"] == owner), None)
+
+
+def state_of(space: Space, run: runs.Record | None) -> tuple[TrialState, float | None]:
+    """Return the state and value of the trial of a run that has ended, or was never begun."""
+    if run and run.status == "pruned":
+        return TrialState.PRUNED, None
+    value = measure(run, space.metric) if run and run.status == "completed" else None
+    return (TrialState.FAIL if value is None else TrialState.COMPLETE), value
+
+
+def outcome_of(space: Space, trial: FrozenTrial, run: runs.Record | None) -> Outcome:
+    """Return how a finished trial, of which this is the run if one was begun, ended."""
+    status, error = (run.status, run.error) if run else ("crashed", trial.user_attrs.get("error"))
+    if status == "completed" and trial.state == TrialState.FAIL:
+        status, error = "failed", f"metrics.json has no finite {space.metric}"
+    values = values_of(space, trial.params)
+    return Outcome(trial.number, status, trial.value, run.id if run else None, values, error)
+
+
+def measure(run: runs.Record, metric: str) -> float | None:
+    """Return the number at a dotted path of metrics.json, or of an interval its value."""
+    value: Any = run.metrics
+    for key in metric.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    value = value.get("value") if isinstance(value, dict) else value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and math.isfinite(value) else None
+
+
+def _sampler(space: Space, index: int) -> optuna.samplers.BaseSampler:
+    import numpy as np
+
+    if space.sampler == "grid":
+        # Not Optuna's grid, which goes by a trial's number: attempts count, and trials of others.
+        point = {name: _kept(value) for name, value in space.point(index).items()}
+        with _experimental():
+            return optuna.samplers.PartialFixedSampler(point, optuna.samplers.RandomSampler())
+    # A sampler's own generator would begin anew, and repeat itself, when a sweep goes on.
+    seed = int(np.random.SeedSequence([space.seed, index]).generate_state(1)[0])
+    kinds = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+    return kinds[space.sampler](seed=seed)
+
+
+def _kept(choice: Any) -> Any:
+    """Return a choice as a study may keep it; lists and the like as JSON."""
+    return json.dumps(choice) if isinstance(choice, list | dict) else choice
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, of which a line that a kill left half written is cut off."""
+
+    def __init__(self, name: str) -> None:
+        self.path = folder() / f"{name}.journal"
+        self.lock = files.lock(self.path.with_suffix(".lock"))  # freed by any death at once
+        super().__init__(str(self.path), lock_obj=self.lock)  # type: ignore[arg-type]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines to whole lines."""
+        with self.lock:
+            content = self.path.read_bytes()[-(2**20) :]
+            if torn := len(content) - (content.rfind(b"\n") + 1):
+                os.truncate(self.path, self.path.stat().st_size - torn)
+            super().append_logs(logs)
+
+
 def refuse_password(url: str) -> None:
     """Raise InputError for a storage that is not PostgreSQL, or whose address holds a password."""
     from sqlalchemy.engine import make_url
@@ -73,258 +275,31 @@ def refuse_password(url: str) -> None:
         )
 
 
-def open_study(space: Space, storage: str | None) -> Study:
-    """Return the sweep's study, made if there is none; InputError if it is of another space."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
-    if space.pruner == "hyperband":
-        pruner = optuna.pruners.HyperbandPruner(max_resource=space.epochs)
-    study = optuna.create_study(
-        study_name=space.name,
-        storage=_storage(space.name, storage),
-        direction=space.direction,
-        pruner=pruner,
-        load_if_exists=True,
-    )
-    told = space.model_dump(mode="json", exclude={"trials", "description"})
-    if not study.user_attrs:
-        study.set_user_attr("space", told)
-    before = study.user_attrs["space"]
-    if changed := [key for key in told if told[key] != before.get(key)]:
-        raise InputError(
-            f"sweep {space.name} was begun with another {', '.join(changed)}. Give the file a new "
-            "name to begin another sweep; only trials may change while one goes on."
-        )
-    return study
-
-
-@contextmanager
-def owner() -> Iterator[str]:
-    """Hold a lock for as long as a trial is worked on, and yield its name."""
-    name = uuid4().hex
-    path = folder() / f"{name}.owner"
-    with _locked(path):
-        yield name
-        path.unlink()  # within: a file without a lock is what a kill leaves
-
-
-def ask(study: Study, space: Space, limit: int, owner: str) -> tuple[Trial | None, bool]:
-    """Return the next trial for ``owner``, or none, and whether a trial left behind still runs."""
-    from optuna.trial import TrialState
-
-    with _locked(folder() / f"{space.name}.ask"):
-        dying = _reconcile(study, space)
-        trials = study.get_trials(deepcopy=False)
-        waiting = any(trial.state == TrialState.WAITING for trial in trials)
-        if not waiting and sum(map(_is_first, trials)) >= limit:
-            return None, dying
-        trial = study.ask()
-        trial.set_user_attr("owner", owner)
-        index = _index(study.get_trials(deepcopy=False), trial.number)
-        if space.sampler == "grid" and index >= space.size:
-            # Another machine took the last point between our look and our asking.
-            trial.set_user_attr("outcome", SURPLUS)
-            study.tell(trial, state=TrialState.FAIL)
-            return None, dying
-        study.sampler = _sampler(space, index)
-        for name, part in space.space.items():
-            _suggest(trial, name, part, whole=space.is_whole(name))
-        return trial, dying
-
-
-def values_of(space: Space, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the notebook's parameters of what the study keeps: text, numbers, true and false."""
-    values = {}
-    for name, kept in params.items():
-        part = space.space[name]
-        choices = part if isinstance(part, list) else []
-        values[name] = next((choice for choice in choices if _kept(choice) == kept), kept)
-    return values
-
-
-def settle(
-    study: Study, space: Space, number: int, run: runs.Record | None, said: str = ""
-) -> Outcome:
-    """Tell the study how a trial ended and return it; ``run`` is none where none was begun.
-
-    ``said`` are then the last words of the trial's process.
-    """
-    from optuna.trial import TrialState
-
-    status = run.status if run else "crashed"
-    error = run.error if run else f"no run was begun: {said}"
-    value = measure(run, space.metric) if run and status == "completed" else None
-    if status == "completed" and value is None:
-        status, error = "failed", f"metrics.json has no finite {space.metric}"
-    state = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-    params = study.get_trials(deepcopy=False)[number].params
-    _note(study, number, outcome=status, run=run.id if run else None)
-    study.tell(number, value, state.get(status, TrialState.FAIL))
-    return Outcome(number, status, value, run.id if run else None, values_of(space, params), error)
-
-
-def give_back(study: Study, number: int) -> None:
-    """Have a trial done again that its sweep did not live to see end.
-
-    The new trial is made first and once, so that a kill between the two steps loses nothing.
-    """
-    from optuna.trial import TrialState
-
-    trials = study.get_trials(deepcopy=False)
-    tries = _root(trials, trials[number])[1] + 1
-    if tries < DEATHS and not any(t.user_attrs.get("again") == number for t in trials):
-        study.enqueue_trial(trials[number].params, user_attrs={"again": number})
-    _note(study, number, outcome=REPEATED if tries < DEATHS else "crashed")
-    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-
-
-def run_of(space: Space, trial: FrozenTrial | Trial) -> runs.Record | None:
-    """Return the run of a trial, or none where its process did not come so far."""
-    name = f"{space.name}-{trial.number:04d}"
-    found = (runs.root() / "runs").glob(f"*-{space.notebook}-{name}*/run.json")
-    records = (runs.Record.load(path.parent) for path in found)
-    owner = trial.user_attrs.get("owner")
-    return next((r for r in records if r.sweep and r.sweep["owner"] == owner), None)
-
-
-def measure(run: runs.Record, metric: str) -> float | None:
-    """Return the number at a dotted path of metrics.json, or of an interval its value."""
-    value: Any = run.metrics
-    for key in metric.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    value = value.get("value") if isinstance(value, dict) else value
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
-
-
-def _reconcile(study: Study, space: Space) -> bool:
-    """Settle the trials that a kill left behind; whether the run of one still holds on."""
-    from optuna.trial import TrialState
-
-    dying = False
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _left_behind(study, trial):
-            continue
-        run = run_of(space, trial)
-        if run and run.status == "running":
-            dying = True  # it ends by itself, at the latest when it is done
-            continue
-        if run and run.status not in ("crashed", "interrupted"):
-            settle(study, space, trial.number, run)
-        else:
-            give_back(study, trial.number)
-        (folder() / f"{trial.user_attrs.get('owner')}.owner").unlink(missing_ok=True)
-    return dying
-
-
-def _left_behind(study: Study, trial: FrozenTrial) -> bool:
-    """Whether nobody works on a running trial; of another machine's nothing is known here."""
-    from datetime import datetime
-
-    from optuna.storages import JournalStorage
-
-    if name := trial.user_attrs.get("owner"):
-        # No file: it is another machine's, or was let go in this very moment.
-        return runs.is_held(folder() / f"{name}.owner") is False
-    # Killed between the storage's two steps. Here they are under one lock, elsewhere under another.
-    if isinstance(study._storage, JournalStorage) or trial.datetime_start is None:
-        return True
-    return (datetime.now() - trial.datetime_start).total_seconds() > ASKED_WITHIN_S
-
-
-def _note(study: Study, number: int, **attributes: str | None) -> None:
-    id = study.get_trials(deepcopy=False)[number]._trial_id
-    for name, value in attributes.items():
-        study._storage.set_trial_user_attr(id, name, value)
-
-
-def _is_first(trial: FrozenTrial) -> bool:
-    return "again" not in trial.user_attrs and trial.user_attrs.get("outcome") != SURPLUS
-
-
-def _root(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> tuple[FrozenTrial, int]:
-    """Return the trial that this one repeats, and after how many repetitions."""
-    tries = 0
-    while "again" in trial.user_attrs:
-        trial, tries = trials[trial.user_attrs["again"]], tries + 1
-    return trial, tries
-
-
-def _index(trials: Sequence[FrozenTrial], number: int) -> int:
-    root = _root(trials, trials[number])[0]
-    return sum(map(_is_first, trials[: root.number]))
-
-
-def _sampler(space: Space, index: int) -> Any:
-    import numpy as np
-    import optuna
-
-    if space.sampler == "grid":
-        return _point_sampler({name: _kept(v) for name, v in space.point(index).items()})
-    # A sampler's own generator would begin anew, and repeat itself, when a sweep goes on.
-    seed = int(np.random.SeedSequence([space.seed, index]).generate_state(1)[0])
-    kinds = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
-    return kinds[space.sampler](seed=seed)
-
-
-def _point_sampler(point: dict[str, Any]) -> Any:
-    from optuna.samplers import BaseSampler
-
-    class Point(BaseSampler):
-        """One point: Optuna's grid takes its index from the trial's number, repeats and all."""
-
-        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:  # noqa: ARG002
-            return {}
-
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:  # noqa: ARG002
-            return {}
-
-        def sample_independent(self, study: Any, trial: Any, param_name: str, _: Any) -> Any:  # noqa: ARG002
-            return point[param_name]
-
-    return Point()
-
-
-def _suggest(trial: Trial, name: str, part: list[Any] | Range, *, whole: bool) -> None:
-    if isinstance(part, list):
-        trial.suggest_categorical(name, [_kept(choice) for choice in part])
-    elif whole:
-        step = int(part.step or 1)
-        trial.suggest_int(name, int(part.low), int(part.high), log=part.log, step=step)
-    else:
-        trial.suggest_float(name, part.low, part.high, log=part.log, step=part.step)
-
-
-def _kept(choice: Any) -> Any:
-    """Return a choice as a study may keep it; lists and the like as JSON."""
-    return json.dumps(choice) if isinstance(choice, list | dict) else choice
-
-
-def _storage(name: str, url: str | None) -> BaseStorage:
-    from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
+def _postgresql(url: str) -> RDBStorage:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
     from sqlalchemy.pool import NullPool
 
-    if url is None:
-        path = folder() / f"{name}.journal"
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=_journal_lock(path)))
     refuse_password(url)
     # The default driver is another one in another version of SQLAlchemy.
     address = make_url(url).set(drivername="postgresql+psycopg2").render_as_string()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for last in (False, False, True):
         try:
-            return RDBStorage(address, engine_kwargs={"poolclass": NullPool})
+            with _experimental():
+                return RDBStorage(
+                    address,
+                    engine_kwargs={"poolclass": NullPool},
+                    heartbeat_interval=HEARTBEAT_S,
+                    grace_period=ABANDONED_AFTER_S,
+                    failed_trial_callback=RetryFailedTrialCallback(max_retry=ATTEMPTS - 1),
+                )
         except (IntegrityError, ProgrammingError):
             if last:  # two that make the tables at once get into each other's way
                 raise
         except OperationalError as error:
-            told = str(error.orig).strip().replace("\n", " ")
-            raise InputError(f"the storage of the sweep cannot be reached: {told}") from error
+            reason = str(error.orig).strip().replace("\n", " ")
+            raise InputError(f"the storage of the sweep cannot be reached: {reason}") from error
         except ImportError as error:
             raise InputError(
                 '--storage needs a driver: pip install "modsnr[postgresql]"'
@@ -332,32 +307,10 @@ def _storage(name: str, url: str | None) -> BaseStorage:
     raise AssertionError
 
 
-def _journal_lock(journal: Path) -> Any:
-    from optuna.storages.journal._file import BaseJournalFileLock
-
-    class Lock(BaseJournalFileLock):
-        """A lock that the system drops on any death; Optuna's own ones would have to time out."""
-
-        def acquire(self) -> bool:
-            self.file = os.open(journal, os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(self.file, fcntl.LOCK_EX)
-            # A kill amid writing leaves half a line, to which the next one must not be joined.
-            content = journal.read_bytes()[-(2**20) :]
-            if torn := len(content) - (content.rfind(b"\n") + 1):
-                os.truncate(journal, os.path.getsize(journal) - torn)
-            return True
-
-        def release(self) -> None:
-            os.close(self.file)
-
-    return Lock()
-
-
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def _experimental() -> Iterator[None]:
+    """Use what Optuna calls experimental, or by a name that its newest version calls old."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         yield
-    finally:
-        os.close(file)

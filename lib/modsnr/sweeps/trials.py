@@ -1,4 +1,8 @@
-"""Trials done: each a run in a process of its own, as many at once as there are seats."""
+"""Trials of a sweep: each a run in a process of its own, as many at once as there are workers.
+
+A trial runs in an ordinary run folder. When it ends it becomes a row of ``runs/sweeps/<name>.csv``,
+and its folder goes, but for the best trial's.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +15,27 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
-from modsnr import InputError, runs
+from optuna import TrialPruned
+from optuna.trial import TrialState
+
+from modsnr import InputError, files, runs
+from modsnr.runs import sweep_tables
+from modsnr.sweeps import study as studies
 from modsnr.sweeps.space import Space
-from modsnr.sweeps.study import (
-    REPEATED,
-    SURPLUS,
-    Outcome,
-    ask,
-    give_back,
-    open_study,
-    owner,
-    refuse_password,
-    run_of,
-    settle,
-    values_of,
-)
-from modsnr.workers import ONE_THREAD, Pool
+from modsnr.sweeps.study import Outcome, open_study
+from modsnr.workers import ONE_THREAD, each
 
 if TYPE_CHECKING:
-    from optuna.trial import Trial
+    from distributed import Client
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
 
 LOOK_EVERY_S = 0.3
 
@@ -51,14 +51,18 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What a seat must know, wherever it is."""
+class Work:
+    """What a worker must know to do trials of a sweep, wherever it is."""
 
     space: Space
     limit: int
     storage: str | None
     root: str
-    environment: dict[str, str] = field(default_factory=dict)
+    keep_folders: bool
+
+
+class TrialEndedError(Exception):
+    """A trial ended without a value."""
 
 
 def sweep(
@@ -67,15 +71,17 @@ def sweep(
     trials: int | None = None,
     storage: str | None = None,
     workers: int = 1,
-    pool: Pool | None = None,
+    client: Client | None = None,
+    keep_folders: bool = False,
     echo: Callable[[Outcome], object] | None = None,
 ) -> Summary:
     """Do the sweep, or go on with it, until it has so many trials; return what became of them.
 
     ``trials`` is how many there are in all (else the file says so, else a grid's points).
-    ``workers`` trials run at once, each in a process of its own; with ``pool`` as many as it has.
-    ``storage`` is a PostgreSQL address that several machines may share. ``echo`` is called with
-    each trial that ends here. A trial that fails, diverges or crashes is counted and no more.
+    ``workers`` trials run at once, each in a process of its own; with a Dask ``client`` as many as
+    it has workers. ``storage`` is a PostgreSQL address that several machines may share. ``echo`` is
+    called with each trial that ends here. ``keep_folders`` keeps all run folders beside the table.
+    A trial that fails, diverges or crashes is counted and no more.
 
     Raises InputError before anything starts. On KeyboardInterrupt the trials under way are
     interrupted; they are done again when the sweep goes on.
@@ -86,19 +92,19 @@ def sweep(
     if space.sampler == "grid":
         limit = min(limit, space.size)
     if storage is not None:
-        refuse_password(storage)
+        studies.refuse_password(storage)
     _need_frames(space)
     _refuse_mixture(space, storage)
-    task = _Task(space, limit, storage, str(runs.root()), _threads(workers))
-    if pool is None:
-        _here(task, workers, echo)
+    work = Work(space, limit, storage, str(runs.root()), keep_folders)
+    if client is None:
+        _here(work, workers, echo)
     else:
-        ended = threading.Event()
-        for outcome in pool.each(_away, _until(ended, task)):
-            if outcome is None:
-                ended.set()
+        done = threading.Event()
+        for outcomes in each(client, _do_one, iter(lambda: None if done.is_set() else work, None)):
+            if not outcomes:
+                done.set()
             elif echo:
-                echo(outcome)
+                echo(*outcomes)
     return summary(space, storage)
 
 
@@ -117,8 +123,7 @@ def _refuse_mixture(space: Space, storage: str | None) -> None:
     """Raise InputError where a new sweep would be counted together with an older one's runs."""
     if open_study(space, storage).get_trials(deepcopy=False):
         return
-    older = [run for run in runs.records() if (run.sweep or {}).get("name") == space.name]
-    if older:
+    if older := [run for run in runs.records() if (run.sweep or {}).get("name") == space.name]:
         raise InputError(
             f"runs/ holds {len(older)} runs of a sweep called {space.name} that was begun "
             "elsewhere, with which these trials would be mixed up: give this one a name of its "
@@ -128,138 +133,174 @@ def _refuse_mixture(space: Space, storage: str | None) -> None:
 
 def summary(space: Space, storage: str | None = None) -> Summary:
     """Return what became of a sweep's trials so far."""
-    from optuna.trial import TrialState
-
     study = open_study(space, storage)
     known = study.get_trials(deepcopy=False)
-    outcomes = Counter(t.user_attrs.get("outcome") for t in known if t.state.is_finished())
-    repeated = outcomes.pop(REPEATED, 0)
-    outcomes.pop(SURPLUS, None)
-    best = None
-    if any(trial.state == TrialState.COMPLETE for trial in known):
-        top = study.best_trial
-        values = values_of(space, top.params)
-        best = Outcome(top.number, "completed", top.value, top.user_attrs.get("run"), values)
-    under_way = sum(trial.state == TrialState.RUNNING for trial in known)
-    return Summary({str(k): n for k, n in outcomes.most_common()}, repeated, under_way, best)
+    repeated = {number for trial in known for number in studies.attempts_before(trial)}
+    by_owner = {run.sweep.get("owner"): run for run in runs.records() if run.sweep}
+    outcomes = {
+        trial.number: studies.outcome_of(space, trial, by_owner.get(trial.user_attrs.get("owner")))
+        for trial in known
+        if trial.state.is_finished() and not trial.user_attrs.get(studies.SURPLUS)
+    }
+    counts = Counter(o.status for number, o in outcomes.items() if number not in repeated)
+    complete = any(trial.state == TrialState.COMPLETE for trial in known)
+    return Summary(
+        dict(counts.most_common()),
+        len(repeated),
+        sum(trial.state == TrialState.RUNNING for trial in known),
+        outcomes[study.best_trial.number] if complete else None,
+    )
 
 
-def _here(task: _Task, workers: int, echo: Callable[[Outcome], object] | None) -> None:
+def _here(work: Work, workers: int, echo: Callable[[Outcome], object] | None) -> None:
+    """Do trials, ``workers`` at once, until the sweep has all."""
     stop = threading.Event()
-
-    def keep_at_it() -> None:
-        while not stop.is_set() and (outcome := _do_one(task, stop)):
-            if echo:
-                echo(outcome)
-
-    with ThreadPoolExecutor(workers) as seats:
-        working = [seats.submit(keep_at_it) for _ in range(workers)]
+    threads = str(max(1, _cores() // workers))
+    environment = dict.fromkeys(ONE_THREAD, threads) if workers > 1 else {}
+    with ThreadPoolExecutor(workers) as pool:
+        seats = [Worker(work, stop, echo, environment) for _ in range(workers)]
+        working = [pool.submit(seat.do_trials) for seat in seats]
         try:
-            for seat in as_completed(working):
-                seat.result()
+            for one in as_completed(working):
+                one.result()
         except BaseException:
             stop.set()
             raise
 
 
-def _until(ended: threading.Event, task: _Task) -> Iterator[_Task]:
-    while not ended.is_set():
-        yield task
+def _do_one(work: Work) -> list[Outcome]:
+    """Do one trial in a worker of a cluster and return how it ended; nothing if none is left."""
+    os.environ["MODSNR_ROOT"] = work.root
+    outcomes: list[Outcome] = []
+    Worker(work, echo=outcomes.append).do_trials(most=1)
+    return outcomes
 
 
-def _away(task: _Task) -> Outcome | None:
-    """Do one trial in a worker of a pool, which may be on another machine."""
-    os.environ["MODSNR_ROOT"] = task.root
-    return _do_one(task, threading.Event())
+@dataclass
+class Worker:
+    """Who does one trial after another; ``stop`` interrupts the trial and ends the work."""
 
+    work: Work
+    stop: threading.Event = field(default_factory=threading.Event)
+    echo: Callable[[Outcome], object] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    held: ExitStack = field(default_factory=ExitStack)  # the lock of the trial's owner
 
-def _do_one(task: _Task, stop: threading.Event) -> Outcome | None:
-    """Do one trial from asking to telling; return none if there are no more, or it was stopped."""
-    space = task.space
-    study = open_study(space, task.storage)
-    with owner() as name:
-        trial, dying = ask(study, space, task.limit, name)
-        while trial is None and dying and not stop.is_set():
-            time.sleep(LOOK_EVERY_S)
-            trial, dying = ask(study, space, task.limit, name)
-        if trial is None:
-            return None
-        values = space.fixed | values_of(space, trial.params)
+    def do_trials(self, most: int | None = None) -> None:
+        """Do trials until the sweep has all, or ``most`` were done here."""
+        study = open_study(self.work.space, self.work.storage)
+        while not self.stop.is_set() and most != 0:
+            unsettled = studies.revive(study, self.work.space)
+            if not studies.is_complete(study, self.work.limit):
+                caught, after = (TrialEndedError,), [self._ended]
+                objective = partial(self._run, study)
+                study.optimize(objective, n_trials=1, catch=caught, callbacks=after)
+                most = None if most is None else most - 1
+            elif unsettled:
+                time.sleep(LOOK_EVERY_S)
+            else:
+                break
+        self._fold(study)
+
+    def _run(self, study: Study, trial: Trial) -> float:
+        """Run a trial in a process of its own and return its value."""
+        space = self.work.space
+        owner = self.held.enter_context(studies.owning(trial))
+        trials = study.get_trials(deepcopy=False)
+        attempts = studies.attempts_before(trials[trial.number])
+        index = studies.index(trials, trials[trial.number])
+        if index >= self.work.limit:  # another process took the last one just before
+            trial.set_user_attr(studies.SURPLUS, True)
+            raise TrialEndedError
+        values = space.fixed | studies.suggest(study, space, trial, index)
+        again = attempts[-1] if attempts else None
         order = {
             "notebook": space.notebook,
             "profile": space.profile,
             "parameters": values,
             "name": f"{space.name}-{trial.number:04d}",
-            "sweep": {
-                "name": space.name,
-                "trial": trial.number,
-                "owner": name,
-                "again": trial.user_attrs.get("again"),
-            },
+            "sweep": {"name": space.name, "trial": trial.number, "owner": owner, "again": again},
         }
-        why, said = _watch(task, order, trial, stop)
-        run = run_of(space, trial)
-        if stop.is_set() and (run is None or run.status in ("interrupted", "crashed")):
-            give_back(study, trial.number)
-            return None
+        why, last_words = self._watch(order, trial)
+        run = studies.run_of(space, trial)
+        if self.stop.is_set() and (run is None or run.status in ("interrupted", "crashed")):
+            studies.try_again(study, trial.number)
         if why and run and run.status == "interrupted":
             run = runs.prune(run, why)
         if run is None:
-            return settle(study, space, trial.number, None, said)
-        return settle(study, space, trial.number, run)
+            trial.set_user_attr("error", f"no run was begun: {last_words}")
+        elif run.status == "pruned":
+            raise TrialPruned
+        _, value = studies.state_of(space, run)
+        if value is None:
+            raise TrialEndedError
+        return value
 
-
-def _watch(
-    task: _Task, order: dict[str, Any], trial: Trial, stop: threading.Event
-) -> tuple[str, str]:
-    """Run a trial in a process of its own; return why it was pruned, if so, and its last words.
-
-    The process ends as soon as this one is gone, however it went: it waits on a pipe from here.
-    """
-    code = "from modsnr.sweeps.trials import _run; _run()"
-    why = ""
-    with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=words,
-            env=task.environment | os.environ,
-            start_new_session=True,  # Ctrl-C reaches us first, who then interrupt it in good order
-        )
-        assert process.stdin
-        with suppress(BrokenPipeError), process.stdin as pipe:
-            pipe.write(json.dumps(order).encode() + b"\n")
-            pipe.flush()
-            reported = 0
+    def _watch(self, order: dict[str, Any], trial: Trial) -> tuple[str, str]:
+        """Run a trial; return why it was pruned, if so, and its process's last words."""
+        code = "from modsnr.sweeps.trials import run_ordered; run_ordered()"
+        why, reported, space = "", 0, self.work.space
+        with tempfile.TemporaryFile() as words:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, str(os.getpid()), json.dumps(order)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=words,
+                env=self.environment | os.environ,
+                start_new_session=True,  # Ctrl-C reaches this process, which then interrupts it
+            )
             while _lives(process):
-                if stop.is_set() or why:
+                if self.stop.is_set() or why:
                     process.send_signal(signal.SIGINT)
                     process.wait()
-                elif task.space.pruner == "hyperband":
-                    for epoch, value in _course(task.space, trial)[reported:]:
+                elif space.pruner == "hyperband":
+                    for epoch, value in course(space, studies.run_of(space, trial))[reported:]:
                         trial.report(value, epoch)
                         reported += 1
                         if trial.should_prune():
                             why = f"pruned by Hyperband after epoch {epoch}: {value:.4g}"
                             break
-        process.wait()
-        return why, _last_line(words)
+            return why, _last_line(words)
+
+    def _ended(self, study: Study, trial: FrozenTrial) -> None:
+        """Let go of a trial that Optuna knows the end of, and make a row of its run."""
+        self.held.close()
+        if studies.SURPLUS in trial.user_attrs or self.stop.is_set():
+            return
+        space = self.work.space
+        outcome = studies.outcome_of(space, trial, studies.run_of(space, trial))
+        self._fold(study)
+        if self.echo:
+            self.echo(outcome)
+
+    def _fold(self, study: Study) -> None:
+        """Make rows of the runs of all finished trials; the best one's folder stays as well."""
+        space = self.work.space
+        trials = study.get_trials(deepcopy=False)
+        finished = {t.user_attrs.get("owner") for t in trials if t.state.is_finished()}
+        complete = any(trial.state == TrialState.COMPLETE for trial in trials)
+        best = study.best_trial.user_attrs["owner"] if complete else None
+        for path in (runs.root() / "runs").glob(f"*-{space.notebook}-{space.name}-*"):
+            with suppress(InputError):  # another process made a row of it
+                run = runs.Record.load(path)
+                owner = (run.sweep or {}).get("owner")
+                if owner in finished:
+                    kept = self.work.keep_folders or owner == best
+                    sweep_tables.add(space.name, [run], remove=not kept)
 
 
-def _course(space: Space, trial: Trial) -> list[tuple[int, float]]:
-    """Return the metric of the epochs that a trial has behind it, as pairs (epoch, value).
+def course(space: Space, run: runs.Record | None) -> list[tuple[int, float]]:
+    """Return the metric of the epochs that a run has behind it, as pairs (epoch, value).
 
-    A run's history.csv tells of them; where it comes at the end only, training's checkpoint does.
+    They are those of the run's history.csv, or before it is written of training's checkpoint.
     """
     import pandas as pd
     from safetensors import safe_open
 
-    run = run_of(space, trial)
     if run is None:
         return []
     checkpoint = run.folder / runs.CHECKPOINT
-    if (run.folder / "history.csv").exists():
+    if run.has_history:
         rows = run.history
     elif checkpoint.exists():
         with safe_open(checkpoint, framework="np") as file:
@@ -286,24 +327,16 @@ def _lives(process: subprocess.Popen[bytes]) -> bool:
 def _last_line(words: IO[bytes]) -> str:
     words.seek(0)
     lines = words.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no run was begun")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
-def _threads(workers: int) -> dict[str, str]:
-    """Return the variables by which trials at once share the cores instead of fighting for them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    share = str(max(1, (cores or 1) // workers))
-    return dict.fromkeys(ONE_THREAD, share) if workers > 1 else {}
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run() -> None:
-    """Run what the sweep orders on standard input; end at once when the sweep is gone."""
-    order = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def run_ordered() -> None:
+    """Run the trial that the command line orders; end as soon as the sweep's process is gone."""
+    parent, order = sys.argv[1:]
+    files.end_with_parent(int(parent))
     with suppress(KeyboardInterrupt):  # recorded as interrupted
-        runs.execute(**order)
-
-
-def _end_with_parent() -> None:
-    os.read(0, 1)  # nothing more is ever written: this is the pipe's end
-    os.kill(os.getpid(), signal.SIGKILL)
+        runs.execute(**json.loads(order))
