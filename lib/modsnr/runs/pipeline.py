@@ -64,8 +64,10 @@ def reproduce(
 
 def _folded(profile: Profile, done: list[Record]) -> list[Record]:
     """Make rows of the trainings of a profile that is a sweep; return the runs as they then are."""
+    if not profile.sweep:
+        return done
     trainings = [run for run in done if run.notebook == TRAINING and not isinstance(run, SweepRow)]
-    for run in trainings if profile.sweep else []:
+    for run in trainings:
         kept = any(fnmatchcase(run.name, pattern) for pattern in profile.keep)
         sweep_tables.add(profile.sweep, [run], remove=not kept)
     known = {run.id: run for run in records()}

@@ -1,11 +1,11 @@
-"""Sweeps: one notebook run over a space of its parameters, each trial a run with its own folder.
+"""Sweeps: one notebook run over a space of its parameters; every trial becomes a row of a table.
 
-``load_space`` reads what is searched; ``sweep`` does it, or goes on with it: the trials stand in
-an Optuna study, in a journal file under ``runs/.sweeps`` or in PostgreSQL, which any number of
+``load_space`` reads what is searched; ``sweep`` does it or goes on with it. The trials are those
+of an Optuna study, in a journal file under ``runs/.sweeps`` or in PostgreSQL, which any number of
 processes and machines may share. A trial whose sweep was killed is done again, every other one is
-done once, however it ends. ``table`` and what follows it tell of any set of runs; ``choices`` of
-what each choice alone did, ``verdicts`` and ``compare`` of what runs with several seeds say of a
-claim.
+done once, however it ends. ``table``, ``ranking``, ``importance`` and their like describe any set
+of runs; ``choices``, ``alone`` and ``repeats`` find runs that differ in one choice; ``verdicts``
+and ``compare`` judge claims by runs with several seeds.
 """
 
 from modsnr.sweeps.analysis import (

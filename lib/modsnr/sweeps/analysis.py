@@ -1,4 +1,4 @@
-"""What a set of runs tells: which choices did best, how many runs were lost, what mattered."""
+"""A set of runs described: which choices did best, how many runs were lost, what mattered."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def table(
     Further columns are the parameters that change results; one that a run lacks has its default.
     ``sweep`` and ``profile``, where given, select.
     ``value`` is ``metric``, a dotted path of metrics.json, of completed runs. A run that was killed
-    with its sweep, and whose trial was done again, is called repeated. InputError where no run is
-    of the sweep, or of the profile, that is asked for.
+    with its sweep, and whose trial was done again, is called repeated.
+
+    Raises InputError where no run belongs to ``sweep`` or ``profile``.
     """
     import pandas as pd
 
@@ -60,8 +61,8 @@ def table(
             "value": measure(run, metric) if run.status == "completed" else None,
             "seconds": run.wall_seconds,
         }
-        asked = declared | run.parameters
-        rows.append(row | {name: _group(asked[name]) for name in searched})
+        values = declared | run.parameters
+        rows.append(row | {name: _group(values[name]) for name in searched})
     columns = ["run", "status", "cause", "value", "seconds", *searched]
     return pd.DataFrame(rows, columns=columns).astype({"value": float, "seconds": float})
 
@@ -142,21 +143,21 @@ def loss_rates(rate: Interval | None) -> pd.DataFrame:
 
 
 def hardships(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return a row each for what training got over by itself: what, of, runs, times.
+    """Return a row for each trouble that training overcame by itself: what, of, runs, times.
 
-    ``of`` runs tell of it in metrics.json, in ``runs`` of them it happened, and so many ``times``
+    ``of`` runs have the count in metrics.json; it is above zero in ``runs`` of them, and ``times``
     in all. Divided batches are those of runs whose micro-batch was smaller than their batch.
     """
     import pandas as pd
 
     ended = _records(trials.query("status != 'repeated'"))
-    told = [(run.parameters.get("batch_size"), run.metrics) for run in ended]
+    trained = [(run.parameters.get("batch_size"), run.metrics) for run in ended]
     counts = {
-        "skipped steps": [metrics.get("skipped_steps") for _, metrics in told],
-        "rollbacks": [metrics.get("rollbacks") for _, metrics in told],
+        "skipped steps": [metrics.get("skipped_steps") for _, metrics in trained],
+        "rollbacks": [metrics.get("rollbacks") for _, metrics in trained],
         "divided batches": [
             int(metrics["micro_batch"] < batch)
-            for batch, metrics in told
+            for batch, metrics in trained
             if isinstance(batch, int) and isinstance(metrics.get("micro_batch"), int)
         ],
     }

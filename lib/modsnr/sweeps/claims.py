@@ -1,4 +1,4 @@
-"""What repeated runs say of a claim: numbers in, an interval and a verdict out."""
+"""Claims judged by repeated runs: numbers in, an interval and a verdict out."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def verdicts(
     for of, its_claims in claims.items():
         for claim, (values, above, below) in its_claims.items():
             found = over_seeds(values)
-            said = verdict(found, above=above, below=below)
+            judged = verdict(found, above=above, below=below)
             ends = {"above": above, "below": below}
-            rows.append({"of": of, "claim": claim, **found, **ends, "verdict": said})
+            rows.append({"of": of, "claim": claim, **found, **ends, "verdict": judged})
     return pd.DataFrame(rows)
 
 
@@ -118,11 +118,11 @@ def compare(trials: pd.DataFrame, claims: Sequence[str]) -> pd.DataFrame:
         pairs = _pairs(trials, claim)
         found = over_seeds([one - other for one, other in pairs])
         if claim.margin is None:
-            said = verdict(found, above=0)
+            judged = verdict(found, above=0)
         else:
-            said = verdict(found, above=-claim.margin, below=claim.margin)
+            judged = verdict(found, above=-claim.margin, below=claim.margin)
         one, other = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-        rows.append({"claim": text, "one": one, "other": other, **found, "verdict": said})
+        rows.append({"claim": text, "one": one, "other": other, **found, "verdict": judged})
     columns = ["claim", "one", "other", *Spread.__annotations__, "verdict"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -1,7 +1,7 @@
 """What one choice alone does: runs that differ from a baseline in it and in nothing else.
 
-A run of 02 is told by what it was asked for, and by what the run of 01 was that made its frames:
-both are choices. What only says how a run is called or carried out is none.
+The choices of a run of 02 are its parameters and those of the run of 01 that made its frames.
+Parameters that only name a run, or decide how it is carried out, are no choices.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def choices(profile: str = "") -> pd.DataFrame:
     """Return a row a completed training, oldest first: run, name, data, then each choice.
 
     ``profile``, where given, selects. ``data`` is the hash of the frames. A parameter that a run
-    was not asked for has its default, lists are tuples. The seed of the frames is frames_seed.
+    lacks has its default, lists are tuples. The seed of the frames is frames_seed.
 
     Raises InputError for a run whose frames' own run is not here.
     """
@@ -37,8 +37,8 @@ def choices(profile: str = "") -> pd.DataFrame:
         made = [known[id] for id in run.parents if id in known and known[id].notebook == FRAMES]
         if not made:
             raise InputError(
-                f"run {run.id} was trained on frames whose run of {FRAMES} is not here: it cannot "
-                "be told how they were made; keep that run too, or select another profile"
+                f"run {run.id} was trained on frames whose run of {FRAMES} is not here, so how "
+                "they were made is unknown; keep that run too, or select another profile"
             )
         row = {"run": run.id, "name": run.name, "data": (run.data or {}).get("sha256")}
         frames = {f"frames_{n}" if n == REPEATED else n: v for n, v in _choices_of(made[0]).items()}
