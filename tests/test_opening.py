@@ -149,7 +149,7 @@ def test_frames_of_digital_silence_are_left_out_and_the_facts_say_how_many(tmp_p
         (
             "notes.txt",
             b"hello",
-            r"'.txt' is of no known kind .*\.hdf5 .*\.pkl .*iq_format",
+            r"'.txt' is of no known kind.*\.hdf5 .*\.pkl .*iq_format",
         ),
         ("x.hdf5", b"hello", r"x\.hdf5"),
         ("x.pkl", b"cos\nsystem\n(S'true'\ntR.", "x.pkl"),
