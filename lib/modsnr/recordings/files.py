@@ -16,8 +16,9 @@ import math
 import re
 import tarfile
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -208,6 +209,9 @@ def _open_archive(path: Path) -> Recording:
             if meta.size > LARGEST_METADATA or data.offset_data + data.size > size:
                 raise InputError(f"{path} is cut short, or declares sizes that no archive has.")
             text, samples = (archive.extractfile(member) for member in (meta, data))
+            # Both are regular files, of which tarfile gives such a reader.
+            assert isinstance(text, BufferedReader)
+            assert isinstance(samples, BufferedReader)
             metadata = _metadata(text.read(), path)
             return _described(metadata, path, data.offset_data, data.size, samples)
     except tarfile.TarError as error:
@@ -239,7 +243,7 @@ def _metadata(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _described(
-    metadata: dict[str, Any], data: Path, offset: int, size: int, file: BinaryIO
+    metadata: dict[str, Any], data: Path, offset: int, size: int, file: BufferedReader
 ) -> Recording:
     """Return the recording that valid metadata describe; ``file`` holds its samples, no more.
 
