@@ -11,6 +11,7 @@ import shutil
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -59,8 +60,8 @@ def move_bytes(source, target, size):
 def preprocess(source, store):
     opened = recordings.open_2018(source)
     part_of = frames.split(opened.modulation, opened.snr_db, seed=1)
-    with workers.connect("local") as pool:
-        frames.write(store, opened, part_of, split_seed=1, each=pool.each)
+    with workers.connect("local") as client:
+        frames.write(store, opened, part_of, split_seed=1, each=partial(workers.each, client))
 
 
 def seconds(action, *arguments):
@@ -159,7 +160,8 @@ def test_the_memory_to_preprocess_hardly_depends_on_the_size(benchmark, frames_p
     script = tmp_path / "preprocess.py"
     body = "".join(inspect.getsource(preprocess).splitlines(keepends=True))
     script.write_text(
-        "import sys\nfrom modsnr import frames, recordings, workers\n\n"
+        "import sys\nfrom functools import partial\n"
+        "from modsnr import frames, recordings, workers\n\n"
         # All of one part: made of few signals, so short frames may be the same.
         + body.replace("seed=1)", "seed=1) * 0")
         + "\nif __name__ == '__main__':\n    preprocess(*sys.argv[1:])\n"
