@@ -55,8 +55,45 @@ def test_modules_import_only_the_siblings_that_the_design_allows(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIB)))
-def test_no_module_is_longer_than_five_hundred_lines(path):
-    assert len(path.read_text().splitlines()) <= 500
+def test_modules_and_functions_are_read_in_one_sitting(path):
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 350
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, node.name
+            taken = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            counted = [argument for argument in taken if argument.arg not in ("self", "cls")]
+            assert is_command(node) or len(counted) <= 8, node.name
+
+
+def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function is a command of click's, whose parameters are its options."""
+    return any(
+        ".command(" in text or ".group(" in text for text in map(ast.unparse, node.decorator_list)
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIB)))
+def test_no_underscored_name_crosses_a_modules_wall(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("modsnr"):
+            assert not [alias.name for alias in node.names if alias.name.startswith("_")]
+
+
+@pytest.mark.parametrize(("folder", "most"), [("lib", 15_000), ("tests", 16_000)])
+def test_the_house_is_thin(folder, most):
+    paths = [path for path in (ROOT / folder).rglob("*.py") if "api" not in path.parts]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths) <= most
+
+
+def test_a_visitor_finds_few_runs_and_a_log_of_one_screen():
+    tracked = subprocess.run(
+        ["git", "ls-files", "runs"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    folders = {Path(name).parts[1] for name in tracked if len(Path(name).parts) > 2} - {"sweeps"}
+    assert 0 < len(folders) <= 70
+    assert {f"runs/{folder}/README.md" for folder in folders} <= set(tracked)
+    assert (ROOT / "runs" / "RUNLOG.md").stat().st_size <= 25_000
 
 
 def test_no_pickle_is_loaded_anywhere():
