@@ -97,7 +97,7 @@ class Canvas:
         normalization: Literal["power", "max"] = "power",
     ):
         self._shape = len(views), bins, bins
-        self._options: dict[str, Any] = {
+        self.settings: dict[str, Any] = {
             "views": tuple(views),
             "bins": bins,
             "extent": extent,
@@ -109,10 +109,10 @@ class Canvas:
 
     def __call__(self, iq: Tensor | np.ndarray) -> Tensor:
         """Return the diagrams of frames, complex [frame, sample], as ``render`` defines them."""
-        views, bins, extent, scale, normalization = self._options.values()
+        views, bins, extent, scale, normalization = self.settings.values()
         iq = _checked(iq, bins, extent, scale, normalization)
         if iq.device.type != "cpu":
-            return render(iq, **self._options)
+            return render(iq, **self.settings)
         if len(self._images) < len(iq):
             images = np.zeros((len(iq), *self._shape), np.float32)
             self._images = torch.from_numpy(images)  # NumPy asks the system for huge pages

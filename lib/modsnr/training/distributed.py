@@ -125,7 +125,7 @@ def name_of(draw: Draw) -> dict[str, Any]:
     """Return a draw's ``name``, "module:name", and ``settings``, from which ranks make it again.
 
     It is a function of a module, such a one with settings by functools.partial, or an object whose
-    class keeps the settings that it was made with under their own names, as diagrams.Canvas does.
+    ``settings`` are the keyword arguments that it was made with, as those of diagrams.Canvas.
     Raises InputError for any other, and for settings that JSON cannot hold.
     """
     maker: Any = draw
@@ -137,9 +137,8 @@ def name_of(draw: Draw) -> dict[str, Any]:
         known = True
     else:
         maker = type(draw)
-        names = inspect.signature(maker).parameters
-        known = all(hasattr(draw, name) for name in names)
-        settings = {name: getattr(draw, name, None) for name in names}
+        settings = getattr(draw, "settings", None)
+        known = settings is not None
     try:
         module = sys.modules["" if maker.__module__ == "__main__" else maker.__module__]
         known &= reduce(getattr, maker.__qualname__.split("."), module) is maker
