@@ -1,7 +1,8 @@
-"""Every plot: arrays in, Figure out. One style sheet, the widths of a two-column paper.
+"""Every plot: tidy tables and arrays in, Figure out.
 
-Diagrams are drawn with their first row at the bottom. The palette is Okabe and Ito's, told apart
-by colour-blind readers; series also differ in marker or hatch.
+One style sheet, the widths of a two-column paper. Diagrams are drawn with their first row at the
+bottom. The palette is Okabe and Ito's, which colour-blind readers can distinguish; series also
+differ in marker or hatch.
 """
 
 from modsnr.figures.attributions import attribution_grid, maps_over_alphabet, points_in_time
@@ -30,16 +31,16 @@ from modsnr.figures.models import (
     reliability,
     snr_calibration,
 )
-from modsnr.figures.of_recordings import timeline
-from modsnr.figures.of_shifts import rejection_bars, shift_matrix
-from modsnr.figures.of_sweeps import (
+from modsnr.figures.recordings import timeline
+from modsnr.figures.shifts import rejection_bars, shift_matrix
+from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
+from modsnr.figures.sweeps import (
     importance_bars,
     learning_curves,
     outcome_bars,
     parallel_coordinates,
     ranked,
 )
-from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
 
 __all__ = [
     "COLUMN",

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from modsnr.figures.of_sweeps import ROW
 from modsnr.figures.style import PAGE, Picture, look, reach, series, styled
+from modsnr.figures.sweeps import ROW
 
 ABREAST = 3  # panels in a row
 BOUND_LINE = (0, (4, 2))

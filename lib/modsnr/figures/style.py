@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from typing import Any, Literal
 
@@ -40,13 +40,6 @@ STYLE: Any = {
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
-
-
-def value_and_reach(points: Iterable[Interval]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of intervals [point], and how far they reach down and up [2, point]."""
-    ends = [[point["value"], point["low"], point["high"]] for point in points]
-    value, low, high = np.array(ends).T
-    return value, np.abs([value - low, high - value])
 
 
 def look(index: int) -> dict[str, Any]:
