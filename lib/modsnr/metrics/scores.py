@@ -87,10 +87,10 @@ def summary(answers: Answers, *, seed: int = 0) -> pd.DataFrame:
     squared = mean_interval(error**2, generator)
     rows: list[dict[str, Any]] = []
 
-    def add(metric: str, found: Mapping[str, float], part: str = "") -> None:
+    def add(metric: str, found: Mapping[str, Any], part: str = "") -> None:
         rows.append({"metric": metric, "part": part, **found})
 
-    def f1(matrix: np.ndarray, classes: int | np.ndarray) -> Mapping[str, float]:
+    def f1(matrix: np.ndarray, classes: int | np.ndarray) -> Mapping[str, Any]:
         def mean(draws: np.ndarray) -> np.ndarray:
             return f1_per_class(draws)[:, np.atleast_1d(classes)].mean(1)
 
