@@ -95,9 +95,9 @@ def check_name(kind: str, name: str, names: Iterable[str], of: str = "") -> None
     known = list(dict.fromkeys(names))
     if name in known:
         return
-    hint = did_you_mean(name, known)
+    hint = f"{did_you_mean(name, known)} ".lstrip()
     shown = ", ".join(known[:40]) + ", ..." * (len(known) > 40)
-    raise InputError(f"no {kind}{of} is called {name!r}; {hint} known: {shown or 'none'}")
+    raise InputError(f"no {kind}{of} is called {name!r}; {hint}known: {shown or 'none'}")
 
 
 def end_with_parent(parent: int | None = None) -> None:
