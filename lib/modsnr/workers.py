@@ -129,7 +129,8 @@ def each(
     seen = None  # when there was a worker last
     try:
         while True:
-            threads = sum(client.nthreads().values())
+            counts: Any = client.nthreads()  # no coroutine, for the client is synchronous
+            threads = sum(counts.values())
             if threads:
                 seen = monotonic()
             elif seen and monotonic() > seen + LOST_AFTER_S:

@@ -33,10 +33,10 @@ def claim_rows(scores: pd.DataFrame) -> pd.DataFrame:
     accuracy lost.
     """
     measured = {
-        (row.mask, row.fraction, row.task, row.quantity): Interval(
-            value=row.value, low=row.low, high=row.high
+        (row["mask"], row["fraction"], row["task"], row["quantity"]): Interval(
+            value=row["value"], low=row["low"], high=row["high"]
         )
-        for row in scores.itertuples()
+        for row in scores.to_dict("records")
     }
     claimed = {  # of the occupied pixels
         (mask, fraction, task): score

@@ -150,7 +150,7 @@ def sensitivity(
         chance = torch.rand(inputs.shape, generator=generator, device=inputs.device)
         return inputs * (1 + radius * (2 * chance - 1))
 
-    def explain(given: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
+    def explain(given: Any) -> Any:
         # captum passes the diagrams themselves in a tuple, and expects one back
         return (attribute(given[0]),) if isinstance(given, tuple) else attribute(given)
 

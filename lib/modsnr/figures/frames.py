@@ -52,7 +52,7 @@ def view_gallery(
             if group == row == 0:
                 ax.set_title(title, fontsize=6.5, rotation=40, ha="left", x=0.2, pad=2)
         middle = bottom + cell / 2 / height
-        figure.text(0.7 / width, middle, rows[row], fontsize=6.5, ha="right", va="center")
+        figure.text(0.7 / width, middle, str(rows[row]), fontsize=6.5, ha="right", va="center")
     for group, view in enumerate(groups):
         middle = 1 - (0.48 + group * block + len(rows) * cell / 2) / height
         upright: Any = {"rotation": 90, "ha": "center", "va": "center", "fontweight": "bold"}

@@ -58,7 +58,7 @@ def accuracy_limits(
     renames the tasks. An estimator or a bound that stands in several panels has one line.
     """
     tasks, names = accuracies.task.unique(), accuracies.estimator.unique()
-    limits = list(dict.fromkeys(name for task in tasks for name in bounds.get(task, [])))
+    limits = list(dict.fromkeys(str(name) for task in tasks for name in bounds.get(task, [])))
     figure = Picture(figsize=(PAGE, 3.0))
     panels = np.atleast_1d(figure.subplots(1, len(tasks), sharey=True))
     for ax, task in zip(panels, tasks, strict=True):
@@ -72,6 +72,7 @@ def accuracy_limits(
 
 
 def _bounds(ax: Axes, bounds: pd.DataFrame, names: list[str] | None = None) -> None:
+    names = names or list(map(str, bounds))
     for name, values in bounds.items():
-        style = BOUND_LINES[(names or list(bounds)).index(name) % len(BOUND_LINES)]
-        ax.plot(values.index, values, color=BOUND_COLOUR, linestyle=style, label=name)
+        style = BOUND_LINES[names.index(str(name)) % len(BOUND_LINES)]
+        ax.plot(values.index, values, color=BOUND_COLOUR, linestyle=style, label=str(name))

@@ -59,7 +59,7 @@ def shift_matrix(
     names = [condition.replace("_", " ") for condition in conditions]
     panels[-1].set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     panels[-1].set_xlabel("frames it is tested on")
-    colour_bar(figure, panels[0].images[0], panels, "accuracy (%)", aspect=40)
+    colour_bar(figure, panels[0].images[0], list(panels), "accuracy (%)", aspect=40)
     return figure
 
 

@@ -109,7 +109,8 @@ def colour_bar(
     figure: Figure, image: Any, panels: Sequence[Axes], label: str, **options: Any
 ) -> None:
     """Put the scale of an image beside its panels; the options are matplotlib's."""
-    bar = figure.colorbar(image, ax=list(panels), **{"pad": 0.01} | options)
+    placed: dict[str, Any] = {"pad": 0.01} | options
+    bar = figure.colorbar(image, ax=list(panels), **placed)
     bar.set_label(label)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 

@@ -240,7 +240,7 @@ def _write_shard(shard: _Shard) -> tuple[int, str]:
             for name, array in by_part[part].items():
                 if array.size:
                     raw.seek(file[part][name].id.get_offset() + first * array[0].nbytes)
-                    raw.write(array)
+                    raw.write(array.data)
     return shard.number, _digest(by_part)
 
 

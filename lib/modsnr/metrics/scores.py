@@ -99,7 +99,7 @@ def summary(answers: Answers, *, seed: int = 0) -> pd.DataFrame:
     for metric, hits in right.items():
         add(metric, mean_interval(hits))
     add("snr_mae_db", mean_interval(np.abs(error), generator))
-    add("snr_rmse_db", {end: value**0.5 for end, value in squared.items()})
+    add("snr_rmse_db", {end: squared[end] ** 0.5 for end in ("value", "low", "high")})
     add("modulation_macro_f1", interval(macro_f1, of_modulation, generator))
     add("snr_macro_f1", interval(macro_f1, of_snr, generator))
     add("attractor_index", interval(attractor_index, of_snr, generator, least=1.0))

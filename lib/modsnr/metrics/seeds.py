@@ -118,5 +118,5 @@ def curves_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
             points = of_group.set_index("snr_db")[["value", "low", "high"]]
         else:
             points = members.agg(value="mean", low="min", high="max")[members.size() == seeds]
-        rows.append(points.reset_index().assign(task=task, group=group, seeds=seeds))
+        rows.append(points.reset_index().assign(task=str(task), group=str(group), seeds=seeds))
     return pd.concat(rows, ignore_index=True)

@@ -50,7 +50,8 @@ class Trust:
             rows.append({"metric": "snr_interval_width_db", "part": "", "value": width})
             covered = self.intervals.drop(columns=["frames", "width_db"])
             for row in covered.to_dict("records"):
-                rows.append({"metric": f"snr_interval_coverage_{row.pop('by')}".rstrip("_"), **row})
+                metric = f"snr_interval_coverage_{row.pop('by')}".rstrip("_")
+                rows.append({"metric": metric} | {str(name): row[name] for name in row})
         return pd.DataFrame(rows, columns=["metric", "part", "value", "low", "high"])
 
     def points(self) -> pd.DataFrame:

@@ -136,11 +136,12 @@ def _str(text: str) -> Node:
 def _table(frame: pd.DataFrame) -> Node:
     """Return a frame as pandoc's table, columns of numbers to the right, of code in code's font."""
     plain: list[Any] = ["", [], []]  # no label, no class, no attribute
+    names = list(map(str, frame))
 
     def row(cells: Iterable[str], code: Container[str] = ()) -> list[Any]:
         held = [
             {"t": "Code", "c": [plain, text]} if text and name in code else _str(text)
-            for name, text in zip(frame, cells, strict=True)
+            for name, text in zip(names, cells, strict=True)
         ]
         blocks = [[{"t": "Plain", "c": [inline]}] for inline in held]
         return [plain, [[plain, {"t": "AlignDefault"}, 1, 1, block] for block in blocks]]
@@ -151,5 +152,5 @@ def _table(frame: pd.DataFrame) -> Node:
         for right in numbers
     ]
     body = [row(cells, CODE_COLUMNS) for cells in frame.itertuples(index=False)]
-    head, foot, caption = [plain, [row(frame)]], [plain, []], [None, []]
+    head, foot, caption = [plain, [row(names)]], [plain, []], [None, []]
     return {"t": "Table", "c": [plain, caption, specs, head, [[plain, 0, [], body]], foot]}

@@ -129,7 +129,7 @@ def table(source: TableSource, run: runs.Record) -> pd.DataFrame:
     if not path.exists():
         raise InputError(f"{run.id} has no tables/{path.name}")
     found = pd.read_csv(path, dtype=str, keep_default_na=False)
-    columns, words = source.columns or {name: name for name in found}, source.words
+    columns, words = source.columns or {str(name): str(name) for name in found}, source.words
     if unknown := sorted({*columns, *source.formats} - {*found}):
         raise InputError(
             f"tables/{path.name} of {run.id} has no column {unknown}, but {list(found)}"

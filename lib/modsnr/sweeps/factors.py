@@ -96,7 +96,7 @@ def _of(choices: pd.DataFrame, baseline: str) -> dict[str, Any]:
             f"the baseline {baseline!r} is not among the {len(choices)} runs that are compared: "
             "give the id of a completed one of their profile"
         )
-    return rows[0]
+    return {str(name): value for name, value in rows[0].items()}
 
 
 def _of_training(factor: str) -> bool:
