@@ -303,6 +303,7 @@ def test_settings_at_first_that_the_network_does_not_know_are_told():
 # The notebook
 
 
+@pytest.mark.long
 def test_the_notebook_opens_the_committed_network_and_saves_its_first_picture(house):
     run = runs.execute("explorer", parameters={"mask": "brightest"})
     assert run.status == "completed", run.error
@@ -320,6 +321,7 @@ def test_the_notebook_opens_the_committed_network_and_saves_its_first_picture(ho
     assert any("image/png" in o.get("data", {}) for o in outputs)
 
 
+@pytest.mark.long
 def test_a_run_that_is_not_there_fails_the_notebook_by_what_the_panel_tells(house):
     run = runs.execute("explorer", parameters={"networks": ["all-viws"]})
     assert run.status == "failed"

@@ -49,6 +49,7 @@ def house(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 def test_05_sets_errors_beside_bounds(house):
     run = runs.execute("05_limits", parameters={"models": ["toy"]})
     assert run.status == "completed", run.error

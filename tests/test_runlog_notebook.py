@@ -142,6 +142,7 @@ def test_the_share_of_lost_runs_stands_beside_the_studys_each_with_wilsons_inter
     assert sweeps.loss_rates(None).loc["these runs"].isna().all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [0, 1])
 def test_06_runs_on_no_run_and_on_one(house, count):
     for number in range(count):
@@ -267,6 +268,7 @@ def test_06_tells_the_claims_it_is_asked_about_and_keeps_them(seeds):
     assert run.metrics["claims"][claims[0]]["one"] == pytest.approx(0.4)
 
 
+@pytest.mark.long
 def test_06_without_claims_compares_nothing(seeds):
     run = runs.execute("06_runlog", parameters={"sweep": "toy"})
     assert run.metrics["claims"] == {}

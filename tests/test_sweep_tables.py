@@ -110,12 +110,12 @@ def test_a_row_keeps_its_predictions_here_and_says_what_it_lacks(root):
     row = runs.find(run.id)
     assert isinstance(row, runs.SweepRow)
     assert (root / "runs" / "sweeps" / "toy" / run.id / "predictions.npz").exists()
-    assert row.joint_accuracy == 0.5
+    assert row.metrics["joint_accuracy"] == 0.5
     with pytest.raises(InputError, match="has no weights here"):
         _ = row.weights
     with pytest.raises(InputError, match=r"no rows in .*toy-history"):
         _ = row.history
-    assert "a row of runs/sweeps/toy.csv" in runs.page(runs.survey(), row)
+    assert "a row of sweeps/toy.csv" in runs.readme(runs.survey(), row)
 
 
 def test_two_processes_that_make_a_row_of_one_run_keep_what_it_holds(root):

@@ -280,6 +280,7 @@ def test_07_tells_each_toy_what_was_built_into_it(compared, house):
     assert list(told["factors"]["samples"]["256"]["possible_at_db"].values()) == pytest.approx(here)
 
 
+@pytest.mark.long
 def test_07_says_the_same_again_and_its_bands_are_those_asked_for(compared):
     first, again, other = (
         runs.execute("07_views", parameters={"whole": "all"} | asked).metrics
@@ -334,6 +335,7 @@ def small(tmp_path_factory):
         yield {run.name: run for run in runs.reproduce("views")}
 
 
+@pytest.mark.long
 def test_the_profile_cut_down_runs_to_its_end(small):
     assert tuple(small) == KEPT
     told = small["views"].metrics
@@ -353,6 +355,7 @@ def test_the_profile_cut_down_runs_to_its_end(small):
         assert told["factors"][choice][setting]["snr_accuracy"]["value"] == pytest.approx(of_run)
 
 
+@pytest.mark.long
 def test_the_extent_is_recorded_and_changes_what_is_learned(small):
     wide, close = small["constellation"], small["constellation-extent-1.5"]
     assert (wide.parameters["extent"], close.parameters["extent"]) == (None, 1.5)
@@ -361,6 +364,7 @@ def test_the_extent_is_recorded_and_changes_what_is_learned(small):
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.long
 def test_04_draws_at_the_extent_that_a_run_was_trained_at_and_old_runs_at_their_views_own(small):
     close = small["constellation-extent-1.5"]
     for name, extent in {"own": {"extent": 3.0}, "old": {}}.items():

@@ -84,6 +84,7 @@ class At:
     """
 
     def __init__(self, what, first, last=0, rank=-1):
+        self.settings = {"what": what, "first": first, "last": last, "rank": rank}
         self.what, self.first, self.last, self.rank = what, first, last, rank
         self.calls = 0
 
