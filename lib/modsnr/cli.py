@@ -132,12 +132,12 @@ def sweep(
     from modsnr.workers import connect, settings_of
 
     wanted = sweeps.load_space(space, name)
-    told = settings_of(settings)
-    if told and not cluster:
+    options = settings_of(settings)
+    if options and not cluster:
         raise InputError("-s is for --cluster")
     # A running scheduler has the workers that it has.
     count = workers if cluster in ("local", "slurm", "pbs") else 0
-    with connect(cluster, count=count, **told) if cluster else nullcontext() as client:
+    with connect(cluster, count=count, **options) if cluster else nullcontext() as client:
         found = sweeps.sweep(
             wanted,
             trials=trials,

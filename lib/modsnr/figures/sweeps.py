@@ -126,8 +126,8 @@ def learning_curves(
     """Draw a line a run over its epochs, coloured by its group, and each group's mean in bold.
 
     ``curves`` is run -> value an epoch, ``groups`` run -> the choice called ``grouped_by``. The
-    groups are told apart up to the number of colours, by their size; further ones are grey. A mean
-    ends where the first of its runs does.
+    largest groups have colours of their own, further ones are grey. A mean ends where the first of
+    its runs does.
     """
     figure = Picture(figsize=(PAGE, 2.6))
     ax = figure.subplots()
@@ -153,12 +153,12 @@ def learning_curves(
             ax.plot(range(1, epochs + 1), mean, "o-", color=color, linewidth=2.2, markersize=4)
     ax.set(xlabel="epoch", ylabel=ylabel.replace("_", " ").replace("snr", "SNR"))
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-    told = {group: f"{_named(group)} ({len(members[group])})" for group in colours}
+    labels = {group: f"{_named(group)} ({len(members[group])})" for group in colours}
     others = sum(map(len, members.values())) - sum(len(members[group]) for group in colours)
-    told |= {None: f"others ({others})"} if others else {}
-    columns = max(1, min(len(told), 140 // (8 + max(map(len, told.values())))))
-    figure.set_figheight(2.4 + 0.2 * -(-len(told) // columns))
-    handles = [Line2D([], [], color=colours.get(g, GREY), label=name) for g, name in told.items()]
+    labels |= {None: f"others ({others})"} if others else {}
+    columns = max(1, min(len(labels), 140 // (8 + max(map(len, labels.values())))))
+    figure.set_figheight(2.4 + 0.2 * -(-len(labels) // columns))
+    handles = [Line2D([], [], color=colours.get(g, GREY), label=name) for g, name in labels.items()]
     figure.legend(
         handles=handles, title=f"{grouped_by} (runs)".strip(), loc="outside upper center",
         ncols=columns,
