@@ -83,8 +83,8 @@ def test_without_repeats_and_retrained_networks_no_empty_table_is_shown_or_kept(
     ("parameters", "complaint"),
     [
         ({"network": "nat"}, "did you mean 'net'"),
-        ({"network": "net", "steps": 0}, "steps .*given 0 .*expected PositiveInt"),
-        ({"network": "net", "explained_frames": 0}, "explained_frames .*expected PositiveInt"),
+        ({"network": "net", "steps": 0}, "steps .*given 0 .*greater than 0"),
+        ({"network": "net", "explained_frames": 0}, "explained_frames .*greater than 0"),
     ],
 )
 def test_what_cannot_be_explained_is_refused_before_it_starts(trained, parameters, complaint):

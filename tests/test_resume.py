@@ -304,6 +304,7 @@ from pathlib import Path
 import torch
 
 torch.set_num_threads(1)
+import lightning.fabric  # here, or most kills come while a child imports it
 from toy_fits import Counting, digest, fit, picture
 from modsnr import InputError
 from modsnr.training import loop

@@ -239,22 +239,23 @@ def _local(count: int) -> Iterator[Any]:
     names = (*variables, "PYTHONHASHSEED", "__DASK_PARENT_PID")
     before = {variable: os.environ.get(variable) for variable in names}
     try:
-        with dask.config.set({name: variables}):
-            cluster = LocalCluster(
-                n_workers=count or cpu_count(),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                memory_limit=None,
-                dashboard_address=":0",
-                silence_logs=CRITICAL,  # what fails in a worker is raised in the caller
-                scheduler_kwargs=SCHEDULER,
-            )
-    except RuntimeError as error:
-        raise InputError(
-            "No worker process could start: each loads the calling script first, which must "
-            'do its work under `if __name__ == "__main__":`. Their own messages stand above.'
-        ) from error
-    try:
+        os.environ.update(ONE_THREAD)  # which Dask's setting does not replace where they are set
+        try:
+            with dask.config.set({name: variables}):
+                cluster = LocalCluster(
+                    n_workers=count or cpu_count(),
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    memory_limit=None,
+                    dashboard_address=":0",
+                    silence_logs=CRITICAL,  # what fails in a worker is raised in the caller
+                    scheduler_kwargs=SCHEDULER,
+                )
+        except RuntimeError as error:
+            raise InputError(
+                "No worker process could start: each loads the calling script first, which must "
+                'do its work under `if __name__ == "__main__":`. Their own messages stand above.'
+            ) from error
         with cluster:
             yield cluster
     finally:
