@@ -100,12 +100,11 @@ def check_name(kind: str, name: str, names: Iterable[str], of: str = "") -> None
     raise InputError(f"no {kind}{of} is called {name!r}; {hint}known: {shown or 'none'}")
 
 
-def end_with_parent(parent: int | None = None) -> None:
+def end_with_parent(parent: int) -> None:
     """Kill this process as soon as the process that started it is gone, however that one ended.
 
-    ``parent`` is that process, where it may be gone already.
+    ``parent`` is the number of that process, which may be gone already.
     """
-    parent = os.getppid() if parent is None else parent
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""Scores: what a network is asked for, and what all methods of attribution check.
+"""Scores of a network's answers, and what all methods of attribution check.
 
 Every method takes a score and diagrams float32 [frame, view, bins, bins], and returns float32 of
 the same shape. What is hidden is black. The score is taken of the whole batch at a time, in the
