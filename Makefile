@@ -3,7 +3,12 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
 BIN := .venv/bin
+# The environment holds absolute paths: its stamp names the folder and the Python it was made for.
 STAMP := .venv/.ready
+MADE_HERE := [ -x $(BIN)/python ] && [ "$$(sed -n 1p $(STAMP))" = "$(CURDIR)" ]
+ifneq ($(origin PYTHON),file)
+MADE_HERE += && [ "$$(sed -n 2p $(STAMP))" = "$$(command -v $(PYTHON))" ]
+endif
 PROFILE ?= quick
 RESULTS ?= .
 export VIRTUAL_ENV :=
@@ -11,6 +16,13 @@ export PYTHONWARNINGS ?=
 # Threads that wait for one another spin briefly: see lib/modsnr/runs/execution.py.
 ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
+endif
+
+ifneq ($(wildcard $(STAMP)),)
+ifneq ($(shell $(MADE_HERE) && echo yes),yes)
+$(warning .venv was made in another folder or by another Python: it is made anew)
+.PHONY: $(STAMP)
+endif
 endif
 
 .DEFAULT_GOAL := help
@@ -24,9 +36,9 @@ $(UV):
 
 $(STAMP): pyproject.toml requirements.lock | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "modsnr needs Python 3.11 or newer; call make PYTHON=python3.12, say"; exit 1; }
-	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv
+	$(UV) venv --quiet $$($(MADE_HERE) && echo --allow-existing || echo --clear) --python "$$(command -v $(PYTHON))" .venv
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --constraint requirements.lock --editable '.[dev]'
-	@touch $@
+	@printf '%s\n' '$(CURDIR)' "$$(command -v $(PYTHON))" > $@
 
 setup: $(STAMP) ## create .venv with the locked packages and modsnr, editable
 
