@@ -5,11 +5,13 @@ Exit codes: 0 done, 1 a run did not complete, 2 the input cannot be used, 130 in
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import sys
 from contextlib import nullcontext
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, get_args
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from modsnr.sweeps import Outcome
 
 IN_PROFILES = "a file in notebooks/profiles, less .yaml"
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 PROFILE = click.option("--profile", metavar="P", help=IN_PROFILES)
 
 
@@ -36,12 +39,22 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Return what the command does; a refusal or an interrupt ends it by its exit code."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a terminal may know no letter such as ★
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except InputError as error:
             raise Refusal(" ".join(str(error).split())) from error
         except runs.NotCompletedError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+        except OSError as error:
+            if error.errno not in NOT_WRITABLE:
+                raise
+            raise Refusal(
+                f"cannot write {error.filename}: {error.strerror}; make its folder writable, free "
+                "space on its disk, or set MODSNR_ROOT to a copy of the repository"
+            ) from error
         except KeyboardInterrupt as error:
             click.echo(str(error) or "interrupted", err=True)
             ctx.exit(130)
@@ -228,6 +241,7 @@ def runs_(
     every: bool,
 ) -> None:
     """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself.
+    Where RUNLOG.md cannot be written, the runs are listed all the same.
 
     In the second column, ★ is the best of its notebook on the same frames and modulations, and ¶
     stands in the paper. In a pipe, no line is cut short.
@@ -235,7 +249,13 @@ def runs_(
     if ctx.invoked_subcommand:
         return
     begun = runs.moment(since) if since else None
-    known = runs.write_runlog()
+    try:
+        known = runs.write_runlog()
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        known = runs.survey()
+        click.echo(f"RUNLOG.md is as it was: cannot write {error.filename}", err=True)
     for fault in known.faults:
         click.echo(f"not used: {fault}", err=True)
     wanted = runs.select(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Literal
 
@@ -40,6 +41,15 @@ STYLE: Any = {
     "pdf.fonttype": 42,
     "savefig.dpi": 200,
 }
+
+
+@contextmanager
+def style_sheet(**options: Any) -> Iterator[None]:
+    """Draw by the style sheet and ``options`` alone, whatever a user's matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE | options)
+        yield
 
 
 def look(index: int) -> dict[str, Any]:
@@ -123,7 +133,7 @@ class Picture(Figure):
         # Saving puts the layout back by its setter, to which none means the style sheet's.
         keeps_none = self.get_layout_engine() is None
         layout = {"figure.constrained_layout.use": False} if keeps_none else {}
-        with mpl.rc_context(STYLE | layout):  # ticks, grid lines and fonts are chosen only now
+        with style_sheet(**layout):  # ticks, grid lines and fonts are chosen only now
             super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:
@@ -136,7 +146,7 @@ def styled(draw):
 
     @wraps(draw)
     def in_style(*arguments, **options) -> Figure:
-        with mpl.rc_context(STYLE):
+        with style_sheet():
             return draw(*arguments, **options)
 
     return in_style

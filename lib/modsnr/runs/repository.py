@@ -54,8 +54,13 @@ def portable(text: str) -> str:
 
 
 def commit() -> dict[str, Any] | None:
-    """Return the commit, and whether the code differs from it; None without a repository."""
+    """Return the commit, and whether the code differs from it; None where git tracks no code.
+
+    A copy in an ignored folder of another repository has no commit: that repository's is not its.
+    """
     try:
+        if not _git("ls-files", "--", *CODE):
+            return None
         id = _git("rev-parse", "HEAD").strip()
         return {"commit": id, "dirty": bool(_git("status", "--porcelain", "--", *CODE))}
     except (OSError, subprocess.CalledProcessError):
