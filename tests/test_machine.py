@@ -1,4 +1,4 @@
-"""The machine around the repository: no right to write, another terminal, another git repository."""
+"""The machine around it: no right to write, another terminal, another git repository."""
 
 import os
 import shutil
