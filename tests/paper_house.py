@@ -44,7 +44,7 @@ SOURCES = {
         "interval": {
             "run": "evaluation",
             "key": "models/ours/joint",
-            "format": "{low:.1f} to {high:.1f}",
+            "format": "{:.1f}, {low:.1f} to {high:.1f}",
             "scale": 100,
         },
         "minutes": {
@@ -111,8 +111,8 @@ class House:
         """Write a profile, and the notebooks of its pipeline."""
         folder = self.root / "notebooks" / "profiles"
         folder.mkdir(parents=True, exist_ok=True)
-        told = {"description": "A test.", "pipeline": [*pipeline]}
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+        content = {"description": "A test.", "pipeline": [*pipeline]}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         for step in pipeline:
             shutil.copy(REPOSITORY / "notebooks" / f"{step['notebook']}.ipynb", folder.parent)
 
@@ -148,8 +148,8 @@ class House:
     def metrics(self, identity: str, **more) -> None:
         """Add to the metrics of a run."""
         path = self.root / "runs" / identity / "metrics.json"
-        told = json.loads(path.read_text(encoding="utf-8"))
-        path.write_text(json.dumps(told | more), encoding="utf-8")
+        before = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(before | more), encoding="utf-8")
 
     def canonical(self, **changes) -> str:
         """Write a run and name it in the sources."""

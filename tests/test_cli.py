@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import click
 import pytest
@@ -31,7 +32,7 @@ def house(tmp_path, monkeypatch):
 
 @pytest.fixture
 def executed(house, monkeypatch):
-    """The list of what was asked of ``runs.execute``; each run ends as the list's first says."""
+    """The calls of ``runs.execute``, and the statuses by which the next runs shall end."""
     asked = []
 
     def execute(notebook, *, profile=None, parameters=None, name=None, **_):
@@ -73,19 +74,12 @@ COMMANDS = dict(every_command())
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_option_has_a_help(words):
+def test_every_command_and_option_has_a_help_and_none_is_cut_short(words):
     options = [one for one in COMMANDS[words].params if isinstance(one, click.Option)]
     assert [option.name for option in options if not option.help] == []
-
-
-@pytest.mark.parametrize(
-    "words", [words for words, command in COMMANDS.items() if hasattr(command, "commands")]
-)
-def test_each_command_has_one_line_of_80_columns_that_is_not_cut(words):
-    lines = CliRunner().invoke(cli.main, [*words, "--help"], terminal_width=80).stdout.splitlines()
-    commands = lines[lines.index("Commands:") + 1 :]
-    assert [line.split()[0] for line in commands] == sorted(COMMANDS[words].commands)
-    assert [line for line in commands if len(line) > 80 or not re.search(r"[^.]\.$", line)] == []
+    page = CliRunner().invoke(cli.main, [*words, "--help"], terminal_width=80).stdout
+    _, _, commands = page.partition("Commands:\n")
+    assert [line for line in commands.splitlines() if not re.search(r"[^.]\.$", line)] == []
 
 
 @pytest.mark.parametrize(
@@ -93,10 +87,7 @@ def test_each_command_has_one_line_of_80_columns_that_is_not_cut(words):
     [
         (("run", "01_wok"), "no notebook is called '01_wok'; did you mean '01_work'?"),
         (("run", "01_work", "-p", "epoch", "1"), "did you mean 'epochs'?"),
-        (
-            ("run", "01_work", "-p", "epochs", "many"),
-            "given 'many' (str), input should be a",
-        ),
+        (("run", "01_work", "-p", "epochs", "many"), "given 'many' (str), input should be a"),
         (("run", "01_work", "-p", "epochs", "1", "-p", "epochs", "2"), "is given twice"),
         (("run", "01_work", "--name", "a b"), "a run's name has letters"),
         (("run", "01_work", "--profile", "quik"), "did you mean 'quick'?"),
@@ -124,29 +115,16 @@ def test_run_hands_on_typed_values(executed):
 
 
 @pytest.mark.parametrize(("status", "code"), [("failed", 1), ("interrupted", 130)])
-def test_the_exit_code_shows_a_run_that_does_not_complete(executed, status, code):
+def test_the_exit_code_shows_a_run_that_does_not_complete(executed, status, code, monkeypatch):
     executed.statuses.append(status)
     assert call("run", "01_work").exit_code == code
-
-
-def test_an_interrupt_is_exit_code_130(house, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(runs, "execute", interrupted)
+    monkeypatch.setattr(runs, "execute", Mock(side_effect=KeyboardInterrupt))
     assert call("run", "01_work").exit_code == 130
-
-
-def test_listing_the_runs_tells_the_runlog_of_one_that_was_killed(house):
-    folder = house / "runs" / "20240102T030405Z-01_work-gone"
-    folder.mkdir(parents=True)
-    assert "crashed" in call("runs").stdout
-    assert "crashed" in (house / "runs" / "RUNLOG.md").read_text()
 
 
 @pytest.fixture
 def paper(monkeypatch, tmp_path):
-    """The list of profiles that a paper was asked of."""
+    """The list of profiles that papers were made of."""
     asked = []
 
     def build(profile=None):
@@ -239,16 +217,12 @@ def several(house):
     ("words", "names"),
     [
         ((), ["a-3", "b", "a-2", "a-1"]),
-        (("--name", "a-*"), ["a-3", "a-2", "a-1"]),
-        (("--notebook", "01"), ["a-3", "b", "a-2", "a-1"]),
+        (("--name", "a-*", "--notebook", "01"), ["a-3", "a-2", "a-1"]),
         (("--notebook", "02_*"), []),
         (("--profile", "quick"), ["a-3"]),
         (("--status", "failed", "--status", "crashed"), ["b"]),
         (("--since", "1h"), ["a-3"]),
-        (("--since", "2024-01-01", "--name", "b"), ["b"]),
-        (("--since", "2999-01-01"), []),
         (("--limit", "2"), ["a-3", "b"]),
-        (("--limit", "0"), ["a-3", "b", "a-2", "a-1"]),
         (("--limit", "1", "--all"), ["a-3", "b", "a-2", "a-1"]),
     ],
 )
@@ -256,6 +230,14 @@ def test_the_list_is_narrowed_by_notebook_name_profile_status_age_and_number(sev
     result = call("runs", *words)
     assert result.exit_code == 0, result.output
     assert [line.split()[1] for line in result.stdout.splitlines()[1:]] == names
+
+
+def test_a_terminal_shows_the_time_of_an_id_and_lines_of_its_width(several, monkeypatch):
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = call("runs").stdout.splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    assert re.match(r"\d{8}T\d{6}Z +a-3", lines[1])
 
 
 def test_the_list_says_what_it_leaves_out(several):
@@ -270,23 +252,6 @@ def test_the_list_goes_on_without_a_file_that_cannot_be_read_and_says_so(several
     assert len(result.stdout.splitlines()) == 5
     assert "not used: notebooks/headlines.yaml" in result.stderr
     assert "**Not used:** notebooks/headlines.yaml" in (house / "runs" / "RUNLOG.md").read_text()
-
-
-@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
-def test_the_list_fits_a_terminal_and_keeps_what_names_a_run(width):
-    began, frames = "20261125T111503Z", "compact"
-    rows = [list(runs.OVERVIEW)]
-    for name in ("views", "constellation-no-brightest-50"):
-        outcome = "joint 93.0%; modulation 93.0%; SNR 99.9%"
-        row = [f"{began}-02_training-{name}", "★", name, "02_training", frames, "29 min", outcome]
-        rows.append(row)
-    lines = cli._fitted(rows, width)
-    assert all(len(line) <= width for line in lines)
-    assert all(line.startswith(began) and "02_training" in line for line in lines[1:])
-    assert all(("29 min" in line) == (width >= 100) for line in lines[1:])
-    assert all((frames in line) == (width >= 120) for line in lines[1:])
-    assert lines[2].endswith(outcome) if width == 200 else lines[2].endswith("…")
-    assert cli._fitted(rows, None)[1].startswith(f"{began}-02_training-views  ")
 
 
 def test_compare_puts_runs_side_by_side(several):

@@ -30,17 +30,13 @@ def test_every_condition_makes_a_frame_a_label_the_same_each_time(condition):
     assert found.dtype == np.complex64
     assert_array_equal(found, again)
     assert (found != other).mean() > 0.99
-
-
-def test_no_two_conditions_make_the_same_frames():
-    found = [made(name, count=8)[:, :128] for name in signals.CONDITIONS]
-    assert len({iq.tobytes() for iq in found}) == len(found)
+    others = [made(name, count=8)[:, :128] for name in signals.CONDITIONS if name != condition]
+    assert not any(np.array_equal(found[:, :128], iq) for iq in others)
 
 
 @pytest.mark.parametrize(
     ("condition", "channel", "samples"),
     [
-        ("rayleigh_2", {"name": "rayleigh_2"}, 1024),
         ("liquid_rings", {"name": "minor", "rings": signals.LIQUID_RINGS}, 1024),
         ("fixed_rolloff", {"name": "minor", "rolloff": 0.22}, 1024),
         ("samples_512", {"name": "minor"}, 512),
@@ -49,12 +45,6 @@ def test_no_two_conditions_make_the_same_frames():
 def test_a_condition_is_the_channel_that_it_is_called_after(condition, channel, samples):
     wanted = signals.CONDITIONS[condition]
     assert (wanted.through, wanted.samples) == (signals.channel(**channel), samples)
-
-
-def test_many_frames_are_made_in_batches_that_go_on_where_the_last_stopped():
-    found = made("minor", count=600)
-    assert len(np.unique(found[:, 0])) == 600
-    assert_array_equal(found[:512], made("minor", count=512))
 
 
 def test_no_frame_is_one_that_a_store_of_the_same_seed_has():
@@ -67,12 +57,11 @@ def test_no_frame_is_one_that_a_store_of_the_same_seed_has():
 def test_the_independent_generator_has_liquids_rings_at_the_label_s_snr():
     found = made("independent", count=200)
     assert_allclose(np.square(np.abs(found)).mean(), 1.1, rtol=0.02)
+    assert len(np.unique(found[:, 0])) == 200
 
 
 def test_a_condition_that_is_none_is_refused_with_the_nearest():
-    with pytest.raises(
-        InputError, match="no condition is called 'samples_51'; did you mean 'samples_512'"
-    ):
+    with pytest.raises(InputError, match="'samples_51'; did you mean 'samples_512'"):
         made("samples_51")
 
 
@@ -102,11 +91,6 @@ def test_the_matrix_holds_each_networks_accuracy_under_each_condition_it_was_tes
     assert cells.value["modulation", "b", "minor"] == 1.0
     assert len(matrix) == len(TASKS) * 3
     assert ((matrix.low >= 0) & (matrix.low <= matrix.value) & (matrix.value <= matrix.high)).all()
-    table = metrics.wide(matrix, "task")
-    assert table[["model", "condition", "joint_value"]].to_numpy().tolist() == [
-        ["a", "minor", 0.75], ["a", "independent", 0.5], ["b", "minor", 0.25],
-    ]  # fmt: skip
-    assert len(table.columns) == 2 + 3 * 3
 
 
 def test_the_loss_is_the_paired_difference_of_networks_tested_twice():
@@ -129,7 +113,7 @@ def test_the_area_is_that_of_a_literal_count_over_all_pairs(rng):
 def test_the_areas_interval_covers_its_closed_form_as_often_as_it_says(rng):
     """Two Gaussians a standard deviation apart have an area of Phi(1 / sqrt 2) = 0.760."""
     covered = []
-    for _ in range(25):
+    for _ in range(20):
         found = generalisation.auc(rng.normal(1, 1, 100), rng.normal(0, 1, 80), rng=rng)
         covered.append(found["low"] <= 0.7602 <= found["high"])
     assert np.mean(covered) > 0.85
@@ -155,27 +139,17 @@ def test_the_level_is_exceeded_by_the_share_asked_for(rng):
         assert found.auc == pytest.approx(0.921, abs=0.01)  # Phi(sqrt 2)
 
 
-@pytest.mark.parametrize(("share", "frames"), [(0.05, 20), (0.05, 100), (0.1, 50), (0.01, 300)])
-def test_new_known_frames_exceed_a_level_no_more_often_than_asked(rng, share, frames):
-    rates = [1 - metrics.alarm_level(rng.random(frames), share) for _ in range(300)]
-    assert np.mean(rates) < share + 3 * np.std(rates) / np.sqrt(len(rates))
-
-
 @pytest.mark.parametrize(
     ("change", "refusal"),
     [
         ({"threshold": np.zeros(19)}, "19 known frames .* at least 20"),
-        ({"false_alarm": 1.0}, "between 0 and 1"),
-        ({"known": np.array([])}, "there are 0 and 30"),
         ({"unknown": np.array([0.0, np.nan])}, "1 scores are not finite"),
     ],
 )
 def test_scores_that_tell_nothing_are_refused(change, refusal, rng):
     given = {"threshold": np.zeros(30), "known": np.zeros(30), "unknown": np.ones(30)}
-    options = {"false_alarm": 0.05} | change
-    share = options.pop("false_alarm")
     with pytest.raises(InputError, match=refusal):
-        generalisation.reject(**(given | options), false_alarm=share, rng=rng)
+        generalisation.reject(**(given | change), false_alarm=0.05, rng=rng)
 
 
 def seen(rng, count, centre, confidence):
@@ -187,9 +161,7 @@ def test_each_score_rejects_what_differs_in_it_alone(rng):
     modulation = np.arange(400) % 2
     centre = np.where(modulation[:, None] == 0, [[0.0, 0, 0]], [[9.0, 0, 0]])
     usual = (0.5, 1.0)
-    of = {
-        role: seen(rng, 400, centre, usual) for role in ("learn", "threshold", "known")
-    }  # fmt: skip
+    of = {role: seen(rng, 400, centre, usual) for role in ("learn", "threshold", "known")}
     strange = of | {"unknown": seen(rng, 400, np.array([4.5, 9, 0]), usual)}
     unsure = of | {"unknown": seen(rng, 400, centre, (0.1, 0.4))}
     options = {"false_alarm": 0.05, "rng": rng}
@@ -243,30 +215,18 @@ def test_the_frames_of_some_classes_are_read_with_labels_of_their_own(store):
     assert_array_equal(
         np.array(some.classes)[some.modulation], np.array(whole.classes)[whole.modulation[kept]]
     )
-    everything = frames.read_of(store, "train", whole.classes)
-    assert_array_equal(everything.modulation, whole.modulation)
-    assert_array_equal(everything.iq, whole.iq)
 
 
 def test_at_most_so_many_are_drawn(store, rng):
     drawn, others = (frames.read_of(store, "train", ("QPSK",), most=9, rng=rng) for _ in "ab")
     assert len(drawn) == 9
     assert (drawn.iq[:, 0] != others.iq[:, 0]).any()
-    assert len(frames.read_of(store, "train", ("QPSK",), most=999, rng=rng)) == 32
-    with pytest.raises(InputError, match="pass rng"):
-        frames.read_of(store, "train", ("QPSK",), most=9)
-
-
-def test_a_class_that_the_store_lacks_is_refused(store):
-    with pytest.raises(
-        InputError, match=r"no class in .* is called '16QAM'; .*known: BPSK, QPSK, 8PSK"
-    ):
+    with pytest.raises(InputError, match=r"'16QAM'; .*known: BPSK, QPSK, 8PSK"):
         frames.read_of(store, "train", ("16QAM",))
 
 
 def test_what_remains_keeps_its_order():
     assert frames.remaining(("BPSK", "QPSK", "8PSK"), ["QPSK"]) == ("BPSK", "8PSK")
-    assert frames.remaining(("BPSK", "QPSK"), []) == ("BPSK", "QPSK")
     with pytest.raises(InputError, match="no class to leave out is called '16QAM'"):
         frames.remaining(("BPSK", "QPSK"), ["16QAM"])
     with pytest.raises(InputError, match="none remains"):
@@ -276,12 +236,10 @@ def test_what_remains_keeps_its_order():
 # Figures
 
 
-MANY = tuple(name for name in signals.CONDITIONS if name not in ("clean", "samples_128"))
-NETWORKS = (*MANY[:2], *MANY[5:7], "liquid_rings", "mixture", "all-views")
-
-
-def matrix(networks=NETWORKS, conditions=MANY):
-    return pd.DataFrame(
+def test_the_matrix_is_drawn_with_its_numbers_and_frames_each_networks_own_condition():
+    conditions = ("minor", "rayleigh_1", "liquid_rings")
+    networks = ("liquid_rings", "all-views")
+    given = pd.DataFrame(
         {
             "task": task, "model": network, "condition": condition,
             "value": 0.1 + 0.05 * row + 0.04 * column,
@@ -289,33 +247,18 @@ def matrix(networks=NETWORKS, conditions=MANY):
         for task in TASKS
         for row, network in enumerate(networks)
         for column, condition in enumerate(conditions)
+        if (task, network, condition) != ("joint", "all-views", "rayleigh_1")
     )  # fmt: skip
-
-
-def test_the_matrix_is_drawn_with_its_numbers_and_frames_each_networks_own_condition():
-    given = matrix()
-    lacks = (given.task == "joint") & (given.model == "mixture") & (given.condition == MANY[-2])
-    figure = figures.shift_matrix(given[~lacks], conditions=MANY, titles={"snr": "SNR"})
+    figure = figures.shift_matrix(given, conditions=conditions, titles={"snr": "SNR"})
     panels = figure.axes[:3]
     assert [ax.get_title() for ax in panels] == ["joint", "modulation", "SNR"]
-    assert {ax.get_ylabel() for ax in panels} == {"network"}
-    assert panels[-1].get_xlabel() == "frames it is tested on"
     shown = np.ma.filled(panels[0].images[0].get_array(), np.nan)
-    row, column = NETWORKS.index("mixture"), len(MANY) - 2
-    assert np.isnan(shown[row, column])
-    assert np.isnan(shown).sum() == 1
-    assert len(panels[0].texts) == len(NETWORKS) * len(MANY) - 1
+    assert np.argwhere(np.isnan(shown)).tolist() == [[1, 1]]
+    assert len(panels[0].texts) == 5
     texts = {tuple(map(round, t.get_position())): t.get_text() for t in panels[1].texts}
     assert texts[2, 1] == "23.0"
-    framed = {
-        (round(p.get_x() + 0.47), round(p.get_y() + 0.45)) for p in panels[0].patches
-    }  # fmt: skip
-    assert framed == {(MANY.index(name), row) for row, name in enumerate(NETWORKS) if name in MANY}
-
-
-def test_one_network_under_one_condition_makes_a_matrix():
-    figure = figures.shift_matrix(matrix(("a",), ("minor",)), conditions=("minor",))
-    assert [text.get_text() for text in figure.axes[0].texts] == ["10.0"]
+    framed = {(round(p.get_x() + 0.47), round(p.get_y() + 0.45)) for p in panels[0].patches}
+    assert framed == {(2, 0)}
 
 
 def test_rejection_bars_are_as_high_as_what_is_achieved():
@@ -329,8 +272,7 @@ def test_rejection_bars_are_as_high_as_what_is_achieved():
         for s, score in enumerate(("confidence", "novelty"))
         for measure, value in (("auc", 0.6 + 0.1 * s), ("detected", 0.1 + 0.2 * s + 0.1 * m))
     )  # fmt: skip
-    figure = figures.rejection_bars(given, false_alarm=0.05)
-    area, detected = figure.axes
+    area, detected = figures.rejection_bars(given, false_alarm=0.05).axes
     heights = [
         [bar.get_height() for bar in group]
         for group in detected.containers
@@ -338,5 +280,4 @@ def test_rejection_bars_are_as_high_as_what_is_achieved():
     ]
     assert_allclose(heights, [[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]])
     assert [label.get_text() for label in area.get_xticklabels()] == list(names)
-    assert [line.get_ydata()[0] for ax in (area, detected) for line in ax.lines[-1:]] == [0.5, 0.05]
     assert "5 %" in detected.get_ylabel()

@@ -22,77 +22,47 @@ def house(smoke_house):
     return smoke_house
 
 
+STEPS = {
+    "frames": "01_preprocessing",
+    "constellation": "02_training",
+    "all-views": "02_training",
+    "evaluation": "03_evaluation",
+    "explanation": "04_explainability",
+}
+
+
 def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke_pipeline, house):
     pdf = Path(smoke_pipeline.output.splitlines()[-1])
     assert pdf == smoke_pipeline.root / "paper/build/smoke/PAPER.pdf"
     assert pdf.read_bytes().startswith(b"%PDF")
     steps = [line for line in smoke_pipeline.output.splitlines() if line.startswith("step ")]
     assert ["joint accuracy" in step for step in steps] == [False, True, True, True, False]
-    made = [run for run in reversed(runs.records()) if run.profile == "smoke"]
-    assert [(run.notebook, run.name, run.status) for run in made] == [
-        ("01_preprocessing", "frames", "completed"),
-        ("02_training", "constellation", "completed"),
-        ("02_training", "all-views", "completed"),
-        ("03_evaluation", "evaluation", "completed"),
-        ("04_explainability", "explanation", "completed"),
-    ]
-
-
-def test_every_run_has_its_notebook_figures_and_parents(house):
-    by_name = {run.name: run for run in runs.records() if run.profile == "smoke"}
-    for run in by_name.values():
+    made = {run.name: run for run in reversed(runs.records()) if run.profile == "smoke"}
+    assert {name: run.notebook for name, run in made.items()} == STEPS
+    assert {run.status for run in made.values()} == {"completed"}
+    assert len({run.data["sha256"] for run in made.values()}) == 1
+    assert made["all-views"].parents == [made["frames"].id]
+    parents = {made[name].id for name in ("constellation", "all-views")}
+    assert set(made["evaluation"].parents) == parents
+    for run in made.values():
         assert (run.folder / "notebook.ipynb").exists()
         assert list((run.folder / "figures").glob("*.pdf"))
-    assert len(by_name) == 5
-    assert by_name["all-views"].parents == [by_name["frames"].id]
-    assert set(by_name["evaluation"].parents) == {
-        by_name["constellation"].id,
-        by_name["all-views"].id,
-    }
-    assert len({run.data["sha256"] for run in by_name.values()}) == 1
-
-
-def test_the_runlog_leads_to_every_run_newest_first_and_each_has_its_page(house):
+        assert "[notebook.ipynb](notebook.ipynb)" in (run.folder / "README.md").read_text()
     log = (house / "runs" / "RUNLOG.md").read_text()
-    table = log[log.index("## Other runs") :]
-    smoke = [run for run in runs.records() if run.profile == "smoke"]
-    places = [table.index(f"]({run.id}/)") for run in smoke]
-    assert places == sorted(places)
-    for run in smoke:
-        page = (run.folder / "README.md").read_text()
-        assert f"# {run.notebook}, {run.name}" in page
-        assert "[notebook.ipynb](notebook.ipynb)" in page
+    places = [log.index(f"]({run.id}/)", log.index("## Other runs")) for run in made.values()]
+    assert places == sorted(places, reverse=True)
 
 
-def test_residual_view_tells_the_snr_better_even_after_seconds(house):
+def test_the_residual_view_improves_the_snr_even_after_seconds(house):
     models = runs.find("evaluation", profile="smoke").metrics["models"]
-    with_residual, without = (
-        models[name]["snr_accuracy"] for name in ("all-views", "constellation")
-    )
-    assert with_residual["low"] > without["high"]
-
-
-def test_a_trained_model_says_of_the_validation_frames_what_it_says_of_the_test_frames(house):
-    for name in ("constellation", "all-views"):
-        saved = runs.find(name, notebook="02_training", profile="smoke").predictions()
-        columns = {column for column in saved if not column.startswith("validation_")}
-        assert {f"validation_{column}" for column in columns - {"classes", "grid_db"}} < set(saved)
-        evaluated = runs.find("evaluation", profile="smoke").metrics["models"][name]
-        assert 0.5 < evaluated["snr_interval_coverage"]["value"] <= 1
+    better, worse = (models[name]["snr_accuracy"] for name in ("all-views", "constellation"))
+    assert better["low"] > worse["high"]
 
 
 def test_the_draft_paper_leaves_the_committed_paper_alone(house):
     for path in (ROOT / "paper").rglob("*"):
         if path.is_file() and "build" not in path.parts:
             assert (house / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
-
-
-def test_only_trainings_are_evaluated(house):
-    result = CliRunner().invoke(
-        cli.main, ["run", "03_evaluation", "-p", "models", "frames,all-views"]
-    )
-    assert result.exit_code == 2
-    assert "no run of notebook 02_training is called 'frames'" in result.output
 
 
 @pytest.mark.long
@@ -124,13 +94,8 @@ def test_models_are_compared_where_frames_differ_in_rounding_and_not_otherwise(h
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ({"epochs": -1}, r"epochs .*given -1 \(int\), input should be greater than 0"),
         ({"epochs": 0}, r"epochs .*given 0 \(int\), input should be greater than 0"),
-        ({"learning_rate": -1e-3}, r"learning_rate .*should be greater than 0"),
-        ({"warmup": -0.1}, r"warmup .*should be greater than or equal to 0"),
-        ({"extent": 0.0}, r"extent .*given 0\.0 \(float\), input should be greater than 0"),
         ({"modulation_share": 1.1}, r"modulation_share .*should be less than or equal to 1"),
-        ({"hide_fraction": 0}, r"hide_fraction .*should be greater than 0"),
         ({"dropout": 1}, r"dropout .*should be less than 1"),
         ({"views": ["constelation"]}, r"views .*given \['constelation'\].*did you mean 'constella"),
         ({"epochs": 2.5}, r"epochs .*should be a valid integer"),
@@ -150,62 +115,52 @@ def trained(house):
     return shutil.copytree(known, house / "runs" / known.name)
 
 
+def frames_of(house, *names):
+    """Put empty frame stores into a house."""
+    for name in names:
+        (house / "data" / name).mkdir(parents=True)
+        (house / "data" / name / "frames.h5").touch()
+
+
 @pytest.mark.parametrize(
     ("notebook", "asked"),
     [
         ("03_evaluation", {"models": ["all-veiws"]}),
+        ("04_explainability", {"models": ["all-veiws"]}),
         ("08_generalisation", {"models": [], "left_out": ["all-veiws"]}),
         ("09_attribution", {"network": "all-views", "repeats": ["all-veiws"]}),
         ("10_radio", {"network": "all-veiws"}),
         ("recording", {"model": "all-veiws"}),
-        ("07_views", {"profile": "", "baseline": "all-veiws"}),
         ("07_views", {"profile": "", "baseline": "all-views", "whole": "all-veiws"}),
-        ("09_attribution", {"retrained_profile": "", "retrained": ["all-veiws"]}),
         ("02_training", {"hide": "snr", "hide_by": "all-veiws"}),
     ],
 )
 def test_a_network_that_is_not_there_is_refused_with_the_nearest(bare, notebook, asked):
     made = trained(bare)
-    for store in ("frames", "compact"):
-        (bare / "data" / store).mkdir(parents=True)
-        (bare / "data" / store / "frames.h5").touch()
+    frames_of(bare, "frames", "compact")
     with pytest.raises(InputError, match=r"called 'all-veiws'; did you mean .*'all-views'"):
         runs.execute(notebook, parameters=asked)
     assert [*(bare / "runs").glob("*_*")] == [made]
 
 
-@pytest.mark.parametrize(
-    ("notebook", "asked"),
-    [
-        ("04_explainability", {"models": ["all-views"]}),
-        ("05_limits", {"models": ["all-views"]}),
-        ("09_attribution", {}),
-    ],
-)
-def test_frames_that_a_network_was_trained_on_have_to_be_there_if_they_are_read(
-    bare, notebook, asked
-):
+@pytest.mark.parametrize("notebook", ["04_explainability", "05_limits", "09_attribution"])
+def test_frames_that_a_network_was_trained_on_have_to_be_there_if_they_are_read(bare, notebook):
     """With the command that makes these, and not the notebook's own."""
     made = trained(bare)
+    asked = {} if notebook == "09_attribution" else {"models": ["all-views"]}
     with pytest.raises(
         InputError, match=r"at data/compact/frames\.h5: .*run 01_preprocessing --profile compact`"
     ):
         runs.execute(notebook, parameters=asked)
-    (made / "weights.safetensors").unlink()
-    if notebook != "05_limits":
-        with pytest.raises(InputError, match="has no weights here"):
-            runs.execute(notebook, parameters=asked)
     assert [*(bare / "runs").glob("*_*")] == [made]
 
 
-def test_a_network_that_is_asked_again_has_to_have_its_weights(bare):
+@pytest.mark.parametrize("notebook", ["08_generalisation", "09_attribution", "10_radio"])
+def test_a_network_that_is_asked_again_has_to_have_its_weights(bare, notebook):
     made = trained(bare)
     (made / "weights.safetensors").unlink()
-    for notebook, asked in {
-        "08_generalisation": {}, "10_radio": {}, "recording": {},
-    }.items():  # fmt: skip
-        with pytest.raises(InputError, match="has no weights here"):
-            runs.execute(notebook, parameters=asked)
+    with pytest.raises(InputError, match="has no weights here"):
+        runs.execute(notebook)
     assert [*(bare / "runs").glob("*_*")] == [made]
 
 
@@ -238,7 +193,6 @@ def bare(tmp_path, monkeypatch):
     ("profile", "asked", "making"),
     [
         ("smoke", {}, " --profile smoke"),
-        ("smoke", {"frames": "others"}, " -p frames others"),
         (
             "shift",
             {"frames": "shift-moderate"},
@@ -254,8 +208,7 @@ def test_a_training_without_its_frames_is_refused_before_it_starts(bare, profile
 
 
 def test_a_misspelt_frame_store_is_named_with_the_nearest(bare):
-    (bare / "data" / "radioml").mkdir(parents=True)
-    (bare / "data" / "radioml" / "frames.h5").touch()
+    frames_of(bare, "radioml")
     with pytest.raises(InputError, match=r"data/radoiml/frames\.h5 \(did you mean 'radioml'\?\)"):
         runs.execute("02_training", parameters={"frames": "radoiml"})
 
@@ -268,10 +221,7 @@ def test_the_readmes_command_takes_a_radioml_file_to_a_trained_network(
         r"## Your own files.*?```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S
     )
     commands = [line.split()[1:] for line in block[1].splitlines()]
-    assert [command[:2] for command in commands] == [
-        ["run", "01_preprocessing"],
-        ["run", "02_training"],
-    ]
+    assert [command[1] for command in commands] == ["01_preprocessing", "02_training"]
     monkeypatch.chdir(tmp_path)  # a relative path is the caller's
     write_2018(tmp_path / "GOLD_XYZ_OSC.0001_1024.hdf5", frames_per_cell=10, snrs_db=(-20, 10, 30))
     for command, quick in zip(
@@ -298,7 +248,7 @@ RADIO |= {"turned": ["QPSK", "64QAM"], "from_db": 20.0, "counterfactuals": 8}
 
 
 @pytest.mark.long
-def test_the_way_back_to_the_radio_tells_what_turns_an_answer(house):
+def test_the_way_back_to_the_radio_shows_what_turns_an_answer(house):
     run = runs.execute("10_radio", profile="smoke", parameters=RADIO)
     assert run.status == "completed", run.error
     turned = run.metrics["turned"]
@@ -310,9 +260,6 @@ def test_the_way_back_to_the_radio_tells_what_turns_an_answer(house):
             assert values == sorted(values)
     for figure in ("maps", "in_time", "counterfactuals"):
         assert (run.folder / "figures" / f"{figure}.pdf").exists()
-    unknown = RADIO | {"turned": ["GMSK"]}
-    refused = runs.execute("10_radio", profile="smoke", parameters=unknown)
-    assert "GMSK" in (refused.error or "")
 
 
 @pytest.mark.long

@@ -1,7 +1,5 @@
 """The paper follows its runs, and nothing but its runs."""
 
-import csv
-import errno
 import hashlib
 import shutil
 from pathlib import Path
@@ -11,7 +9,6 @@ from paper_house import PROSE, REPOSITORY, SOURCES, House
 
 from modsnr import InputError, paper, runs, signals
 from modsnr.diagrams import aligning, views
-from modsnr.paper import building
 from modsnr.paper.building import RESULTS_BEGIN, RESULTS_END
 
 
@@ -37,19 +34,19 @@ def test_the_papers_own_prose_and_sources_agree(monkeypatch):
 
 def test_facts_of_the_library_are_what_it_holds(monkeypatch):
     monkeypatch.delenv("MODSNR_ROOT", raising=False)
-    told, air = paper.constants(), signals.Channel()
-    assert told["classes"] == ", ".join(signals.STUDY_CLASSES)
-    assert told["carrier_offset"] == air.carrier_offset_std
-    assert told["clock_offset"] == air.clock_offset_std
-    assert told["rolloff"] == "{} to {}".format(*air.rolloff_range)
-    assert told["samples_per_symbol"] == air.samples_per_symbol
-    assert (told["residual_centre"], told["residual_rim"]) == views.RESIDUAL_DB
-    assert told["stop_band"] == views.STOP_BAND
-    assert told["matched_rolloff"] == views.MATCHED_ROLLOFF
-    assert told["carrier_reach"] == aligning.REACH
-    assert told["extent"] == views.EXTENTS["constellation"]
+    facts, air = paper.constants(), signals.Channel()
+    assert facts["classes"] == ", ".join(signals.STUDY_CLASSES)
+    assert facts["carrier_offset"] == air.carrier_offset_std
+    assert facts["clock_offset"] == air.clock_offset_std
+    assert facts["rolloff"] == "{} to {}".format(*air.rolloff_range)
+    assert facts["samples_per_symbol"] == air.samples_per_symbol
+    assert (facts["residual_centre"], facts["residual_rim"]) == views.RESIDUAL_DB
+    assert facts["stop_band"] == views.STOP_BAND
+    assert facts["matched_rolloff"] == views.MATCHED_ROLLOFF
+    assert facts["carrier_reach"] == aligning.REACH
+    assert facts["extent"] == views.EXTENTS["constellation"]
     synchronised = views.EXTENTS["synchronised"]
-    assert told["extent_synchronised"] == synchronised == views.EXTENTS["aligned"]
+    assert facts["extent_synchronised"] == synchronised == views.EXTENTS["aligned"]
 
 
 @pytest.mark.long
@@ -66,54 +63,28 @@ def test_the_committed_paper_is_what_its_runs_make(tmp_path, monkeypatch):
     assert (tmp_path / "README.md").read_text() == (REPOSITORY / "README.md").read_text()
 
 
-def test_what_typst_cannot_set_is_refused(house):
-    house.canonical()
-    with (house.paper / "template.typ").open("a", encoding="utf-8") as template:
-        template.write("#unheard\n")
-    before = contents(house.paper)
-    with pytest.raises(InputError, match=r"typst cannot set PAPER\.pdf: .*unheard"):
-        paper.build()
-    assert contents(house.paper) == before
+README = "# A\n\n{begin}\nold\n{end}\n\nThe rest.\n"
 
 
 @pytest.mark.parametrize(
-    ("owner", "function", "place"),
+    ("added", "fault"),
     [
-        (shutil, "copyfile", "figures/views.png"),
-        (building, "_write_page", "PAPER.html"),
-        (Path, "replace", "paper/PAPER.pdf"),
-        (Path, "replace", "paper/figures"),
-        (Path, "replace", "old/tables"),
-        (Path, "replace", "README.md"),
+        ("As @fig:unheard shows.", "label `<fig:unheard>` does not exist"),
+        ("In @sec:unheard it is.", "label `<sec:unheard>` does not exist"),
+        ("# No number {#sec:none .unnumbered}\n\n@sec:none", "cannot reference heading"),
+        ("It is known [@unheard2020].", "unheard2020"),
     ],
 )
-def test_a_build_that_fails_midway_leaves_all_as_it_was(house, monkeypatch, owner, function, place):
+def test_what_typst_cannot_set_is_refused_and_all_files_are_as_before(house, added, fault):
+    identity = house.canonical()
     readme = house.root / "README.md"
     readme.write_text(README.format(begin=RESULTS_BEGIN, end=RESULTS_END), encoding="utf-8")
-
-    def rests_on(run):
-        entry = SOURCES["runs"]["evaluation"] | {"run": run}
-        house.write(runs={"evaluation": entry}, readme="Joint {{joint}}.")
-
-    rests_on(house.run(1, joint=0.25))
-    paper.build()
-    rests_on(house.run(2, joint=0.75))
+    entry = SOURCES["runs"]["evaluation"] | {"run": identity}
+    house.write(PROSE + "\n\n" + added, runs={"evaluation": entry}, readme="Joint {{joint}}.")
     before = contents(house.root)
-    works, faults = getattr(owner, function), [OSError(errno.ENOSPC, "No space left on device")]
-
-    def fails_once(*paths):
-        if faults and str(paths[-1]).endswith(place):
-            raise faults.pop()
-        return works(*paths)
-
-    monkeypatch.setattr(owner, function, fails_once)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=rf"typst cannot set PAPER\.pdf: .*{fault}"):
         paper.build()
     assert contents(house.root) == before
-    assert not [*(house.paper / "build").iterdir()]
-    paper.build()
-    assert "\nJoint 75.0%.\n" in readme.read_text("utf-8")
-    assert not [*(house.paper / "build").iterdir()]
 
 
 def test_two_builds_from_the_same_runs_give_the_same_bytes(house):
@@ -121,16 +92,12 @@ def test_two_builds_from_the_same_runs_give_the_same_bytes(house):
     pdf = paper.build()
     assert pdf == house.paper / "PAPER.pdf"
     assert pdf.read_bytes().startswith(b"%PDF")
+    assert b"(D:20240102000000Z)" in pdf.read_bytes()  # the date of the newest run
     first = contents(house.paper)
-    shutil.rmtree(house.paper / "figures")
+    (house.paper / "figures" / "old.pdf").touch()
     pdf.unlink()
     paper.build()
     assert contents(house.paper) == first
-
-
-def test_the_papers_date_is_that_of_its_newest_run(house):
-    house.canonical()
-    assert b"(D:20240102000000Z)" in paper.build().read_bytes()
 
 
 def test_numbers_are_recorded_with_the_run_and_key_they_come_from(house):
@@ -143,35 +110,11 @@ def test_numbers_are_recorded_with_the_run_and_key_they_come_from(house):
         "run": identity,
         "key": "models/ours/joint/value",
     }
-    assert record["numbers"]["interval"]["printed"] == "−25.0 to 75.0"
+    assert record["numbers"]["interval"]["printed"] == "50.0, −25.0 to 75.0"
     assert record["numbers"]["minutes"]["printed"] == "2"
     assert record["constants"] == {"study": {"printed": "48.65%", "source": "the study"}}
-
-
-def test_an_interval_is_printed_as_its_value_unless_its_bounds_are_named(house):
-    house.run(profile="quick")
-    house.write(
-        numbers=SOURCES["numbers"]
-        | {"joint": {"run": "evaluation", "key": "models/ours/joint", "format": "{:.0%}"}}
-    )
-    assert house.record("quick")["numbers"]["joint"]["printed"] == "50%"
-
-
-def test_tables_select_title_and_print_the_columns_of_the_run(house):
-    house.canonical()
-    paper.build()
-    with (house.paper / "tables" / "published.csv").open(encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    assert rows == [["Quantity", "Ours"], ["both", "50.0%"], ["modulation", "−12.5%"]]
-
-
-def test_figures_that_no_longer_belong_are_removed(house):
-    house.canonical()
-    stale = house.paper / "figures" / "old.pdf"
-    stale.parent.mkdir()
-    stale.touch()
-    paper.build()
-    assert {path.name for path in stale.parent.iterdir()} == {"views.pdf", "views.png"}
+    table = (house.paper / "tables" / "published.csv").read_text("utf-8")
+    assert table.split() == ["Quantity,Ours", "both,50.0%", "modulation,−12.5%"]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +125,7 @@ def test_figures_that_no_longer_belong_are_removed(house):
         ({"status": "failed"}, "failed, not completed"),
         ({"git": None}, "dirty"),
         ({"notebook": "02_training"}, "missing under runs/, or of another name"),
+        ({"name": "lost"}, "missing under runs/"),
     ],
 )
 def test_the_paper_refuses_runs_that_prove_nothing(house, changes, reason):
@@ -191,12 +135,7 @@ def test_the_paper_refuses_runs_that_prove_nothing(house, changes, reason):
     assert not (house.paper / "numbers.yaml").exists()
 
 
-def test_the_paper_refuses_a_missing_run_and_an_alias_without_one(house):
-    identity = house.canonical()
-    shutil.rmtree(house.root / "runs" / identity)
-    with pytest.raises(InputError, match=f"'evaluation'.*{identity} is missing"):
-        paper.build()
-    house.write()
+def test_an_alias_without_a_canonical_run_is_refused(house):
     with pytest.raises(InputError, match=r"'evaluation'.*no canonical run"):
         paper.build()
 
@@ -233,12 +172,10 @@ def test_a_draft_leaves_the_committed_paper_untouched_and_differs_from_it(house)
     after = {name: value for name, value in contents(house.paper).items() if "build" not in name}
     assert after == before
     assert draft != committed
-
-
-def test_a_draft_names_the_run_that_it_lacks(house):
-    house.run()
-    with pytest.raises(InputError, match=r"03_evaluation, evaluation.*no completed run.*'quick'"):
-        paper.build("quick")
+    with pytest.raises(InputError, match=r"03_evaluation, evaluation.*no completed run.*'gpu'"):
+        paper.build("gpu")
+    with pytest.raises(InputError, match="not the name of a profile"):
+        paper.build("../figures")
 
 
 TRAINED = {"notebook": "02_training", "name": "all-views", "run": None}
@@ -297,19 +234,15 @@ def test_a_draft_takes_no_run_of_its_own_for_that_of_another_profile(house):
     trained = TRAINED | {"run": canonical, "profile": "gpu"}
     house.add("trained", trained, "models/ours/joint")
 
-    def told(profile):
-        house.run(4 if profile == "quick" else 5, profile=profile)
-        record = house.record(profile)
-        return record["runs"]["trained"], record["numbers"]["added"]["printed"]
-
-    assert told("quick") == (canonical, "75%")
-    assert told("gpu") == (later, "50%")
+    for hour, profile in ((4, "quick"), (5, "gpu")):
+        house.run(hour, profile=profile)
+    drafts = {profile: house.record(profile) for profile in ("quick", "gpu")}
+    assert drafts["quick"]["runs"]["trained"] == canonical
+    assert drafts["gpu"]["runs"]["trained"] == later
+    assert drafts["gpu"]["numbers"]["added"]["printed"] == "50%"
     house.add("trained", trained | {"profile": "study"}, "models/ours/joint")
     with pytest.raises(InputError, match=f"{canonical} is of profile gpu, not study"):
         paper.build("quick")
-
-
-README = "# A\n\n{begin}\nold\n{end}\n\nThe rest.\n"
 
 
 def test_the_readme_holds_the_results_of_the_canonical_runs(house):
@@ -327,20 +260,6 @@ def test_the_readme_holds_the_results_of_the_canonical_runs(house):
 
 
 @pytest.mark.parametrize(
-    ("readme", "fault"), [("{{unknown}}", "unknown.*is not in"), ("49 %", "'49'.*typed by hand")]
-)
-def test_the_readmes_results_come_from_the_sources_alone(house, readme, fault):
-    house.write(readme=readme)
-    with pytest.raises(InputError, match=fault):
-        paper.check()
-
-
-def test_a_profile_cannot_lead_out_of_the_build_folder(house):
-    with pytest.raises(InputError, match="not the name of a profile"):
-        paper.build("../figures")
-
-
-@pytest.mark.parametrize(
     ("added", "fault"),
     [
         ("It is {{unheard}}.", r"\{\{unheard\}\} is not in sources.yaml"),
@@ -351,26 +270,13 @@ def test_a_profile_cannot_lead_out_of_the_build_folder(house):
         ("It falls by -3 by hand.", "typed by hand"),
         ("It has 1,024 samples.", "'1,024' .* typed by hand"),
         ("| a |\n|---|\n| 0.5 |\n", "'0.5' .* typed by hand"),
-        (r"It is $48.65\,\%$ by formula.", "'48.65' stands in the formula"),
-        ("It is $x = {{joint}}$.", "stands in the formula"),
-        ("It is known [@unheard2020].", r"\[@unheard2020\] is not in references.bib"),
-        ("As @fig:unheard shows.", "@fig:unheard refers to nothing"),
-        ("As @tbl:unheard shows.", "@tbl:unheard refers to nothing"),
-        ("By @eq:unheard it is.", "@eq:unheard refers to nothing"),
-        ("In @sec:unheard it is.", "@sec:unheard refers to nothing"),
-        ("# No number {#sec:none .unnumbered}\n\n@sec:none", "@sec:none refers to nothing"),
-        ("Of @eq:other {#eq:other} it is.", r"\{#eq:other\} must follow a formula of its own"),
-        ("$$ x = y $$", "1 of the formulas on display have no"),
-        ("$$ x = y $$ {#eq:unit}", "eq:unit labels 2 things"),
-        ("![Cap.](figures/views.pdf){#fig:again}", "fig:again is not referred to"),
-        ("![Cap., see @fig:again.](figures/views.pdf){#fig:again}", "fig:again is not referred to"),
-        ("::: {#tbl:again}\n| a |\n|---|\n| b |\n\nCap.\n:::", "tbl:again is not referred to"),
-        ("| a |\n|---|\n| b |\n", "1 of the tables are in no block"),
-        ("A <b>bold</b> word.", "'<b>' is html: one of the two pages would lack it"),
         ("It is [51%](https://example.org) by hand.", "'51%' .* typed by hand"),
         ("![Cap., 51%, of @fig:again.](figures/views.pdf){#fig:again}", "'51%' .* typed by hand"),
+        (r"It is $48.65\,\%$ by formula.", "'48.65' stands in the formula"),
         ("It is $x = 93$ by formula.", "'93' stands in the formula"),
-        ("![Cap.](figures/views.pdf)", r"a figure without label, .*views.pdf"),
+        ("It is $x = {{joint}}$.", "stands in the formula"),
+        ("$$ x = y $$", "a formula on display has no"),
+        ("A <b>bold</b> word.", "'<b>' is html: one of the two pages would lack it"),
         ("![Cap.](figures/other.pdf){#fig:o} @fig:o", "figures/other.pdf must stand alone"),
         ("![C.](figures/other.pdf){#fig:o}\n\n@fig:o", "figures/other.pdf is no figure"),
         ("In a line: {{table:published}} it is.", None),
@@ -400,56 +306,37 @@ def test_names_code_formulas_and_links_may_hold_digits(house, harmless):
 
 
 @pytest.mark.parametrize(
-    ("part", "name", "fault"),
+    ("part", "name", "change", "fault"),
     [
-        ("numbers", "joint", "spare of sources.yaml is not used"),
-        ("constants", "study", "const:spare of sources.yaml is not used"),
-        ("tables", "published", "table:spare of sources.yaml is not used"),
-        ("figures", "views", "figures/spare.pdf of sources.yaml is not shown"),
-        ("runs", "evaluation", "run spare of sources.yaml is not used"),
+        ("numbers", "spare", {}, "spare of sources.yaml is not used"),
+        ("constants", "spare", {}, "const:spare of sources.yaml is not used"),
+        ("tables", "spare", {}, "table:spare of sources.yaml is not used"),
+        ("figures", "spare", {}, "figures/spare.pdf of sources.yaml is not shown"),
+        ("runs", "spare", {}, "run spare of sources.yaml is not used"),
+        ("numbers", "joint", {"run": "unheard"}, r"run unheard is not in sources\.yaml"),
+        ("tables", "published", {"run": "unheard"}, r"run unheard is not in sources\.yaml"),
+        ("numbers", "joint", {"kye": "x"}, r"numbers\.joint\.kye"),
     ],
 )
-def test_a_source_that_nothing_uses_is_refused(house, part, name, fault):
-    house.write(**{part: SOURCES[part] | {"spare": SOURCES[part][name]}})
+def test_a_source_that_is_unused_incomplete_or_misspelt_is_refused(
+    house, part, name, change, fault
+):
+    like = next(iter(SOURCES[part].values()))
+    house.write(**{part: SOURCES[part] | {name: like | change}})
     with pytest.raises(InputError, match=fault):
         paper.check()
 
 
-@pytest.mark.parametrize("part", ["numbers", "tables", "figures"])
-def test_a_result_without_a_run_is_refused(house, part):
-    (name, source), *_ = SOURCES[part].items()
-    house.write(**{part: SOURCES[part] | {name: source | {"run": "unheard"}}})
-    with pytest.raises(InputError, match=r"run unheard is not in sources\.yaml"):
-        paper.check()
-
-
-def test_references_without_a_place_are_refused(house):
-    house.write(PROSE.replace("::: {#refs}\n:::\n", ""))
-    with pytest.raises(InputError, match="the references have no place"):
-        paper.check()
-
-
-def test_an_unused_entry_of_the_bibliography_is_refused(house):
-    house.bibliography += "\n@misc{spare2020, title = {Spare}}\n"
-    house.write()
-    with pytest.raises(InputError, match=r"spare2020 of references.bib is not cited"):
-        paper.check()
-
-
-def test_an_unknown_key_of_the_sources_is_refused(house):
-    house.write(numbers=SOURCES["numbers"] | {"joint": {"run": "evaluation", "kye": "x"}})
-    with pytest.raises(InputError, match=r"numbers\.joint\.kye"):
+def test_the_readmes_results_come_from_the_sources_alone(house):
+    house.write(readme="{{unknown}} and 49 %")
+    with pytest.raises(InputError, match=r"(?s)'49'.*typed by hand.*unknown.*is not in"):
         paper.check()
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (
-            {"key": "models/theirs/joint"},
-            "has no models/theirs/joint; .* theirs, ours, bad",
-        ),
-        ({"key": "models/ours/joint/value/x"}, "has no models/ours/joint/value/x"),
+        ({"key": "models/theirs/joint"}, "has no models/theirs/joint; .* theirs, ours, bad"),
         ({"key": "models/bad"}, "models/bad of .* is None"),
         ({"key": "models/ours"}, "cannot be printed as '{:.1%}'"),
         ({"key": "models/ours", "scale": 100}, "no number to be scaled"),
@@ -472,7 +359,5 @@ def test_a_figure_or_column_that_a_run_does_not_hold_is_named(house):
         paper.build("quick")
     house.write()
     (house.root / "runs" / identity / "figures" / "views.pdf").unlink()
-    with pytest.raises(
-        InputError, match=rf"no file of run {identity} is called 'figures/views\.pdf'"
-    ):
+    with pytest.raises(InputError, match=r"no file of run .* is called 'figures/views\.pdf'"):
         paper.build("quick")

@@ -10,11 +10,10 @@ import json
 import os
 import shutil
 import sys
-from contextlib import nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -70,7 +69,7 @@ def _show(text: str) -> None:
     click.echo(text, nl=False)
 
 
-@main.command(short_help="Run a notebook, its parameters checked before anything starts.")
+@main.command()
 @click.argument("notebook")
 @PROFILE
 @click.option(
@@ -92,7 +91,7 @@ def run(
     name: str | None,
     note: str | None,
 ) -> None:
-    """Run NOTEBOOK with papermill, its parameters checked before anything starts."""
+    """Run NOTEBOOK, its parameters checked before anything starts."""
     if len({parameter for parameter, _ in given}) < len(given):
         raise InputError("a parameter is given twice")
     values = {key: runs.parse_text(notebook, key, text) for key, text in given}
@@ -106,7 +105,7 @@ def run(
         ctx.exit(130 if record.status == "interrupted" else 1)
 
 
-@main.command(short_help="Search a space of parameters; the same command goes on with it.")
+@main.command()
 @click.argument("space")
 @click.option("--name", help="what the sweep is called, if not like its file")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="how many there are in all")
@@ -133,58 +132,44 @@ def sweep(
     ctx: click.Context,
     space: str,
     name: str | None,
-    trials: int | None,
     workers: int,
-    storage: str | None,
     cluster: str | None,
     settings: tuple[str, ...],
-    keep_folders: bool,
+    **options: Any,
 ) -> None:
-    """Search SPACE, a file or its name in notebooks/sweeps; the same command goes on with it."""
+    """Search a space of parameters; the same command goes on with it.
+
+    SPACE is a file, or its name in notebooks/sweeps.
+    """
     from modsnr import sweeps
     from modsnr.workers import connect, settings_of
 
     wanted = sweeps.load_space(space, name)
-    options = settings_of(settings)
-    if options and not cluster:
-        raise InputError("-s is for --cluster")
     # A running scheduler has the workers that it has.
     count = workers if cluster in ("local", "slurm", "pbs") else 0
-    with connect(cluster, count=count, **options) if cluster else nullcontext() as client:
-        found = sweeps.sweep(
-            wanted,
-            trials=trials,
-            storage=storage,
-            workers=workers,
-            client=client,
-            keep_folders=keep_folders,
-            echo=_tell,
-        )
+    with connect(cluster or "here", count=count, **settings_of(settings)) as client:
+        found = sweeps.sweep(wanted, workers=workers, client=client, echo=_echo, **options)
     click.echo(", ".join(f"{n} {status}" for status, n in found.counts.items()) or "no trials")
     if found.repeated or found.under_way:
         click.echo(f"{found.repeated} begun again after a kill, {found.under_way} under way")
     if found.best:
-        click.echo(f"best: {_shown(found.best)}")
+        _echo(found.best, "best:")
     elif found.counts:
         ctx.exit(1)
 
 
-def _tell(outcome: Outcome) -> None:
-    click.echo(f"trial {_shown(outcome)}")
-
-
-def _shown(outcome: Outcome) -> str:
+def _echo(outcome: Outcome, what: str = "trial") -> None:
     value = "" if outcome.value is None else f" {outcome.value:.4f}"
     why = f": {outcome.error}" if outcome.error else ""
     values = ", ".join(f"{name} {value}" for name, value in outcome.parameters.items())
-    return f"{outcome.number} {outcome.status}{value} ({values}){why}"
+    click.echo(f"{what} {outcome.number} {outcome.status}{value} ({values}){why}")
 
 
-@main.command(short_help="Run a profile's pipeline, then make the paper of its runs.")
+@main.command()
 @click.option("--profile", metavar="P", default="quick", show_default=True, help=IN_PROFILES)
 @click.option("--resume", is_flag=True, help="keep what is done, go on with what was cut off")
 def reproduce(profile: str, resume: bool) -> None:
-    """Run the profile's pipeline, then make the paper of its runs."""
+    """Run a profile's pipeline, then make the paper of its runs."""
     lacks = _paper().lacks(profile)
     runs.reproduce(profile, resume=resume, echo=_show)
     if lacks:
@@ -195,21 +180,17 @@ def reproduce(profile: str, resume: bool) -> None:
         _make_paper(profile)
 
 
-@main.command(short_help="Make the paper, PDF and web page, of its runs or of a profile's.")
+@main.command()
 @PROFILE
 def paper(profile: str | None) -> None:
-    """Make figures, tables, numbers, PDF and web page of the paper's runs, or of a profile's.
+    """Make the paper, PDF and web page, of its runs or a profile's.
 
     Without a profile RUNLOG.md is renewed as well: it marks the runs that the paper rests on.
     """
     _make_paper(profile)
 
 
-@main.group(
-    "runs",
-    invoke_without_command=True,
-    short_help="List the runs, show one, compare several.",
-)
+@main.group("runs", invoke_without_command=True)
 @click.option("--notebook", default="*", metavar="PATTERN", help="02_training, or its number, 02")
 @click.option("--name", default="*", metavar="PATTERN", help="such as 'views-*'")
 @click.option("--profile", default="*", metavar="PATTERN", help="that they were made by")
@@ -230,21 +211,14 @@ def paper(profile: str | None) -> None:
 )
 @click.option("--all", "every", is_flag=True, help="no limit, a line for each trial of a sweep")
 @click.pass_context
-def runs_(
-    ctx: click.Context,
-    notebook: str,
-    name: str,
-    profile: str,
-    status: tuple[str, ...],
-    since: str | None,
-    limit: int,
-    every: bool,
-) -> None:
-    """List the runs, newest first, and renew RUNLOG.md: a killed run could not do so itself.
+def runs_(ctx: click.Context, since: str | None, limit: int, every: bool, **patterns: Any) -> None:
+    """List the runs, show one, compare several.
+
+    The list begins with the newest run, and RUNLOG.md is renewed: a killed run could not do so.
     Where RUNLOG.md cannot be written, the runs are listed all the same.
 
     In the second column, ★ is the best of its notebook on the same frames and modulations, and ¶
-    stands in the paper. In a pipe, no line is cut short.
+    stands in the paper. A terminal shows the time of each id, and cuts lines to its width.
     """
     if ctx.invoked_subcommand:
         return
@@ -258,50 +232,32 @@ def runs_(
         click.echo(f"RUNLOG.md is as it was: cannot write {error.filename}", err=True)
     for fault in known.faults:
         click.echo(f"not used: {fault}", err=True)
-    wanted = runs.select(
-        known.runs, notebook=notebook, name=name, profile=profile, status=status, since=begun
-    )
+    wanted = runs.select(known.runs, since=begun, **patterns)
     lines = runs.overview(known, wanted, every=every)
     shown = lines if every or not limit else lines[:limit]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in _fitted([list(runs.OVERVIEW), *shown], width):
-        click.echo(line)
+    rows = [list(runs.OVERVIEW), *shown]
+    if sys.stdout.isatty():  # the time of an id suffices to name most runs
+        rows = [[row[0].split("-")[0], *row[1:]] for row in rows]
+        width = shutil.get_terminal_size().columns
+        texts = [_short(line, width) for line in runs.aligned(rows)]
+    else:
+        texts = runs.aligned(rows)
+    click.echo("\n".join(texts))
     if not lines:
         click.echo(f"none of {len(known.runs)} runs is like that", err=True)
     elif len(shown) < len(lines):
         click.echo(f"{len(lines) - len(shown)} older ones by --limit 0", err=True)
 
 
-def _fitted(rows: list[list[str]], width: int | None) -> list[str]:
-    """Return the overview's lines within ``width``, the last column cut short.
-
-    Ids are cut to their time, which suffices to name most runs. Frames and time taken stay away
-    where the outcome would have too little room, and long names are cut short.
-    """
-    if width is None:
-        return runs.aligned(rows)
-    rows = [[row[0].split("-")[0], *row[1:]] for row in rows]
-    for column in ("frames", "took", None):
-        lines = runs.aligned([row[:-1] for row in rows])
-        room = width - max(map(len, lines)) - 2
-        if room >= 20 or column is None:
-            break
-        place = rows[0].index(column)
-        rows = [row[:place] + row[place + 1 :] for row in rows]
-    if room < 16:
-        rows = [[*row[:2], _short(row[2], 22), *row[3:]] for row in rows]
-    return [_short(line, width) for line in runs.aligned(rows)]
-
-
 def _short(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-@runs_.command(short_help="Show a run, called by its id, folder or name.")
+@runs_.command()
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="all of run.json, and the metrics")
 def show(run: str, as_json: bool) -> None:
-    """Show a run, called by its id or the beginning of it, its folder, or its name (the latest)."""
+    """Show a run, called by its id, folder or name (the latest)."""
     record = runs.find(Path(run).name, status=None)
     if as_json:
         content = record.model_dump(mode="json") | {"metrics": record.metrics}
@@ -310,11 +266,11 @@ def show(run: str, as_json: bool) -> None:
         click.echo(runs.readme(runs.survey(), record))
 
 
-@runs_.command(short_help="Compare runs with the first, paired over frames.")
+@runs_.command()
 @click.argument("references", nargs=-1, metavar="RUN RUN...")
 @click.option("--all", "every", is_flag=True, help="all results that they share, not the first 30")
 def compare(references: tuple[str, ...], every: bool) -> None:
-    """Compare runs with the first: what went in, what came out, and the paired difference."""
+    """Compare runs with the first, paired over frames."""
     # It brings numpy, which no other command on runs needs.
     from modsnr import comparison
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from math import isclose
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from modsnr import InputError, metrics, runs
+from modsnr import InputError, runs
+from modsnr.metrics import Answers, Interval, difference
 
-if TYPE_CHECKING:
-    from modsnr.metrics import Interval
-
-DIFFERENT, SAME = 30, 10  # results that are shown unless all are wanted
+MOST = 30  # results that are shown unless all are wanted
 LABELS = ("modulation", "snr_db", "classes", "grid_db")
 PREDICTIONS = ("predicted_modulation", "predicted_snr_db")
-MISSING = "–"
-ROUNDING = 1e-9  # relative: sums in another order
 
 
 def chosen(references: Sequence[str]) -> list[runs.Record]:
@@ -30,16 +26,12 @@ def chosen(references: Sequence[str]) -> list[runs.Record]:
     """
     if len(references) < 2:
         raise InputError("a comparison is of two runs or more; `modsnr runs` lists them")
-    known = runs.records()
     found: list[runs.Record] = []
     for reference in (Path(given).name for given in references):
-        alike = [run for run in known if run.name == reference]
+        alike = [run for run in runs.records() if run.name == reference]
         if len(alike) > 1:
-            listed = ", ".join(f"{r.id} (profile {r.profile or 'none'})" for r in alike[:8])
-            raise InputError(
-                f"{len(alike)} runs are called {reference!r}; give an id, or the beginning of one: "
-                f"{listed}{', ...' * (len(alike) > 8)}"
-            )
+            ids = ", ".join(f"{run.id} (profile {run.profile or 'none'})" for run in alike)
+            raise InputError(f"{len(alike)} runs are called {reference!r}; give an id: {ids}")
         run = runs.find(reference, status=None)
         if run in found:
             raise InputError(f"{run.id} is named twice: a comparison is of different runs")
@@ -47,74 +39,59 @@ def chosen(references: Sequence[str]) -> list[runs.Record]:
     return found
 
 
-def parameters(records: Sequence[runs.Record]) -> dict[str, list[str]]:
-    """Return the parameters that differ, name -> a text of each run.
+def parameters(records: Sequence[runs.Record]) -> pd.DataFrame:
+    """Return the parameters that differ, as text, a row each and a column a run.
 
-    Of runs of different notebooks only those that all have; else one that a run had not yet is "–".
+    Of runs of different notebooks only parameters that all have are compared.
     """
-    names = dict.fromkeys(name for run in records for name in run.parameters)
-    if len({run.notebook for run in records}) > 1:
-        names = [name for name in names if all(name in run.parameters for run in records)]
     texts = [{n: runs.shown(value) for n, value in run.parameters.items()} for run in records]
-    return _differing([name for name in names if name not in ("name", "note")], texts)
+    given = pd.DataFrame(texts).drop(columns=["name", "note"], errors="ignore").T
+    return _differing(given if len({run.notebook for run in records}) == 1 else given.dropna())
 
 
-def circumstances(records: Sequence[runs.Record]) -> dict[str, list[str]]:
-    """Return of profile, commit, versions and hardware what differs, name -> a text of each run."""
+def circumstances(records: Sequence[runs.Record]) -> pd.DataFrame:
+    """Return of profile, commit, frames, versions and hardware what differs, a column a run."""
     texts = []
     for run in records:
-        git = run.git or {}
-        dirty = " with changes" if git.get("dirty") else ""
+        git, data = run.git or {}, run.data or {}
         texts.append(
-            {"profile": run.profile or "", "commit": git.get("commit", "")[:12] + dirty}
+            {
+                "profile": run.profile,
+                "commit": git.get("commit", "")[:12] + " with changes" * git.get("dirty", False),
+                "frames": f"{data['name']}, {data['sha256'][:12]}" if data else None,
+            }
             | run.versions
             | {name: json.dumps(value).strip('"') for name, value in run.hardware.items()}
         )
-    return _differing(list(dict.fromkeys(name for one in texts for name in one)), texts)
+    return _differing(pd.DataFrame(texts).T)
 
 
-def _differing(names: Sequence[str], texts: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    beside = {name: [one.get(name) or MISSING for one in texts] for name in names}
-    return {name: values for name, values in beside.items() if len(set(values)) > 1}
+def _differing(texts: pd.DataFrame) -> pd.DataFrame:
+    filled = texts.fillna("–").replace("", "–")
+    return filled[filled.ne(filled.iloc[:, 0], axis="index").any(axis="columns")]
 
 
-def results(records: Sequence[runs.Record]) -> dict[str, list[Any]]:
-    """Return the numbers and intervals that all runs have, path in metrics.json -> one of each."""
-    known = [runs.leaves(run.metrics) for run in records]
-    shared = [path for path in known[0] if all(path in one for one in known)]
-    return {path: [one[path] for one in known] for path in shared}
+def results(records: Sequence[runs.Record]) -> pd.DataFrame:
+    """Return what all runs have in metrics.json, numbers and intervals: [path, run]."""
+    return pd.DataFrame([runs.leaves(run.metrics) for run in records], dtype=object).T.dropna()
 
 
-def same_frames(records: Sequence[runs.Record]) -> bool | None:
-    """Return whether all worked on the same frames, by their hash; None if one has none."""
-    hashes = [run.data["sha256"] if run.data else None for run in records]
-    return None if None in hashes else len(set(hashes)) == 1
-
-
-def paired(first: runs.Record, second: runs.Record) -> tuple[dict[str, Interval], int]:
-    """Return the second's accuracies less the first's on the test frames of both, and how many.
+def paired(first: runs.Record, second: runs.Record) -> dict[str, Interval]:
+    """Return the second's accuracies less the first's on the test frames of both.
 
     The intervals are over frames resampled together, so what both find hard cancels out. Raises
     InputError with the reason where there is nothing to pair.
     """
-    if not same_frames([first, second]):
+    if first.data is None or first.data != second.data:
         raise InputError("they were not tested on the same frames")
-    outcomes, labels = [], []
-    for run in (first, second):
-        if not (run.folder / "predictions.npz").exists():
-            raise InputError(f"{run.id} has no predictions.npz here")
-        saved = run.predictions()
-        if lacks := [name for name in (*LABELS, *PREDICTIONS) if name not in saved]:
-            raise InputError(f"the predictions of {run.id} lack {', '.join(lacks)}")
-        labels.append([saved[name] for name in LABELS])
-        outcomes.append(metrics.Answers.from_predictions(saved).outcomes())
-    if not all(np.array_equal(*pair) for pair in zip(*labels, strict=True)):
+    before, after = first.predictions(), second.predictions()
+    for run, saved in ((first, before), (second, after)):
+        if lacks := {*LABELS, *PREDICTIONS} - {*saved}:
+            raise InputError(f"the predictions of {run.id} lack {', '.join(sorted(lacks))}")
+    if not all(np.array_equal(before[name], after[name]) for name in LABELS):
         raise InputError("their test frames have other labels")
-    before, after = outcomes
-    return {
-        f"{task.replace('snr', 'SNR')} accuracy": metrics.difference(right, before[task])
-        for task, right in after.items()
-    }, len(before["joint"])
+    right, was_right = (Answers.from_predictions(saved).outcomes() for saved in (after, before))
+    return {task: difference(right[task], was_right[task]) for task in right}
 
 
 def page(references: Sequence[str], *, every: bool = False) -> str:
@@ -125,82 +102,42 @@ def page(references: Sequence[str], *, every: bool = False) -> str:
     """
     records = chosen(references)
     names = [run.name for run in records]
-    heads = names if len(set(names)) == len(names) else [run.id.split("-")[0] for run in records]
-    blocks = [runs.aligned([[h, r.id, r.status] for h, r in zip(heads, records, strict=True)])]
-    notebooks = list(dict.fromkeys(run.notebook for run in records))
-    if len(notebooks) > 1:
-        blocks.append([f"of different notebooks ({', '.join(notebooks)}): what all share is shown"])
-    differing = {"parameters": parameters(records), "circumstances": circumstances(records)}
-    for what, texts in differing.items():
-        blocks.append(_beside(f"{what} that differ", heads, texts, f"{what}: the same"))
-    blocks += [_frames(records, heads), _results(results(records), heads, every)]
-    blocks += [
-        _paired(records[0], other, f"{head} less {heads[0]}")
-        for head, other in zip(heads[1:], records[1:], strict=True)
+    heads = names if len({*names}) == len(names) else [run.id.split("-")[0] for run in records]
+    blocks = [
+        pd.DataFrame([[run.id, run.status] for run in records], heads).to_string(header=False)
     ]
-    return "\n\n".join("\n".join(block) for block in blocks)
+    for what, texts in {
+        "parameters": parameters(records),
+        "circumstances": circumstances(records),
+        "results": _with_changes(results(records)),
+    }.items():
+        texts.columns = [*heads, *(f"{head} less {heads[0]}" for head in heads[1:])][
+            : texts.shape[1]
+        ]
+        shown = texts if every else texts[:MOST]
+        blocks.append(
+            f"{what} that differ\n{shown.to_string()}" if len(texts) else f"{what}: the same"
+        )
+        if len(shown) < len(texts):
+            blocks.append(f"{len(texts) - len(shown)} more by --all")
+    for head, other in zip(heads[1:], records[1:], strict=True):
+        title = f"{head} less {heads[0]}, paired over test frames"
+        try:
+            changes = pd.DataFrame(paired(records[0], other)).T
+        except InputError as error:
+            blocks.append(f"{title}: none, for {error}")
+        else:
+            blocks.append(f"{title}\n{changes.to_string(float_format='{:+.4f}'.format)}")
+    return "\n\n".join(blocks)
 
 
-def _beside(
-    title: str, heads: Sequence[str], texts: Mapping[str, Sequence[str]], none: str
-) -> list[str]:
-    rows = [["", *heads], *([name, *values] for name, values in texts.items())]
-    return [title, *runs.aligned(rows, "  ")] if texts else [none]
+def _with_changes(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return the results that differ as text, and how much each run is above the first."""
+    texts = _differing(numbers.map(runs.measured))
+    values = numbers.loc[texts.index].map(lambda v: v["value"] if isinstance(v, dict) else v)
+    changes = values.iloc[:, 1:].sub(values.iloc[:, 0], axis="index").map(_signed)
+    return pd.concat([texts, changes], axis="columns")
 
 
-def _frames(records: Sequence[runs.Record], heads: Sequence[str]) -> list[str]:
-    texts = [f"{r.data['name']}, {r.data['sha256'][:12]}" if r.data else MISSING for r in records]
-    if same_frames(records):
-        return [f"frames: the same ({texts[0]})"]
-    if not any(run.data for run in records):
-        return ["frames: none recorded"]
-    return ["frames: not the same", *runs.aligned(list(zip(heads, texts, strict=True)), "  ")]
-
-
-def _results(shared: Mapping[str, list[Any]], heads: Sequence[str], every: bool) -> list[str]:
-    same = [f"{path} {runs.measured(v[0])}" for path, v in shared.items() if _alike(v)]
-    differing = {path: values for path, values in shared.items() if not _alike(values)}
-    shown = list(differing)[: None if every else DIFFERENT]
-    columns = [*heads, *(f"{head} less {heads[0]}" for head in heads[1:])]
-    texts = {path: [*map(runs.measured, shared[path]), *_changes(shared[path])] for path in shown}
-    lines = _beside("results that differ", columns, texts, "results: none differs")
-    if len(shown) < len(differing):
-        lines.append(f"  {len(differing) - len(shown)} more by --all")
-    if len(same) > SAME and not every:
-        same = [*same[:SAME], f"{len(same) - SAME} more by --all"]
-    return [*lines, f"  the same: {', '.join(same)}"] if same else lines
-
-
-def _alike(values: Sequence[Any]) -> bool:
-    """Return whether results are equal but for what sums in another order differ by."""
-    if not all(isinstance(value, dict) for value in values):  # an interval, and none
-        values = [_number(value) for value in values]
-    first, *others = (list(v.values()) if isinstance(v, dict) else [v] for v in values)
-    return all(
-        one == another or (isinstance(one, float) and isclose(one, another, rel_tol=ROUNDING))
-        for other in others
-        for one, another in zip(first, other, strict=True)
-    )
-
-
-def _changes(values: Sequence[Any]) -> list[str]:
-    """Return how much each but the first is above the first."""
-    first, *others = map(_number, values)
-    changes = [other - first for other in others]
-    return [f"{c:+,}" if isinstance(c, int) else f"{c:+.4g}" for c in changes]
-
-
-def _number(value: Any) -> Any:
-    return value["value"] if isinstance(value, dict) else value
-
-
-def _paired(first: runs.Record, second: runs.Record, title: str) -> list[str]:
-    try:
-        changes, frames = paired(first, second)
-    except InputError as error:
-        return [f"{title}: no paired difference, for {error}"]
-    rows = [
-        [name, f"{one['value']:+.4f}", f"({one['low']:+.4f} to {one['high']:+.4f})"]
-        for name, one in changes.items()
-    ]
-    return [f"{title}, paired on {frames:,} test frames", *runs.aligned(rows, "  ")]
+def _signed(change: Any) -> str:
+    return f"{change:+,}" if isinstance(change, int) else f"{change:+.4g}"

@@ -21,8 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr import InputError
-
 MASKS = ("none", "brightest", "dimmest", "random")
 TASKS = ("modulation", "snr")
 OFFSET_UNIT = 1e-4  # cycles/sample
@@ -77,27 +75,18 @@ def look(
     classes and views. ``simulate``, ``masks`` and ``evidence`` are called as those of signals and
     explain are. The attribution is gradient times input of the evidence for the right answer,
     after hiding. A seed gives the same symbols, timing, phase and noise at every SNR and offset.
-
-    Raises InputError for a class, view, mask or task that there is not, and for other seeds than
-    0 to 2^31 - 1.
     """
-    classes, views = net.settings["classes"], net.settings["views"]
-    for name, known in {"modulation": classes, "view": views, "mask": MASKS, "task": TASKS}.items():
-        if (value := getattr(settings, name)) not in known:
-            raise InputError(f"There is no {name} {value!r} here; there are {', '.join(known)}.")
-    if not 0 <= settings.seed <= LAST_SEED:
-        raise InputError(f"The seed must lie in 0..{LAST_SEED}; it is {settings.seed}.")
+    classes = net.settings["classes"]
     generator = torch.Generator().manual_seed(settings.seed)
     truth = torch.tensor([classes.index(settings.modulation)]), torch.tensor([settings.snr_db])
     iq = simulate(*truth, generator=generator, classes=classes)
     turn = 2 * pi * OFFSET_UNIT * settings.carrier_offset * torch.arange(iq.shape[1])
     diagrams = draw(iq * torch.polar(torch.ones_like(turn), turn))
-    channel = views.index(settings.view)
+    channel = net.settings["views"].index(settings.view)
     hidden = torch.zeros(diagrams.shape[2:], dtype=torch.bool)
     if settings.mask != "none":
         key = settings.mask, settings.fraction
         hidden = masks(diagrams[:, channel], [key[1]], generator=generator)[key].hidden[0]
-        diagrams = diagrams.clone()
         diagrams[:, channel].masked_fill_(hidden, 0.0)
     score = evidence(net, settings.task, *truth, net.snrs_db)
     seen = diagrams.detach().requires_grad_()
@@ -137,13 +126,13 @@ class OwnKeys(anywidget.AnyWidget):
 class Explorer:
     """``panel``: controls, by name in ``controls``, and a picture and a sentence that follow them.
 
-    ``record`` and ``net`` are those of the network shown, ``shown`` is what ``look`` returned.
+    ``record`` and ``net`` are those of the network shown, ``shown`` is what ``look`` returned, and
+    ``figure`` the picture.
 
     ``networks`` are the names to choose from; ``find`` turns a name into a record, of which
-    ``weights`` and ``parameters`` are used, and ``load`` turns the weights into a network.
-    ``render`` draws as that of diagrams does, ``picture`` paints as ``one_frame`` of figures; the
-    others are those of ``look``. Where the settings cannot be shown, the panel shows the message
-    of the InputError, and no picture of other settings is left.
+    ``weights`` and ``parameters`` are used, ``load`` turns the weights into a network, and
+    ``drawing`` the parameters into what draws for it. ``picture`` paints as ``one_frame`` of
+    figures; the others are those of ``look``.
     """
 
     def __init__(
@@ -153,97 +142,55 @@ class Explorer:
         *,
         find: Callable[[str], Any],
         load: Callable[[Any], Any],
-        render: Callable[..., Tensor],
+        drawing: Callable[..., Callable[[Tensor], Tensor]],
         picture: Callable[..., Any],
         **for_look: Callable[..., Any],
     ) -> None:
-        self._find, self._load, self._render, self._picture = find, load, render, picture
+        self._find, self._load, self._drawing, self._picture = find, load, drawing, picture
         self._for_look = for_look
-        self._draw: Any = None
-        self.record: Any = None
-        self.net: Any = None
-        self._opened, self._problem = "", ""
-        self._figure: Any = None
-        self._offering = False  # the options of controls change, which is no choice of the user's
-        self.shown: Shown | None = None
-        self.controls = _controls(settings, networks)
+        self._open(settings.network)
+        self.controls = _controls(settings, networks, self.net.settings)
         self.words, self.image = widgets.HTML(), widgets.Image(format="png")
         self.image.layout.max_width = "100%"
         held = list(self.controls.values())
         columns = widgets.HBox([widgets.VBox(held[:5]), widgets.VBox(held[5:])])
         self.panel = widgets.VBox([columns, self.words, self.image, OwnKeys()])
-        self._show(settings)
-        for control in held:
-            control.observe(self._follow, "value")
+        self._show()
+        self.controls["network"].observe(self._change_network, "value")
+        for control in held[1:]:
+            control.observe(self._show, "value")
 
     @property
     def settings(self) -> Settings:
         """The values of the controls."""
         return Settings(**{name: control.value for name, control in self.controls.items()})
 
-    @property
-    def figure(self) -> Any:
-        """The picture shown. Raises InputError, with the panel's message, where there is none."""
-        if self._figure is None:
-            raise InputError(self._problem)
-        return self._figure
+    def _open(self, name: str) -> None:
+        self.record = self._find(name)
+        self.net = self._load(self.record.weights)
+        self._draw = self._drawing(self.record.parameters)
 
-    def _follow(self, _: Any) -> None:
-        if not self._offering:
-            self._show()
+    def _change_network(self, change: Any) -> None:
+        """Open another network and offer its classes and views, the first for one it lacks."""
+        self._open(change.new)
+        for control, known in (("modulation", "classes"), ("view", "views")):
+            widget, options = self.controls[control], self.net.settings[known]
+            widget.unobserve(self._show, "value")
+            value = widget.value if widget.value in options else options[0]
+            widget.options, widget.value = options, value
+            widget.observe(self._show, "value")
+        self._show()
 
-    def _show(self, first: Settings | None = None) -> None:
-        """Show the ``first`` settings, or else the values of the controls."""
-        try:
-            network = (first or self.settings).network
-            if network != self._opened:
-                self._open(network)
-            settings = first or self.settings  # another network may have changed the controls
-            self.shown = look(settings, self.net, draw=self._draw, **self._for_look)
-            self._figure = self._paint(settings, self.shown)
-        except InputError as error:
-            self.shown, self._figure, self._problem = None, None, str(error)
-            self.words.value = f'<p role="alert"><b>{escape(str(error))}</b></p>'
-            self.image.layout.display = "none"
-            return
+    def _show(self, _: Any = None) -> None:
+        settings = self.settings
+        self.shown = look(settings, self.net, draw=self._draw, **self._for_look)
+        self.figure = self._painted(settings, self.shown)
         quick = {"compress_level": 1}  # it is looked at once and not kept
-        self._figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI, pil_kwargs=quick)
+        self.figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI, pil_kwargs=quick)
         self.words.value = self._sentence(settings, self.shown)
         self.image.value = buffer.getvalue()
-        self.image.layout.display = None
 
-    def _open(self, name: str) -> None:
-        """Open a network and offer its classes, views and SNRs; a value that it does not know
-        becomes its first."""
-        self._opened = ""  # should it fail, the next change tries again
-        record = self._find(name)
-        net = self._load(record.weights)
-        self.record, self.net = record, net
-        self._draw = partial(
-            self._render,
-            views=net.settings["views"],
-            bins=net.settings["bins"],
-            extent=record.parameters.get("extent"),  # of old runs: each view's own
-            normalization=record.parameters["normalization"],
-        )
-        self._offering = True
-        try:
-            for control, known in (("modulation", "classes"), ("view", "views")):
-                widget, options = self.controls[control], tuple(net.settings[known])
-                value = widget.value if widget.value in options else options[0]
-                widget.options, widget.value = options, value
-            snr = self.controls["snr_db"]
-            ends = [*self._range_db(), snr.value]
-            with snr.hold_trait_notifications():
-                snr.min, snr.max = min(ends), max(ends)
-        finally:
-            self._offering = False
-        self._opened = name
-
-    def _range_db(self) -> tuple[float, float]:
-        return float(self.net.snrs_db.min()), float(self.net.snrs_db.max())
-
-    def _paint(self, settings: Settings, shown: Shown) -> Any:
+    def _painted(self, settings: Settings, shown: Shown) -> Any:
         views, classes = self.net.settings["views"], self.net.settings["classes"]
         probabilities = dict(zip(classes, shown.probabilities.tolist(), strict=True))
         return self._picture(
@@ -254,7 +201,7 @@ class Explorer:
             view=settings.view,
             task=settings.task,
             truth=(settings.modulation, settings.snr_db),
-            range_db=self._range_db(),
+            range_db=(float(self.net.snrs_db.min()), float(self.net.snrs_db.max())),
         )
 
     def _sentence(self, settings: Settings, shown: Shown) -> str:
@@ -269,38 +216,33 @@ class Explorer:
         return f'<p role="status">{escape(text)}</p>'
 
 
-def _controls(settings: Settings, networks: Sequence[str]) -> dict[str, Any]:
-    """Return a control for each of the settings, in the order in which the tab key visits them."""
-    networks = list(dict.fromkeys([settings.network, *networks]))
-    widest = max(WIDEST_OFFSET, abs(settings.carrier_offset))
-    lowest, highest = min(0.0, settings.snr_db), max(30.0, settings.snr_db)
+def _controls(
+    settings: Settings, networks: Sequence[str], known: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Return a control for each of the settings, in the order in which the tab key visits them.
+
+    ``known`` holds the classes and views of the network.
+    """
+    widest, offset = max(WIDEST_OFFSET, abs(settings.carrier_offset)), "carrier (1e-4 cyc/sample)"
+    lowest, highest = min(-20.0, settings.snr_db), max(40.0, settings.snr_db)
+    look = {"style": {"description_width": "14em"}, "layout": {"width": "29em"}}
+
+    def control(kind: Callable[..., Any], name: str, label: str, **options: Any) -> Any:
+        return kind(value=getattr(settings, name), description=label, **look, **options)
+
+    listed = partial(control, widgets.Dropdown)
+    share = partial(widgets.BoundedFloatText, min=0.001, max=1.0, step=0.01)
     # The browser sends a value once the one before is drawn, and then the last only: a picture
     # follows a slider that is dragged, or an arrow key held, and none is drawn too late.
-    slider = partial(widgets.FloatSlider, continuous_update=True)
-    made = {  # label, widget, its options
-        "network": ("network", widgets.Dropdown, {"options": networks}),
-        "modulation": ("modulation", widgets.Dropdown, {"options": [settings.modulation]}),
-        "snr_db": (
-            "SNR (dB)",
-            slider,
-            {"min": lowest, "max": highest, "step": 0.5, "readout_format": ".1f"},
-        ),
-        "carrier_offset": (
-            "carrier (1e-4 cyc/sample)",
-            slider,
-            {"min": -widest, "max": widest, "step": 0.25},
-        ),
-        "seed": ("frame (seed)", widgets.BoundedIntText, {"min": 0, "max": LAST_SEED}),
-        "view": ("view", widgets.Dropdown, {"options": [settings.view]}),
-        "mask": ("hide the pixels", widgets.Dropdown, {"options": MASKS}),
-        "fraction": ("share hidden (0 to 1)", widgets.FloatText, {"step": 0.01}),
-        "task": ("attribution of", widgets.Dropdown, {"options": TASKS}),
+    slider = partial(control, partial(widgets.FloatSlider, continuous_update=True))
+    return {
+        "network": listed("network", "network", options=networks),
+        "modulation": listed("modulation", "modulation", options=known["classes"]),
+        "snr_db": slider("snr_db", "SNR (dB)", min=lowest, max=highest, step=0.5),
+        "carrier_offset": slider("carrier_offset", offset, min=-widest, max=widest, step=0.25),
+        "seed": control(widgets.BoundedIntText, "seed", "frame (seed)", max=LAST_SEED),
+        "view": listed("view", "view", options=known["views"]),
+        "mask": listed("mask", "hide the pixels", options=MASKS),
+        "fraction": control(share, "fraction", "share hidden (0 to 1)"),
+        "task": listed("task", "attribution of", options=TASKS),
     }
-    controls = {}
-    for name, (label, widget, options) in made.items():
-        value = getattr(settings, name)
-        if "options" in options and value not in options["options"]:
-            value = options["options"][0]
-        look = {"style": {"description_width": "14em"}, "layout": {"width": "29em"}}
-        controls[name] = widget(value=value, description=label, **look, **options)
-    return controls

@@ -58,8 +58,7 @@ def lock(path: str | Path, *, timeout: float = -1) -> FileLock:
 def hold(path: str | Path) -> int:
     """Lock a file and return it, open: the lock lasts until every process that has it is gone.
 
-    By flock itself, since a process that starts another hands this lock on, open, and both hold it
-    from then on; the lock of filelock belongs to one process. Either is seen by ``is_held``.
+    By flock itself, since a process hands this lock on to those that it starts.
     """
     file = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     fcntl.flock(file, fcntl.LOCK_EX)
@@ -67,15 +66,13 @@ def hold(path: str | Path) -> int:
 
 
 def is_held(path: str | Path) -> bool | None:
-    """Return whether a living process holds the lock on a file; None if there is no such file.
-
-    A shared lock is tried, so that two who look at once do not take each other for the holder.
-    """
+    """Return whether a living process holds the lock on a file; None if there is no such file."""
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
+        # A shared lock: two who look at once do not take each other for the holder.
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

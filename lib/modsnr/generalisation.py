@@ -79,10 +79,10 @@ def reject_by_each(
     frames that set the "threshold", and "known" and "unknown" ones to distinguish.
     """
     learned = familiar(seen["learn"].features, modulation, seen["learn"].snr_db)
-    roles = ("threshold", "known", "unknown")
+    roles = [seen[role] for role in ("threshold", "known", "unknown")]
     scores = {
-        "confidence": [1 - seen[role].confidence for role in roles],
-        "novelty": [learned.novelty(seen[role].features, seen[role].snr_db) for role in roles],
+        "confidence": [1 - frames.confidence for frames in roles],
+        "novelty": [learned.novelty(frames.features, frames.snr_db) for frames in roles],
     }
     return pd.concat(
         reject(*given, false_alarm=false_alarm, rng=rng).assign(score=name)
@@ -121,34 +121,20 @@ def auc(unknown: np.ndarray, known: np.ndarray, *, rng: np.random.Generator) -> 
     """Return the probability that an unknown frame scores higher than a known one, ties halved.
 
     That is the area under the receiver operating characteristic. Both kinds of frames are resampled
-    apart, 2,000 times, for the 95 % interval.
-
-    Raises InputError for scores that are not finite, and where there are none of a kind.
+    apart, 2,000 times, for the 95 % interval. Raises InputError for scores that are not finite.
     """
-    unknown, known = np.asarray(unknown, np.float64), np.asarray(known, np.float64)
-    if not len(unknown) or not len(known):
-        raise InputError(
-            f"Known and unknown frames are needed; there are {len(known)} and {len(unknown)}."
-        )
-    if bad := int((~np.isfinite(np.concatenate([unknown, known]))).sum()):
+    both = np.concatenate([unknown, known]).astype(np.float64)
+    if bad := int((~np.isfinite(both)).sum()):
         raise InputError(f"{bad} scores are not finite.")
-    # By counts of each distinct score: ties need no search.
-    scores, place = np.unique(np.concatenate([unknown, known]), return_inverse=True)
-    kinds = place[: len(unknown)], place[len(unknown) :]
-    value = _area(*(np.bincount(kind, minlength=len(scores)) for kind in kinds))
+    scores, places = np.unique(both, return_inverse=True)
+    kinds = np.split(places, [len(unknown)])
+
+    def area(*kinds: np.ndarray) -> float:  # by counts of each distinct score: ties need no search
+        above, below = (np.bincount(kind, minlength=len(scores)) for kind in kinds)
+        return float(above @ (below.cumsum() - below / 2) / (above.sum() * below.sum()))
+
     resampled = [
-        _area(
-            *(
-                np.bincount(kind[rng.integers(len(kind), size=len(kind))], minlength=len(scores))
-                for kind in kinds
-            )
-        )
+        area(*(kind[rng.integers(len(kind), size=len(kind))] for kind in kinds))
         for _ in range(RESAMPLES)
     ]
-    return percentiles(value, np.array(resampled))
-
-
-def _area(unknown: np.ndarray, known: np.ndarray) -> float:
-    """Return the area for counts [score] of ascending scores."""
-    below = known.cumsum() - known / 2
-    return float(unknown @ below / (unknown.sum() * known.sum()))
+    return percentiles(area(*kinds), np.array(resampled))

@@ -1,11 +1,5 @@
-"""How fast diagrams are drawn, beside the usual way and beside the memory's own limit.
+"""How fast diagrams are drawn, beside the usual way, the memory's limit, and a training step."""
 
-The ways take turns in one run, in one process on all cores it has, and the medians of their turns
-are compared: machines differ, and what else runs on them, but it strikes all alike.
-"""
-
-import statistics
-import time
 from itertools import cycle
 
 import numba
@@ -14,8 +8,9 @@ import pytest
 import torch
 
 from modsnr import diagrams, signals
+from modsnr.model import JointLoss, JointNet
 
-BINS, TURNS, IN_A_ROW = 224, 9, 8
+BINS = 224
 BY_NUMPY = 64  # frames a turn: it is slow, and its rate does not depend on their number
 
 
@@ -35,7 +30,7 @@ def by_numpy(signals, images):
 
 
 @pytest.mark.parametrize("frames", [128, 512])  # what a training step draws; what misses caches
-def test_drawing_outruns_histogram2d_and_filling_with_zeros(frames, benchmark, every_core):
+def test_drawing_outruns_histogram2d_and_filling_with_zeros(frames, medians, every_core):
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(frames) % len(signals.STUDY_CLASSES), torch.arange(frames) % 16 * 2.0
     # No frame is drawn twice in a row to the same place, which would be easier than it ever is.
@@ -49,20 +44,36 @@ def test_drawing_outruns_histogram2d_and_filling_with_zeros(frames, benchmark, e
         "render": lambda: diagrams.render(next(batches), bins=BINS),
         "histogram2d": lambda: by_numpy(next(batches)[:BY_NUMPY].numpy(), images),
     }
-    seconds = {way: [] for way in ways}
-
-    def one_turn_of_each():
-        for way, draw in ways.items():
-            for _ in range(1 if way == "histogram2d" else IN_A_ROW):
-                start = time.perf_counter()
-                draw()
-                seconds[way].append(time.perf_counter() - start)
-
-    benchmark.pedantic(one_turn_of_each, rounds=TURNS, warmup_rounds=0)
-    rates = {way: frames / statistics.median(each) for way, each in seconds.items()}
+    found = medians(ways, turns=9, in_a_row=8)
+    rates = {way: frames / seconds for way, seconds in found.items()}
     rates["histogram2d"] *= BY_NUMPY / frames
-    benchmark.extra_info |= {f"{way}, diagrams/s": round(rate) for way, rate in rates.items()}
-    print(", ".join(f"{way} {rate:,.0f}/s" for way, rate in rates.items()))
     assert rates["canvas"] >= (40 if frames == 128 else 20) * rates["histogram2d"]
     assert rates["canvas"] >= 0.6 * rates["zeros"]
     assert rates["render"] >= 0.4 * rates["zeros"]
+
+
+@pytest.mark.parametrize("views", [("constellation",), diagrams.VIEWS], ids=["one", "all"])
+def test_drawing_within_a_training_step_costs_a_tenth_of_it_at_most(views, medians):
+    generator, grid_db = torch.Generator().manual_seed(1), [2.0 * step for step in range(16)]
+    labels = torch.arange(8) % len(signals.STUDY_CLASSES), 4.0 * torch.arange(8)
+    iq = signals.simulate(*labels, generator=generator)
+    options = {"views": views, "bins": BINS}
+    known = {"classes": signals.STUDY_CLASSES, "snrs_db": grid_db, "pretrained": False}
+    net = JointNet("resnet18", **options, **known).to(memory_format=torch.channels_last)
+    loss = JointLoss(grid_db)
+    optimizer = torch.optim.AdamW([*net.parameters(), *loss.parameters()])
+
+    def draw():
+        images = diagrams.render(iq, **options)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def step(images):
+        optimizer.zero_grad()
+        total, _, _ = loss(net(images), *labels)
+        total.backward()
+        optimizer.step()
+
+    ready = draw()
+    step(ready)
+    found = medians({"ready": lambda: step(ready), "drawn": lambda: step(draw())}, turns=9)
+    assert found["drawn"] < 1.1 * found["ready"]

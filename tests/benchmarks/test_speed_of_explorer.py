@@ -12,7 +12,7 @@ def test_the_panel_follows_a_control_within_three_tenths_of_a_second(benchmark):
         ["all-views"],
         find=partial(runs.find, notebook="02_training", profile="compact"),
         load=model.load,
-        render=diagrams.render,
+        drawing=diagrams.as_trained,
         simulate=partial(
             signals.simulate, channel=signals.channel("minor", carrier_offset_std=0.0)
         ),

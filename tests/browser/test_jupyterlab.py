@@ -56,8 +56,7 @@ def test_a_cell_that_fails_is_seen_to_fail(lab):
 
 @pytest.mark.parametrize("name", STORY)
 def test_every_cell_runs_and_the_pictures_are_there(lab, name):
-    notebook, parameters = STORY[name]
-    run_all_cells(lab, notebook, name, parameters)
+    run_all_cells(lab, STORY[name][0], name, STORY[name][1])
 
 
 def test_the_table_of_runs_sorts_by_a_click_and_filters_by_what_is_typed(lab):
@@ -137,14 +136,6 @@ def test_the_explorer_is_used_by_keyboard_alone(panel):
     panel.keyboard.press("ArrowDown")
     panel.wait_for_function("window.drawn.length > 2")
     assert panel.get_by_label("modulation", exact=True).input_value() != "16QAM"
-    panel.keyboard.press("Tab")
-    panel.keyboard.press("Tab")
-    panel.keyboard.press("Tab")
-    assert panel.evaluate(FOCUSED) == "carrier (1e-4 cyc/sample)"
-    panel.keyboard.press("ArrowUp")
-    panel.wait_for_function("window.drawn.length > 3")
-    drawn = panel.evaluate("window.drawn")
-    assert len(set(drawn)) == len(drawn)
     # No arrow key went to the notebook, which would have selected another cell.
     assert panel.locator(".jp-Cell.jp-mod-selected .noUi-handle").count() == 2
 

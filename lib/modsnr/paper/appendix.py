@@ -41,6 +41,7 @@ def tables_of(chosen: Mapping[str, runs.Record]) -> dict[str, pd.DataFrame]:
 
 
 def is_dirty(run: runs.Record) -> bool:
+    """Return whether a run was made by code that was not committed."""
     return run.git is None or run.git["dirty"]
 
 
@@ -61,15 +62,19 @@ def _table_of_runs(groups: Groups, missing: list[str]) -> pd.DataFrame:
     rows = []
     for name, group in groups.items():
         commits = _distinct(run.git["commit"][:DIGITS] if run.git else "none" for run in group)
-        seeds = sorted({str(seed) for run in group for seed in run.seeds.values()})
         commit = f"{len(commits)} commits" if len(commits) > 2 else " ".join(commits)
-        changed = " with uncommitted changes" if any(map(is_dirty, group)) else ""
-        seed = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 3 else ", ".join(seeds)
-        minutes = f"{sum(run.wall_seconds or 0 for run in group) / 60:.1f}"
-        rows.append([name, _first_and_more([r.id for r in group]), commit + changed, seed, minutes])
+        seeds = sorted({str(seed) for run in group for seed in run.seeds.values()})
+        row = {
+            "used for": name,
+            "run": _first_and_more([run.id for run in group]),
+            "commit": commit + " with uncommitted changes" * any(map(is_dirty, group)),
+            "seed": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 3 else ", ".join(seeds),
+            "minutes": f"{sum(run.wall_seconds or 0 for run in group) / 60:.1f}",
+        }
+        rows.append(row)
     if missing:
-        rows.append(["not under runs/", _first_and_more(missing), "", "", ""])
-    return pd.DataFrame(rows, columns=["used for", "run", "commit", "seed", "minutes"])
+        rows.append({"used for": "not under runs/", "run": _first_and_more(missing)})
+    return pd.DataFrame(rows).fillna("")
 
 
 def _first_and_more(ids: list[str]) -> str:
@@ -87,7 +92,7 @@ def _table_of_commands(groups: Groups) -> pd.DataFrame:
         commands = [run.command.split(" ") for run in group]
         alike = takewhile(lambda words: len({*words}) == 1, zip(*commands, strict=False))
         shared = [words[0] for words in alike]
-        cut = " ..." if any(len(command) > len(shared) for command in commands) else ""
+        cut = " ..." if any(command != shared for command in commands) else ""
         same, differing = [], []
         for parameter in _distinct(name for run in group for name in run.changed):
             values = _distinct(_written(run.parameters.get(parameter)) for run in group)
@@ -104,37 +109,31 @@ def _table_of_data(of: Iterable[runs.Record]) -> pd.DataFrame:
 
     Frames that several runs made alike have one line.
     """
-    head = ["frames", "classes", "SNR, dB", "length", "per symbol", "channel", "rings", "roll-off"]
-    head += ["train", "validation", "test", "seed", "split", "content"]
     rows = []
     for run in of:
         if run.notebook != "01_preprocessing" or not run.data:
             continue
-        given, metrics = run.parameters, run.metrics
-        simulated = given.get("source") == "simulator"
-        low_db, high_db = given["snr_low_db"], given["snr_high_db"]
-        step = f":{given['snr_step_db']}:" if simulated else " to "  # a file has its own
-        air = ("channel", "apsk_geometry", "rolloff_low", "rolloff_high", "samples_per_symbol")
-        channel, rings, low, high, per_symbol = (
-            str(given.get(name, NONE)) if simulated else NONE for name in air
-        )
-        default_rings = "mixed" if channel == "mixture" else "dvb"  # as the notebook's "" means
-        parts = metrics.get("frames", {})
-        rows.append([
-            run.data["name"],
-            str(metrics.get("modulations", "")),
-            f"{low_db}{step}{high_db}".replace("-", "−"),
-            f"{given.get('samples', 0):,}",
-            per_symbol,
-            channel.replace("_", " ") if simulated else str(metrics.get("source", "")),
-            rings or default_rings,
-            f"{low}–{high}" if simulated else NONE,
-            *(f"{parts.get(part, 0):,}" for part in ("train", "validation", "test")),
-            str(given.get("seed", "")),
-            str(metrics.get("split_hash", ""))[:DIGITS],
-            run.data["sha256"][:DIGITS],
-        ])  # fmt: skip
-    return pd.DataFrame(rows, columns=head).drop_duplicates()
+        given, metrics, parts = run.parameters, run.metrics, run.metrics.get("frames", {})
+        made = given if given.get("source") == "simulator" else {}  # a file has its own
+        step = f":{made['snr_step_db']}:" if made else " to "
+        default_rings = "mixed" if made.get("channel") == "mixture" else "dvb"  # 01's for ""
+        rolloff = f"{made.get('rolloff_low', NONE)}–{made.get('rolloff_high', NONE)}"
+        row = {
+            "frames": run.data["name"],
+            "classes": metrics.get("modulations", ""),
+            "SNR, dB": f"{given['snr_low_db']}{step}{given['snr_high_db']}".replace("-", "−"),
+            "length": f"{given.get('samples', 0):,}",
+            "per symbol": made.get("samples_per_symbol", NONE),
+            "channel": made.get("channel", metrics.get("source", NONE)).replace("_", " "),
+            "rings": made.get("apsk_geometry", NONE) or default_rings,
+            "roll-off": rolloff if made else NONE,
+            **{part: f"{parts.get(part, 0):,}" for part in ("train", "validation", "test")},
+            "seed": given.get("seed", ""),
+            "split": metrics.get("split_hash", "")[:DIGITS],
+            "content": run.data["sha256"][:DIGITS],
+        }
+        rows.append({name: str(value) for name, value in row.items()})
+    return pd.DataFrame(rows or [{"frames": NONE}]).drop_duplicates()
 
 
 def _table_of_environment(of: list[runs.Record]) -> pd.DataFrame:
@@ -144,18 +143,18 @@ def _table_of_environment(of: list[runs.Record]) -> pd.DataFrame:
     """
     import pypandoc  # here: the constants are read where there is no pandoc
 
-    machines: dict[str, list[float]] = {}
-    versions: dict[str, dict[str, None]] = {"operating system": {}}
+    hours: dict[str, list[float]] = {}
+    versions: dict[str, list[str]] = {"operating system": []}
     for run in of:
-        machines.setdefault(_machine(run.hardware), []).append((run.wall_seconds or 0) / 3600)
+        hours.setdefault(_machine(run.hardware), []).append((run.wall_seconds or 0) / 3600)
         system = {"operating system": run.hardware["system"]} if "system" in run.hardware else {}
         for package, version in (system | run.versions).items():
-            versions.setdefault(package, {})[version] = None
+            versions.setdefault(package, []).append(version)
     rows = {
-        machine: f"{len(hours)} run{'s' * (len(hours) > 1)}, {sum(hours):.1f} hours"
-        for machine, hours in machines.items()
+        machine: f"{len(each)} run{'s' * (len(each) > 1)}, {sum(each):.1f} hours"
+        for machine, each in hours.items()
     }
-    rows |= {package: ", ".join(found) for package, found in versions.items() if found}
+    rows |= {package: ", ".join(_distinct(found)) for package, found in versions.items() if found}
     rows["pandoc"] = f"{pypandoc.get_pandoc_version()} (this paper)"
     rows["typst-py"] = f"{metadata.version('typst')} (this paper)"
     return pd.DataFrame(rows.items(), columns=["machine or package", "of the runs"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from modsnr import InputError, runs
+from modsnr import InputError, files, runs
 from modsnr.paper.appendix import tables_of
 from modsnr.paper.pages import PLACEHOLDER, Node, filled, mark_plates, pandoc
 from modsnr.paper.results import (
@@ -40,8 +39,8 @@ def build(profile: str | None = None) -> Path:
     profile, those of its pipeline before others, and each page is marked as a draft; what it takes
     of the canonical ones has a dagger.
 
-    Raises InputError if the prose and its sources disagree, or a run cannot be used. On any error
-    the files are as before: all is made in a temporary folder and moved to its place at the end.
+    Raises InputError if the prose and its sources disagree, or a run cannot be used. All is made in
+    a temporary folder first: an error leaves the files as they were.
     """
     if profile is not None and not re.fullmatch(r"[\w-]+", profile):
         raise InputError(f"{profile!r} is not the name of a profile")
@@ -50,8 +49,8 @@ def build(profile: str | None = None) -> Path:
     chosen = chosen_runs(sources, profile)
     numbers = {name: number(name, s, chosen[s.run]) for name, s in sources.numbers.items()}
     constants = {
-        name: {"printed": printed_as(name, fact.value, fact.format), "source": fact.source}
-        for name, fact in sources.constants.items()
+        name: {"printed": printed_as(name, each.fact, each.format), "source": each.source}
+        for name, each in sources.constants.items()
     }
     tables = {name: table(s, chosen[s.run]) for name, s in sources.tables.items()}
     tables |= tables_of(chosen)
@@ -72,6 +71,7 @@ def build(profile: str | None = None) -> Path:
     record = {"runs": ids, "numbers": numbers, "constants": constants}
 
     out = paper if profile is None else paper / "build" / profile
+    out.mkdir(parents=True, exist_ok=True)
     (paper / "build").mkdir(exist_ok=True)
     # Under the root of typst, which shows no image from elsewhere.
     with TemporaryDirectory(dir=paper / "build", prefix=".new-") as folder:
@@ -79,12 +79,12 @@ def build(profile: str | None = None) -> Path:
         _write_parts(new, figures, tables, record)
         _write_pdf(for_typst(document, f"/build/{new.name}"), paper, new / "PAPER.pdf")
         _write_page(for_web(document), paper, new / "PAPER.html")
-        places = {path: out / path.name for path in sorted(new.iterdir())}
         if profile is None and results:
-            readme = runs.root() / "README.md"
-            _write_results(readme, results, new / readme.name)
-            places[new / readme.name] = readme
-        _put(places, new / "old")
+            _write_results(runs.root() / "README.md", results)
+        for part in ("figures", "tables"):
+            shutil.rmtree(out / part, ignore_errors=True)
+        for path in new.iterdir():
+            path.replace(out / path.name)
     return out / "PAPER.pdf"
 
 
@@ -98,23 +98,6 @@ def _mark_canonical(
             printed[name] += "†"
     plates = {f"figures/{n}.pdf" for n, s in sources.figures.items() if s.run in aside}
     mark_plates(document, plates | {n for n, s in sources.tables.items() if s.run in aside})
-
-
-def _put(places: dict[Path, Path], old: Path) -> None:
-    """Put files and folders in their places, what is there into ``old``; all of them or none."""
-    old.mkdir()
-    with ExitStack() as undo:
-        for path, place in places.items():
-            place.parent.mkdir(exist_ok=True)
-            for source, goal in ((place, old / place.name), (path, place)):
-                undo.callback(_move, goal, source)
-                _move(source, goal)
-        undo.pop_all()
-
-
-def _move(source: Path, goal: Path) -> None:
-    if source.exists():
-        source.replace(goal)
 
 
 def _write_parts(
@@ -157,20 +140,19 @@ def _write_page(document: Node, paper: Path, path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
-def _write_results(readme: Path, results: str, path: Path) -> None:
-    """Write the README with the results between the two marks that it holds for them."""
+def _write_results(readme: Path, results: str) -> None:
+    """Write the results between the two marks that the README holds for them."""
     head, begin, rest = readme.read_text(encoding="utf-8").partition(RESULTS_BEGIN)
     _, end, tail = rest.partition(RESULTS_END)
     if not (begin and end):
         raise InputError(f"README.md lacks the lines {RESULTS_BEGIN} and {RESULTS_END}")
-    path.write_text(f"{head}{begin}\n\n{results.strip()}\n\n{end}{tail}", encoding="utf-8")
+    files.write(readme, f"{head}{begin}\n\n{results.strip()}\n\n{end}{tail}")
 
 
 def constants() -> dict[str, float | int | str]:
     """Return the facts that no run measures, the study's figures among them, by name."""
-    return {
-        name: fact.value for name, fact in read_sources(runs.root() / "paper").constants.items()
-    }
+    sources = read_sources(runs.root() / "paper")
+    return {name: each.fact for name, each in sources.constants.items()}
 
 
 def lacks(profile: str) -> list[str]:
@@ -180,9 +162,5 @@ def lacks(profile: str) -> list[str]:
 
 
 def check() -> None:
-    """Raise InputError, naming each fault, if the prose and its sources disagree.
-
-    It needs no run: placeholders, figures and tables against ``sources.yaml`` and against their
-    mentions, citations against the bibliography, and no result typed as digits.
-    """
+    """Raise InputError, naming each fault, if the prose and its sources disagree."""
     read(runs.root() / "paper")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,18 +31,25 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
     steps = _steps(profile) if profile else {}
     chosen = {}
     for alias, wanted in sources.runs.items():
-        what = f"run {alias!r} ({wanted.notebook}, {wanted.name})"
-        alike = [r for r in known if (r.notebook, r.name) == (wanted.notebook, wanted.name)]
-        step = steps.get((wanted.notebook, wanted.name))
-        elsewhere = wanted.aside and step is None
+        what, name = (
+            f"run {alias!r} ({wanted.notebook}, {wanted.name})",
+            (wanted.notebook, wanted.name),
+        )
+        alike = [run for run in known if (run.notebook, run.name) == name]
+        elsewhere = wanted.aside and name not in steps
         if profile is None or elsewhere or wanted.profile not in (None, profile):
             chosen[alias] = _canonical(what, wanted, alike)
             continue
-        drafts = [r for r in alike if (r.profile, r.status) == (profile, "completed")]
+        drafts = [run for run in alike if (run.profile, run.status) == (profile, "completed")]
         if not drafts:
             raise InputError(f"{what}: no completed run of profile {profile!r}; make it first")
-        from_step = runs.runs_of_step(profile, step, drafts) if step else []
+        from_step = runs.runs_of_step(profile, steps[name], drafts) if name in steps else []
         chosen[alias] = (from_step or drafts)[0]
+    _refuse_mixed_origins(chosen, known)
+    return chosen
+
+
+def _refuse_mixed_origins(chosen: Mapping[str, runs.Record], known: Sequence[runs.Record]) -> None:
     by_id = {run.id: run for run in known}
     by_name = {(run.notebook, run.profile, run.name): run for run in chosen.values()}
     for alias, run in chosen.items():
@@ -53,7 +61,6 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
             if not (other.id == parent.id or resumed or same_frames):
                 fault = f"rests on {parent.id}, the paper on {other.id}: make it again"
                 raise InputError(f"run {alias!r}, {run.id}, {fault}")
-    return chosen
 
 
 def missing_runs(sources: Sources, profile: str) -> list[str]:
@@ -70,27 +77,28 @@ def _steps(profile: str) -> dict[tuple[str, str], runs.Step]:
     return {(step.notebook, step.name): step for step in runs.load_profile(profile).pipeline}
 
 
-def _canonical(what: str, wanted: RunSource, alike: list[runs.Record]) -> runs.Record:
+def _canonical(what: str, wanted: RunSource, alike: Sequence[runs.Record]) -> runs.Record:
     identity = wanted.id
     if identity is None:
         raise InputError(f"{what} has no canonical run: commit one, write its id in sources.yaml")
     record = next((record for record in alike if record.id == identity), None)
     if record is None:
         raise InputError(f"{what}: {identity} is missing under runs/, or of another name")
-    if isinstance(record, runs.SweepRow) and wanted.run != f"sweeps/{record.sweep_table}":
-        raise InputError(f"{what}: {identity} is a row of sweeps/{record.sweep_table}: write so")
-    if record.status != "completed":
-        raise InputError(f"{what}: {identity} is {record.status}, not completed")
-    if wanted.profile not in (None, record.profile):
-        raise InputError(f"{what}: {identity} is of profile {record.profile}, not {wanted.profile}")
-    if record.profile == "smoke":
-        raise InputError(f"{what}: {identity} is of the smoke profile, which proves nothing")
-    if is_dirty(record):
-        raise InputError(f"{what}: {identity} is dirty, made by code that was not committed")
+    faults = {
+        f"not in {wanted.run}": wanted.row and wanted.run != f"sweeps/{record.sweep_table}",
+        f"{record.status}, not completed": record.status != "completed",
+        f"of profile {record.profile}, not {wanted.profile}": wanted.profile
+        not in (None, record.profile),
+        "of the smoke profile, which proves nothing": record.profile == "smoke",
+        "dirty, made by code that was not committed": is_dirty(record),
+    }
+    for fault in (fault for fault, present in faults.items() if present):
+        raise InputError(f"{what}: {identity} is {fault}")
     return record
 
 
 def number(name: str, source: NumberSource, run: runs.Record) -> dict[str, Any]:
+    """Return a number as it is printed, its value, and the run and key that it comes from."""
     value: Any = run.metrics if source.source == "metrics" else run.model_dump(mode="json")
     for part in source.key.split("/"):
         if isinstance(value, list):  # by its place: hardware/gpus/0
@@ -114,6 +122,7 @@ def number(name: str, source: NumberSource, run: runs.Record) -> dict[str, Any]:
 
 
 def printed_as(where: str, value: Any, form: str) -> str:
+    """Return a value, or several by their names, in a format; InputError if it does not fit."""
     try:
         named = value if isinstance(value, dict) else {"value": value}
         unnamed = [named["value"]] if "value" in named else []
@@ -129,26 +138,26 @@ def table(source: TableSource, run: runs.Record) -> pd.DataFrame:
     if not path.exists():
         raise InputError(f"{run.id} has no tables/{path.name}")
     found = pd.read_csv(path, dtype=str, keep_default_na=False)
-    columns, words = source.columns or {str(name): str(name) for name in found}, source.words
+    columns = source.columns or {str(name): str(name) for name in found}
     if unknown := sorted({*columns, *source.formats} - {*found}):
         raise InputError(
             f"tables/{path.name} of {run.id} has no column {unknown}, but {list(found)}"
         )
 
-    shown = found[[*columns]].rename(columns=columns)
-    for place, name in enumerate(columns):
-        where, form = f"{name} of {path}", source.formats.get(name)
-        shown.isetitem(
-            place,
-            [
-                printed_as(where, float(text), form) if text and form else words.get(text, text)
-                for text in found[name]
-            ],
-        )
-    return shown
+    def printed(column: pd.Series) -> list[str]:
+        form = source.formats.get(str(column.name))
+        return [
+            printed_as(f"{column.name} of {path}", float(text), form)
+            if text and form
+            else source.words.get(text, text)
+            for text in column
+        ]
+
+    shown = found[[*columns]].apply(printed)
+    return shown.set_axis([*columns.values()], axis="columns")
 
 
-def date_and_mark(chosen: dict[str, runs.Record], profile: str | None) -> dict[str, Node]:
+def date_and_mark(chosen: Mapping[str, runs.Record], profile: str | None) -> dict[str, Node]:
     """Return the metadata that come from the runs: the date of the newest, the mark of a draft."""
     day = max(datetime.fromisoformat(run.started) for run in chosen.values())
     parts = {"year": day.year, "month": day.month, "day": day.day, "iso": f"{day:%Y-%m-%d}"}

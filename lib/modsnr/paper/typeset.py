@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from modsnr.paper.pages import (
     CROSS_REFERENCE,
     EQUATION_LABEL,
     Node,
     Plate,
     images_of,
+    plain,
     plate_of,
+    raw,
     rewritten,
 )
 
 REFERENCES = '#bibliography("/references.bib", title: none, style: "ieee")'
+
+_raw = partial(raw, "typst")
 
 
 def for_typst(document: Node, place: str) -> Node:
@@ -28,35 +34,31 @@ def for_typst(document: Node, place: str) -> Node:
             case {"t": "Cite", "c": [[{"citationId": key}], _]} if CROSS_REFERENCE.match(key):
                 return [_raw(f"#ref(<{key}>);")]
             case {"t": "Header", "c": [_, [_, classes, _], _]} if "appendix" in classes:
-                return [{"t": "Plain", "c": [_raw("#show: appendix")]}, node]
+                return [plain(_raw("#show: appendix")), node]
             case {"t": "Header", "c": [_, ["references", _, _], _]}:
-                return [{"t": "Plain", "c": [_raw("#place.flush()")]}, node]
+                return [plain(_raw("#place.flush()")), node]
             case {"t": "Div", "c": [["refs", _, _], _]}:
-                return [{"t": "Plain", "c": [_raw(REFERENCES)]}]
-        if (plate := plate_of(node)) is None:
-            return [node]
-        kind = "image" if plate.label.startswith("fig:") else "table"
-        head = [
-            _raw(f"#figure(kind: {kind}, {_place_of(plate)}, caption: ["),
-            *plate.caption,
-            _raw("])["),
-        ]
-        body = [_bare(block) for block in plate.body]
-        if kind == "image":
-            images = [f'image("{place}/{path}")' for path in images_of(body)]
-            grid = f"#grid(columns: (1fr,) * {len(images)}, gutter: 1em, {', '.join(images)})"
-            body = [{"t": "Plain", "c": [_raw(grid)]}]
-        tail = [_raw(f"] <{plate.label}>")]
-        return [{"t": "Plain", "c": head}, *body, {"t": "Plain", "c": tail}]
+                return [plain(_raw(REFERENCES))]
+        plate = plate_of(node)
+        return _figure(plate, place) if plate else [node]
 
     return rewritten(document, change)
 
 
-def _place_of(plate: Plate) -> str:
+def _figure(plate: Plate, place: str) -> list[Node]:
     # At the foot of a page typst would set wide floats over those of a column, and where wide ones
     # fill a page it would squeeze those of a column to nothing: a column's stand where they are.
     floats = "wide" in plate.classes and "here" not in plate.classes
-    return 'placement: top, scope: "parent"' if floats else "placement: none"
+    placement = 'placement: top, scope: "parent"' if floats else "placement: none"
+    if plate.label.startswith("fig:"):
+        kind, images = "image", [f'image("{place}/{path}")' for path in images_of(plate.body)]
+        grid = f"#grid(columns: (1fr,) * {len(images)}, gutter: 1em, {', '.join(images)})"
+        body = [plain(_raw(grid))]
+    else:
+        kind, body = "table", [_bare(block) for block in plate.body]
+    head = _raw(f"#figure(kind: {kind}, {placement}, caption: [")
+    tail = plain(_raw(f"] <{plate.label}>"))
+    return [plain(head, *plate.caption, _raw("])[")), *body, tail]
 
 
 def _bare(block: Node) -> Node:
@@ -65,7 +67,3 @@ def _bare(block: Node) -> Node:
         case {"t": "Table", "c": [_, *rest]}:
             return {"t": "Table", "c": [["", ["typst:no-figure"], []], *rest]}
     return block
-
-
-def _raw(text: str) -> Node:
-    return {"t": "RawInline", "c": ["typst", text]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import PurePosixPath
 
 from modsnr.paper.pages import (
@@ -12,11 +13,15 @@ from modsnr.paper.pages import (
     equation_of,
     images_of,
     nodes,
+    plain,
     plate_of,
+    raw,
     rewritten,
 )
 
 NAMES = {"fig": "Fig.", "tbl": "Table", "eq": "Eq.", "sec": "Section"}
+
+_raw = partial(raw, "html")
 
 
 def for_web(document: Node) -> Node:
@@ -38,7 +43,7 @@ def for_web(document: Node) -> Node:
             label, formula = equation
             head = _raw(f'<div class="equation" id="{label}">')
             tail = _raw(f'<span class="number">({numbers[label]})</span></div>')
-            return [{"t": "Plain", "c": [head, formula, tail]}]
+            return [plain(head, formula, tail)]
         if plate := plate_of(node):
             return _figure(plate, name(plate.label))
         return [node]
@@ -52,38 +57,29 @@ def numbered(document: Node) -> dict[str, str]:
     seen: Counter[str] = Counter()
     depths: list[int] = []
     for node in nodes(document, "Para", "Figure", "Div", "Header"):
-        if equation := equation_of(node):
-            seen["eq"] += 1
-            numbers[equation[0]] = str(seen["eq"])
-        elif plate := plate_of(node):
-            kind = plate.label.partition(":")[0]
+        if node["t"] == "Header":
+            level, (label, classes, _), _ = node["c"]
+            if "unnumbered" not in classes:
+                depths = [*depths, *[0] * level][:level]
+                depths[-1] += 1
+                numbers[label] = ".".join(map(str, depths))
+        elif found := equation_of(node) or plate_of(node):
+            kind = found[0].partition(":")[0]
             seen[kind] += 1
-            numbers[plate.label] = str(seen[kind])
-        elif node["t"] == "Header" and "unnumbered" not in node["c"][1][1]:
-            level, (label, _, _), _ = node["c"]
-            depths = [*depths, *[0] * level][:level]
-            depths[-1] += 1
-            numbers[label] = ".".join(map(str, depths))
+            numbers[found[0]] = str(seen[kind])
     return numbers
 
 
 def _figure(plate: Plate, name: str) -> list[Node]:
     classes = ' class="wide"' if "wide" in plate.classes else ""
-    caption = [_raw(f"<figcaption><b>{name}.</b> "), *plate.caption, _raw("</figcaption>")]
-    shown = [
+    head, tail = plain(_raw(f'<figure id="{plate.label}"{classes}>')), plain(_raw("</figure>"))
+    caption = plain(_raw(f"<figcaption><b>{name}.</b> "), *plate.caption, _raw("</figcaption>"))
+    images = [
         {"t": "Image", "c": [["", [], []], plate.caption, [str(path.with_suffix(".png")), ""]]}
         for path in map(PurePosixPath, images_of(plate.body))
     ]
-    if shown:
-        body = [{"t": "Plain", "c": [_raw('<div class="images">'), *shown, _raw("</div>")]}]
-    else:  # as wide as it is, in a frame that scrolls, by keyboard too
-        scroll = _raw(f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">')
-        body = [{"t": "Plain", "c": [scroll]}, *plate.body, {"t": "Plain", "c": [_raw("</div>")]}]
-    head, below = [_raw(f'<figure id="{plate.label}"{classes}>')], {"t": "Plain", "c": caption}
-    inner = [*body, below] if shown else [below, *body]
-    tail = {"t": "Plain", "c": [_raw("</figure>")]}
-    return [{"t": "Plain", "c": head}, *inner, tail]
-
-
-def _raw(text: str) -> Node:
-    return {"t": "RawInline", "c": ["html", text]}
+    if images:
+        return [head, plain(_raw('<div class="images">'), *images, _raw("</div>")), caption, tail]
+    # A table is as wide as it is, in a frame that scrolls, by keyboard too.
+    scroll = _raw(f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">')
+    return [head, caption, plain(scroll), *plate.body, plain(_raw("</div>")), tail]
