@@ -4,13 +4,13 @@ import importlib
 import secrets
 import sys
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from toy_fits import Counting, die
 from toy_ranks import fit
 
 from modsnr import InputError
-from modsnr.training import logs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,8 +59,7 @@ def asked(monkeypatch):
         calls.append(options)
         if options["project"] == "forbidden":
             raise Error("permission denied")
-        nothing = lambda *_, **__: None  # noqa: E731
-        return SimpleNamespace(define_metric=nothing, log=nothing, finish=nothing)
+        return MagicMock()
 
     fake = SimpleNamespace(init=init, Settings=dict, errors=SimpleNamespace(Error=Error))
     monkeypatch.setitem(sys.modules, "wandb", fake)
@@ -71,8 +70,8 @@ def test_epochs_are_sent_only_where_there_is_a_key_and_the_mode_decides(
     tmp_path, asked, monkeypatch
 ):
     def mode():
-        with logs.mirrored("toy", None, folder=tmp_path, earlier=None, settings={}):
-            return asked[-1]["mode"]
+        fit(tmp_path, epochs=1, wandb="toy")
+        return asked[-1]["mode"]
 
     assert mode() == "offline"
     (tmp_path / "home" / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
@@ -89,6 +88,9 @@ def test_the_recipe_and_the_network_are_what_the_run_is_filed_under(tmp_path, as
     assert asked[0]["name"] == "run"
     assert asked[0]["config"]["backbone"] == "test_vit"
     assert asked[0]["config"]["epochs"] == 1
+    fit(tmp_path / "unnamed", epochs=1)
+    assert len(asked) == 1
+    assert not (tmp_path / "unnamed" / ".wandb").exists()
 
 
 def test_a_service_that_refuses_is_told_before_anything_is_trained(tmp_path, asked):
@@ -102,9 +104,3 @@ def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch
     with pytest.raises(InputError, match=r'install the extra, `pip install "modsnr\[wandb\]"`'):
         fit(tmp_path, wandb="toy")
     assert not list(tmp_path.glob("*.safetensors"))
-
-
-def test_nothing_is_mirrored_unless_a_project_is_named(tmp_path, asked):
-    fit(tmp_path, epochs=1)
-    assert not asked
-    assert not (tmp_path / ".wandb").exists()

@@ -19,17 +19,9 @@ from modsnr import InputError, model
 from modsnr.model import JointLoss, JointNet, Output, backbones
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("one_thread")
 VIEWS, CLASSES = ("constellation", "residual"), ("BPSK", "QPSK", "16QAM")
 GRID = (0.0, 10.0, 20.0, 30.0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Two threads only wait for one another on small batches, and badly so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def network(backbone="compact", *, bins=32, **options):
@@ -78,51 +70,44 @@ def test_every_backbone_of_the_study_takes_a_training_step(backbone, bins, gener
     assert first_layer.grad.abs().max() > 0
 
 
-def test_the_studys_names_are_the_networks_it_used():
-    assert set(model.STUDY_BACKBONES) == {
-        "swin_tiny", "swin_small", "resnet18", "resnet34", "resnet50", "vit_b_16", "vit_b_32"
-    }  # fmt: skip
-    assert all(timm.is_model(name) for name in model.STUDY_BACKBONES.values())
-
-
-# One of each kind: no img_size, a classifier wider than the features, a mixer, a plain network.
 @pytest.mark.parametrize(
     ("backbone", "bins"),
-    [("mobilenetv3_small_050", 32), ("efficientnet_lite0", 33), ("convnext_atto", 40),
-     ("lcnet_035", 32), ("mixer_s32_224", 64), ("resnetv2_50", 32), ("vit_tiny_patch16_224", 48)],
-)  # fmt: skip
+    [("mobilenetv3_small_050", 32), ("convnext_atto", 40), ("mixer_s32_224", 64)],
+)
 def test_any_name_of_timms_makes_a_network(backbone, bins, generator):
     output = network(backbone, bins=bins).eval()(pictures(generator, 1, bins=bins))
     assert output.modulation.shape == (1, 3)
 
 
-def test_views_and_bins_are_what_the_network_takes(generator):
-    one = network("vit_tiny_patch16_224", views=["constellation"], bins=32)
-    assert one(pictures(generator, 2, views=1, bins=32)).snr.shape == (2,)
-    with pytest.raises(AssertionError, match="Input height"):
-        one(pictures(generator, 2, views=1, bins=64))
-
-
-# A patch that does not divide the bins would leave some of them out without a word.
 @pytest.mark.parametrize(
-    ("backbone", "bins", "fits"),
-    [("vit_tiny_patch16_224", 50, 48), ("vit_tiny_patch16_224", 5, 16), ("swin_tiny", 30, 32),
-     ("convnext_atto", 16, 32), ("maxvit_rmlp_pico_rw_256", 100, 96)],
-)  # fmt: skip
-def test_bins_that_a_backbone_cannot_take_are_refused_naming_some_that_it_can(
-    backbone, bins, fits, generator
-):
-    with pytest.raises(
-        InputError, match=f"{backbone} takes no diagrams of {bins} bins; {fits} would do"
-    ):
-        network(backbone, bins=bins)
-    assert network(backbone, bins=fits).eval()(pictures(generator, 1, bins=fits)).snr.shape == (1,)
-
-
-@pytest.mark.parametrize("backbone", ["compact", "resnet18"])
-def test_bins_must_be_positive(backbone):
-    with pytest.raises(InputError, match="bins must be positive; they are 0"):
-        network(backbone, bins=0)
+    ("backbone", "options", "complaint"),
+    [
+        ("resnet5O", {}, r"no backbone is called 'resnet5O'; did you mean 'resnet50'\?"),
+        ("swin_tinny", {}, r"did you mean 'swin_tiny'\?"),
+        # A patch that does not divide the bins would leave some of them out without a word.
+        ("vit_tiny_patch16_224", {"bins": 50}, r"no diagrams of 50 bins \(.*patches of 16 bins\)"),
+        ("swin_tiny", {"bins": 30}, "no diagrams of 30 bins .*: give a multiple of 32"),
+        ("convnext_atto", {"bins": 16}, "no diagrams of 16 bins"),
+        ("resnet18", {"bins": 0}, "bins must be positive; they are 0"),
+        ("compact", {"bins": 30}, "divisible by 4 and at least 16; they are 30"),
+        ("compact", {"bins": 12}, "divisible by 4 and at least 16; they are 12"),
+        ("compact", {"pretrained": True}, "compact has no pretrained weights"),
+        ("resnet18", {"pretrained": "none.safetensors"}, "an existing .safetensors file; it is"),
+        ("resnet50t", {"pretrained": True}, r"resnet50t \(no published weights\)"),
+        ("compact", {"snr_head": "ordinal"}, "no snr_head is called 'ordinal'.*regression"),
+        ("compact", {"snr_layer": "bottleneck_32"}, "did you mean 'bottleneck_"),
+        ("compact", {"dropout": 1.0}, "0..1 without 1; it is 1.0"),
+        ("compact", {"dropout": nan}, "0..1 without 1; it is nan"),
+        ("compact", {"snrs_db": [10.0, 0.0]}, r"ascend; they are \[10.0, 0.0\]"),
+        ("compact", {"snrs_db": []}, "ascend"),
+        ("compact", {"snrs_db": [0.0, inf]}, "ascend"),
+        ("compact", {"views": []}, "one view"),
+        ("compact", {"classes": []}, "one class"),
+    ],
+)
+def test_settings_that_make_no_network_are_refused(backbone, options, complaint):
+    with pytest.raises(InputError, match=complaint):
+        network(backbone, **options)
 
 
 def test_the_order_of_the_views_matters(generator):
@@ -130,31 +115,9 @@ def test_the_order_of_the_views_matters(generator):
     assert not torch.allclose(net(diagrams).modulation, net(diagrams.flip(1)).modulation)
 
 
-def test_an_unknown_backbone_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"no backbone 'resnet5O'; did you mean .*resnet50"):
-        network("resnet5O")
-    with pytest.raises(InputError, match=r"'swin_tinny'; did you mean .*swin_tiny"):
-        network("swin_tinny")
-
-
-def test_a_backbone_that_resembles_nothing_is_refused_with_the_studys():
-    with pytest.raises(InputError, match=r"'#'; swin_tiny, .*compact would do"):
-        network("#")
-
-
-@pytest.mark.parametrize("bins", [30, 12])
-def test_compact_refuses_bins_that_its_stem_cannot_fold(bins):
-    with pytest.raises(InputError, match=f"divisible by 4 and at least 16; they are {bins}"):
-        network(bins=bins)
-
-
-def test_compact_is_half_a_million_weights():
-    assert 0.4e6 < sum(weight.numel() for weight in network(bins=64).parameters()) < 0.6e6
-
-
 @pytest.mark.parametrize(
     ("bins", "grid"),
-    [(16, 4), (32, 8), (64, 8), (124, 31), (128, 8), (224, 14), (256, 8), (260, 65), (512, 8)],
+    [(16, 4), (64, 8), (124, 31), (128, 8), (224, 14), (260, 65), (512, 8)],
 )
 def test_compact_keeps_its_grid_coarse_however_fine_the_diagram(bins, grid, generator):
     net = network(bins=bins).eval()
@@ -172,14 +135,6 @@ def test_compact_sees_every_bin_of_a_fine_diagram(bins, generator):
     image = pictures(generator, 2, views=1, bins=bins).requires_grad_()
     net(image).snr.sum().backward()
     assert (image.grad != 0).float().mean() > 0.99
-
-
-def test_compact_learns_its_strided_stem(generator):
-    net = network(bins=128).train()
-    net(pictures(generator, bins=128)).snr.sum().backward()
-    stem = net.backbone.layers[0]
-    assert stem.stride == stem.kernel_size == (2, 2)
-    assert stem.weight.grad.abs().max() > 0
 
 
 def committed_weights():
@@ -211,11 +166,6 @@ def test_committed_weights_speak_as_the_network_did_that_they_were_trained_in(ru
     assert all(torch.equal(value, tensors[name]) for name, value in net.state_dict().items())
 
 
-def test_compact_takes_any_allowed_number_of_bins(generator):
-    net = network(bins=64).eval()
-    assert net(pictures(generator, bins=16)).modulation.shape == (4, 3)
-
-
 # Heads
 
 
@@ -245,17 +195,6 @@ def test_the_snr_head_has_the_layers_of_the_study(snr_layer, hidden, snr_head, o
     assert widths(net.modulation_head) == [(128, 3)]
 
 
-def test_the_regression_head_says_decibels_and_the_classification_head_logits(generator):
-    diagrams = pictures(generator)
-    assert network()(diagrams).snr.shape == (4,)
-    assert network(snr_head="classification")(diagrams).snr.shape == (4, 4)
-
-
-def test_an_untrained_regression_starts_within_the_grid(generator):
-    snr = network(backbone="compact").eval()(pictures(generator, 64)).snr
-    assert ((snr > 0) & (snr < 30)).all()
-
-
 def test_the_regression_speaks_in_units_of_the_grid(generator):
     diagrams = pictures(generator)
     here = network(snrs_db=GRID).eval()(diagrams).snr
@@ -263,10 +202,6 @@ def test_the_regression_speaks_in_units_of_the_grid(generator):
     wider = network(snrs_db=[2 * value for value in GRID]).eval()(diagrams).snr
     assert_close(shifted, here + 7)
     assert_close(wider, 2 * here)
-
-
-def test_one_snr_alone_makes_a_network(generator):
-    assert torch.isfinite(network(snrs_db=[10.0])(pictures(generator)).snr).all()
 
 
 def test_decisions_of_a_regression_are_its_estimates():
@@ -281,16 +216,13 @@ def test_decisions_of_a_regression_are_its_estimates():
     assert decided.snr_confidence.isnan().all()  # there is no softmax to be sure by
 
 
-def test_decisions_of_a_classification_are_the_snrs_of_the_largest_logits():
-    output = Output(torch.zeros(3, 3), torch.tensor([[9.0, 0, 0, 0], [0, 0, 0, 1], [0, 2.0, 1, 0]]))
-    assert network(snr_head="classification").decide(output).snr_db.tolist() == [0.0, 30.0, 10.0]
-
-
-def test_a_classification_says_how_sure_it_is_of_the_snr_and_what_it_is_on_average():
-    output = Output(torch.zeros(2, 3), torch.tensor([[0, 0, 0, 0.0], [log(7), 0, 0, 0]]))
+def test_decisions_of_a_classification_are_the_likeliest_snr_its_softmax_and_the_mean():
+    output = Output(torch.zeros(2, 3), torch.tensor([[0, 0, 0, 1.0], [log(7), 0, 0, 0]]))
     decided = network(snr_head="classification").decide(output)
-    assert_close(decided.snr_confidence, torch.tensor([1 / 4, 7 / 10]))
-    assert_close(decided.snr_mean_db, torch.tensor([15.0, (10 + 20 + 30) / 10]))
+    assert decided.snr_db.tolist() == [30.0, 0.0]
+    assert_close(decided.snr_confidence, torch.tensor([exp(1) / (exp(1) + 3), 7 / 10]))
+    mean = (0 + 10 + 20 + 30 * exp(1)) / (exp(1) + 3)
+    assert_close(decided.snr_mean_db, torch.tensor([mean, (10 + 20 + 30) / 10]))
 
 
 def test_decisions_are_saved_beside_the_truth_under_names_of_their_own(generator):
@@ -303,14 +235,6 @@ def test_decisions_are_saved_beside_the_truth_under_names_of_their_own(generator
     assert not {"modulation", "snr_db"} & set(columns)
 
 
-def test_estimating_is_deciding_what_forward_says_and_tracks_no_gradient(generator):
-    net, diagrams = network().eval(), pictures(generator)
-    estimated, decided = net.estimate(diagrams), net.decide(net(diagrams))
-    for one, other in zip(estimated, decided, strict=True):
-        assert_close(one, other, rtol=0, atol=0, equal_nan=True)
-    assert not estimated.snr_db.requires_grad
-
-
 def test_dropout_acts_in_training_only_and_its_strength_matters(generator):
     diagrams = pictures(generator)
     net = network(dropout=0.5).eval()
@@ -320,27 +244,6 @@ def test_dropout_acts_in_training_only_and_its_strength_matters(generator):
     still = network(dropout=0.0).eval()
     still.snr_head.train()
     assert torch.equal(still(diagrams).snr, still(diagrams).snr)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"snr_head": "ordinal"}, "regression or classification; it is 'ordinal'"),
-        ({"snr_layer": "bottleneck_32"}, "bottleneck_64.*it is 'bottleneck_32'"),
-        ({"dropout": 1.0}, "0..1 without 1; it is 1.0"),
-        ({"dropout": -0.1}, "0..1 without 1; it is -0.1"),
-        ({"dropout": nan}, "0..1 without 1; it is nan"),
-        ({"snrs_db": [10.0, 0.0]}, r"ascend; they are \[10.0, 0.0\]"),
-        ({"snrs_db": [0.0, 0.0, 2.0]}, "ascend"),
-        ({"snrs_db": []}, "ascend"),
-        ({"snrs_db": [0.0, inf]}, "ascend"),
-        ({"views": []}, "one view"),
-        ({"classes": []}, "one class"),
-    ],
-)  # fmt: skip
-def test_settings_that_make_no_network_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
-        network(**options)
 
 
 # The loss
@@ -370,12 +273,6 @@ def test_the_best_task_weights_are_the_losses_themselves():
     assert_close(loss.log_variance.grad, torch.zeros(2), atol=1e-6, rtol=0)
 
 
-def test_both_tasks_weigh_the_same_at_the_start():
-    output = Output(torch.tensor([[0.0, 1.0]]), torch.tensor([17.0]))
-    total, of_modulation, of_snr = JointLoss(GRID)(output, torch.tensor([0]), torch.tensor([0.0]))
-    assert_close(total, (of_modulation + of_snr) / 2)
-
-
 @pytest.mark.parametrize(
     ("error_db", "steps"), [(1.0, 0.1), (10.0, 1.0), (25.0, 2.5), (-25.0, 2.5)]
 )
@@ -391,18 +288,6 @@ def test_the_classification_loss_is_cross_entropy_at_the_nearest_snr():
         Output(torch.zeros(1, 2), logits), torch.tensor([0]), torch.tensor([19.0])
     )
     assert_close(of_snr.item(), log1p(3 / exp(1)))
-
-
-def test_the_loss_is_a_mean_over_the_frames():
-    output = Output(
-        torch.randn(6, 3, generator=torch.Generator().manual_seed(1)), torch.arange(6.0)
-    )
-    truth = torch.tensor([0, 1, 2, 0, 1, 2]), torch.full((6,), 10.0)
-    whole = JointLoss(GRID)(output, *truth)
-    halves = [JointLoss(GRID)(Output(*(o[h] for o in output)), *(t[h] for t in truth))
-              for h in (slice(0, 3), slice(3, 6))]  # fmt: skip
-    for value, *parts in zip(whole, *halves, strict=True):
-        assert_close(value, sum(parts) / 2)
 
 
 def test_a_half_precision_output_is_summed_in_single_precision():
@@ -442,11 +327,6 @@ def test_without_a_network_pretrained_weights_are_refused_saying_what_to_pass(
         network("resnet18", pretrained=pretrained)
 
 
-def test_a_backbone_without_published_weights_says_so():
-    with pytest.raises(InputError, match=r"resnet50t \(no published weights\).*pretrained=False"):
-        network("resnet50t", pretrained=True)
-
-
 def test_weights_come_from_the_hub_as_safetensors(monkeypatch, published):
     path, asked = published("resnet18"), []
     monkeypatch.setattr(backbones, "hf_hub_download", lambda *a: (asked.append(a), path)[1])
@@ -463,21 +343,6 @@ def test_weights_of_a_local_file_are_really_there(published, kind):
         if name != "conv1.weight":  # two views where the file has three channels
             assert torch.equal(value, held[name]), name
     assert_close(net.backbone.conv1.weight, held["conv1.weight"][:, :2] * 3 / 2)
-
-
-def test_a_transformers_file_is_taken_at_other_bins_too(published):
-    path = published("vit_tiny_patch16_224", img_size=64)
-    net = network("vit_tiny_patch16_224", bins=64, pretrained=str(path))
-    assert torch.equal(
-        net.backbone.blocks[5].mlp.fc1.weight, load_file(path)["blocks.5.mlp.fc1.weight"]
-    )
-
-
-def test_pretrained_weights_change_the_answer_but_the_heads_stay_fresh(published, generator):
-    path, diagrams = published("resnet18"), pictures(generator)
-    fresh, fetched = network("resnet18").eval(), network("resnet18", pretrained=str(path)).eval()
-    assert not torch.allclose(fresh(diagrams).modulation, fetched(diagrams).modulation)
-    assert fetched.modulation_head[0].out_features == 3
 
 
 @pytest.mark.parametrize(
@@ -514,18 +379,6 @@ def test_a_pickle_is_refused_unread(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_file_that_does_not_exist_is_refused():
-    with pytest.raises(InputError, match=r"existing \.safetensors file; it is 'none\.safetensors'"):
-        network("resnet18", pretrained="none.safetensors")
-
-
-def test_compact_has_no_pretrained_weights_to_ask_for():
-    assert network(pretrained=None)
-    for pretrained in (True, "some.safetensors"):
-        with pytest.raises(InputError, match="compact has no pretrained weights"):
-            network(pretrained=pretrained)
-
-
 # Saved weights
 
 
@@ -536,21 +389,6 @@ def test_a_file_of_weights_that_is_older_than_some_settings_is_read(tmp_path):
     }
     path = save(net, tmp_path / "weights.safetensors", header={"net": json.dumps(kept)})
     assert model.load(path).settings == net.settings
-
-
-def test_what_is_written_is_read_again_with_its_header(tmp_path):
-    tensors = {"a": torch.arange(6).view(2, 3).T, "b": torch.tensor(0.5, requires_grad=True)}
-    model.write_tensors(tensors, tmp_path / "new" / "file.safetensors", {"what": "a toy"})
-    found, header = model.read_tensors(tmp_path / "new" / "file.safetensors", problem="none")
-    assert header == {"what": "a toy"}
-    assert found.keys() == {"a", "b"}
-    assert torch.equal(found["a"], tensors["a"])
-    assert found["b"].item() == 0.5
-
-
-def test_a_file_that_cannot_be_read_is_told_in_the_readers_words(tmp_path):
-    with pytest.raises(InputError, match=r"the moon is not made of cheese: .*[Nn]o such file"):
-        model.read_tensors(tmp_path / "none", problem="the moon is not made of cheese")
 
 
 @pytest.mark.parametrize("options", [{}, {"snr_head": "classification", "snr_layer": "dual_layer"}])
@@ -575,28 +413,22 @@ def test_a_timm_network_comes_back_without_asking_the_hub(tmp_path, generator, m
     )
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "text", "absent"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "text"])
 def test_a_damaged_weights_file_is_refused(tmp_path, damage):
     path = save(network(), tmp_path / "weights.safetensors")
     whole = path.read_bytes()
-    if damage == "absent":
-        path.unlink()
-    else:
-        path.write_bytes(
-            {"cut": whole[:-100], "flip": b"\xff" * 8 + whole[8:], "text": b"not weights"}[damage]
-        )
+    path.write_bytes(
+        {"cut": whole[:-100], "flip": b"\xff" * 8 + whole[8:], "text": b"not weights"}[damage]
+    )
     with pytest.raises(InputError, match=r"weights\.safetensors holds no weights that can be read"):
         model.load(path)
 
 
-def test_a_file_that_does_not_say_what_it_holds_is_refused(tmp_path):
-    path = save(network(), tmp_path / "weights.safetensors", header={"other": "1"})
-    with pytest.raises(InputError, match="does not name the network it holds"):
-        model.load(path)
-
-
-def test_a_header_that_speaks_of_another_network_is_refused(tmp_path):
+def test_a_header_of_another_network_or_of_none_is_refused(tmp_path):
     header = {"net": json.dumps(network(snr_layer="standard").settings)}
     path = save(network(), tmp_path / "weights.safetensors", header=header)
     with pytest.raises(InputError, match="does not hold the network that its header names"):
+        model.load(path)
+    save(network(), path, header={"other": "1"})
+    with pytest.raises(InputError, match="does not name the network it holds"):
         model.load(path)

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
-from modsnr import InputError, diagrams, figures, metrics, model, recordings, signals, training
+from modsnr import InputError, figures, metrics, recordings, signals
 from modsnr.recordings.demonstration import write_demonstration
 from modsnr.signals.unknown import STOP, TRAITS
 
@@ -239,22 +239,6 @@ def test_random_phases_turn_frames_as_a_whole(generator):
 
 
 # What is said of a recording
-
-
-def test_outputs_are_what_predict_decides_on(generator):
-    settings = {"views": ["constellation"], "bins": 16, "classes": ("BPSK", "QPSK")}
-    torch.manual_seed(0)
-    net = model.JointNet("compact", snrs_db=[0.0, 30.0], **settings).train()
-    draw = diagrams.Canvas(views=("constellation",), bins=16)
-    iq = signals.unknown("noise", torch.zeros(20), generator=generator)
-    counted = []
-    output = net.outputs(draw, iq, batch_size=8, progress=counted.append)
-    assert counted == [8, 8, 4]
-    assert net.training
-    for mine, theirs in zip(
-        net.decide(output), training.predict(net, draw, iq, batch_size=8), strict=True
-    ):
-        assert_array_equal(mine, theirs)
 
 
 def test_the_demonstration_is_what_it_says_it_is(tmp_path):

@@ -2,7 +2,6 @@
 
 from dataclasses import fields
 from functools import partial
-from inspect import signature
 from math import exp, log
 from typing import get_args, get_type_hints
 
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from safetensors.torch import save_file
 from torch.testing import assert_close
 from toy_fits import (
     TRAIN,
+    Counting,
     fit,
     network,
     on_the_way,
@@ -23,8 +22,8 @@ from toy_fits import (
     weights,
 )
 
-from modsnr import InputError, signals
-from modsnr.model import JointLoss, JointNet, Output, build_backbone, dwa_weights
+from modsnr import InputError
+from modsnr.model import JointLoss, Output, dwa_weights
 from modsnr.model.losses import distance_weighted, gradnorm_gradient, l1, ordinal
 from modsnr.signals.alphabets import APSK_GEOMETRIES, STUDY_CLASSES, alphabet
 from modsnr.training import Labelled, Recipe, rate_factor
@@ -48,12 +47,6 @@ def test_distance_weighted_is_cross_entropy_by_one_plus_the_expected_distance():
     assert found.item() == pytest.approx((1 + 0.3 * 1 + 0.2 * 2) * -log(0.5), rel=1e-6)
 
 
-def test_distance_weighted_costs_a_far_miss_more_than_a_near_one():
-    near, far = torch.tensor([[0.0, 9.0, 0.0]]), torch.tensor([[0.0, 0.0, 9.0]])
-    truth = torch.tensor([0.0])
-    assert distance_weighted(far, truth, GRID) > 1.4 * distance_weighted(near, truth, GRID)
-
-
 def test_ordinal_is_the_squared_error_of_the_softmax_expectation():
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))  # 7 dB
     found = ordinal(logits, torch.tensor([20.0]), GRID)
@@ -65,7 +58,8 @@ def test_ordinal_is_the_squared_error_of_the_softmax_expectation():
     [("regression", "cross_entropy"), ("regression", "ordinal"), ("classification", "l1")],
 )
 def test_a_loss_that_does_not_fit_the_head_is_refused(tmp_path, snr_head, snr_loss):
-    with pytest.raises(InputError, match=f"snr_loss '{snr_loss}' does not fit the {snr_head} head"):
+    complaint = f"no snr_loss of the {snr_head} head is called '{snr_loss}'"
+    with pytest.raises(InputError, match=complaint):
         fit(tmp_path, net=network(snr_head=snr_head), snr_loss=snr_loss)
 
 
@@ -116,12 +110,6 @@ def test_the_gradient_of_gradnorm_is_that_of_its_loss():
     assert_close(gradnorm_gradient(weights.detach(), norms, losses, first), weights.grad)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_outside_one_is_refused(share):
-    with pytest.raises(InputError, match=f"modulation_share must lie in 0..1; it is {share}"):
-        Recipe(modulation_share=share)
-
-
 # Schedules
 
 
@@ -140,15 +128,6 @@ def test_the_lowest_rate_bounds_every_cycle():
     assert min(rates) == pytest.approx(1e-3)
     assert [rates[step] for step in (0, 200, 400, 600)] == pytest.approx([1e-3] * 4)
     assert [rates[step] for step in (100, 300)] == pytest.approx([1.0, 0.001 + 0.999 / 2])
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("warmup", -1.0), ("lowest_rate", 0.0), ("lowest_rate", 2.0), ("ema", 1.0), ("ema", -0.1)],
-)
-def test_an_impossible_share_is_refused(name, value):
-    with pytest.raises(InputError, match=f"{name} must .*{value}"):
-        Recipe(**{name: value})
 
 
 # Averaged weights
@@ -190,14 +169,6 @@ def test_averaged_weights_are_the_recursion_over_those_after_each_step(tmp_path)
     assert counted == [4, 8]
 
 
-def test_averaging_leaves_the_training_itself_as_it_is(tmp_path):
-    fit(tmp_path / "plain", epochs=1)
-    fit(tmp_path / "averaged", epochs=1, ema=0.9)
-    assert same_bits(on_the_way(tmp_path / "plain"), on_the_way(tmp_path / "averaged"))
-    assert same_bits(on_the_way(tmp_path / "plain"), weights(tmp_path / "plain"))
-    assert not same_bits(weights(tmp_path / "averaged"), weights(tmp_path / "plain"))
-
-
 # Which frames
 
 
@@ -208,23 +179,15 @@ def labelled(*counts):
     return cells, Labelled(iq, torch.from_numpy(cells // 2), torch.from_numpy(cells % 2 * 10.0))
 
 
-@pytest.mark.parametrize("epoch", range(3))
-def test_balanced_sampling_visits_every_cell_as_often_and_its_frames_alike(epoch):
+def test_balanced_sampling_visits_every_cell_as_often_and_its_frames_alike():
     cells, frames = labelled(40, 15, 7, 4)
-    visited = order(frames, epoch=epoch, sampling="balanced")
+    visited = order(frames, epoch=1, sampling="balanced")
+    assert (visited != order(frames, epoch=2, sampling="balanced")).any()
     assert len(visited) == 66
     assert sorted(np.bincount(cells[visited])) == [16, 16, 17, 17]
     times = np.bincount(visited, minlength=66)
     assert all(np.ptp(times[cells == cell]) <= 1 for cell in range(4))
     assert (np.diff(cells[visited]) != 0).mean() > 0.5  # mixed: 3/4 by chance
-
-
-def test_balanced_sampling_of_balanced_frames_is_a_permutation():
-    _, frames = labelled(16, 16, 16, 16)
-    visited = order(frames, epoch=3, sampling="balanced")
-    assert_array_equal(np.sort(visited), np.arange(64))
-    assert (visited != np.arange(64)).any()
-    assert (visited != order(frames, epoch=4, sampling="balanced")).any()
 
 
 def test_a_curriculum_begins_with_the_highest_snrs_and_has_all_from_half_on():
@@ -246,40 +209,20 @@ def test_a_curriculum_begins_with_the_highest_snrs_and_has_all_from_half_on():
 # Mirrored spectra
 
 
-@pytest.mark.parametrize("rings", APSK_GEOMETRIES)
-@pytest.mark.parametrize("modulation", [*STUDY_CLASSES, "OOK"])
-def test_the_mirror_image_of_an_alphabet_is_that_alphabet(modulation, rings):
-    points = alphabet(modulation, APSK_GEOMETRIES[rings])
-    distance = (points.conj().unsqueeze(1) - points).abs()
-    assert distance.min(1).values.max() < 1e-9
-
-
-def test_the_mirror_image_of_a_signal_has_the_mirrored_spectrum(generator):
-    iq = signals.simulate(
-        torch.tensor([0]), torch.tensor([30.0]), generator=generator, classes=["QPSK"]
-    )
-    spectrum = torch.fft.fft(iq).abs()
-    mirrored = torch.fft.fft(iq.conj()).abs()
-    assert_close(mirrored[:, 1:], spectrum[:, 1:].flip(1), atol=1e-3, rtol=1e-4)
-
-
-def drawn(folder, *, classes=("left", "right"), **options):
-    """Return the IQ that the steps of a fit draw, in their order."""
-    seen, net = [], network()
-    net.settings["classes"] = list(classes)
-
-    def draw(iq):
-        if torch.is_grad_enabled():
-            seen.append(iq)
-        return picture(iq)
-
-    fit(folder, draw, net=net, **options)
-    return torch.cat(seen)
+@pytest.mark.parametrize("rings", APSK_GEOMETRIES.values())
+def test_the_mirror_image_of_an_alphabet_is_that_alphabet(rings):
+    for modulation in (*STUDY_CLASSES, "OOK"):
+        points = alphabet(modulation, rings)
+        distance = (points.conj().unsqueeze(1) - points).abs()
+        assert distance.min(1).values.max() < 1e-9, modulation
 
 
 @pytest.mark.parametrize("one_sided", ONE_SIDED)
 def test_half_of_the_spectra_are_mirrored_but_none_of_a_single_sideband(tmp_path, one_sided):
-    seen = drawn(tmp_path, classes=("left", one_sided), epochs=8, conjugate=True)
+    draw, net = Counting(), network()
+    net.settings["classes"] = ["left", one_sided]
+    fit(tmp_path, draw, net=net, epochs=8, conjugate=True)
+    seen = torch.cat(draw.drawn)
     number = seen.imag.abs()[:, 0].long()  # which frame it is; its own imaginary part is positive
     assert_close(seen.real, TRAIN.iq.real[number])
     assert_close(seen.imag.abs(), TRAIN.iq.imag[number])
@@ -288,16 +231,6 @@ def test_half_of_the_spectra_are_mirrored_but_none_of_a_single_sideband(tmp_path
     assert not mirrored[of_one_sided].any()
     others = mirrored[~of_one_sided].float()
     assert abs(others.mean() - 0.5) < 4 * 0.5 / len(others) ** 0.5
-
-
-def test_mirroring_leaves_the_random_phases_as_they_are(tmp_path):
-    turned = drawn(tmp_path / "off", rotate=True, epochs=1)
-    mirrored = drawn(tmp_path / "on", rotate=True, epochs=1, conjugate=True)
-    # Mirrored after they are turned: each frame is as without, or its mirror image.
-    same = (mirrored == turned).all(1)
-    image = (mirrored == turned.conj()).all(1)
-    assert (same | image).all()
-    assert 0 < same.sum() < len(same)
 
 
 # Speed
@@ -328,15 +261,6 @@ def test_what_is_compiled_is_what_is_trained_and_its_weights_keep_their_names(
 # Every option
 
 
-def one_more(draw):
-    """Return a draw of a second view."""
-    return lambda iq: draw(iq).expand(-1, 2, -1, -1)
-
-
-def finer(iq):
-    return picture(iq).repeat_interleave(2, -1).repeat_interleave(2, -2)
-
-
 def lopsided(iq):  # the mirror image looks otherwise
     return picture(iq * (1 - 1e-3j))
 
@@ -347,7 +271,7 @@ CHANGES = [
     ({}, {"batch_size": 16}),
     ({}, {"learning_rate": 1e-3}),
     ({}, {"weight_decay": 0.3}),
-    *(({}, {"optimizer": name}) for name in ("adam",)),
+    ({}, {"optimizer": "adam"}),
     *(({}, {"schedule": name}) for name in ("one_cycle", "cosine", "triangular2")),
     ({}, {"warmup": 1}),
     ({}, {"warmup": 0.5}),
@@ -368,9 +292,9 @@ CHANGES = [
 SPEED = ("channels_last", "compile")  # change no weights but by rounding
 
 
-def after(folder, draw=lopsided, *, net=None, **options):
-    """Return the best and the last weights of a fit, of two steps unless it is told otherwise."""
-    fit(folder, draw, net=net, **({"epochs": 1, "batch_size": 32} | options))
+def after(folder, **options):
+    """Return the best and the last weights of a fit, of two steps unless options say otherwise."""
+    fit(folder, lopsided, **({"epochs": 1, "batch_size": 32} | options))
     best, last = weights(folder), on_the_way(folder)
     return best | {f"last {name}": value for name, value in last.items()}
 
@@ -400,39 +324,3 @@ def test_no_option_of_a_recipe_is_left_untried():
         values = {change[name] for _, change in CHANGES if name in change}
         left = set(get_args(hint)) - values - {getattr(Recipe(), name), "constant", "auto", "32"}
         assert name == "snr_loss" or not left  # each loss is tried with its head, above
-
-
-NETWORKS = {
-    "backbone": ("lcnet_035", lopsided),
-    "views": (["toy", "the same"], one_more(lopsided)),
-    "bins": (32, finer),
-    "classes": (["left", "right", "neither"], lopsided),
-    "snrs_db": ([0.0, 5.0, 10.0], lopsided),
-    "snr_head": ("classification", lopsided),
-    "snr_layer": ("standard", lopsided),
-    "dropout": (0.5, lopsided),
-    "pretrained": ("weights.safetensors", lopsided),
-}
-
-
-@pytest.mark.parametrize("option", NETWORKS)
-def test_every_choice_of_a_network_changes_the_weights(tmp_path, option):
-    settings = {
-        "backbone": "compact", "views": ["toy"], "bins": 16, "classes": ["left", "right"],
-        "snrs_db": [0.0, 10.0], "dropout": 0.2, "pretrained": False,
-    }  # fmt: skip
-    value, draw = NETWORKS[option]
-    if option == "pretrained":
-        settings["backbone"], value = "lcnet_035", tmp_path / value
-        torch.manual_seed(7)
-        save_file(build_backbone("lcnet_035", 3, 16, False)[0].state_dict(), value)
-    found = []
-    for name, made in (("one", settings), ("other", settings | {option: value})):
-        torch.manual_seed(0)
-        of_net = draw if name == "other" else lopsided
-        found.append(after(tmp_path / name, of_net, net=JointNet(**made)))
-    assert not same_bits(*found)
-
-
-def test_no_option_of_a_network_is_left_untried():
-    assert set(NETWORKS) == set(signature(JointNet.__init__).parameters) - {"self"}

@@ -91,16 +91,20 @@ def header(folder):
 
 
 class Counting:
-    """A draw that does something else at chosen calls of training, which are counted from one."""
+    """A draw that does something else at chosen calls of training, which are counted from one.
 
-    def __init__(self, draw=picture, at=(), act=None):
-        self.draw, self.at, self.act, self.calls = draw, at, act, 0
+    ``drawn`` are the frames of each call.
+    """
+
+    def __init__(self, at=(), act=None):
+        self.at, self.act, self.calls, self.drawn = at, act, 0, []
 
     def __call__(self, iq):
         if not torch.is_grad_enabled():  # validation
-            return self.draw(iq)
+            return picture(iq)
         self.calls += 1
-        return self.act(iq) if self.calls in self.at else self.draw(iq)
+        self.drawn.append(iq)
+        return self.act(iq) if self.calls in self.at else picture(iq)
 
 
 def not_a_number(iq):

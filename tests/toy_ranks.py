@@ -1,4 +1,4 @@
-"""Draws that ranks know by name, and two ranks that do one toy fit after the other.
+"""A draw that ranks can make again, and two ranks that do one toy fit after the other.
 
 A rank takes seconds to start, so these two are started once; all else of a fit is as it is.
 """
@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import torch
@@ -16,13 +15,13 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from toy_fits import GRID, die, not_a_number, picture
 
 from modsnr.model import JointNet
-from modsnr.training import rank
+from modsnr.training import distributed
 
 
 def take_part(*arguments):
     """Do one rank's part of a fit in a process that stays for the next."""
     try:
-        rank.run_here(*arguments)
+        distributed.run_here(*arguments)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
@@ -55,15 +54,6 @@ class Standing:
             pool.shutdown()
 
 
-@contextmanager
-def standing():
-    ranks = Standing()
-    try:
-        yield ranks
-    finally:
-        ranks.close()
-
-
 def network():
     """Return a small network without batch normalisation and dropout, the same each time."""
     torch.manual_seed(0)
@@ -73,19 +63,16 @@ def network():
     )  # fmt: skip
 
 
-def fit(folder, draw=picture, *, net=None, **options):
-    return toy_fits.fit(folder, draw, net=network() if net is None else net, **options)
-
-
 class At:
     """A draw that does ``what`` at the training calls from ``first`` to ``last``, from one on.
 
     ``rank`` is the only rank that does; -1: all of them, and a process that is none.
     """
 
-    def __init__(self, what, first, last=0, rank=-1):
+    def __init__(self, what="", first=0, last=0, rank=-1):
         self.settings = {"what": what, "first": first, "last": last, "rank": rank}
-        self.what, self.first, self.last, self.rank = what, first, last, rank
+        self.act = {"": picture, "nan": not_a_number, "die": die, "kill": be_killed}[what]
+        self.first, self.last, self.rank = first, max(first, last), rank
         self.calls = 0
 
     def __call__(self, iq):
@@ -93,35 +80,25 @@ class At:
             return picture(iq)
         self.calls += 1
         here = self.rank in (-1, int(os.environ.get("RANK", -1)))
-        if not here or not self.first <= self.calls <= max(self.first, self.last):
-            return picture(iq)
-        return {"nan": not_a_number, "die": die, "kill": kill, "memory": no_memory}[self.what](iq)
+        return (self.act if here and self.first <= self.calls <= self.last else picture)(iq)
 
 
-def kill(iq):
+def fit(folder, draw=None, *, net=None, **options):
+    return toy_fits.fit(folder, draw or At(), net=net or network(), **options)
+
+
+def be_killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def no_memory(iq):
-    raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+# What a rank may do in the place of its part; neither waits for another.
 
 
-def brightened(iq, *, by):
-    return by * picture(iq)
+def one_is_killed(number, path, environment):
+    be_killed() if number == 1 else signal.pause()
 
 
-# What a rank may do in the place of its part; none of them waits for another.
-
-
-def leave(number, hidden, environment):
-    os._exit(3)
-
-
-def be_killed(number, hidden, environment):
-    os.kill(os.getpid(), 9) if number == 1 else signal.pause()
-
-
-def stay(number, hidden, environment):
-    store = rank.TCPStore("127.0.0.1", int(environment["MASTER_PORT"]), is_master=False)
-    store.append(rank.ROWS, '{"epoch": 1}\n')
+def stay(number, path, environment):
+    store = distributed.TCPStore("127.0.0.1", int(environment["MASTER_PORT"]), is_master=False)
+    store.append(distributed.ROWS, '{"epoch": 1}\n')
     signal.pause()

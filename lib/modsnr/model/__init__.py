@@ -1,11 +1,10 @@
 """The joint network, the losses of its two heads, and the weights of the two tasks."""
 
 from modsnr.model.features import Features, last_features
-from modsnr.model.losses import SNR_LOSSES, TASK_WEIGHTINGS, JointLoss, dwa_weights
+from modsnr.model.losses import JointLoss, dwa_weights
 from modsnr.model.network import (
     SNR_LAYERS,
     STUDY_BACKBONES,
-    Compact,
     JointNet,
     Output,
     Prediction,
@@ -18,10 +17,7 @@ from modsnr.model.tensors import read_tensors, replacing_file, write_tensors
 
 __all__ = [
     "SNR_LAYERS",
-    "SNR_LOSSES",
     "STUDY_BACKBONES",
-    "TASK_WEIGHTINGS",
-    "Compact",
     "Features",
     "JointLoss",
     "JointNet",

@@ -31,47 +31,39 @@ def last_features(net: JointNet) -> Features:
     """
     backbone: Any = net.backbone
     if isinstance(backbone, Compact):
-        return Features(backbone.layers[-1], _channels_first)
-    name = net.settings["backbone"]
-    unknown = InputError(
-        f"No layer of {name} is known whose features have a place: choose one, and a function "
-        "that turns its output into maps [frame, channel, row, column]."
-    )
-    if not hasattr(backbone, "forward_features"):
-        raise unknown
-    channels, bins = len(net.settings["views"]), net.settings["bins"]
-    layer, shape = _trial(backbone, torch.zeros(1, channels, bins, bins, device=net.snrs_db.device))
-    if layer is None:
-        raise unknown
-    width = backbone.num_features
+        return Features(backbone.layers[-1], lambda maps: maps)
+    layer, shape = _trial(net)
+    width = getattr(backbone, "num_features", 0)
     if len(shape) == 4 and shape[1] == width:
-        return Features(layer, _channels_first)
+        return Features(layer, lambda maps: maps)
     if len(shape) == 4 and shape[3] == width:
-        return Features(layer, _channels_last)
+        return Features(layer, lambda maps: maps.permute(0, 3, 1, 2))
     prefix = getattr(backbone, "num_prefix_tokens", 0)
     rows, columns = getattr(getattr(backbone, "patch_embed", None), "grid_size", None) or (0, 0)
-    if shape[1:] != (prefix + rows * columns, width):
-        raise unknown
     if getattr(backbone, "global_pool", None) == "token":
         layer = getattr(backbone.blocks[-1], "norm1", None)
-        if layer is None:
-            raise unknown
+    if layer is None or shape[1:] != (prefix + rows * columns, width):
+        raise _unknown(net)
     return Features(
         layer, lambda tokens: tokens[:, prefix:].transpose(1, 2).unflatten(2, (rows, columns))
     )
 
 
-def _channels_first(features: Tensor) -> Tensor:
-    return features
-
-
-def _channels_last(features: Tensor) -> Tensor:
-    return features.permute(0, 3, 1, 2)
+def _unknown(net: JointNet) -> InputError:
+    return InputError(
+        f"No layer of {net.settings['backbone']} is known whose features have a place: choose one, "
+        "and a function that turns its output into maps [frame, channel, row, column]."
+    )
 
 
 @torch.no_grad()
-def _trial(backbone: Any, diagrams: Tensor) -> tuple[nn.Module | None, torch.Size]:
-    """Return the outermost module that returns a backbone's last features, if any; their shape."""
+def _trial(net: JointNet) -> tuple[nn.Module, torch.Size]:
+    """Return the outermost module that returns a backbone's last features, and their shape."""
+    backbone: Any = net.backbone
+    if not hasattr(backbone, "forward_features"):
+        raise _unknown(net)
+    bins = net.settings["bins"]
+    diagrams = torch.zeros(1, len(net.settings["views"]), bins, bins, device=net.snrs_db.device)
     returned: list[tuple[nn.Module, Any]] = []
     hooks = [
         module.register_forward_hook(lambda module, _, output: returned.append((module, output)))
@@ -85,4 +77,6 @@ def _trial(backbone: Any, diagrams: Tensor) -> tuple[nn.Module | None, torch.Siz
         for hook in hooks:
             hook.remove()
     makers = [module for module, output in returned if output is features]
-    return (makers[-1] if makers else None), features.shape
+    if not makers:
+        raise _unknown(net)
+    return makers[-1], features.shape

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modsnr import InputError
+from modsnr import files
 from modsnr.model.network import Output
 
 TASK_WEIGHTINGS = ("uncertainty", "fixed", "dwa", "gradnorm")
@@ -103,16 +103,10 @@ class JointLoss(nn.Module):
     ) -> None:
         super().__init__()
         fitting = SNR_LOSSES[snr_head]
-        if snr_loss and snr_loss not in fitting:
-            raise InputError(
-                f"snr_loss {snr_loss!r} does not fit the {snr_head} head, which takes "
-                f"{' or '.join(fitting)}."
-            )
-        if weighting not in TASK_WEIGHTINGS:
-            raise InputError(
-                f"task_weighting is one of {', '.join(TASK_WEIGHTINGS)}; it is {weighting!r}."
-            )
-        self.snr_loss, self.weighting = fitting[snr_loss or next(iter(fitting))], weighting
+        snr_loss = snr_loss or next(iter(fitting))
+        files.check_name("snr_loss", snr_loss, fitting, of=f" of the {snr_head} head")
+        files.check_name("task_weighting", weighting, TASK_WEIGHTINGS)
+        self.snr_loss, self.weighting = fitting[snr_loss], weighting
         if weighting == "uncertainty":
             self.log_variance = nn.Parameter(torch.zeros(2))
         elif weighting == "gradnorm":

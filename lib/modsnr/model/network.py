@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modsnr import InputError
+from modsnr import InputError, files
 from modsnr.model.tensors import read_tensors
 
 OUT_OF_MEMORY = (  # in the message of a RuntimeError that is no OutOfMemoryError
@@ -70,8 +70,9 @@ class Prediction(NamedTuple):
 
     def columns(self) -> dict[str, Tensor]:
         """Return the fields under the names that a run saves them by, beside the truth."""
-        decided = {"modulation": "predicted_modulation", "snr_db": "predicted_snr_db"}
-        return {decided.get(name, name): values for name, values in self._asdict().items()}
+        modulation, snr_db, *_ = self
+        named = {"predicted_modulation": modulation, "predicted_snr_db": snr_db}
+        return named | {name: getattr(self, name) for name in self._fields[2:]}
 
 
 class JointNet(nn.Module):
@@ -101,10 +102,8 @@ class JointNet(nn.Module):
         pretrained: bool | str | Path | None = None,
     ) -> None:
         super().__init__()
-        if snr_head not in ("regression", "classification"):
-            raise InputError(f"snr_head is regression or classification; it is {snr_head!r}.")
-        if snr_layer not in SNR_LAYERS:
-            raise InputError(f"snr_layer is one of {', '.join(SNR_LAYERS)}; it is {snr_layer!r}.")
+        files.check_name("snr_head", snr_head, ("regression", "classification"))
+        files.check_name("snr_layer", snr_layer, SNR_LAYERS)
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must lie in 0..1 without 1; it is {dropout}.")
         if not views or not classes:
@@ -158,10 +157,9 @@ class JointNet(nn.Module):
         """Return raw outputs for frames complex64 [frame, sample], on the CPU.
 
         They are computed in evaluation mode and single precision. ``draw`` makes diagrams of a
-        batch of frames; ``progress`` is called with the number of frames of each. With several
-        ``rotations`` each frame is drawn at so many carrier phases, which fall into other bins, and
-        the logarithms of its probabilities, or its SNR in dB, are averaged. Where memory does not
-        hold a batch, it is halved, down to one frame.
+        batch; ``progress`` is called with the number of frames of each. With several ``rotations``
+        each frame is drawn at so many carrier phases, and the logarithms of its probabilities, or
+        its SNR in dB, are averaged. Where memory does not hold a batch, it is halved.
 
         Raises InputError where there are no frames, and for rotations below 1.
         """
@@ -259,11 +257,10 @@ def head(width: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.
 def build_backbone(
     name: str, channels: int, bins: int, pretrained: bool | str | Path | None
 ) -> tuple[nn.Module, int]:
-    """Return a backbone, diagrams [frame, channel, bins, bins] to features [frame, width], and the
-    width.
+    """Return a backbone, diagrams [frame, channel, bins, bins] to features [frame, width]; width.
 
     Raises InputError for a name that timm does not know, naming the nearest, for bins that the
-    backbone cannot take, naming some that it can, and for weights that cannot be read or fetched.
+    backbone cannot take, and for weights that cannot be read or fetched.
     """
     if bins < 1:
         raise InputError(f"bins must be positive; they are {bins}.")
@@ -280,8 +277,7 @@ def build_backbone(
     # Here: timm takes seconds to import, and the compact network needs none of it.
     from modsnr.model.backbones import timm_backbone
 
-    full, short = STUDY_BACKBONES.get(name, name), (*STUDY_BACKBONES, "compact")
-    return timm_backbone(name, full, channels, bins, pretrained, short=short)
+    return timm_backbone(name, channels, bins, pretrained)
 
 
 class Compact(nn.Module):
@@ -301,39 +297,34 @@ class Compact(nn.Module):
     def __init__(self, channels: int, bins: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        stride = self.stride(bins)
+        # The largest power of two that leaves FULL bins or more, a multiple of LEAST_STEM.
+        stride = 1
+        while bins >= 2 * stride * self.FULL and bins % (2 * stride * self.LEAST_STEM) == 0:
+            stride *= 2
         if stride > 1:
             maps = self.MAPS * channels
-            layers += [
-                nn.Conv2d(channels, maps, stride, stride=stride, bias=False),
-                nn.BatchNorm2d(maps),
-                nn.ReLU(inplace=True),
-            ]
+            layers += convolution(channels, maps, stride, stride=stride)
             channels = maps
         left = bins // stride
         stem = self.STEM if left >= self.FULL and left % self.STEM == 0 else self.LEAST_STEM
         layers.append(nn.PixelUnshuffle(stem))
         inputs = channels * stem**2
         for stage, width in enumerate(self.WIDTHS):
-            layers += [
-                nn.Conv2d(inputs, width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
+            layers += convolution(inputs, width, 3, padding=1)
             if stage == 1:
                 layers.append(nn.MaxPool2d(2))
             inputs = width
         self.layers = nn.Sequential(*layers)
 
-    @classmethod
-    def stride(cls, bins: int) -> int:
-        """Return the first convolution's stride: the largest power of two that leaves ``FULL`` bins
-        or more, a multiple of ``LEAST_STEM``."""
-        stride = 1
-        while bins >= 2 * stride * cls.FULL and bins % (2 * stride * cls.LEAST_STEM) == 0:
-            stride *= 2
-        return stride
-
     def forward(self, diagrams: Tensor) -> Tensor:
         """Return the features float32 [frame, width] of diagrams [frame, channel, bins, bins]."""
         return self.layers(diagrams).mean((2, 3))
+
+
+def convolution(inputs: int, outputs: int, size: int, **options: int) -> list[nn.Module]:
+    """Return a convolution, its normalisation and its ReLU."""
+    return [
+        nn.Conv2d(inputs, outputs, size, bias=False, **options),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]

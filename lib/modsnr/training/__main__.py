@@ -3,6 +3,6 @@
 import sys
 from pathlib import Path
 
-from modsnr.training.rank import main
+from modsnr.training.distributed import take_part
 
-main(Path(sys.argv[1]))
+take_part(Path(sys.argv[1]))

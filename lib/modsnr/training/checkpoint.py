@@ -1,7 +1,4 @@
-"""Checkpoints: one safetensors file whose header holds the progress as JSON; never a pickle.
-
-A fit continues from the checkpoint in its own folder, or takes over that of an earlier fit.
-"""
+"""Checkpoints: one safetensors file whose header holds the progress as JSON; never a pickle."""
 
 from __future__ import annotations
 
@@ -13,12 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import Timeout
 from torch import Tensor
 
 from modsnr import InputError, files
-from modsnr.model import JointNet, read_tensors, replacing_file, write_tensors
+from modsnr.model import read_tensors, replacing_file, write_tensors
 from modsnr.training.recipe import Recipe
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
@@ -48,40 +44,56 @@ class Progress:
     history: tuple[dict[str, float], ...] = ()
 
     @classmethod
-    def of_json(cls, values: dict[str, Any]) -> Progress:
-        """Return the progress that ``asdict`` and JSON made ``values`` of."""
+    def from_json(cls, text: str) -> Progress:
+        """Return the progress that ``json.dumps(asdict(progress))`` wrote."""
+        values = json.loads(text)
         tuples: Any = {name: tuple(values[name]) for name in ("loss_sums", "history")}
         return cls(**values | tuples)
 
+    def count(self, losses: tuple[float, ...]) -> None:
+        """Count a step that changed the weights, by its losses: weighted sum and the two tasks'."""
+        self.first_loss = self.first_loss or sum(losses[1:])
+        self.loss_sums = tuple(a + b for a, b in zip(self.loss_sums, losses, strict=True))
+        self.taken += 1
+        self.ever_taken += 1
 
-def identity(recipe: Recipe, net: JointNet) -> dict[str, Any]:
-    """Return the settings that a checkpoint must share with the fit that continues from it."""
-    return asdict(recipe) | net.settings
+    def is_done(self, recipe: Recipe) -> bool:
+        """Return whether every epoch is done, or enough have passed without a better one."""
+        waited = self.epoch - 1 - self.best_epoch
+        return self.epoch >= recipe.epochs or 0 < recipe.early_stopping <= waited
+
+    def frames_at_once(self, recipe: Recipe, ranks: int) -> int:
+        """Return how many frames a device takes at once: a share of what memory held before."""
+        return min(self.micro_batch or recipe.batch_size, recipe.batch_size) // ranks
 
 
 def write_checkpoint(
-    path: Path, tensors: Mapping[str, Tensor], progress: Progress, identity: Mapping[str, Any]
+    folder: Path, tensors: Mapping[str, Tensor], progress: Progress, identity: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint, whole or not at all; ``identity`` is the recipe and the network's."""
     header = {
         "progress": json.dumps(asdict(progress)),
         "recipe": json.dumps(identity, sort_keys=True),
     }
-    write_tensors(tensors, path, header)
+    write_tensors(tensors, folder / CHECKPOINT, header)
 
 
-def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], Progress]:
+def read_checkpoint(
+    folder: Path, identity: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], Progress]:
     """Return a checkpoint's tensors and progress.
 
     Raises InputError for a file that is cut or no checkpoint at all, and, naming what differs, for
     one of another recipe or network than ``identity``.
     """
-    tensors, header = read_tensors(path, problem=f"{path.name} is damaged or no checkpoint")
+    tensors, header = read_tensors(
+        folder / CHECKPOINT, problem=f"{CHECKPOINT} is damaged or no checkpoint"
+    )
     try:
         held = asdict(Recipe()) | json.loads(header["recipe"])  # it may be older than an option
-        progress = Progress.of_json(json.loads(header["progress"]))
+        progress = Progress.from_json(header["progress"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path.name} is no checkpoint of a fit: {error!r}") from error
+        raise InputError(f"{CHECKPOINT} is no checkpoint of a fit: {error!r}") from error
     wanted = json.loads(json.dumps(dict(identity)))  # a tuple and a list are alike
     missing = "nothing"
     differ = [
@@ -91,7 +103,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, 
     ]
     if differ:
         raise InputError(
-            f"The checkpoint in {path.parent.name} was made by another recipe or network: "
+            f"The checkpoint in {folder.name} was made by another recipe or network: "
             f"{'; '.join(differ)}."
         )
     return tensors, progress
@@ -100,18 +112,6 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin with ``prefix``, by the rest of their names."""
     return {name[len(prefix) :]: tensors[name] for name in tensors if name.startswith(prefix)}
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, weights: list[Tensor], saved: Mapping[str, Tensor]
-) -> None:
-    """Give the optimizer the state saved of each weight, by the weight's number and its name."""
-    for index, weight in enumerate(weights):
-        optimizer.state[weight] = {
-            # The memory format is part of the sum's order, hence of the bits.
-            name: torch.empty_like(weight).copy_(value) if value.ndim else value.to(weight.device)
-            for name, value in under(saved, f"{index}.").items()
-        }
 
 
 @contextmanager
@@ -125,16 +125,16 @@ def taken_over(earlier: Path | None, folder: Path, identity: Mapping[str, Any]) 
     if earlier is None:
         yield
         return
-    source = earlier / CHECKPOINT
-    if not source.exists():
+    if not (earlier / CHECKPOINT).exists():
         raise InputError(f"{earlier.name} has no {CHECKPOINT} to continue from.")
     try:
         with files.lock(earlier / LOCK, timeout=0):
             if not (folder / CHECKPOINT).exists():
-                _, progress = read_checkpoint(source, identity)
+                _, progress = read_checkpoint(earlier, identity)
                 if progress.best_epoch >= 0:
                     _copy(earlier / WEIGHTS, folder / WEIGHTS)
-                _copy(source, folder / CHECKPOINT)  # last: with it the folder is whole
+                # Last: with it the folder is whole.
+                _copy(earlier / CHECKPOINT, folder / CHECKPOINT)
             yield
     except Timeout as error:
         raise InputError(

@@ -9,14 +9,16 @@ import pandas as pd
 from safetensors.torch import load_file
 
 from modsnr import InputError
-from modsnr.model import JointNet
+from modsnr.model import JointNet, fastest_device
 from modsnr.training import distributed
-from modsnr.training.checkpoint import WEIGHTS, identity, taken_over
+from modsnr.training.checkpoint import WEIGHTS, taken_over
+from modsnr.training.learner import Draw, Task
 from modsnr.training.logs import mirrored
 from modsnr.training.loop import carry_out
-from modsnr.training.prediction import Draw
-from modsnr.training.recipe import ALONE, Execution, Recipe, precision_of
+from modsnr.training.recipe import Execution, Recipe, precision_of
 from modsnr.training.sampling import Labelled
+
+ALONE = Execution()
 
 
 class Fit(NamedTuple):
@@ -53,39 +55,34 @@ def fit(
     On several devices the recipe's batch_size counts the frames of all. The number of devices
     changes what is learned by rounding only, but for dropout, and for batch normalisation on CPUs,
     where each process normalises its part by itself (GPUs do it together). A fit may continue on
-    another number of devices. On several ``draw`` must have a name: see ``distributed.name_of``.
+    another number of devices. On several ``draw`` must have settings: see ``distributed``.
 
     Raises InputError for data that the recipe cannot use, for devices that are not there, and for
     a checkpoint of another recipe or network, Diverged when rollbacks do not help, and
     RuntimeError where one of several processes was ended.
     """
-    distributed.check(recipe, execution)
+    task = Task(net, draw, train, validation, recipe, folder, execution)
+    distributed.check(task)
     if len(train.iq) < recipe.batch_size:
         few = f"there are only {len(train.iq)} training frames"
         raise InputError(f"batch_size is {recipe.batch_size}, but {few}.")
     if not len(validation.iq):
         raise InputError("There are no validation frames to choose the best epoch by.")
-    settings = identity(recipe, net)
-    with (
-        taken_over(resume, folder, settings),
-        mirrored(
-            execution.wandb, execution.report, folder=folder, earlier=resume, settings=settings
-        ) as report,
-    ):
+    with taken_over(resume, folder, task.identity), mirrored(task, earlier=resume) as report:
         # One device needs no other process: the notebook's own trains.
         fit_here = distributed.fit_on_several if execution.ranks > 1 else carry_out
-        outcome = fit_here(net, draw, train, validation, recipe, folder, execution, report)
+        progress = fit_here(task, report)
     net.load_state_dict(load_file(folder / WEIGHTS))
-    net.to(outcome.device).eval()
+    net.to(fastest_device()).eval()
     return Fit(
-        pd.DataFrame(outcome.progress.history),
+        pd.DataFrame(progress.history),
         folder / WEIGHTS,
-        outcome.progress.skipped,
-        outcome.progress.rollbacks,
-        outcome.progress.first_trouble,
-        outcome.micro_batch,
+        progress.skipped,
+        progress.rollbacks,
+        progress.first_trouble,
+        progress.frames_at_once(recipe, execution.ranks),
         precision_of(recipe.precision),
-        outcome.device,
+        str(net.snrs_db.device),
     )
 
 

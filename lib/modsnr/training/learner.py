@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pandas as pd
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from modsnr import InputError, files
 from modsnr.model import JointLoss, JointNet
 from modsnr.training.checkpoint import (
     CHECKPOINT,
     Progress,
-    identity,
     read_checkpoint,
-    restore_optimizer,
     under,
     write_checkpoint,
 )
-from modsnr.training.prediction import Draw
-from modsnr.training.recipe import Recipe, precision_of, rate_factor
+from modsnr.training.recipe import Execution, Recipe, precision_of, rate_factor
 from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
-
-HISTORY = "history.csv"
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
+HISTORY = "history.csv"
+Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams float32
 
-class Outcome(NamedTuple):
-    """How a fit ended: its progress, its device, and the frames that a device held at once."""
 
-    progress: Progress
-    device: str
-    micro_batch: int
+class Task(NamedTuple):
+    """The parts of a fit: see ``fit``."""
+
+    net: JointNet
+    draw: Draw
+    train: Labelled
+    validation: Labelled
+    recipe: Recipe
+    folder: Path
+    execution: Execution
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that a checkpoint must share with the fit that continues from it."""
+        return asdict(self.recipe) | self.net.settings
 
 
 class Objective(nn.Module):
@@ -66,20 +74,11 @@ class Objective(nn.Module):
 class Learner:
     """One fit's state. On several devices each process has one, and all change alike."""
 
-    def __init__(
-        self,
-        net: JointNet,
-        draw: Draw,
-        train: Labelled,
-        validation: Labelled,
-        recipe: Recipe,
-        folder: Path,
-        fabric: Fabric,
-    ) -> None:
-        self.draw, self.recipe, self.folder, self.fabric = draw, recipe, folder, fabric
-        self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.net = cast(Any, net).to(memory_format=self.format)
-        objective = Objective(net, recipe)
+    def __init__(self, task: Task, fabric: Fabric) -> None:
+        self.task, self.recipe, self.fabric = task, task.recipe, fabric
+        self.format = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        self.net = cast(Any, task.net).to(memory_format=self.format)
+        objective = Objective(self.net, self.recipe)
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)
         self.loss = cast(JointLoss, objective.loss)
@@ -88,17 +87,17 @@ class Learner:
         self.optimizer = self._optimizer()
         self.averaged = {name: value.clone() for name, value in self._averagable()}
         # A forward pass moves batch normalisation's running statistics, spoilt batch or not.
-        self.statistics = [buffer.clone() for buffer in net.buffers()]
-        self.batches = len(train.iq) // recipe.batch_size
-        self.micro_batch = recipe.batch_size
+        self.statistics = [buffer.clone() for buffer in self.net.buffers()]
+        self.batches = len(task.train.iq) // self.recipe.batch_size
         self.progress = Progress()
-        if (folder / CHECKPOINT).exists():
+        if (task.folder / CHECKPOINT).exists():
             self.load()
-            # Dropout draws piece by piece: a continued fit is cut as it was.
-            self.micro_batch = min(self.progress.micro_batch or self.micro_batch, self.micro_batch)
-        self.micro_batch //= fabric.world_size
-        self.train_frames, self.validation_frames = self._where_there_is_room(train), validation
-        self.two_sided = torch.tensor([name not in ONE_SIDED for name in net.settings["classes"]])
+        # Dropout draws piece by piece: a continued fit is cut as it was.
+        self.micro_batch = self.progress.frames_at_once(self.recipe, fabric.world_size)
+        self.train_frames = self._where_there_is_room(task.train)
+        self.two_sided = torch.tensor(
+            [name not in ONE_SIDED for name in self.net.settings["classes"]]
+        )
         self.saved_at = self.started = time.monotonic()
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -108,7 +107,7 @@ class Learner:
             self.parameters.values(),
             lr=self.recipe.learning_rate,
             weight_decay=self.recipe.weight_decay,
-            fused=self.fabric.device.type in ("cpu", "cuda"),
+            fused=True,
         )
 
     def _where_there_is_room(self, frames: Labelled) -> Labelled:
@@ -154,17 +153,6 @@ class Learner:
         rank, ranks = self.fabric.global_rank, self.fabric.world_size
         return slice(count * rank // ranks, count * (rank + 1) // ranks)
 
-    def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over all processes."""
-        if self.fabric.world_size > 1:
-            distributed.all_reduce(values)
-        return values
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Return the mean over all processes."""
-        ranks = self.fabric.world_size
-        return self.sum(values) / ranks if ranks > 1 else values
-
     # Averaged weights
 
     def _averagable(self) -> Iterator[tuple[str, Tensor]]:
@@ -203,26 +191,24 @@ class Learner:
         if not self.fabric.is_global_zero or (every and time.monotonic() - self.saved_at <= every):
             return
         self.spend_time()
-        tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
-        tensors |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
-        tensors |= {f"averaged.{name}": value for name, value in self.averaged.items()}
-        for index, parameter in enumerate(self.parameters.values()):
-            for name, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-        made_by = identity(self.recipe, self.net)
-        write_checkpoint(self.folder / CHECKPOINT, tensors, self.progress, made_by)
+        parts: dict[str, Any] = {
+            "net": self.net.state_dict(),
+            "loss": self.loss.state_dict(),
+            "averaged": self.averaged,
+        }
+        for index, weight in enumerate(self.parameters.values()):
+            parts[f"optimizer.{index}"] = self.optimizer.state.get(weight, {})
+        tensors = {
+            f"{part}.{name}": torch.as_tensor(value)
+            for part, values in parts.items()
+            for name, value in values.items()
+        }
+        write_checkpoint(self.task.folder, tensors, self.progress, self.task.identity)
         self.saved_at = time.monotonic()
-
-    def write_history(self) -> None:
-        """Write history.csv, a row an epoch."""
-        if self.progress.history and self.fabric.is_global_zero:
-            rows = pd.DataFrame(self.progress.history)
-            files.write(self.folder / HISTORY, rows.to_csv(index=False))
 
     def load(self) -> None:
         """Go back to the folder's checkpoint."""
-        made_by = identity(self.recipe, self.net)
-        tensors, self.progress = read_checkpoint(self.folder / CHECKPOINT, made_by)
+        tensors, self.progress = read_checkpoint(self.task.folder, self.task.identity)
         try:
             self.net.load_state_dict(under(tensors, "net."))
             self.loss.load_state_dict(under(tensors, "loss."))
@@ -232,5 +218,17 @@ class Learner:
             ) from error
         for name, value in under(tensors, "averaged.").items():
             self.averaged[name].copy_(value)
-        saved = under(tensors, "optimizer.")
-        restore_optimizer(self.optimizer, list(self.parameters.values()), saved)
+        for index, weight in enumerate(self.parameters.values()):
+            self.optimizer.state[weight] = {
+                # The memory format is part of the sum's order, hence of the bits.
+                name: torch.empty_like(weight).copy_(value)
+                if value.ndim
+                else value.to(weight.device)
+                for name, value in under(tensors, f"optimizer.{index}.").items()
+            }
+
+    def write_history(self) -> None:
+        """Write history.csv, a row an epoch."""
+        if self.progress.history and self.fabric.is_global_zero:
+            rows = pd.DataFrame(self.progress.history)
+            files.write(self.task.folder / HISTORY, rows.to_csv(index=False))

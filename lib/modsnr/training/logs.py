@@ -5,39 +5,40 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from modsnr import InputError
+from modsnr.training.learner import Task
 from modsnr.training.recipe import Report
 
 WANDB = ".wandb"  # beside what is committed of a run
 # Nothing about the machine, the environment or the code leaves it.
 PRIVATE = {
-    **{f"x_disable_{what}": True for what in ("meta", "machine_info", "stats")},
-    **{"disable_code": True, "disable_git": True, "save_code": False},
-    **{"x_save_requirements": False, "console": "off", "silent": True},
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+    "disable_code": True,
+    "disable_git": True,
+    "save_code": False,
+    "console": "off",
+    "silent": True,
 }
 
 
 @contextmanager
-def mirrored(
-    project: str,
-    report: Report | None,
-    *,
-    folder: Path,
-    earlier: Path | None,
-    settings: Mapping[str, Any],
-) -> Iterator[Report | None]:
-    """Yield ``report``, or if ``project`` is named one that sends each epoch there, too.
+def mirrored(task: Task, *, earlier: Path | None) -> Iterator[Report | None]:
+    """Yield the execution's ``report``, or one that sends each epoch to its wandb project, too.
 
-    The mirror's files lie in ``folder``/.wandb. They are sent where wandb finds a key
+    The mirror's files lie in the fit's folder, in .wandb. They are sent where wandb finds a key
     (WANDB_API_KEY, or a login), else kept for ``wandb sync``; WANDB_MODE decides where it is set.
     A fit that continues the one in folder ``earlier`` continues its W&B run. Raises InputError
     where the package is missing or the service refuses.
     """
+    project, report, folder = task.execution.wandb, task.execution.report, task.folder
     if not project:
         yield report
         return
@@ -54,7 +55,7 @@ def mirrored(
             name=folder.name,
             id=_same_run(folder, earlier),
             resume="allow",
-            config=dict(settings),
+            config=task.identity,
             dir=str(folder),
             mode=os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline"),
             settings=wandb.Settings(**PRIVATE),
@@ -71,12 +72,8 @@ def mirrored(
         if report is not None:
             report(row)
 
-    try:
+    with mirror:  # on an error it is marked as failed
         yield report_to_both
-    except BaseException:
-        mirror.finish(exit_code=1)
-        raise
-    mirror.finish()
 
 
 def _same_run(folder: Path, earlier: Path | None) -> str:

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,12 +17,11 @@ from torch import distributed
 from tqdm.auto import tqdm
 
 from modsnr.metrics import Answers
-from modsnr.model import JointNet, dwa_weights, write_tensors
+from modsnr.model import dwa_weights, write_tensors
 from modsnr.training.checkpoint import CHECKPOINT, WEIGHTS, Progress
-from modsnr.training.learner import Learner, Outcome
-from modsnr.training.prediction import Draw, predict
-from modsnr.training.recipe import Execution, Recipe, Report
-from modsnr.training.sampling import Labelled
+from modsnr.training.learner import Learner, Task
+from modsnr.training.recipe import Execution, Report
+from modsnr.training.recognition import predict
 from modsnr.training.step import LOSSES, take_step
 
 if TYPE_CHECKING:
@@ -40,38 +38,22 @@ class Diverged(RuntimeError):
     run_status = "diverged"  # the status of a run that ends with this error
 
 
-def is_done(progress: Progress, recipe: Recipe) -> bool:
-    """Return whether every epoch is done, or enough have passed without a better one."""
-    waited = progress.epoch - 1 - progress.best_epoch
-    return progress.epoch >= recipe.epochs or 0 < recipe.early_stopping <= waited
-
-
-def carry_out(
-    net: JointNet,
-    draw: Draw,
-    train: Labelled,
-    validation: Labelled,
-    recipe: Recipe,
-    folder: Path,
-    execution: Execution,
-    report: Report | None,
-) -> Outcome:
-    """Do this process's part of a fit, which is all of it on one device.
+def carry_out(task: Task, report: Report | None) -> Progress:
+    """Do this process's part of a fit, which is all of it on one device; return its progress.
 
     Raises Diverged when rollbacks do not help.
     """
-    learner = Learner(net, draw, train, validation, recipe, folder, _fabric(execution))
-    progress = learner.progress
-    if not is_done(progress, recipe):
-        if not (folder / CHECKPOINT).exists():
+    learner = Learner(task, _fabric(task.execution))
+    if not learner.progress.is_done(task.recipe):
+        if not (task.folder / CHECKPOINT).exists():
             learner.save()  # the first step may need a rollback already
         learner.write_history()
-    while not is_done(learner.progress, recipe):
-        if _train_epoch(learner, bar=execution.progress and execution.ranks == 1):
+    while not learner.progress.is_done(task.recipe):
+        if _train_epoch(learner):
             row = _end_epoch(learner)
             if report is not None and learner.fabric.is_global_zero:
                 report(row)
-    return Outcome(learner.progress, str(learner.fabric.device), learner.micro_batch)
+    return learner.progress
 
 
 def _fabric(execution: Execution) -> Fabric:
@@ -82,15 +64,12 @@ def _fabric(execution: Execution) -> Fabric:
 
     for name in ("fabric", "pytorch"):  # whichever was imported last speaks for both
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
-    accelerator, strategy = "auto", execution.strategy
-    if execution.ranks > 1:
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-        strategy = "ddp" if strategy == "auto" else strategy
+    strategy = execution.strategy
     fabric = Fabric(
-        accelerator=accelerator,
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
         devices=execution.devices,
         num_nodes=execution.num_nodes,
-        strategy=strategy,
+        strategy="ddp" if execution.ranks > 1 and strategy == "auto" else strategy,
         # Within a SLURM job Lightning would take this process for one of srun's.
         plugins=[LightningEnvironment()],
     )
@@ -98,9 +77,9 @@ def _fabric(execution: Execution) -> Fabric:
     return fabric
 
 
-def _train_epoch(learner: Learner, *, bar: bool) -> bool:
+def _train_epoch(learner: Learner) -> bool:
     """Take the epoch's remaining steps; return whether that went well, without a rollback."""
-    progress, recipe = learner.progress, learner.recipe
+    progress, recipe, execution = learner.progress, learner.recipe, learner.task.execution
     if recipe.task_weighting == "dwa":
         past = [(row["modulation_loss"], row["snr_loss"]) for row in progress.history]
         taken = [losses for losses in past if not math.isnan(losses[0])]
@@ -108,23 +87,24 @@ def _train_epoch(learner: Learner, *, bar: bool) -> bool:
     # A short fit would otherwise end amid its trouble, and count as sound.
     patience = min(PATIENCE_STEPS, max(learner.batches * recipe.epochs // 2, 1))
     description = f"epoch {progress.epoch + 1} of {recipe.epochs}"
-    for rows in tqdm(learner.batches_left(), description, disable=not bar, unit="step"):
+    hidden = not execution.progress or execution.ranks > 1
+    for rows in tqdm(learner.batches_left(), description, disable=hidden, unit="step"):
         trouble = take_step(learner, rows)
-        if trouble is None and progress.batch < learner.batches:  # an epoch's end has its own
+        if not trouble and progress.batch < learner.batches:  # an epoch's end has its own
             learner.save(every=CHECKPOINT_SECONDS)
         if progress.troubles_in_a_row >= patience:
-            _roll_back(learner, trouble.what if trouble else "")
+            _roll_back(learner, trouble)
             return False
     return True
 
 
-def _roll_back(learner: Learner, what: str) -> None:
+def _roll_back(learner: Learner, trouble: str) -> None:
     """Return to the last checkpoint with half the rate; raise Diverged if that was done enough."""
     before = learner.progress
     if before.rollbacks >= ROLLBACKS:
         rate = learner.recipe.learning_rate * before.rate_scale
         raise Diverged(
-            f"Diverged at step {before.step}: {what}. {before.troubles_in_a_row} steps in a row "
+            f"Diverged at step {before.step}: {trouble}. {before.troubles_in_a_row} steps in a row "
             f"went wrong after {ROLLBACKS} rollbacks, each at half the rate; the last was "
             f"{rate:.3g}. It began at {before.first_trouble}. Lower learning_rate."
         )
@@ -165,7 +145,7 @@ def _end_epoch(learner: Learner) -> dict[str, float]:
         progress.best_joint, progress.best_epoch = reached["joint_accuracy"], progress.epoch
         if learner.fabric.is_global_zero:
             header = {"net": json.dumps(learner.net.settings)}
-            write_tensors(learner.net.state_dict(), learner.folder / WEIGHTS, header)
+            write_tensors(learner.net.state_dict(), learner.task.folder / WEIGHTS, header)
     if own:
         learner.net.load_state_dict(own)
     progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -178,7 +158,7 @@ def _end_epoch(learner: Learner) -> dict[str, float]:
 
 def _validate(learner: Learner) -> dict[str, float]:
     """Return the accuracies on the validation frames, each process having decided its part."""
-    frames, fabric = learner.validation_frames, learner.fabric
+    frames, fabric = learner.task.validation, learner.fabric
     modulation = torch.zeros(len(frames.iq), dtype=torch.int64, device=fabric.device)
     snr_db = torch.zeros(len(frames.iq), device=fabric.device)
     if fabric.world_size > 1:  # all decide with the running statistics that rank 0 writes
@@ -186,11 +166,12 @@ def _validate(learner: Learner) -> dict[str, float]:
             distributed.broadcast(buffer, 0)
     mine = learner.part_of(len(frames.iq))
     if mine.stop > mine.start:
-        prediction = predict(learner.net, learner.draw, frames.iq[mine])
-        modulation[mine], snr_db[mine] = (
-            part.to(fabric.device) for part in (prediction.modulation, prediction.snr_db)
-        )
+        prediction = predict(learner.net, learner.task.draw, frames.iq[mine])
+        modulation[mine] = prediction.modulation.to(fabric.device)
+        snr_db[mine] = prediction.snr_db.to(fabric.device)
     # Zero but for each process's part: the sums are all decisions.
-    modulation, snr_db = (learner.sum(part).cpu() for part in (modulation, snr_db))
+    modulation, snr_db = (
+        fabric.all_reduce(part, reduce_op="sum").cpu() for part in (modulation, snr_db)
+    )
     grid_db = learner.net.snrs_db.cpu()
     return Answers(frames.modulation, frames.snr_db, modulation, snr_db, grid_db).accuracies()

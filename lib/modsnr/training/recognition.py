@@ -1,57 +1,54 @@
-"""Whether a network was trained on the frames at hand, or on the same ones simulated elsewhere."""
+"""Predict frames, and by it tell whether a network was trained on these frames or on equal ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from tqdm.auto import tqdm
 
 from modsnr import InputError, model
-from modsnr.training.prediction import Draw, predict
+from modsnr.model import JointNet, Prediction
+from modsnr.training.learner import Draw
 
 # Answers for the same frame differ by at most this share of those for different frames of a class.
 ALIKE = 0.1
 MOST_FRAMES = 512  # that are predicted again
 
 
-class Trained(Protocol):
-    """The parts of a run of 02 that are compared."""
+def predict(
+    net: JointNet, draw: Draw, iq: Tensor, *, rotations: int = 1, progress: bool = False
+) -> Prediction:
+    """Return the decisions for frames complex64 [frame, sample], computed in single precision.
 
-    @property
-    def data(self) -> Mapping[str, Any]: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-    @property
-    def weights(self) -> Path: ...
-    def predictions(self) -> Mapping[str, np.ndarray]: ...
-
-
-class Frames(Protocol):
-    """``iq`` complex64 [frame, sample], ``modulation`` int64 and ``snr_db`` float32 [frame]."""
-
-    iq: np.ndarray
-    modulation: np.ndarray
-    snr_db: np.ndarray
+    The answers for so many ``rotations`` of each frame's carrier are averaged. ``progress`` shows
+    a bar.
+    """
+    with tqdm(total=len(iq), desc="predict", disable=not progress, unit="frame") as bar:
+        output = net.outputs(draw, iq, rotations=rotations, progress=bar.update)
+    return net.decide(output)
 
 
 def recognise(
-    trained: Mapping[str, Trained],
+    trained: Mapping[str, Any],
     content_hash: str,
-    frames: Frames,
+    frames: Any,
     drawing: Callable[[Mapping[str, Any]], Draw],
     rows: np.ndarray | None = None,
 ) -> str:
     """Return a line for each run: whether it was trained on these very frames, or on equal ones.
 
-    The frames are the same if their hash is. Frames simulated on another processor are equal up to
-    rounding: libraries do not round a Fourier transform alike on processors of different makers.
-    A network trained on frames of another hash therefore predicts ``frames`` again, all the test
-    frames or those at ``rows`` of them, drawn by ``drawing(parameters of the run)``. The frames are
-    equal if their labels are the saved ones, and if the mean SNRs lie at most a tenth as far from
-    the saved ones as those of different frames of one class from each other, in the median.
+    ``trained`` are runs of 02; ``frames`` has ``iq`` complex64 [frame, sample], ``modulation`` and
+    ``snr_db`` [frame]. The frames are the same if their hash is. Frames simulated on another
+    processor are equal up to rounding: libraries do not round a Fourier transform alike on
+    processors of different makers. A network trained on frames of another hash therefore predicts
+    ``frames`` again, all the test frames or those at ``rows`` of them, drawn by
+    ``drawing(parameters of the run)``. The frames are equal if their labels are the saved ones, and
+    if the mean SNRs lie at most a tenth as far from the saved ones as those of different frames of
+    one class from each other, in the median.
 
     Raises InputError, with these distances, where the frames differ.
     """

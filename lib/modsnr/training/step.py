@@ -8,58 +8,71 @@ batch; losses and gradients are averaged first, so that all processes decide ali
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from modsnr import InputError
 from modsnr.model import is_out_of_memory
-from modsnr.training.foreach import copy, norms
 from modsnr.training.learner import Learner
 from modsnr.training.sampling import Labelled
 
 # Training has never recovered from a loss this many times the first step's.
 DIVERGED_LOSS_RATIO = 100.0
 LOSSES: tuple[str, ...] = ("loss", "modulation_loss", "snr_loss")
+foreach: Any = torch  # torch has no public name for its functions of many tensors at once
 
 
-class Trouble(NamedTuple):
-    """What is wrong with a step. One with ``finite`` losses and gradients is taken all the same."""
+def take_step(learner: Learner, rows: Tensor) -> str:
+    """Train on the frames at ``rows``, int64 [frame]; return what went wrong, "" if nothing did.
 
-    what: str
-    finite: bool = True
-
-
-def take_step(learner: Learner, rows: Tensor) -> Trouble | None:
-    """Train on the frames at ``rows``, int64 [frame]; return what went wrong, if anything."""
+    A step whose loss is finite but far above the first one's is trouble, and taken all the same.
+    """
     progress = learner.progress
     learner.set_rate()
     batch = _augmented(learner, rows)
-    copy(learner.statistics, learner.net.buffers())
+    _copy(learner.statistics, learner.net.buffers())
     losses = _accumulate_gradient(learner, batch)
-    finite = _finite(learner, losses)  # launched before the losses are waited for
+    gradients = {name: w.grad for name, w in learner.parameters.items() if w.grad is not None}
+    # One answer to wait for, not one a tensor: a device would stand still at each. A norm is finite
+    # just where all its parts are, and takes a tenth of the time.
+    norms = torch.stack(foreach._foreach_norm([losses, *gradients.values()]))
+    finite = norms.isfinite().tolist()
     values = dict(zip(LOSSES, losses.tolist(), strict=True))
-    trouble = _trouble(learner, finite, values)
-    if trouble is None or trouble.finite:
+    trouble = _trouble(values, finite, list(gradients), progress.first_loss)
+    if all(finite):
         learner.optimizer.step()
         if learner.recipe.task_weighting == "gradnorm":
             learner.loss.renormalise()
         learner.average()
-        progress.first_loss = progress.first_loss or _of_tasks(values)
-        sums = zip(progress.loss_sums, values.values(), strict=True)
-        progress.loss_sums = tuple(before + loss for before, loss in sums)
-        progress.taken += 1
-        progress.ever_taken += 1
+        progress.count(tuple(values.values()))
     else:
-        copy(learner.net.buffers(), learner.statistics)
+        _copy(learner.net.buffers(), learner.statistics)
         progress.skipped += 1
     progress.step += 1
     progress.batch += 1
     progress.troubles_in_a_row = progress.troubles_in_a_row + 1 if trouble else 0
     if trouble and not progress.first_trouble:
-        progress.first_trouble = f"step {progress.step}: {trouble.what}"
+        progress.first_trouble = f"step {progress.step}: {trouble}"
     return trouble
+
+
+def _trouble(
+    losses: dict[str, float], finite: list[bool], names: list[str], first_loss: float
+) -> str:
+    """Return what is wrong with a step; ``finite`` is of the losses, then of the gradient of each
+    of ``names``."""
+    if not finite[0]:
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        return f"the loss is not finite ({shown})"
+    if not all(finite):
+        return f"the gradient of {names[finite.index(False) - 1]} is not finite"
+    loss = losses["modulation_loss"] + losses["snr_loss"]
+    if first_loss and loss > DIVERGED_LOSS_RATIO * first_loss:
+        return f"the loss is {loss:.3g}, at the first step it was {first_loss:.3g}"
+    return ""
 
 
 def _augmented(learner: Learner, rows: Tensor) -> Labelled:
@@ -90,7 +103,7 @@ def _accumulate_gradient(learner: Learner, batch: Labelled) -> Tensor:
     Where memory runs out, the batch is done in pieces of half as many frames, down to one. Losses
     and gradient are the means over all processes.
     """
-    device, ranks = learner.fabric.device, learner.fabric.world_size
+    device = learner.fabric.device
     while True:
         learner.optimizer.zero_grad()
         try:
@@ -98,31 +111,28 @@ def _accumulate_gradient(learner: Learner, batch: Labelled) -> Tensor:
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 return _piecewise(learner, batch)
         except RuntimeError as error:
-            if is_out_of_memory(error) and ranks > 1:
-                raise InputError(
-                    f"Memory does not suffice for {learner.micro_batch} frames a device, which "
-                    f"is a batch_size of {learner.recipe.batch_size} over {ranks}. Give a smaller "
-                    "batch_size, or more devices; one device alone would cut its batches smaller "
-                    "by itself."
-                ) from error
-            if not is_out_of_memory(error) or learner.micro_batch == 1:
+            # Several processes would have to be cut alike.
+            alone = learner.fabric.world_size == 1
+            if not (is_out_of_memory(error) and alone and learner.micro_batch > 1):
                 raise
         if device.type == "cuda":
             torch.cuda.empty_cache()
         learner.micro_batch = learner.progress.micro_batch = max(learner.micro_batch // 2, 1)
-        copy(learner.net.buffers(), learner.statistics)
+        _copy(learner.net.buffers(), learner.statistics)
 
 
 def _piecewise(learner: Learner, batch: Labelled) -> Tensor:
     # A function of its own, so that memory held by its variables is free before another try.
     device = learner.fabric.device
-    shared = _last_shared_weight(learner)
+    shared = None  # the backbone's last weight, by which GradNorm compares the tasks
+    if learner.recipe.task_weighting == "gradnorm":
+        shared = [weight for weight in learner.net.backbone.parameters() if weight.ndim > 1][-1]
     sums = torch.zeros(3, device=device)
-    task_gradients: Any = 0  # [task, ...] by the shared weight, for GradNorm
+    task_gradients: Any = 0  # [task, ...] by the shared weight
     for start in range(0, len(batch.iq), learner.micro_batch):
         piece = Labelled(*(part[start : start + learner.micro_batch] for part in batch))
         share = len(piece.iq) / len(batch.iq)
-        diagrams = learner.draw(piece.iq).contiguous(memory_format=learner.format)
+        diagrams = learner.task.draw(piece.iq).contiguous(memory_format=learner.format)
         with learner.autocast():
             losses = learner.objective(diagrams, piece.modulation, piece.snr_db)
         total = losses[0] * share
@@ -134,49 +144,19 @@ def _piecewise(learner: Learner, batch: Labelled) -> Tensor:
             total = total + 0 * cast(Tensor, learner.loss.weights).sum()
         learner.fabric.backward(total)
         sums += torch.stack([loss.detach() for loss in losses]) * share
-    sums = learner.mean(sums)
+    sums = learner.fabric.all_reduce(sums)
     if shared is not None:
-        norms_of_tasks = learner.mean(task_gradients).flatten(1).norm(dim=1)
+        norms_of_tasks = learner.fabric.all_reduce(task_gradients).flatten(1).norm(dim=1)
         learner.loss.balance(sums[1:], norms_of_tasks)
     return sums
 
 
-def _last_shared_weight(learner: Learner) -> Tensor | None:
-    """Return the backbone's last weight, by which GradNorm compares the tasks; None without it."""
-    if learner.recipe.task_weighting != "gradnorm":
-        return None
-    return [weight for weight in learner.net.backbone.parameters() if weight.ndim > 1][-1]
+def _copy(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
+    """Copy each of ``sources`` into its target; on a GPU all those of a type in one call."""
 
+    def kind(pair: tuple[Tensor, Tensor]) -> str:
+        return str(pair[0].dtype)
 
-def _gradients(learner: Learner) -> dict[str, Tensor]:
-    named = learner.parameters.items()
-    return {name: weight.grad for name, weight in named if weight.grad is not None}
-
-
-def _finite(learner: Learner, losses: Tensor) -> Tensor:
-    """Return whether all losses are finite, then each gradient: bool [1 + gradient].
-
-    One answer to wait for, not one a tensor: a device would stand still at each. A norm is finite
-    just where all its parts are, and takes a tenth of the time; a gradient whose square overflows
-    would overflow in Adam too.
-    """
-    return norms([losses, *_gradients(learner).values()]).isfinite()
-
-
-def _trouble(learner: Learner, finite: Tensor, values: dict[str, float]) -> Trouble | None:
-    """Return what is wrong with a step's losses, ``values`` by name, or with its gradients."""
-    if not finite.all():
-        if finite[0]:
-            wrong = int(finite[1:].logical_not().nonzero()[0])
-            name = list(_gradients(learner))[wrong]
-            return Trouble(f"the gradient of {name} is not finite", finite=False)
-        shown = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
-        return Trouble(f"the loss is not finite ({shown})", finite=False)
-    loss, first = _of_tasks(values), learner.progress.first_loss
-    if first and loss > DIVERGED_LOSS_RATIO * first:
-        return Trouble(f"the loss is {loss:.3g}, at the first step it was {first:.3g}")
-    return None
-
-
-def _of_tasks(values: dict[str, float]) -> float:
-    return values["modulation_loss"] + values["snr_loss"]
+    pairs = sorted(zip(targets, sources, strict=True), key=kind)
+    for _, alike in groupby(pairs, kind):
+        foreach._foreach_copy_(*map(list, zip(*alike, strict=True)))
