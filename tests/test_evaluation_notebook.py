@@ -1,4 +1,4 @@
-"""03 tells of toys what they were made to be: how far to trust them, how far seeds differ."""
+"""03 measures of toys what they were made to be: how far to trust them, how far seeds differ."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notebook_runs import done, write_record
 
 from modsnr import runs
 
@@ -13,49 +14,42 @@ ROOT = Path(__file__).parents[1]
 CLASSES, GRID = ("BPSK", "QPSK", "16QAM"), np.arange(0.0, 12.0, 2.0)
 
 
-def answers(seed, *, frames=1200, share_right=0.8, spread_db=1.0):
+def answers(seed, share_right, *, frames=1200, spread_db=1.0):
     """Return predictions of a network as sure as it is right, with a known error of the SNR."""
     rng = np.random.default_rng(seed)
     truth, modulation = rng.choice(GRID, frames), rng.integers(3, size=frames)
-    confidence = np.full(frames, share_right)
     estimate = (truth + rng.normal(0, spread_db, frames)).astype(np.float32)
-    wrong = (modulation + 1) % 3
+    right = np.arange(frames) < share_right * frames
     return {
         "modulation": modulation,
         "snr_db": truth,
-        "predicted_modulation": np.where(
-            np.arange(frames) < share_right * frames, modulation, wrong
-        ),
+        "predicted_modulation": np.where(right, modulation, (modulation + 1) % 3),
         "predicted_snr_db": estimate,
-        "confidence": confidence,
+        "confidence": np.full(frames, share_right),
         "snr_confidence": np.full(frames, np.nan),
         "snr_mean_db": estimate,
     }
 
 
-def make_run(root, name, *, seed, old=False, devices=1, **given):
+def make_run(root, name, share_right, *, seed, old=False, devices=1):
     """Write a run of 02 that predicted what ``answers`` are; an old one saved fewer columns."""
-    folder = root / "runs" / f"2026010{seed + 1}T000000Z-02_training-{name}"
-    folder.mkdir(parents=True)
-    test, validation = answers(seed, **given), answers(seed + 100, **given)
-    columns = test | {f"validation_{column}": values for column, values in validation.items()}
-    if old:
-        kept = ("modulation", "snr_db", "predicted_modulation", "predicted_snr_db", "confidence")
-        columns = {column: test[column] for column in kept}
-    np.savez(folder / "predictions.npz", classes=np.array(CLASSES), grid_db=GRID, **columns)
     chosen = {"name": name, "seed": seed, "epochs": 1 + old, "devices": devices}
-    record = {
-        "notebook": "02_training",
-        "name": name,
-        "status": "completed",
-        "started": f"2026-01-0{seed + 1}T00:00:00.000Z",
-        "parameters": runs.check("02_training", chosen),
-        "data": {"name": "toy", "sha256": "toy"},
-        "hardware": {"cpu": "a toy"},
-    }
-    (folder / "run.json").write_text(json.dumps(record))
-    measured = {"training_seconds": 10.0 + seed, "images_per_second": 100.0}
-    (folder / "metrics.json").write_text(json.dumps(measured))
+    record = write_record(
+        root,
+        name,
+        notebook="02_training",
+        metrics={"training_seconds": 10.0 + seed, "images_per_second": 100.0},
+        parameters=runs.check("02_training", chosen),
+        data={"name": "toy", "sha256": "toy"},
+        hardware={"cpu": "a toy"},
+    )
+    test, validation = answers(seed, share_right), answers(seed + 100, share_right)
+    if old:
+        del test["snr_confidence"], test["snr_mean_db"]
+        validation = {}
+    columns = test | {f"validation_{column}": values for column, values in validation.items()}
+    path = record.folder / "predictions.npz"
+    np.savez(path, classes=np.array(CLASSES), grid_db=GRID, **columns)
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +61,13 @@ def evaluation(tmp_path_factory):
     shutil.copy(ROOT / "paper" / "sources.yaml", root / "paper")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))
-        make_run(root, "old", seed=0, old=True, share_right=0.5)
-        make_run(root, "new-1", seed=1, share_right=0.8)
-        make_run(root, "new-2", seed=2, devices=2, share_right=0.9)
-        models = ["old", "new-1", "new-2"]
-        yield runs.execute("03_evaluation", parameters={"models": models, "level": 0.8})
+        make_run(root, "old", 0.5, seed=0, old=True)
+        make_run(root, "new-1", 0.8, seed=1)
+        make_run(root, "new-2", 0.9, seed=2, devices=2)
+        yield done("03_evaluation", "toys", models=["old", "new-1", "new-2"], level=0.8)
 
 
 def test_03_holds_intervals_against_the_test_frames_at_the_level_asked_for(evaluation):
-    assert evaluation.status == "completed", evaluation.error
     models = evaluation.metrics["models"]
     for name in ("new-1", "new-2"):
         assert models[name]["snr_interval_coverage"]["value"] == pytest.approx(0.8, abs=0.05)
@@ -97,7 +89,7 @@ def test_03_leaves_out_what_an_old_model_did_not_save_and_says_so(evaluation):
     assert "new-1: no SNR" not in printed
 
 
-def test_03_tells_the_spread_over_seeds_though_one_was_trained_on_two_devices(evaluation):
+def test_03_shows_the_spread_over_seeds_though_one_was_trained_on_two_devices(evaluation):
     groups = evaluation.metrics["groups"]
     assert set(groups) == {"old", "new"}
     spread = groups["new"]["modulation_accuracy"]

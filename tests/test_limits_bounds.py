@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from modsnr import InputError, limits, metrics
-from modsnr.signals import STUDY_CLASSES, alphabet
+from modsnr.signals import alphabet
 
 DB = 10 / np.log(10)
 SNRS = np.arange(-20.0, 31, 5)
@@ -28,9 +28,8 @@ def test_a_known_waveform_of_a_whole_frame_and_of_its_symbols_alone():
     assert_allclose(limits.data_aided(snrs, 128), [0.665, 0.421, 0.388, 0.384], atol=6e-4)
 
 
-@pytest.mark.parametrize("snr", [-5.0, 10.0])
-def test_the_most_likely_snr_of_a_known_waveform_is_as_spread_as_the_bound(rng, snr):
-    trials, observations = 4000, 256
+def test_the_most_likely_snr_of_a_known_waveform_is_as_spread_as_the_bound(rng):
+    trials, observations, snr = 4000, 256, 10.0
     waveform = np.exp(2j * np.pi * rng.random(observations))
     received = waveform + 10 ** (-snr / 20) * complex_normal(rng, trials, observations)
     amplitude = received @ waveform.conj() / observations
@@ -39,32 +38,19 @@ def test_the_most_likely_snr_of_a_known_waveform_is_as_spread_as_the_bound(rng, 
     assert_allclose(np.std(found), limits.data_aided([snr], observations)[0], rtol=0.05)
 
 
-def test_the_matched_filter_loses_only_what_the_other_dimensions_tell_of_the_noise():
-    frame, symbols = limits.data_aided(SNRS, 1024), limits.data_aided(SNRS + DB * np.log(8), 128)
-    assert_allclose((symbols / DB) ** 2 - (frame / DB) ** 2, 1 / 128 - 1 / 1024)
-
-
-def test_a_signal_that_occupies_nothing_is_known():
-    assert_allclose(
-        limits.band_limited(SNRS, samples=1024, occupied=0), limits.data_aided(SNRS, 1024)
-    )
-
-
-def test_at_high_snr_only_the_dimensions_without_signal_count():
+def test_a_signal_that_occupies_nothing_is_known_and_at_high_snr_the_other_dimensions_count():
+    nothing = limits.band_limited(SNRS, samples=1024, occupied=0)
+    assert_allclose(nothing, limits.data_aided(SNRS, 1024))
     found = limits.band_limited([80], samples=1024, occupied=256)
     assert_allclose(found, DB / np.sqrt(768), rtol=1e-4)
-    fewer = limits.band_limited([80], samples=1024, occupied=256, noise_only=100)
-    assert_allclose(fewer, DB / 10, rtol=1e-4)
 
 
-def test_gaussian_symbols_on_a_brick_wall_are_told_no_better_than_any_signal_in_the_band():
-    assert_allclose(
-        limits.spectrum_aware(SNRS, rolloff=0),
-        limits.band_limited(SNRS, samples=1024, occupied=128),
-    )
+def test_gaussian_symbols_on_a_brick_wall_are_estimated_no_better_than_any_signal_in_the_band():
+    brick_wall = limits.spectrum_aware(SNRS, rolloff=0)
+    assert_allclose(brick_wall, limits.band_limited(SNRS, samples=1024, occupied=128))
 
 
-def test_more_is_told_the_more_is_known():
+def test_the_bound_is_lower_the_more_is_known():
     """Of a signal with 4 samples a symbol: waveform, alphabet, spectrum, band; then its symbols."""
     symbols, snr = SNRS + DB * np.log(4), {"samples": 512, "samples_per_symbol": 4}
     nested = [
@@ -81,7 +67,7 @@ def test_more_is_told_the_more_is_known():
 # Alphabets
 
 
-@pytest.mark.parametrize("modulation", STUDY_CLASSES)
+@pytest.mark.parametrize("modulation", ["BPSK", "32APSK", "256QAM"])
 def test_clear_symbols_are_as_good_as_known_ones_and_others_worse(modulation):
     high, low = limits.non_data_aided([45, 8], points_of(modulation), 128)
     known_high, known_low = limits.data_aided([45, 8], 128)
@@ -98,16 +84,7 @@ def test_a_square_is_two_axes_of_half_the_power(square, axis):
     assert_allclose(limits.non_data_aided(snr, points_of(square), 128, noise_only=128), axes, 1e-4)
 
 
-def test_the_alphabets_own_turn_does_not_matter():
-    for modulation in ("BPSK", "32QAM", "32APSK"):
-        upright = limits.non_data_aided([3, 15], points_of(modulation), 128)
-        turned = limits.non_data_aided([3, 15], points_of(modulation) * np.exp(0.3j), 128)
-        assert_allclose(turned, upright, rtol=2e-3)
-
-
-@pytest.mark.parametrize(
-    ("modulation", "snr", "noise_only"), [("QPSK", 5, 0), ("4ASK", 8, 0), ("4ASK", 8, 2100)]
-)
+@pytest.mark.parametrize(("modulation", "snr", "noise_only"), [("QPSK", 5, 0), ("4ASK", 8, 2100)])
 def test_the_most_likely_snr_is_as_spread_as_the_bound(rng, modulation, snr, noise_only):
     """Expectation maximisation over amplitude and noise, for symbols that it does not know."""
     points, frames, symbols = points_of(modulation), 400, 300
@@ -134,7 +111,7 @@ def test_the_most_likely_snr_is_as_spread_as_the_bound(rng, modulation, snr, noi
 # Spectra
 
 
-@pytest.mark.parametrize("snr", [-5, 5, 20])
+@pytest.mark.parametrize("snr", [-5, 20])
 def test_the_most_likely_gaussian_spectrum_is_as_spread_as_the_bound(rng, snr):
     """Fisher scoring on bins of known density, slow twin of the integrals over the band."""
     frames, bins, sps, rolloff = 400, 1024, 8, 0.3
@@ -172,39 +149,9 @@ def test_an_estimate_lands_in_its_bin_as_often_as_drawn_ones_do(rng):
 
 
 def test_the_outermost_bins_are_open():
-    assert_allclose(
-        limits.bin_accuracy([1e6, 1e6, 1e6], [0, 2, 4], [0, 2, 4]), [0.5, 0, 0.5], atol=1e-6
-    )
-
-
-def test_the_only_snr_of_a_grid_is_always_told():
+    grid = [0, 2, 4]
+    assert_allclose(limits.bin_accuracy([1e6, 1e6, 1e6], grid, grid), [0.5, 0, 0.5], atol=1e-6)
     assert limits.bin_accuracy([[3.0], [1e3]], [10.0], [10.0]).tolist() == [[1.0], [1.0]]
-
-
-# Refusals
-
-
-@pytest.mark.parametrize(
-    ("call", "complaint"),
-    [
-        (lambda: limits.data_aided([0], 0), "observations must be 1 or more"),
-        (lambda: limits.data_aided([np.nan], 8), "finite"),
-        (lambda: limits.data_aided(3.0, 8), r"finite numbers \[snr\]"),
-        (lambda: limits.band_limited([0], samples=8, occupied=8), "cannot hold signal"),
-        (lambda: limits.band_limited([0], samples=8, occupied=5, noise_only=4), "cannot hold"),
-        (lambda: limits.spectrum_aware([0], rolloff=1.2), "rolloff must lie in 0..1"),
-        (lambda: limits.spectrum_aware([0], rolloff=0.5, samples_per_symbol=1), "sampled one"),
-        (lambda: limits.non_data_aided([0], np.array([2.0]), 8), "unit mean power; theirs is 4"),
-        (lambda: limits.bin_accuracy([1], [1], [0, 2]), "hold the SNRs"),
-        (lambda: limits.bin_accuracy([], [], []), "hold the SNRs"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(call, complaint):
-    with pytest.raises(InputError, match=complaint):
-        call()
-
-
-# What is possible on a grid
 
 
 def test_the_possible_accuracy_is_the_mean_of_the_alphabets_bounds_in_their_bins():
@@ -215,14 +162,22 @@ def test_the_possible_accuracy_is_the_mean_of_the_alphabets_bounds_in_their_bins
     by_hand = [limits.bin_accuracy(sigma, grid, grid) for sigma in each.values()]
     found = limits.possible_accuracy(grid, alphabets, **size)
     assert_allclose(found, np.mean(by_hand, 0), rtol=1e-12)
+    short = limits.possible_accuracy(grid, alphabets, samples=64, samples_per_symbol=4)
+    assert (short < found).all()
 
 
-def test_longer_frames_allow_more_and_symbols_of_more_samples_hardly_less():
-    alphabet = {"16QAM": points_of("16QAM")}
-    short, long, slow = (
-        limits.possible_accuracy([0.0, 1.0, 2.0], alphabet, samples=n, samples_per_symbol=period)
-        for n, period in ((64, 4), (256, 4), (64, 8))
-    )
-    assert (short < long).all()
-    assert_allclose(short, slow, atol=0.05)
-    assert not np.array_equal(short, slow)
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda: limits.band_limited([0], samples=8, occupied=8), "leave none to noise"),
+        (lambda: limits.spectrum_aware([0], rolloff=1.2), "rolloff must lie in 0..1"),
+        (lambda: limits.spectrum_aware([0], rolloff=0.5, samples_per_symbol=1), "sampled one"),
+        (lambda: limits.non_data_aided([0], np.array([2.0]), 8), "unit mean power; theirs is 4"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call, complaint):
+    with pytest.raises(InputError, match=complaint):
+        call()

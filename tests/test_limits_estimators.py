@@ -13,6 +13,9 @@ SPS = 8
 OCCUPIED = 195  # of 1,024 dimensions: 1.4 symbol rates, and what the frame's ends need
 
 
+BOTH = pytest.mark.parametrize("estimate", [limits.noise_floor_snr, limits.split_symbol_snr])
+
+
 def frames(snr, count, generator, channel=None, modulations=STUDY_CLASSES):
     return simulated(modulations, count, snr, generator=generator, channel=channel)
 
@@ -33,17 +36,19 @@ def assert_spread(error, sigma, *, mean=0.0, slack=0.02):
 # The floor
 
 
-@pytest.mark.parametrize("snr", [0, 15, 30])
+@pytest.mark.parametrize("snr", [0, 30])
 @pytest.mark.parametrize(
     ("estimate", "noise_only"),
-    [(limits.noise_floor_snr, 0), (limits.split_symbol_snr, OCCUPIED)],
+    [(limits.noise_floor_snr, 1024 - OCCUPIED), (limits.split_symbol_snr, OCCUPIED)],
 )
 def test_the_floor_is_read_as_well_as_theory_allows(generator, snr, estimate, noise_only):
+    """As ``band_limited`` has it, but for as many dimensions of noise as are looked at."""
     error = estimate(frames(snr, 680, generator), samples_per_symbol=SPS) - snr
-    (sigma,) = limits.band_limited([snr], samples=1024, occupied=OCCUPIED, noise_only=noise_only)
+    per_frame = 1024 * 10 ** (snr / 10)
+    variance = (1 + OCCUPIED / per_frame) ** 2 / noise_only + 2 / per_frame
+    sigma = DB * np.sqrt(variance + OCCUPIED / per_frame**2)
     # The mean of ln(S/N) lies above by the half of N's relative variance.
-    shift = DB / 2 / (noise_only or 1024 - OCCUPIED)
-    assert_spread(error, sigma, mean=shift, slack=0.05)
+    assert_spread(error, sigma, mean=DB / 2 / noise_only, slack=0.05)
 
 
 def test_the_span_of_the_band_is_that_of_its_correlation_matrix(generator):
@@ -66,20 +71,17 @@ def test_the_span_of_the_band_is_that_of_its_correlation_matrix(generator):
     assert found.numpy() == pytest.approx(DB * np.log(signal / noise), abs=1e-3)
 
 
-@pytest.mark.parametrize("estimate", [limits.noise_floor_snr, limits.split_symbol_snr])
+@BOTH
 def test_neither_scale_nor_phase_nor_batch_matters(generator, estimate):
     iq = frames(10, 8, generator)
     found = estimate(iq, samples_per_symbol=SPS)
-    assert found.dtype == torch.float32
-    assert found.shape == (8,)
-    turned = estimate(1e-4j * iq, samples_per_symbol=SPS)
-    torch.testing.assert_close(turned, found, atol=1e-3, rtol=0)
-    torch.testing.assert_close(
-        estimate(iq[2:3], samples_per_symbol=SPS), found[2:3], atol=1e-3, rtol=0
-    )
+    assert (found.dtype, found.shape) == (torch.float32, (8,))
+    for other, rows in ((1e-4j * iq, slice(None)), (iq[2:3], slice(2, 3))):
+        again = estimate(other, samples_per_symbol=SPS)
+        torch.testing.assert_close(again, found[rows], atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("estimate", [limits.noise_floor_snr, limits.split_symbol_snr])
+@BOTH
 def test_a_signal_wider_than_the_band_it_is_given_reads_as_noise(generator, estimate):
     iq = frames(30, 17, generator, Channel(rolloff=0.6))
     wide = estimate(iq, samples_per_symbol=SPS, rolloff_max=0.6)
@@ -91,21 +93,14 @@ def test_a_signal_wider_than_the_band_it_is_given_reads_as_noise(generator, esti
         assert float(narrow.mean()) < float(wide.mean())
 
 
-@pytest.mark.parametrize("estimate", [limits.noise_floor_snr, limits.split_symbol_snr])
-def test_noise_alone_and_silence(generator, estimate):
-    noise = normal(generator, 50, 1024)
+@BOTH
+def test_without_a_signal_or_without_noise_an_estimate_stays_in_its_range(generator, estimate):
+    noise, silence = normal(generator, 50, 1024), torch.zeros(1, 1024, dtype=torch.complex64)
     found = estimate(noise, samples_per_symbol=SPS)
     assert float(found.max()) < -3
     assert float(found.min()) == limits.SNR_RANGE_DB[0]
-    assert estimate(torch.zeros(1, 1024, dtype=torch.complex64), samples_per_symbol=SPS).isnan()
-
-
-def test_a_frame_without_noise_reads_high_and_no_higher_than_the_range():
-    steady = torch.ones(1, 1024, dtype=torch.complex64)
-    for estimate in (limits.noise_floor_snr, limits.split_symbol_snr):
-        assert estimate(steady, samples_per_symbol=SPS) == limits.SNR_RANGE_DB[1]
-    ring = torch.exp(1j * torch.arange(64.0)).unsqueeze(0)
-    assert limits.m2m4_snr(ring, 1.0) == limits.SNR_RANGE_DB[1]
+    assert estimate(silence, samples_per_symbol=SPS).isnan()
+    assert estimate(silence + 1, samples_per_symbol=SPS) == limits.SNR_RANGE_DB[1]
 
 
 # Moments
@@ -140,7 +135,7 @@ def moments_spread(snr, points, symbols):
 
 @pytest.mark.parametrize(
     ("modulation", "snr", "symbols"),
-    [("BPSK", 10, 1000), ("QPSK", 3, 2000), ("16QAM", 8, 10_000)],
+    [("BPSK", 10, 1000), ("16QAM", 8, 10_000)],
 )
 def test_moments_of_symbols_spread_as_theory_says(generator, modulation, snr, symbols):
     points, count = alphabet(modulation), 300
@@ -150,8 +145,6 @@ def test_moments_of_symbols_spread_as_theory_says(generator, modulation, snr, sy
     kurtosis = float(points.abs().pow(4).mean())
     error = limits.m2m4_snr(y, kurtosis) - snr
     assert_spread(error, moments_spread(snr, points.numpy(), symbols), slack=0.04)
-    per_frame = limits.m2m4_snr(y, torch.full((count,), kurtosis)) - snr
-    torch.testing.assert_close(per_frame, error)
 
 
 def test_the_synchronised_symbols_of_a_frame_have_the_snr_of_its_label_and_nine_decibels(generator):
@@ -163,22 +156,19 @@ def test_the_synchronised_symbols_of_a_frame_have_the_snr_of_its_label_and_nine_
 
 # Refusals
 
+BAND = {"samples_per_symbol": SPS}
+
 
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        (lambda iq: limits.noise_floor_snr(iq.real, samples_per_symbol=8), "iq must be complex"),
-        (lambda iq: limits.noise_floor_snr(iq[0], samples_per_symbol=8), "two-dimensional"),
+        (lambda iq: limits.noise_floor_snr(iq.real, **BAND), "iq must be complex"),
+        (lambda iq: limits.noise_floor_snr(iq[0], **BAND), "two-dimensional"),
         (lambda iq: limits.noise_floor_snr(iq, samples_per_symbol=1), "none are left to noise"),
-        (lambda iq: limits.noise_floor_snr(iq[:, :16], samples_per_symbol=8), "longer frames"),
-        (
-            lambda iq: limits.noise_floor_snr(iq, samples_per_symbol=8, rolloff_max=-0.1),
-            "must lie in 0..1",
-        ),
+        (lambda iq: limits.noise_floor_snr(iq[:, :16], **BAND), "longer frames"),
+        (lambda iq: limits.noise_floor_snr(iq, **BAND, rolloff_max=-0.1), "must lie in 0..1"),
         (lambda iq: limits.split_symbol_snr(iq, samples_per_symbol=2), "every other sample"),
         (lambda iq: limits.m2m4_snr(iq, 2.0), "from 1 to below 2"),
-        (lambda iq: limits.m2m4_snr(iq, torch.ones(3)), "one for each of 2 frames"),
-        (lambda iq: limits.m2m4_snr(iq.abs(), 1.0), "symbols must be complex"),
     ],
 )
 def test_what_cannot_be_estimated_is_refused(call, complaint):

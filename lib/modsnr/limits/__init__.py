@@ -4,8 +4,8 @@ Bounds take SNRs in dB, an array, and return the least standard deviation of an 
 in dB; ``bin_accuracy`` is how often such an estimate falls into the right bin. Estimators take
 frames, complex [frame, sample], and return dB [frame], on the frames' device.
 
-``average_log_likelihood`` and ``hybrid_log_likelihood`` score samples at the symbol rate;
-``genie_accuracy`` counts how often such scores are right, on samples that ``symbol_samples`` draws.
+``log_likelihood`` scores samples at the symbol rate; ``genie_accuracy`` counts how often the scores
+are right, on samples that ``symbol_samples`` draws.
 ``cumulant_tree`` and ``cascade`` decide on blind samples and an estimate of their SNR.
 """
 
@@ -18,14 +18,13 @@ from modsnr.limits.bounds import (
     possible_accuracy,
     spectrum_aware,
 )
-from modsnr.limits.classifiers import average_log_likelihood, hybrid_log_likelihood
+from modsnr.limits.classifiers import log_likelihood
 from modsnr.limits.estimators import SNR_RANGE_DB, m2m4_snr, noise_floor_snr, split_symbol_snr
 from modsnr.limits.genie import genie_accuracy, symbol_samples
 from modsnr.limits.trees import cascade, cumulant_tree
 
 __all__ = [
     "SNR_RANGE_DB",
-    "average_log_likelihood",
     "band_limited",
     "bin_accuracy",
     "cascade",
@@ -33,7 +32,7 @@ __all__ = [
     "data_aided",
     "frame_bounds",
     "genie_accuracy",
-    "hybrid_log_likelihood",
+    "log_likelihood",
     "m2m4_snr",
     "noise_floor_snr",
     "non_data_aided",

@@ -8,10 +8,8 @@ noise of power N a sample; the SNR is S / N. What is known of the signal makes t
 ``spectrum_aware``  the power spectrum: Gaussian symbols on known pulses.
 ``band_limited``    the band, nothing else: the rest of the sampled band shows the noise.
 
-A matched filter takes a frame of 1,024 samples at 8 a symbol to 128 symbols whose SNR is 8 times
-as high (9.03 dB), and leaves 896 dimensions that hold noise only. It keeps all
-information about S; the noise shows in all 1,024, so a bound for 128 symbols does not hold for the
-frame.
+A matched filter leaves 128 symbols of a frame of 1,024 samples, and 896 dimensions of noise only: a
+bound for 128 symbols does not hold for the frame, which shows the noise in all 1,024.
 
 S is the *realised* power: the mean power of the frame's own signal, to which a labelled frame was
 scaled. For random symbols it fluctuates about the parameter of their distribution. To estimate it
@@ -35,33 +33,28 @@ DB = 10 / log(10)  # decibels in a relative change
 STEP, REACH = 0.35, 4.4  # of the lattice over noise of unit power: beyond, 4e-9 of it
 RAMP_NODES = 64  # over the ramp of a raised cosine
 
+Decibels = np.ndarray | Sequence[float]
 CONTRAST = np.array([1.0, -1.0])  # of ln S / N with (ln S, ln N)
 
 
-def data_aided(snr_db: np.ndarray | Sequence[float], observations: int) -> np.ndarray:
+def data_aided(snr_db: Decibels, observations: int) -> np.ndarray:
     """Return the bound in dB, float64 [snr], where the waveform is known but for its amplitude.
 
     ``snr_db`` is that of each of the complex ``observations``: all samples of a frame, or symbols
     after the matched filter with Es/N0. The relative variances of S and N are 2 / (rho n) and
-    1 / n, uncorrelated; an unknown phase costs nothing. Source: Alagha, IEEE Commun. Lett. 5(1),
-    2001.
+    1 / n, uncorrelated; an unknown phase costs nothing (Alagha, IEEE Commun. Lett. 5(1), 2001).
     """
-    _check_count("observations", observations)
-    rho = _ratio(snr_db)
-    return DB * np.sqrt(2 / (rho * observations) + 1 / observations)
+    return DB * np.sqrt(2 / (_ratio(snr_db) * observations) + 1 / observations)
 
 
-def band_limited(
-    snr_db: np.ndarray | Sequence[float], *, samples: int, occupied: float, noise_only: int = 0
-) -> np.ndarray:
+def band_limited(snr_db: Decibels, *, samples: int, occupied: float) -> np.ndarray:
     """Return the bound in dB, float64 [snr], where only the signal's band is known.
 
-    The signal is any vector of a known subspace of ``occupied`` of the frame's n = ``samples``
-    dimensions, a number that need not be whole; all others hold noise only, or, if fewer are
-    looked at, m = ``noise_only`` of them. The waveform in the one and the power in the other are a
-    complete sufficient statistic, so the power outside over m, and with it the power inside less
-    its noise, are the best unbiased estimates of N and S. With rho = S / N and d occupied
-    dimensions, to first order,
+    The signal is any vector of a known subspace of d = ``occupied`` of the frame's n = ``samples``
+    dimensions, a number that need not be whole; the other m = n - d hold noise only. The waveform
+    in the one and the power in the other are a complete sufficient statistic, so the power outside
+    over m, and with it the power inside less its noise, are the best unbiased estimates of N and S.
+    With rho = S / N, to first order,
 
         Var(ln S/N) = (1 + d / (n rho))^2 / m + 2 / (n rho) + d / (n rho)^2.
 
@@ -69,24 +62,17 @@ def band_limited(
 
     Raises InputError where no dimension is left to noise alone.
     """
-    _check_count("samples", samples)
-    noise_only_dimensions = noise_only or samples - occupied
-    if not 0 <= occupied < samples or not 0 < noise_only_dimensions <= samples - occupied:
+    if not 0 <= occupied < samples:
         raise InputError(
-            f"Of {samples} samples, {occupied} dimensions cannot hold signal and "
-            f"{noise_only_dimensions} noise only: their sum must not exceed the samples."
+            f"{occupied} occupied dimensions of {samples} samples leave none to noise alone."
         )
     per_frame = samples * _ratio(snr_db)
-    variance = (1 + occupied / per_frame) ** 2 / noise_only_dimensions
+    variance = (1 + occupied / per_frame) ** 2 / (samples - occupied)
     return DB * np.sqrt(variance + 2 / per_frame + occupied / per_frame**2)
 
 
 def spectrum_aware(
-    snr_db: np.ndarray | Sequence[float],
-    *,
-    rolloff: float,
-    samples: int = 1024,
-    samples_per_symbol: int = 8,
+    snr_db: Decibels, *, rolloff: float, samples: int = 1024, samples_per_symbol: int = 8
 ) -> np.ndarray:
     """Return the bound in dB, float64 [snr], for Gaussian symbols on known raised-cosine spectra.
 
@@ -98,7 +84,6 @@ def spectrum_aware(
 
     Raises InputError for a roll-off outside 0..1 and a band wider than the sampled one.
     """
-    _check_count("samples", samples)
     if not 0 <= rolloff <= 1 or not samples_per_symbol >= 1 + rolloff:
         raise InputError(
             f"rolloff must lie in 0..1 and the band of 1 + rolloff symbol rates within the sampled "
@@ -116,32 +101,31 @@ def spectrum_aware(
     signal = _ratio(snr_db)[:, None] * density
     w = signal / (signal + 1)
     cross = mean(w * (1 - w))
-    information = samples * _symmetric(mean(w**2), cross, mean((1 - w) ** 2))
+    information = np.array([[mean(w**2), cross], [cross, mean((1 - w) ** 2)]]) * samples
     gradient = np.stack([mean(density * (1 - w**2)), -1 - mean(density * w * (1 - w))], 1)
     hidden = mean(density**2 * (1 - w**2)) / samples
-    return DB * np.sqrt(hidden + _variance(information, gradient))
+    return DB * np.sqrt(hidden + _variance(np.moveaxis(information, 2, 0), gradient))
 
 
 def non_data_aided(
-    snr_db: np.ndarray | Sequence[float],
-    points: np.ndarray,
-    observations: int,
-    *,
-    noise_only: int = 0,
+    snr_db: Decibels, points: np.ndarray, observations: int, *, noise_only: int = 0
 ) -> np.ndarray:
     """Return the bound in dB, float64 [snr], where the alphabet is known and the symbols are not.
 
-    ``points`` is complex [point], equally likely, of unit mean power; ``snr_db`` is that of each
-    of the ``observations``, a symbol in noise: Es/N0. ``noise_only`` further complex observations
-    hold noise of the same power, as the rest of an oversampled frame does. Sources: Alagha 2001
-    for BPSK and QPSK; Gappmair, IEEE Trans. Commun. 56(5), 2008.
+    ``points`` is complex [point], equally likely, of unit mean power; ``snr_db`` is the Es/N0 of
+    each of the ``observations``, a symbol in noise. ``noise_only`` further ones hold noise alone,
+    as the rest of an oversampled frame does. Sources: Alagha 2001 for BPSK and QPSK; Gappmair, IEEE
+    Trans. Commun. 56(5), 2008.
 
     Raises InputError for an alphabet without unit mean power.
     """
-    _check_count("observations", observations)
-    rho, found = _ratio(snr_db), []
-    for ratio in rho:
-        information, gradient, hidden = _mixture(ratio, _checked(points))
+    points = np.asarray(points, np.complex128)
+    power = np.square(np.abs(points)).mean()
+    if abs(power - 1) > 1e-6:
+        raise InputError(f"points must be of unit mean power; theirs is {power:.6g}.")
+    found = []
+    for ratio in _ratio(snr_db):
+        information, gradient, hidden = _mixture(ratio, points)
         information = observations * information
         information[1, 1] += noise_only
         variance = _variance(information[None], gradient + CONTRAST)[0]
@@ -160,44 +144,31 @@ def frame_bounds(
     """Return bounds in dB [SNR] on estimates from a frame, by what is known, and by alphabet.
 
     ``snr_db`` is per sample, ``alphabets`` modulation -> points, complex [point], ``rolloff`` the
-    least and greatest of the pulses. Each bound assumes less knowledge than the one
-    before: the waveform; pulse, timing and alphabet (the root mean square over ``alphabets``); the
-    power spectrum, of the middle roll-off; the band of the greatest. The second result holds each
-    alphabet's own.
+    least and greatest of the pulses. Known are the waveform; pulse, timing and alphabet (the root
+    mean square over ``alphabets``); the power spectrum, of the middle roll-off; or the band of the
+    greatest.
     """
     each = _by_alphabet(snr_db, alphabets, samples, samples_per_symbol)
     occupied = (1 + rolloff[1]) / samples_per_symbol * samples
+    middle, size = sum(rolloff) / 2, {"samples": samples, "samples_per_symbol": samples_per_symbol}
     known = {
         "waveform known": data_aided(snr_db, samples),
         "alphabet known": np.sqrt(np.square(list(each.values())).mean(0)),
-        "spectrum known": spectrum_aware(
-            snr_db,
-            rolloff=sum(rolloff) / 2,
-            samples=samples,
-            samples_per_symbol=samples_per_symbol,
-        ),
+        "spectrum known": spectrum_aware(snr_db, rolloff=middle, **size),
         "band known": band_limited(snr_db, samples=samples, occupied=occupied),
     }
     return known, each
 
 
-def bin_accuracy(
-    sigma_db: np.ndarray | Sequence[float],
-    snr_db: np.ndarray | Sequence[float],
-    grid_db: np.ndarray | Sequence[float],
-) -> np.ndarray:
+def bin_accuracy(sigma_db: Decibels, snr_db: Decibels, grid_db: Decibels) -> np.ndarray:
     """Return the probability, float64 [..., snr], that an estimate is nearest to its grid point.
 
     The estimate is Gaussian about ``snr_db`` [snr], a point of the ascending ``grid_db``, with
-    standard deviation ``sigma_db`` [..., snr]. The outermost bins are open to one side, the only
-    one to both. A bound on unbiased estimates gives no bound on decisions where it is as wide as
-    steps of the grid: an estimator that knows the grid may do better there, above all at its ends.
-
-    Raises InputError for an SNR off the grid.
+    standard deviation ``sigma_db`` [..., snr]. The outermost bins are open to one side. Where a
+    bound is as wide as steps of the grid, it does not bound decisions: an estimator that knows the
+    grid may do better there, above all at its ends.
     """
     grid, snr = np.asarray(grid_db, np.float64), np.asarray(snr_db, np.float64)
-    if not len(grid) or not (np.diff(grid) > 0).all() or not np.isin(snr, grid).all():
-        raise InputError(f"The grid must be ascending and hold the SNRs; it is {list(grid_db)}.")
     middles = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
     place = np.searchsorted(grid, snr)
     sigma = np.asarray(sigma_db, np.float64)
@@ -206,7 +177,7 @@ def bin_accuracy(
 
 
 def possible_accuracy(
-    grid_db: Sequence[float] | np.ndarray,
+    grid_db: Decibels,
     alphabets: Mapping[str, np.ndarray],
     *,
     samples: int,
@@ -214,18 +185,14 @@ def possible_accuracy(
 ) -> np.ndarray:
     """Return how often an estimate as good as the bound finds a frame's SNR: float64 [snr].
 
-    It is the mean over ``alphabets`` of ``bin_accuracy`` of the bound for a known alphabet, as
-    ``frame_bounds`` has it; ``grid_db`` is per sample.
+    It is the mean over ``alphabets`` of ``bin_accuracy`` of the bound for a known alphabet.
     """
     sigma_db = _by_alphabet(np.asarray(grid_db), alphabets, samples, samples_per_symbol)
     return bin_accuracy(np.array([*sigma_db.values()]), grid_db, grid_db).mean(0)
 
 
 def _by_alphabet(
-    snr_db: np.ndarray,
-    alphabets: Mapping[str, np.ndarray],
-    samples: int,
-    samples_per_symbol: int,
+    snr_db: np.ndarray, alphabets: Mapping[str, np.ndarray], samples: int, samples_per_symbol: int
 ) -> dict[str, np.ndarray]:
     """Return ``non_data_aided`` of a whole frame, dB [SNR], for each alphabet."""
     symbols = samples // samples_per_symbol
@@ -242,9 +209,8 @@ def _mixture(rho: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, fl
     First comes the Fisher information, float64 [2, 2]; then the expected derivative of
     E(|s|^2 | y), float64 [2]; then the expected variance of |s|^2 given y. The score is the mean,
     over the posterior of s, of that for a known symbol; the derivative of a posterior mean is the
-    posterior covariance with it. Integrals over the noise about each point are sums over an
-    even lattice: for Gaussian weights these converge as fast as Gauss-Hermite does, and waste
-    no nodes far out.
+    posterior covariance with it. Integrals over the noise about each point are sums over an even
+    lattice: for Gaussian weights these converge as fast as Gauss-Hermite does.
     """
     place = STEP * np.arange(-int(REACH / STEP), int(REACH / STEP) + 1)
     noise = (place[:, None] + 1j * place).ravel()
@@ -275,10 +241,8 @@ def _mixture(rho: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, fl
 
 
 def _representatives(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return points of one quadrant and their shares if the others mirror it, else all points.
-
-    Noise is as likely as its mirror image, so mirrored points contribute the same.
-    """
+    """Return points of one quadrant and their shares if the others mirror it, else all points:
+    noise is as likely as its mirror image, so mirrored points contribute the same."""
 
     def closed(images: np.ndarray) -> bool:
         return bool((np.abs(images[:, None] - points).min(1) < 1e-9).all())
@@ -290,31 +254,11 @@ def _representatives(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return kept, orbit / len(points)
 
 
-def _symmetric(first: np.ndarray, cross: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.stack([np.stack([first, cross], -1), np.stack([cross, second], -1)], -2)
-
-
 def _variance(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Return c' J^-1 c, float64 [snr], of J [snr, 2, 2] and c [snr, 2] or [2]."""
     gradient = np.broadcast_to(gradient, information.shape[:-1])
     return (gradient * np.linalg.solve(information, gradient[..., None])[..., 0]).sum(-1)
 
 
-def _ratio(snr_db: np.ndarray | Sequence[float]) -> np.ndarray:
-    snr = np.asarray(snr_db, np.float64)
-    if snr.ndim != 1 or not np.isfinite(snr).all():
-        raise InputError(f"snr_db must be finite numbers [snr]; it is {snr_db}.")
-    return 10 ** (snr / 10)
-
-
-def _checked(points: np.ndarray) -> np.ndarray:
-    points = np.asarray(points, np.complex128)
-    power = np.square(np.abs(points)).mean()
-    if points.ndim != 1 or abs(power - 1) > 1e-6:
-        raise InputError(f"points must be [point] of unit mean power; theirs is {power:.6g}.")
-    return points
-
-
-def _check_count(name: str, count: int) -> None:
-    if count < 1:
-        raise InputError(f"{name} must be 1 or more; it is {count}.")
+def _ratio(snr_db: Decibels) -> np.ndarray:
+    return 10 ** (np.asarray(snr_db, np.float64) / 10)

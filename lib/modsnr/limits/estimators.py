@@ -18,8 +18,7 @@ from modsnr import InputError
 
 SNR_RANGE_DB = (-30.0, 60.0)
 
-# A finite frame of a band-limited signal has, beside the dimensions of its band, some that its
-# ends need. With so many more all but 1e-8 of its power is in the span, far below any noise here.
+# With so many dimensions for its ends all but 1e-8 of a finite frame is in the span of its band.
 _END_DIMENSIONS = 14
 _OFFSET = 1.0  # bins by which carrier and clock offset widen the band
 
@@ -31,15 +30,12 @@ def noise_floor_snr(iq: Tensor, *, samples_per_symbol: int, rolloff_max: float =
     noise power per sample, noise white over the sampled band. The band beyond
     ``(1 + rolloff_max) / 2`` symbol rates holds noise only, so its mean power is the floor. The
     band is the span of the frames concentrated in it (discrete prolate spheroidal sequences,
-    Slepian 1978), so that no window is needed against leakage, and none of the noise is lost: the
-    variance is that of ``band_limited`` with as many occupied dimensions.
+    Slepian 1978): the variance is that of ``band_limited`` with as many occupied dimensions.
 
     Raises InputError if no such band exists, or the frame is too short to separate it.
     """
-    _check(iq, "iq")
-    basis = _band(iq.shape[1], samples_per_symbol, rolloff_max).to(iq.device)
+    basis, inside, outside = _apart(iq, samples_per_symbol, rolloff_max)
     samples, occupied = basis.shape
-    inside, outside = _apart(iq, basis)
     noise = _energy(outside) / (samples - occupied)
     return _decibels((_energy(inside) - occupied * noise) / samples, noise)
 
@@ -52,20 +48,17 @@ def split_symbol_snr(iq: Tensor, *, samples_per_symbol: int, rolloff_max: float 
     IEEE Trans. Commun. 34(6), 1986). Theirs are the first and second half of a rectangular symbol;
     a shaped symbol changes between its halves, so here they are the even and the odd samples, and
     no timing is needed. Within the signal's band, the difference of these is the frame's own
-    noise half the sampling rate away: the floor, of which this takes no more than a signal's
-    width. Its variance is that of ``band_limited`` with ``noise_only`` = ``occupied``.
+    noise half the sampling rate away: the floor, of which this takes a signal's width only.
 
     Raises InputError as ``noise_floor_snr`` does, and where the band exceeds half the sampled one.
     """
-    _check(iq, "iq")
-    basis = _band(iq.shape[1], samples_per_symbol, rolloff_max).to(iq.device)
+    basis, inside, outside = _apart(iq, samples_per_symbol, rolloff_max)
     samples, occupied = basis.shape
     if 2 * occupied > samples:
         raise InputError(
             f"The signal's band takes {occupied} of {samples} dimensions; every other sample alone "
             "would not show it whole: take more samples a symbol."
         )
-    inside, outside = _apart(iq, basis)
     sign = torch.ones(samples, 1, device=iq.device)
     sign[1::2] = -1
     difference = sign * basis
@@ -81,18 +74,15 @@ def m2m4_snr(symbols: Tensor, kurtosis: Tensor | float) -> Tensor:
     ``symbols`` is complex [frame, symbol], one sample a symbol after the matched filter: the
     result, float32 [frame], is Es/N0. ``kurtosis`` is that of the modulation's alphabet,
     E|s|^4 / (E|s|^2)^2, one for all or [frame]; that of complex Gaussian noise is 2, so that
-    M4 = k S^2 + 4 S N + 2 N^2 and M2 = S + N. Source: Pauluzzi and Beaulieu, IEEE Trans. Commun.
-    48(10), 2000.
+    M4 = k S^2 + 4 S N + 2 N^2 and M2 = S + N (Pauluzzi and Beaulieu, IEEE Trans. Commun. 48(10),
+    2000).
 
     Raises InputError for a kurtosis of 2 or more, which does not separate a signal from noise.
     """
     _check(symbols, "symbols")
     k = torch.as_tensor(kurtosis, dtype=torch.float32, device=symbols.device)
-    if k.ndim > 1 or (k.ndim and len(k) != len(symbols)) or not bool(((k >= 1) & (k < 2)).all()):
-        raise InputError(
-            f"kurtosis must be from 1 to below 2, one for all or one for each of {len(symbols)} "
-            f"frames; it is {kurtosis}."
-        )
+    if not bool(((k >= 1) & (k < 2)).all()):
+        raise InputError(f"kurtosis must be from 1 to below 2; it is {kurtosis}.")
     power = symbols.abs().square()
     second = power.mean(1)
     # Of unit mean power, lest the fourth power of a weak or strong frame leave the float's range.
@@ -116,11 +106,15 @@ def _project(iq: Tensor, basis: Tensor) -> Tensor:
     return torch.complex(iq.real @ basis, iq.imag @ basis)
 
 
-def _apart(iq: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the frames' coordinates in an orthonormal basis, and what is outside its span."""
+def _apart(
+    iq: Tensor, samples_per_symbol: int, rolloff_max: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a basis of the band, the frames' coordinates in it, and what is outside its span."""
+    _check(iq, "iq")
+    basis = _band(iq.shape[1], samples_per_symbol, rolloff_max).to(iq.device)
     iq = iq.to(torch.complex64)
     inside = _project(iq, basis)
-    return inside, iq - _project(inside, basis.T)
+    return basis, inside, iq - _project(inside, basis.T)
 
 
 @lru_cache(maxsize=8)

@@ -5,15 +5,14 @@ SNRs are in dB per sample of a frame; Es/N0 is 10 log10(samples per symbol) more
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import log10, pi
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr import InputError
-from modsnr.limits.classifiers import average_log_likelihood
+from modsnr.limits.classifiers import log_likelihood
 from modsnr.signals import alphabet, root_raised_cosine
 
 
@@ -25,21 +24,13 @@ def genie_accuracy(
     frames: int = 200,
     generator: torch.Generator,
     samples_per_symbol: int = 8,
-    likelihood: Callable[..., Tensor] = average_log_likelihood,
+    any_phase: bool = False,
 ) -> np.ndarray:
     """Return how often the most likely class is the true one, float64 [SNR].
 
     ``frames`` of so many ``symbols`` are drawn of each class at each of ``snrs_db``, which the
-    classifier knows. ``likelihood`` is ``average_log_likelihood``, or another function of the
-    same arguments that returns scores [frame, class].
-
-    Raises InputError for no SNR, one that is not finite, and no frames.
+    classifier knows; ``any_phase``: it has to find the phase.
     """
-    if not len(snrs_db) or not np.isfinite(snrs_db).all() or frames < 1:
-        raise InputError(
-            f"Finite SNRs and at least one frame each are needed; there are {list(snrs_db)} dB and "
-            f"{frames} frames."
-        )
     modulation = torch.arange(len(classes), device=generator.device).repeat(frames)
     gain_db = 10 * log10(samples_per_symbol)
     accuracy = []
@@ -48,7 +39,7 @@ def genie_accuracy(
         samples, late = symbol_samples(
             modulation, es_n0_db, classes, symbols=symbols, generator=generator
         )
-        scores = likelihood(samples, es_n0_db, classes, late=late)
+        scores = log_likelihood(samples, es_n0_db, classes, late=late, any_phase=any_phase)
         accuracy.append(float((scores.argmax(1) == modulation).double().mean()))
     return np.array(accuracy)
 
@@ -66,11 +57,10 @@ def symbol_samples(
     """Return a matched filter's output at the symbols and half a symbol later.
 
     Complex64 [frame, symbol] each. ``modulation`` is int [frame] into ``classes``, ``es_n0_db``
-    float [frame]. The symbols, of unit mean power, stand in a ring: block for block an endless
-    signal whose pulses are raised cosines of ``rolloff`` after the filter, the noise's spectrum
-    too. At the symbols the signal is the symbols alone, and the noise white; half a symbol later
-    this holds for OQPSK's quadrature. The carrier turns steadily, by N(0, ``turn_std``) cycles a
-    symbol, and through phase 0 in the middle.
+    float [frame]. The symbols, of unit mean power, stand in a ring, an endless signal whose pulses
+    are raised cosines of ``rolloff`` after the filter, as is the noise's spectrum. At the symbols
+    the signal is the symbols alone, and the noise white; half a symbol later this holds for OQPSK's
+    quadrature. The carrier turns by N(0, ``turn_std``) cycles a symbol, by none in the middle.
     """
     device, frames = generator.device, len(modulation)
     sent = torch.zeros(frames, symbols, 2, dtype=torch.complex64, device=device)
@@ -96,5 +86,4 @@ def symbol_samples(
     time = (torch.arange(2 * symbols, device=device) - symbols) / 2
     angle = 2 * pi * turns * time
     received = received * torch.polar(torch.ones_like(angle), angle)
-    samples, late = received.view(frames, symbols, 2).unbind(2)
-    return samples, late
+    return received[:, ::2], received[:, 1::2]

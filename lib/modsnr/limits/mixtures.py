@@ -31,10 +31,8 @@ class Mixture:
 
     @classmethod
     def around(cls, symbols: Tensor, device: torch.device) -> Mixture:
-        """Return the mixture around ``symbols``, complex128 [point].
-
-        Rectangles are used where they at least halve the work.
-        """
+        """Return the mixture around ``symbols``, complex128 [point], by rectangles where they at
+        least halve the work."""
         columns: dict[float, list[float]] = {}
         for symbol in symbols.tolist():
             columns.setdefault(round(symbol.real, 9), []).append(round(symbol.imag, 9))
@@ -50,20 +48,16 @@ class Mixture:
         return cls(len(symbols), tuple(parts))
 
     def __call__(self, real: Tensor, imag: Tensor, weight: Tensor, *, moments: bool) -> Tensor:
-        """Return rows over samples of any shape: float32 [1 or 4, ...].
+        """Return rows over samples of any shape: float32 [1 or 3, ...].
 
         ``real`` and ``imag`` are float32, the parts of the samples, ``weight`` 1 / noise power.
         The rows are the log of the mean over the points of exp(-distance^2 weight) and, with
-        ``moments``, what to expect of the point behind a sample: real part, imaginary part,
-        square.
+        ``moments``, the real and the imaginary part of the point to expect behind a sample.
         """
-        flat = (values.flatten().split(self._piece) for values in (real, imag, weight))
-        rows = [self._piece_rows(*piece, moments=moments) for piece in zip(*flat, strict=True)]
+        piece = PIECE // max(len(levels) for part in self.parts for levels in part)
+        flat = (values.flatten().split(max(1, piece)) for values in (real, imag, weight))
+        rows = [self._piece_rows(*one, moments=moments) for one in zip(*flat, strict=True)]
         return torch.cat(rows, 1).view(-1, *real.shape)
-
-    @property
-    def _piece(self) -> int:
-        return max(1, PIECE // max(len(levels) for part in self.parts for levels in part))
 
     def _piece_rows(self, real: Tensor, imag: Tensor, weight: Tensor, *, moments: bool) -> Tensor:
         found = []
@@ -75,10 +69,7 @@ class Mixture:
                 _sums(levels, (values,), weight, moments=moments)
                 for levels, values in zip(part, (real, imag), strict=True)
             )
-            score = across[:1] + up[:1]
-            if moments:
-                score = torch.cat([score, across[1:2], up[1:2], across[2:] + up[2:]])
-            found.append(score)
+            found.append(torch.cat([across[:1] + up[:1], across[1:], up[1:]]))
         rows = found[0]
         if len(found) > 1:
             stacked = torch.stack(found)  # [part, row, sample]
@@ -92,8 +83,8 @@ class Mixture:
 def _sums(points: Tensor, values: tuple[Tensor, ...], weight: Tensor, *, moments: bool) -> Tensor:
     """Return the log of the sum over ``points`` of exp(-distance^2 weight): float32 [1, sample].
 
-    ``points`` is [point, dimension], ``values`` [sample] for each dimension. With ``moments``
-    further rows hold the mean of the points to expect, a row a dimension, and of their square.
+    ``points`` is [point, dimension], ``values`` [sample] for each dimension. With ``moments`` a row
+    a dimension follows, the mean of the points to expect.
     """
     distance = (points[:, :1] - values[0]).square_()
     for place, value in enumerate(values[1:], start=1):
@@ -103,10 +94,7 @@ def _sums(points: Tensor, values: tuple[Tensor, ...], weight: Tensor, *, moments
     likelihood = distance.sub_(nearest).clamp_(min=FAINTEST).exp_()
     total = likelihood.sum(0)
     score = total.log().add_(nearest).unsqueeze(0)
-    if not moments:
-        return score
-    powers = torch.cat([points, points.square().sum(1, keepdim=True)], 1)
-    return torch.cat([score, powers.T @ likelihood / total])
+    return torch.cat([score, points.T @ likelihood / total]) if moments else score
 
 
 def phase_grid(symbols: Tensor, *, offset: bool) -> Tensor:

@@ -11,18 +11,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from modsnr.limits.classifiers import checked, hybrid_log_likelihood
+from modsnr.limits.classifiers import checked, log_likelihood
 from modsnr.signals import alphabet, cumulants
 
 REAL_VALUED = 0.5  # |C20| over power: 1 for an alphabet on a line, 0 for the others
 LEAST_SIGNAL = 1e-6  # of the power or the noise; less is as good as none
 
 
-def cumulant_tree(
-    samples: Tensor,
-    es_n0_db: Tensor | float,
-    classes: Sequence[str],
-) -> Tensor:
+def cumulant_tree(samples: Tensor, es_n0_db: Tensor | float, classes: Sequence[str]) -> Tensor:
     """Return the class that the samples' cumulants are nearest to, int64 [frame].
 
     First |C20| separates alphabets on a line from the others; among those left, the class with the
@@ -31,9 +27,9 @@ def cumulant_tree(
     cannot be separated; the first of them stands for all. Source: Swami and Sadler, IEEE Trans.
     Commun. 48(3), 2000.
 
-    Raises InputError as ``average_log_likelihood`` does, but needs no late samples for OQPSK.
+    Raises InputError as ``log_likelihood`` does, but needs no late samples for OQPSK.
     """
-    samples, precision = checked(samples, es_n0_db, classes)
+    samples, precision = checked(samples, es_n0_db)
     known = [cumulants(alphabet(name)) for name in classes]
     # Rounded, equals are equal, and the first of them is nearest.
     place = torch.stack([_fourth(found).round(decimals=6) for found in known]).to(samples.device)
@@ -66,17 +62,13 @@ def cascade(
 ) -> Tensor:
     """Return the class most likely at the SNR estimated before, int64 [frame].
 
-    The modulation comes after the SNR: the estimate and the samples' power give the symbols'
-    amplitude, and ``hybrid_log_likelihood`` the class at the best phase. This is the
-    quasi-hybrid classifier: an estimate stands for the maximum over amplitude and noise.
+    The estimate and the samples' power give the symbols' amplitude, and ``log_likelihood`` the
+    class at the best phase. This is the quasi-hybrid classifier: an estimate stands for the maximum
+    over amplitude and noise.
     """
-    _, precision = checked(samples, es_n0_db, classes)
+    _, precision = checked(samples, es_n0_db)
     power = samples.abs().square().mean(1, keepdim=True)
     scale = ((1 + 1 / precision.clamp(min=LEAST_SIGNAL)) / power.clamp(min=1e-30)).sqrt()
-    scores = hybrid_log_likelihood(
-        samples * scale,
-        es_n0_db,
-        classes,
-        late=None if late is None else late * scale,
-    )
+    late = None if late is None else late * scale
+    scores = log_likelihood(samples * scale, es_n0_db, classes, late=late, any_phase=True)
     return scores.argmax(1)

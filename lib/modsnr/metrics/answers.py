@@ -56,14 +56,7 @@ class Answers:
     @classmethod
     def from_predictions(cls, saved: Mapping[str, Any]) -> Answers:
         """Return the answers that a run of 02 saved as predictions.npz."""
-        return cls(
-            saved["modulation"],
-            saved["snr_db"],
-            saved["predicted_modulation"],
-            saved["predicted_snr_db"],
-            saved["grid_db"],
-            tuple(saved["classes"]),
-        )
+        return cls(**{name: saved[name] for name in cls.__dataclass_fields__})
 
     def __len__(self) -> int:
         return len(self.modulation)
@@ -96,7 +89,3 @@ class Answers:
     def predicted_bin(self) -> np.ndarray:
         """Return the index of the grid point nearest to each estimate, int64 [frame]."""
         return snap(self.predicted_snr_db, self.grid_db)
-
-    def error_db(self) -> np.ndarray:
-        """Return the estimate less the true SNR, float64 [frame]."""
-        return self.predicted_snr_db.astype(np.float64) - self.snr_db.astype(np.float64)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from modsnr.metrics.answers import Answers, check_estimates
 from modsnr.metrics.intervals import DEVIATES, Interval, mean_interval
-from modsnr.metrics.tables import nested
 
 
 class Calibration(NamedTuple):
@@ -18,20 +17,14 @@ class Calibration(NamedTuple):
     scores: pd.DataFrame
     at_db: pd.DataFrame
 
-    def nested(self) -> dict[str, Any]:
-        """Return both in the layout of metrics.json."""
-        at_db = nested(self.at_db, "snr_db", name="bias_db")
-        return nested(self.scores, "metric") | {"at_db": at_db}
-
 
 def calibration(answers: Answers, *, seed: int = 0) -> Calibration:
     """Return how far SNR estimates are from the truth.
 
-    Scores: slope of the least-squares line of the estimate over the truth, its interval from
-    White's standard error (Econometrica 48, 1980), which allows each SNR a spread of its own, and
-    no value where all frames have one SNR; bias_db: the mean error; within_half_step: the share of
-    frames whose estimate is off by half a step of the grid at most. Beyond the ends of the grid
-    this is stricter than snapping.
+    Scores: slope of the least-squares line of the estimate over the truth, with no value where all
+    frames have one SNR; bias_db: the mean error; within_half_step: the share of frames whose
+    estimate is off by half a step of the grid at most. Beyond the ends of the grid this is stricter
+    than snapping.
 
     At each SNR that occurs: snr_db; the number of its frames; value, low and high of their mean
     error; the median_db of their estimates, their 5 % and 95 % quantiles, low_db and high_db; and
@@ -42,12 +35,13 @@ def calibration(answers: Answers, *, seed: int = 0) -> Calibration:
     """
     check_estimates(answers.predicted_snr_db)
     generator = np.random.default_rng(seed)
-    grid, true_bin, error = answers.grid_db, answers.true_bin(), answers.error_db()
+    grid, true_bin = answers.grid_db, answers.true_bin()
     truth = answers.snr_db.astype(np.float64)
     estimate = answers.predicted_snr_db.astype(np.float64)
-    halves = np.diff(grid) / 2 if len(grid) > 1 else np.array([np.inf])
-    lowest = grid - np.concatenate([halves[:1], halves])[: len(grid)]
-    highest = grid + np.concatenate([halves, halves[-1:]])[: len(grid)]
+    error = estimate - truth
+    half = np.diff(grid) / 2 if len(grid) > 1 else np.array([np.inf])
+    lowest = grid - np.append(half[0], half)[: len(grid)]
+    highest = grid + np.append(half, half[-1])[: len(grid)]
     rows = []
     for row in np.unique(true_bin):
         here = true_bin == row
@@ -60,8 +54,8 @@ def calibration(answers: Answers, *, seed: int = 0) -> Calibration:
                 **mean_interval(error[here], generator),
                 "low_db": low,
                 "high_db": high,
-                "from_db": lowest[row] if len(grid) > 1 else np.nan,
-                "to_db": highest[row] if len(grid) > 1 else np.nan,
+                "from_db": lowest[row],
+                "to_db": highest[row],
             }
         )
     within = (lowest[true_bin] <= estimate) & (estimate <= highest[true_bin])
@@ -71,10 +65,12 @@ def calibration(answers: Answers, *, seed: int = 0) -> Calibration:
         "within_half_step": mean_interval(within),
     }
     table = pd.DataFrame([{"metric": metric, **found} for metric, found in scores.items()])
-    return Calibration(table, pd.DataFrame(rows))
+    return Calibration(table, pd.DataFrame(rows).replace([-np.inf, np.inf], np.nan))
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> Interval:
+    """Return the slope of y over x; its standard error is White's (Econometrica 48, 1980), which
+    allows each SNR a spread of its own."""
     x, y = x - x.mean(), y - y.mean()
     slope = float(x @ y / (x @ x))
     reach = DEVIATES * np.linalg.norm(x * (y - slope * x)) / (x @ x)

@@ -21,9 +21,8 @@ from modsnr import InputError
 
 RESAMPLES = 2000
 LEVEL = 0.95
-DEVIATES = NormalDist().inv_cdf((1 + LEVEL) / 2)  # standard deviations to either side
-
-Verdict = Literal["holds", "contradicted", "not decided"]
+ENDS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+DEVIATES = NormalDist().inv_cdf(ENDS[1])  # standard deviations to either side
 
 
 class Interval(TypedDict):
@@ -32,50 +31,6 @@ class Interval(TypedDict):
     value: float
     low: float
     high: float
-
-
-def interval(
-    statistic: Callable[[np.ndarray], np.ndarray],
-    counts: np.ndarray,
-    generator: np.random.Generator,
-    *,
-    least: float | None = None,
-) -> Interval:
-    """Return a statistic of counts [...] with the interval over multinomial resamples of them.
-
-    ``statistic`` maps counts [resample, ...] to values [resample]. Pass the
-    ``least`` possible value of one that resampling inflates, such as a maximum: its interval is
-    then the basic one, which lies as far below the value as the resamples lie above it, but not
-    below ``least``.
-    """
-    total = int(counts.sum())
-    draws = generator.multinomial(total, counts.ravel() / total, size=RESAMPLES)
-    value = float(statistic(counts[None])[0])
-    found = percentiles(value, statistic(draws.reshape(RESAMPLES, *counts.shape)))
-    if least is None:
-        return found
-    low, high = (2 * value - found[end] for end in ("high", "low"))
-    return Interval(value=value, low=float(np.clip(low, least, value)), high=max(high, value))
-
-
-def mean_interval(values: np.ndarray, generator: np.random.Generator | None = None) -> Interval:
-    """Return the mean of values [frame] with its bootstrap interval; bool have ``share``'s.
-
-    Raises InputError where values are to be resampled and no ``generator`` is given.
-    """
-    values = np.asarray(values)
-    if values.dtype == bool:
-        return share(values)
-    if generator is None:
-        raise InputError(f"Values of type {values.dtype} need a generator to be resampled by.")
-    values = values.astype(np.float64)
-    means = np.concatenate(
-        [
-            values[generator.integers(len(values), size=(50, len(values)))].mean(1)
-            for _ in range(RESAMPLES // 50)
-        ]
-    )
-    return percentiles(float(values.mean()), means)
 
 
 def share(right: np.ndarray) -> Interval:
@@ -96,37 +51,6 @@ def share_of(count: int, total: int) -> Interval:
     return Interval(value=count / total, low=float(ends.low), high=float(ends.high))
 
 
-def verdict(found: Mapping[str, Any], *, above: float = -inf, below: float = inf) -> Verdict:
-    """Return whether an interval, low to high, supports the claim that its value lies between
-    ``above`` and ``below``.
-
-    "holds" if the whole interval lies between them, "contradicted" if all of it lies outside, on
-    one side, and "not decided" if it contains one of them.
-    """
-    if above < found["low"] and found["high"] < below:
-        return "holds"
-    return "contradicted" if found["high"] < above or found["low"] > below else "not decided"
-
-
-def _paired(gained: int, lost: int, frames: int) -> Interval:
-    """Return (gained - lost) / frames, with half a frame more in each cell of the two by two."""
-    more, less, count = gained + 0.5, lost + 0.5, frames + 2
-    middle = (more - less) / count
-    reach = DEVIATES * (((more + less) / count - middle**2) / count) ** 0.5
-    value = (gained - lost) / frames
-    return Interval(
-        value=value,
-        low=min(max(middle - reach, -1.0), value),
-        high=max(min(middle + reach, 1.0), value),
-    )
-
-
-def percentiles(value: float, resampled: np.ndarray) -> Interval:
-    """Return a statistic with the middle 95 % of its resampled values [resample]."""
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=value, low=float(low), high=float(high))
-
-
 def difference(first: np.ndarray, second: np.ndarray) -> Interval:
     """Return mean(first) - mean(second) over the same frames, with its paired interval.
 
@@ -139,21 +63,82 @@ def difference(first: np.ndarray, second: np.ndarray) -> Interval:
             f"A paired difference needs the same frames; they are {len(first)} and {len(second)}."
         )
     one, other = np.asarray(first, bool), np.asarray(second, bool)
-    return _paired(int((one & ~other).sum()), int((other & ~one).sum()), len(one))
+    gained, lost = int((one & ~other).sum()), int((other & ~one).sum())
+    # Agresti and Min: half a frame more in each cell of the two by two.
+    more, less, count = gained + 0.5, lost + 0.5, len(one) + 2
+    middle = (more - less) / count
+    reach = DEVIATES * (((more + less) / count - middle**2) / count) ** 0.5
+    value = (gained - lost) / len(one)
+    return Interval(
+        value=value,
+        low=min(max(middle - reach, -1.0), value),
+        high=max(min(middle + reach, 1.0), value),
+    )
+
+
+def percentiles(value: float, resampled: np.ndarray) -> Interval:
+    """Return a statistic with the middle 95 % of its resampled values [resample]."""
+    low, high = np.quantile(resampled, ENDS)
+    return Interval(value=value, low=float(low), high=float(high))
+
+
+def mean_interval(values: np.ndarray, generator: np.random.Generator | None = None) -> Interval:
+    """Return the mean of values [frame] with its bootstrap interval; bool have ``share``'s.
+
+    Raises InputError where values are to be resampled and no ``generator`` is given.
+    """
+    values = np.asarray(values)
+    if values.dtype == bool:
+        return share(values)
+    if generator is None:
+        raise InputError(f"Values of type {values.dtype} need a generator to be resampled by.")
+    values = values.astype(np.float64)
+    pieces = (
+        generator.integers(len(values), size=(50, len(values))) for _ in range(0, RESAMPLES, 50)
+    )
+    means = np.concatenate([values[rows].mean(1) for rows in pieces])
+    return percentiles(float(values.mean()), means)
+
+
+def interval(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    counts: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    least: float | None = None,
+) -> Interval:
+    """Return a statistic of counts [...] with the interval over multinomial resamples of them.
+
+    ``statistic`` maps counts [resample, ...] to values [resample]. One that resampling inflates,
+    such as a maximum, gets the basic interval, as far below the value as the resamples lie above
+    it, but not below the ``least`` possible value.
+    """
+    total = int(counts.sum())
+    draws = generator.multinomial(total, counts.ravel() / total, size=RESAMPLES)
+    value = float(statistic(counts[None])[0])
+    found = percentiles(value, statistic(draws.reshape(RESAMPLES, *counts.shape)))
+    if least is None:
+        return found
+    low, high = (2 * value - found[end] for end in ("high", "low"))
+    return Interval(value=value, low=float(np.clip(low, least, value)), high=max(high, value))
 
 
 def rates(
     outcomes: np.ndarray, of: np.ndarray, generator: np.random.Generator | None = None
 ) -> pd.DataFrame:
-    """Return the mean of outcomes [item] over all items, then over those of each label ``of``.
-
-    Columns: label, which is "all" or a label as text, ascending, value, low and high. Outcomes that
-    are bool have ``share``'s intervals; others, such as the share of a recording whose frames are
-    not independent, are resampled by the ``generator``.
-
-    Raises InputError where that is needed and not given.
-    """
+    """Return the ``mean_interval`` of outcomes [item] over all items, then of each label ``of``:
+    label, which is "all" or a label as text, ascending, value, low and high."""
     parts = {"all": np.ones(len(of), bool), **{f"{label}": of == label for label in np.unique(of)}}
     return pd.DataFrame(
         {"label": name, **mean_interval(outcomes[part], generator)} for name, part in parts.items()
     )
+
+
+def verdict(
+    found: Mapping[str, Any], *, above: float = -inf, below: float = inf
+) -> Literal["holds", "contradicted", "not decided"]:
+    """Return whether the whole interval lies between ``above`` and ``below``, all of it lies
+    outside, on one side, or it contains one of the two."""
+    if above < found["low"] and found["high"] < below:
+        return "holds"
+    return "contradicted" if found["high"] < above or found["low"] > below else "not decided"

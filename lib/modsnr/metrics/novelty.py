@@ -29,11 +29,10 @@ class Familiar:
     whitening: np.ndarray  # float64 [place, feature, feature]
 
     def novelty(self, features: np.ndarray, snr_db: np.ndarray) -> np.ndarray:
-        """Return how unlike all known frames each is: the log of the least Mahalanobis distance.
+        """Return the log of the least Mahalanobis distance to a known class, float64 [frame].
 
         ``features`` is [frame, feature]; ``snr_db`` [frame] is estimated, as it was for the known
-        frames, and is taken into their range. The result is float64 [frame] (Lee et al., NeurIPS
-        2018, use one covariance and no SNR).
+        frames, and is taken into their range (Lee et al., NeurIPS 2018, use no SNR).
         """
         snr = np.clip(np.asarray(snr_db, np.float64), self.lowest_db, self.highest_db)
         terms = _cubic(snr, self.lowest_db, self.highest_db)
@@ -48,10 +47,8 @@ class Familiar:
 
 
 def familiar(features: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray) -> Familiar:
-    """Return what known frames look like, from features [frame, feature] and their modulation.
-
-    ``modulation`` is int [frame], 0 to classes - 1; ``snr_db`` [frame] the SNR as it is estimated,
-    since no other is known of the frames to come.
+    """Return what known frames look like, from features [frame, feature], their modulation, int
+    [frame], 0 to classes - 1, and their estimated SNR, [frame]: of others no other will be known.
 
     Raises InputError for a modulation of too few frames, and for numbers that are not finite.
     """
@@ -93,12 +90,8 @@ def _cubic(snr_db: np.ndarray, low: float, high: float) -> np.ndarray:
 def alarm_level(scores: np.ndarray, false_alarm: float, *, where: str = "") -> float:
     """Return the score that a new known frame exceeds with probability ``false_alarm`` at most.
 
-    ``scores`` are [frame], of known frames; ``where`` describes them in the refusal.
-
-    Raises InputError if they are too few for a level with so rare alarms.
+    Raises InputError if ``scores`` [frame] of known frames, ``where`` they are, are too few for it.
     """
-    if not 0 < false_alarm < 1:
-        raise InputError(f"false_alarm must lie between 0 and 1; it is {false_alarm}.")
     fewest = int(np.ceil(1 / false_alarm))
     if len(scores) < fewest:
         raise InputError(
@@ -115,8 +108,6 @@ def alarm_levels(
 
     ``novelty`` and ``snr_db`` are [frame], of known frames that ``familiar`` has not seen; those
     nearest to a place decide on its level. Between places, interpolate.
-
-    Raises InputError if a place has too few frames for a level with so rare alarms.
     """
     nearest = np.abs(np.asarray(snr_db)[:, None] - at_db).argmin(1)
     return np.array([
@@ -128,17 +119,13 @@ def alarm_levels(
 def chance_of_alarms(alarms: int, frames: int, known_alarms: np.ndarray) -> float:
     """Return the probability of at least so many alarms in a recording of a known modulation.
 
-    ``known_alarms`` is bool [recording, frame]: the alarms of known recordings, whose frames share
-    a modulation, an SNR and a pulse, and so alarms too. A plain binomial test would take the frames
-    for independent; here the rate is beta distributed over recordings, with the moments measured.
-
-    Raises InputError for fewer than two known recordings, or two frames in each.
+    ``known_alarms`` is bool [recording, frame], at least [2, 2]: the alarms of known recordings,
+    whose frames share a modulation, an SNR and a pulse, and so alarms too. A plain binomial test
+    would take the frames for independent; here the rate is beta distributed over recordings, with
+    the moments measured.
     """
     from scipy import stats  # here: nothing else needs it, and it takes half a second
 
-    known_alarms = np.asarray(known_alarms, bool)
-    if known_alarms.ndim != 2 or min(known_alarms.shape) < 2:
-        raise InputError(f"Alarms are [2+ recordings, 2+ frames]; they are {known_alarms.shape}.")
     recordings, each = known_alarms.shape
     # One more alarm and one more silence than were seen: a rate of zero is never certain.
     rate = (known_alarms.sum() + 1) / (known_alarms.size + 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from modsnr import InputError
-from modsnr.metrics.intervals import LEVEL, RESAMPLES, Interval, share
+from modsnr.metrics.intervals import ENDS, RESAMPLES, Interval, share
 
 
 class Reliability(NamedTuple):
@@ -16,16 +16,14 @@ class Reliability(NamedTuple):
 
     ece: sum over bins of n_b / n times |accuracy - confidence| (Guo et al., ICML 2017); mce: the
     largest such difference of a bin; chance: the ece that is expected, by chance and the bins
-    alone, of a perfectly calibrated head (Bröcker and Smith, Weather and Forecasting 22,
-    2007): an ece near it is no sign of miscalibration. confidence: the mean over
-    all frames. bins: a row a bin that holds frames, ascending: frames, their mean confidence, and
-    their accuracy as value, low and high.
+    alone, of a perfectly calibrated head (Bröcker and Smith, Weather and Forecasting 22, 2007): an
+    ece near it is no sign of miscalibration. bins: a row a bin that holds frames, ascending:
+    frames, their mean confidence, and their accuracy as value, low and high.
     """
 
     ece: Interval
     mce: Interval
     chance: float
-    confidence: float
     bins: pd.DataFrame
 
 
@@ -42,12 +40,12 @@ def reliability(
     ``confidence`` is [frame] in 0..1, ``right`` bool [frame]. The bins have equal numbers of
     frames, up to ties, which stay in one bin, or an ``equal`` width in 0..1.
 
-    Both errors are sums or maxima of absolute values, which the noise of resampling enlarges. Their
-    interval is therefore the basic one, [2 v - high, 2 v - low] with low and high the percentiles
-    of the resamples, cut at 0 and 1 and always holding the value v itself. It begins at 0 where
-    chance alone would make an error of v or more in over 2.5 % of cases.
+    The noise of resampling enlarges both errors. Their interval is therefore the basic one,
+    [2 v - high, 2 v - low] with low and high the percentiles of the resamples, cut at 0 and 1 and
+    always holding the value v itself. It begins at 0 where chance alone would make an error of v or
+    more in over 2.5 % of cases.
 
-    Raises InputError for no frames, for confidences that are no number in 0..1, and for no bins.
+    Raises InputError for no frames, and for confidences that are no number in 0..1.
     """
     given, hits = np.asarray(confidence, np.float64), np.asarray(right, bool)
     if given.ndim != 1 or given.shape != hits.shape or not len(given):
@@ -55,14 +53,13 @@ def reliability(
             "Confidence and outcome must be [frame], one or more; they are "
             f"{given.shape}, {hits.shape}."
         )
-    if not ((given >= 0) & (given <= 1)).all():  # also where it is NaN
-        outside = int((~((given >= 0) & (given <= 1))).sum())
+    if outside := int((~((given >= 0) & (given <= 1))).sum()):  # also where it is NaN
         raise InputError(f"{outside} of {len(given)} confidences are no number in 0..1.")
-    if bins < 1:
-        raise InputError(f"A reliability diagram needs at least one bin; bins is {bins}.")
     generator = np.random.default_rng(seed)
-    bin_of, count = _binned(given, bins, equal)
-    gaps = hits - given
+    inner = np.arange(1, bins) / bins
+    edges = np.quantile(given, inner) if equal == "frames" else inner
+    kept, bin_of = np.unique(np.searchsorted(edges, given), return_inverse=True)
+    count, gaps = len(kept), hits - given
     resampled = np.array([
         _errors(bin_of[rows], gaps[rows], count)
         for rows in (generator.integers(len(given), size=len(given)) for _ in range(RESAMPLES))
@@ -75,32 +72,11 @@ def reliability(
         _basic(value, resampled[:, column], by_chance[:, column])
         for column, value in enumerate(_errors(bin_of, gaps, count))
     )
-    return Reliability(
-        ece,
-        mce,
-        chance=float(by_chance[:, 0].mean()),
-        confidence=float(given.mean()),
-        bins=pd.DataFrame(
-            {
-                "frames": int(here.sum()),
-                "confidence": float(given[here].mean()),
-                **share(hits[here]),
-            }
-            for here in (bin_of == row for row in range(count))
-        ),
+    table = pd.DataFrame(
+        {"frames": int(here.sum()), "confidence": float(given[here].mean()), **share(hits[here])}
+        for here in (bin_of == row for row in range(count))
     )
-
-
-def _binned(given: np.ndarray, bins: int, equal: str) -> tuple[np.ndarray, int]:
-    """Return the bin of each frame, int64 [frame], and the number of bins, none of them empty."""
-    if equal == "frames":
-        edges = np.quantile(given, np.arange(1, bins) / bins)
-    elif equal == "width":
-        edges = np.arange(1, bins) / bins
-    else:
-        raise InputError(f"equal is frames or width; it is {equal!r}.")
-    kept, bin_of = np.unique(np.searchsorted(edges, given), return_inverse=True)
-    return bin_of, len(kept)
+    return Reliability(ece, mce, float(by_chance[:, 0].mean()), table)
 
 
 def _errors(bin_of: np.ndarray, gaps: np.ndarray, bins: int) -> tuple[float, float]:
@@ -110,8 +86,8 @@ def _errors(bin_of: np.ndarray, gaps: np.ndarray, bins: int) -> tuple[float, flo
 
 
 def _basic(value: float, resampled: np.ndarray, by_chance: np.ndarray) -> Interval:
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    no_sign = value <= np.quantile(by_chance, (1 + LEVEL) / 2)
+    low, high = np.quantile(resampled, ENDS)
+    no_sign = value <= np.quantile(by_chance, ENDS[1])
     return Interval(
         value=float(value),
         low=0.0 if no_sign else float(np.clip(2 * value - high, 0, value)),

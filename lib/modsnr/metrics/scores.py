@@ -25,9 +25,8 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.nda
         raise InputError(
             f"Labels must lie in 0..{classes - 1}; they lie in {pairs.min()}..{pairs.max()}."
         )
-    return np.bincount(pairs[0] * classes + pairs[1], minlength=classes**2).reshape(
-        classes, classes
-    )
+    counts = np.bincount(pairs[0] * classes + pairs[1], minlength=classes**2)
+    return counts.reshape(classes, classes)
 
 
 def confusion_pair(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
@@ -51,19 +50,13 @@ def macro_f1(matrix: np.ndarray) -> np.ndarray:
 
 
 def attraction(matrix: np.ndarray) -> np.ndarray:
-    """Return each SNR's share of the predictions over its true share, [..., SNR].
-
-    ``matrix`` is [..., true SNR, predicted SNR].
-    """
+    """Return each SNR's share of the predictions over its true share, [..., SNR], of matrices."""
     return matrix.sum(-2) / np.maximum(matrix.sum(-1), 1)
 
 
 def attractor_index(matrix: np.ndarray) -> np.ndarray:
-    """Return the largest ``attraction`` of an SNR, [...].
-
-    1 means no SNR draws more predictions than it has frames; the study's "black hole" is one that
-    draws many times its share.
-    """
+    """Return the largest ``attraction`` of an SNR, [...]: 1 if none draws more predictions than it
+    has frames; the study's "black hole" draws many times its share."""
     return attraction(matrix).max(-1)
 
 
@@ -71,47 +64,52 @@ def summary(answers: Answers, *, seed: int = 0) -> pd.DataFrame:
     """Return every metric of a set of predictions: metric, part, value, low, high.
 
     ``part`` is an SNR in dB or a class, as text, and "" for metrics of all frames. joint_accuracy,
-    modulation_accuracy, snr_accuracy, and the same as _at_db; snr_mae_db and snr_rmse_db of the
-    estimate before snapping; modulation_macro_f1, snr_macro_f1, and modulation_f1 and snr_f1 of
-    each class; snr_f1_low, _middle, _high (-20..-2, 0..14, 16..30 dB; no value where the grid has
-    no SNR there); attractor_index, and attractor_snr_db (which has no interval).
+    modulation_accuracy, snr_accuracy, and the same as _at_db; snr_accuracy_worst, the least of the
+    SNRs; snr_mae_db and snr_rmse_db of the estimate before snapping; modulation_macro_f1,
+    snr_macro_f1, and modulation_f1 and snr_f1 of each class; snr_f1_low, _middle, _high (-20..-2,
+    0..14, 16..30 dB; no value where the grid has no SNR there); attractor_index, and
+    attractor_snr_db. The worst accuracy and the attractor's SNR have no interval.
 
     Raises InputError for no frames at all, and for estimates that are not numbers.
     """
     check_estimates(answers.predicted_snr_db)
     generator = np.random.default_rng(seed)
-    grid, error = answers.grid_db, answers.error_db()
+    grid = answers.grid_db
+    error = answers.predicted_snr_db.astype(np.float64) - answers.snr_db.astype(np.float64)
     of_modulation, of_snr = confusion_pair(answers)
     snrs = [f"{value:g}" for value in grid]
     right = {f"{task}_accuracy": hits for task, hits in answers.outcomes().items()}
-    squared = mean_interval(error**2, generator)
-    rows: list[dict[str, Any]] = []
 
-    def add(metric: str, found: Mapping[str, Any], part: str = "") -> None:
-        rows.append({"metric": metric, "part": part, **found})
-
-    def f1(matrix: np.ndarray, classes: int | np.ndarray) -> Mapping[str, Any]:
+    def f1(matrix: np.ndarray, classes: Any) -> Mapping[str, Any]:
         def mean(draws: np.ndarray) -> np.ndarray:
             return f1_per_class(draws)[:, np.atleast_1d(classes)].mean(1)
 
         return interval(mean, matrix, generator)
 
-    for metric, hits in right.items():
-        add(metric, mean_interval(hits))
-    add("snr_mae_db", mean_interval(np.abs(error), generator))
-    add("snr_rmse_db", {end: squared[end] ** 0.5 for end in ("value", "low", "high")})
-    add("modulation_macro_f1", interval(macro_f1, of_modulation, generator))
-    add("snr_macro_f1", interval(macro_f1, of_snr, generator))
-    add("attractor_index", interval(attractor_index, of_snr, generator, least=1.0))
-    add("attractor_snr_db", {"value": float(grid[attraction(of_snr).argmax()])})
+    squared = mean_interval(error**2, generator)
+    found: dict[tuple[str, str], Mapping[str, Any]] = {
+        (metric, ""): mean_interval(hits) for metric, hits in right.items()
+    }
+    found["snr_mae_db", ""] = mean_interval(np.abs(error), generator)
+    found["snr_rmse_db", ""] = {end: squared[end] ** 0.5 for end in ("value", "low", "high")}
+    found["modulation_macro_f1", ""] = interval(macro_f1, of_modulation, generator)
+    found["snr_macro_f1", ""] = interval(macro_f1, of_snr, generator)
+    found["attractor_index", ""] = interval(attractor_index, of_snr, generator, least=1.0)
+    found["attractor_snr_db", ""] = {"value": float(grid[attraction(of_snr).argmax()])}
     for row, name in enumerate(answers.classes):
-        add("modulation_f1", f1(of_modulation, row), name)
+        found["modulation_f1", name] = f1(of_modulation, row)
     for row, name in enumerate(snrs):
-        add("snr_f1", f1(of_snr, row), name)
+        found["snr_f1", name] = f1(of_snr, row)
     for band, (low, high) in SNR_BANDS_DB.items():
         held = np.flatnonzero((grid >= low) & (grid <= high))
-        add(f"snr_f1_{band}", f1(of_snr, held) if len(held) else {})
+        found[f"snr_f1_{band}", ""] = f1(of_snr, held) if len(held) else {}
     for metric, hits in right.items():
         for row in np.unique(answers.true_bin()):
-            add(f"{metric}_at_db", mean_interval(hits[answers.true_bin() == row]), snrs[row])
-    return pd.DataFrame(rows, columns=["metric", "part", "value", "low", "high"])
+            at_db = hits[answers.true_bin() == row]
+            found[f"{metric}_at_db", snrs[row]] = mean_interval(at_db)
+    at_snrs = [of["value"] for (metric, _), of in found.items() if metric == "snr_accuracy_at_db"]
+    found["snr_accuracy_worst", ""] = {"value": min(at_snrs)}
+    return pd.DataFrame(
+        [{"metric": metric, "part": part, **of} for (metric, part), of in found.items()],
+        columns=["metric", "part", "value", "low", "high"],
+    )

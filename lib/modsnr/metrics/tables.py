@@ -19,41 +19,29 @@ def stacked(tables: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
     return pd.concat(tables, names=[column]).reset_index(column).reset_index(drop=True)
 
 
-def nested(table: pd.DataFrame, *by: str, name: str = "") -> dict[str, Any]:
+def nested(table: pd.DataFrame, *by: str) -> dict[str, Any]:
     """Return a table as nested mappings, in the layout of metrics.json: a level a column of ``by``.
 
-    The last level holds a row each, as of ``records``. A row whose last key is "" belongs to the
-    level above. Levels keep the order of the rows.
+    The last level holds a row each: an ``Interval``, a number where it has no interval, None where
+    it has no value, and of a table without values its other columns. A row whose last key is ""
+    belongs to the level above.
     """
-    first, *rest = by
     found: dict[str, Any] = {}
-    for key, part in table.groupby(first, sort=False):
-        text, inner = f"{key:g}" if isinstance(key, float) else str(key), part.drop(columns=first)
-        if rest:
-            deeper = nested(inner, *rest, name=name)
-            found[text] = deeper[""] if list(deeper) == [""] else deeper
-        else:
-            (found[text],) = records(inner, name)
+    for row in table.to_dict("records"):
+        keys = [f"{key:g}" if isinstance(key, float) else str(key) for key in map(row.pop, by)]
+        *above, last = keys[:-1] if keys[-1] == "" else keys
+        level = found
+        for key in above:
+            level = level.setdefault(key, {})
+        assert last not in level, f"two rows of the table are called {keys}"
+        level[last] = _interval(row) if "value" in row else row
     return found
 
 
-def records(table: pd.DataFrame, name: str = "") -> list[Any]:
-    """Return a list of the rows in the layout of metrics.json.
-
-    value, low and high become an ``Interval`` called ``name`` beside the other columns, a number
-    where the row has no interval, and None where it has no value. Without a name they are all there
-    is.
-    """
-    return [_record(row, name) for row in table.to_dict("records")]
-
-
-def _record(row: dict[Any, Any], name: str) -> Any:
-    if "value" not in row:
-        return row
-    found: Any = {end: row.pop(end) for end in ENDS}
-    if pd.isna(found["low"]):
-        found = None if pd.isna(found["value"]) else found["value"]
-    return row | {name: found} if name else found
+def _interval(row: Mapping[Any, Any]) -> Any:
+    if pd.isna(row["low"]):
+        return None if pd.isna(row["value"]) else row["value"]
+    return {end: row[end] for end in ENDS}
 
 
 def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -69,8 +57,8 @@ def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def side_by_side(scores: pd.DataFrame) -> pd.DataFrame:
     """Return a row a metric, value and interval of each model as text: "0.912 [0.901, 0.920]".
 
-    ``scores`` has the columns model, metric, part, value, low and high; metrics without an interval
-    and those of a part of the frames are left out. A metric that a model lacks is "" there.
+    ``scores`` has the columns model, metric, part, value, low and high; only metrics of all frames
+    with an interval are shown.
     """
     shown = scores[(scores.part == "") & scores.low.notna()]
     texts = [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in shown.itertuples()]
