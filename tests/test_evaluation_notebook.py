@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 CLASSES, GRID = ("BPSK", "QPSK", "16QAM"), np.arange(0.0, 12.0, 2.0)
 
 
-def answers(seed, share_right, *, frames=1200, spread_db=1.0):
+def answers(seed, share_right, *, frames=600, spread_db=1.0):
     """Return predictions of a network as sure as it is right, with a known error of the SNR."""
     rng = np.random.default_rng(seed)
     truth, modulation = rng.choice(GRID, frames), rng.integers(3, size=frames)

@@ -92,6 +92,8 @@ def alarm_level(scores: np.ndarray, false_alarm: float, *, where: str = "") -> f
 
     Raises InputError if ``scores`` [frame] of known frames, ``where`` they are, are too few for it.
     """
+    if not 0 < false_alarm < 1:
+        raise InputError(f"false_alarm must lie between 0 and 1; it is {false_alarm}.")
     fewest = int(np.ceil(1 / false_alarm))
     if len(scores) < fewest:
         raise InputError(
