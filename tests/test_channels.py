@@ -46,11 +46,6 @@ def periodogram(iq):
     return torch.fft.fftfreq(iq.shape[1], dtype=torch.float64), power
 
 
-def mean_periodogram(iq):
-    frequency, power = periodogram(iq)
-    return frequency, power.mean(0)
-
-
 # Any part of a data set
 
 
@@ -60,13 +55,13 @@ def labels(count, classes=signals.DIGITAL_CLASSES):
     return np.arange(count), rng.integers(len(classes), size=count), snr_db
 
 
-def simulator_of(channel=None, **options):
-    return Simulator(7, signals.DIGITAL_CLASSES, channel or Channel(), **options)
+def simulator_of(channel=CHANNELS["minor"], samples=64):
+    return Simulator(7, signals.DIGITAL_CLASSES, channel, samples)
 
 
 def test_every_batch_of_rows_has_a_generator_of_its_own():
     rows, modulation, snr_db = labels(1300)
-    found = simulator_of(samples=64)(rows, modulation, snr_db)
+    found = simulator_of()(rows, modulation, snr_db)
     assert found.dtype == np.complex64
     assert found.shape == (1300, 64)
     for number, start in enumerate((0, 512, 1024)):
@@ -82,7 +77,7 @@ def test_every_batch_of_rows_has_a_generator_of_its_own():
 
 
 def test_no_rows_are_no_frames():
-    assert simulator_of(samples=64)(*(array[:0] for array in labels(1))).shape == (0, 64)
+    assert simulator_of()(*(array[:0] for array in labels(1))).shape == (0, 64)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +87,12 @@ def test_no_rows_are_no_frames():
 )
 def test_no_setting_of_the_simulator_is_idle(other):
     given = labels(20)
-    usual = simulator_of(samples=64)
-    assert (usual(*given) != replace(usual, **other)(*given)).any(1).all()
+    assert (simulator_of()(*given) != replace(simulator_of(), **other)(*given)).any(1).all()
 
 
 @pytest.mark.parametrize("name", ["minor", "rayleigh_2", "coloured_noise", "receive_filter"])
 def test_the_number_of_threads_leaves_no_trace_in_the_bytes(name):
-    make, given = simulator_of(CHANNELS[name]), labels(300)
+    make, given = simulator_of(CHANNELS[name], 1024), labels(300)
     threads = torch.get_num_threads()
     try:
         found = []
@@ -120,37 +114,16 @@ def test_another_process_makes_the_same_bytes():
 
 @every_channel
 def test_a_simulator_reaches_another_process_as_it_left(name):
-    sent = simulator_of(CHANNELS[name], samples=128)
+    sent = simulator_of(CHANNELS[name])
     assert ForkingPickler.loads(ForkingPickler.dumps(sent)) == sent
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_makes_the_same_frames_again():
-    channel = signals.channel("receive_filter", noise_tilt_db=3.0, delay_spread=1.0)
-    make, given = simulator_of(channel, device="cuda"), labels(600)
-    assert make(*given).tobytes() == make(*given).tobytes()
-
-
-@pytest.mark.parametrize(
-    ("rows", "complaint"),
-    [
-        ([0, 1, 3, 4], "must follow one another; after 1, at index 1, comes 3"),
-        ([3, 2, 1], "after 3, at index 0, comes 2"),
-        ([512, 512], "after 512, at index 0, comes 512"),
-        ([1, 2], "must begin at a multiple of 512; they begin at 1"),
-        ([-512, -511], "they begin at -512"),
-    ],
-)
-def test_rows_that_no_batch_begins_with_are_refused(rows, complaint):
+@pytest.mark.parametrize("rows", [[0, 1, 3], [3, 2, 1], [512, 512], [1, 2], [-512, -511]])
+def test_rows_that_no_batch_begins_with_are_refused(rows):
     _, modulation, snr_db = labels(len(rows))
+    complaint = f"multiple of 512 on; these run from {rows[0]} to {rows[-1]}"
     with pytest.raises(InputError, match=complaint):
         simulator_of()(np.array(rows), modulation, snr_db)
-
-
-def test_rows_and_labels_of_different_number_are_refused():
-    rows, modulation, snr_db = labels(5)
-    with pytest.raises(InputError, match="there are 5 rows, 4 modulations and 5 SNRs"):
-        simulator_of()(rows, modulation[:4], snr_db)
 
 
 # Names
@@ -174,42 +147,23 @@ def test_the_channels_of_the_paper_have_its_parameters():
 
 
 def test_a_named_channel_takes_changes():
-    changed = signals.channel("rayleigh_1", rolloff=0.3)
-    assert changed == Channel(delay_spread=1.0, rolloff=0.3)
-    assert signals.channel("rayleigh_1") == CHANNELS["rayleigh_1"] != changed
+    assert signals.channel("rayleigh_1", rolloff=0.3) == Channel(delay_spread=1.0, rolloff=0.3)
+    assert signals.channel("rayleigh_1") == CHANNELS["rayleigh_1"]
     assert Channel(rolloff=[0.1, 0.4]).rolloff_range == (0.1, 0.4)  # a list does as well
-
-
-@pytest.mark.parametrize(
-    ("name", "nearest"),
-    [("modrate", "moderate"), ("rayleigh_1.0", "rayleigh_1"), ("colored_noise", "coloured_noise")],
-)
-def test_an_unknown_channel_is_refused_with_the_nearest(name, nearest):
-    with pytest.raises(
-        InputError, match=f"no channel is called '{name}'; did you mean '{nearest}'.*clean, "
-    ):
-        signals.channel(name)
 
 
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"rolloff": 1.5}, "rolloff must lie in 0..1, low before high; it is 1.5"),
-        ({"rolloff": nan}, "rolloff must lie in 0..1"),
+        ({"rolloff": nan}, "rolloff must lie in 0..1, low before high; it is nan"),
         ({"rolloff": (0.4, 0.1)}, r"low before high; it is \(0.4, 0.1\)"),
-        ({"carrier_offset_std": -1e-4}, "must be finite and not negative; it is -0.0001"),
-        ({"clock_offset_std": inf}, "clock_offset_std must be finite"),
+        ({"carrier_offset_std": -1e-4}, "must be finite, 0 or more; it is -0.0001"),
+        ({"clock_offset_std": 0.2}, r"clock_offset_std must lie in 0\.\.0\.1; it is 0.2"),
         ({"delay_spread": nan}, "delay_spread must be finite"),
         ({"samples_per_symbol": 7}, "samples_per_symbol must be even, .*it is 7"),
         ({"samples_per_symbol": 0}, "at least 2; it is 0"),
-        ({"gmsk_bt": 0.0}, "gmsk_bt must be positive; it is 0.0"),
-        ({"gmsk_bt": nan}, "gmsk_bt must be positive; it is nan"),
-        ({"noise_tilt_db": nan}, "noise_tilt_db must be finite; it is nan"),
-        ({"noise_tilt_db": inf}, "noise_tilt_db must be finite"),
-        ({"receive_bandwidth": 0.0}, r"receive_bandwidth must lie in 0.05..0.95 .*it is 0.0"),
-        ({"receive_bandwidth": 1.0}, "or be None for no filter; it is 1.0"),
-        ({"receive_bandwidth": nan}, "receive_bandwidth must lie in"),
-        ({"clock_offset_std": 0.2}, "clock_offset_std must not exceed 0.1, .*it is 0.2"),
+        ({"noise_tilt_db": inf}, "noise_tilt_db must be finite; it is inf"),
+        ({"receive_bandwidth": 1.0}, "lie in 0.05..0.95 .* or be None for no filter; it is 1.0"),
     ],
 )
 def test_a_channel_that_cannot_be_is_refused(wrong, complaint):
@@ -220,17 +174,16 @@ def test_a_channel_that_cannot_be_is_refused(wrong, complaint):
 # Coloured noise
 
 
-@pytest.mark.parametrize("tilt_db", [6.0, 20.0, -6.0])
+@pytest.mark.parametrize("tilt_db", [20.0, -6.0])
 def test_coloured_noise_falls_linearly_in_decibels_and_keeps_its_power(tilt_db):
     coloured = noise(3000, snr_db=10, channel=replace(CLEAN, noise_tilt_db=tilt_db), samples=256)
     assert_close(decibel(coloured.abs().square().mean()).item(), -10.0, rtol=0, atol=0.02)
-    frequency, density = mean_periodogram(coloured)
+    frequency, density = periodogram(coloured)
     inner = (frequency.abs() > 0.02) & (frequency.abs() < 0.48)  # the window rounds the kinks
-    density, frequency = decibel(density[inner]), frequency[inner]
-    fit = stats.linregress(frequency.abs().numpy(), density.numpy())
+    density, frequency = decibel(density.mean(0)[inner]), frequency[inner].abs()
+    fit = stats.linregress(frequency.numpy(), density.numpy())
     assert_close(fit.slope * 0.5, -tilt_db, rtol=0, atol=0.1)
-    wanted = fit.intercept + fit.slope * frequency.abs()
-    assert_close(density, wanted, rtol=0, atol=0.5)
+    assert_close(density, fit.intercept + fit.slope * frequency, rtol=0, atol=0.5)
 
 
 @pytest.mark.parametrize("option", [{"noise_tilt_db": 20.0}, {"receive_bandwidth": 0.3}])
@@ -248,28 +201,21 @@ FILTERED = replace(CLEAN, receive_bandwidth=0.6)
 
 
 def test_the_receive_filter_passes_its_band_and_stops_the_rest():
-    _, white = mean_periodogram(noise(800))
-    frequency, density = mean_periodogram(noise(800, channel=FILTERED))
-    passed, stopped = frequency.abs() < 0.28, frequency.abs() > 0.32
-    assert_close(decibel(density[passed].mean()).item(), 0.0, rtol=0, atol=0.05)
-    assert decibel(density[passed] / white[passed].mean()).abs().max() < 0.8
-    assert decibel(density[stopped]).max() < -55
-    middle = decibel(density[(frequency.abs() - 0.3).abs() < 2e-3].mean())
+    filtered = noise(800, channel=FILTERED)
+    assert_close(filtered.abs().square().mean().item(), 0.6, rtol=0.03, atol=0)
+    frequency, power = periodogram(filtered)
+    away, density = frequency.abs(), power.mean(0)
+    assert_close(decibel(density[away < 0.28].mean()).item(), 0.0, rtol=0, atol=0.05)
+    assert decibel(density[away > 0.32]).max() < -55
+    middle = decibel(density[(away - 0.3).abs() < 2e-3].mean())
     assert_close(middle.item(), -6.0, rtol=0, atol=0.7)  # half the amplitude at the cut-off
-
-
-@pytest.mark.parametrize("bandwidth", [0.3, 0.6, 0.9])
-def test_the_receive_filter_leaves_the_noise_of_its_band(bandwidth):
-    left = noise(300, channel=replace(CLEAN, receive_bandwidth=bandwidth)).abs().square().mean()
-    assert_close(left.item(), bandwidth, rtol=0.03, atol=0)
 
 
 def test_the_receive_filter_leaves_the_signal_and_its_label():
     usual = frames(300, channel=replace(FILTERED, rolloff=0.4), classes=["16QAM"])
     assert_close(usual.abs().square().mean(1), torch.ones(300), rtol=0, atol=2e-3)
-    iq = frames(300, snr_db=15, channel=FILTERED)
-    frequency, density = mean_periodogram(iq)
-    floor = density[(frequency.abs() > 0.12) & (frequency.abs() < 0.28)].mean()
+    frequency, power = periodogram(frames(300, snr_db=15, channel=FILTERED))
+    floor = power[:, (frequency.abs() > 0.12) & (frequency.abs() < 0.28)].mean()
     assert_close(decibel(1 / floor).item(), 15.0, rtol=0, atol=0.1)
 
 
@@ -280,7 +226,7 @@ def test_a_frame_is_as_strong_at_its_ends_as_in_the_middle(name):
     assert_close(power, torch.ones(16), rtol=0, atol=0.06)
 
 
-@pytest.mark.parametrize("samples_per_symbol", [6, 8, 10])
+@pytest.mark.parametrize("samples_per_symbol", [6, 8])
 def test_a_symbol_peaks_on_the_first_sample_behind_a_receive_filter(samples_per_symbol):
     channel = replace(FILTERED, samples_per_symbol=samples_per_symbol, rolloff=0.4)
     iq = frames(200, channel=channel, classes=["BPSK"], samples=60 * samples_per_symbol)
@@ -342,24 +288,19 @@ def test_the_power_density_of_a_fixed_rolloff_is_flat_up_to_where_it_falls():
     assert_close(density, torch.tensor([[8.1, 8.1], [4.1, 0.1]], dtype=torch.float64))
 
 
-def test_a_batch_without_any_of_its_gmsk_is_simulated():
-    without = frames(4, classes=signals.DIGITAL_CLASSES, samples=64)  # the first four classes
-    assert without.isfinite().all()
-
-
 # Few samples a symbol
 
 
 def read_by(monkeypatch, channel, count, samples, classes=signals.DIGITAL_CLASSES):
     """Return what simulated frames were read from: block, start, step, and the reading itself."""
     calls = []
-    resample = simulator._resample
+    resample = simulator.resample
 
     def recorded(block, start, step, length):
         calls.append((block, start, step, resample(block, start, step, length)))
         return calls[-1][-1]
 
-    monkeypatch.setattr(simulator, "_resample", recorded)
+    monkeypatch.setattr(simulator, "resample", recorded)
     iq = frames(count, channel=channel, classes=classes, samples=samples)
     assert iq.shape == (count, samples)
     (call,) = calls
@@ -376,7 +317,7 @@ def trigonometric(block, start, step, length):
 
 
 @every_interpolated
-@pytest.mark.parametrize("samples_per_symbol", [2, 6, 8, 10])
+@pytest.mark.parametrize("samples_per_symbol", [2, 6, 8])
 def test_interpolation_errs_by_less_than_sixty_decibels(name, samples_per_symbol, monkeypatch):
     channel = replace(CHANNELS[name], samples_per_symbol=samples_per_symbol)
     *call, read = read_by(monkeypatch, channel, 18, 128, LINEAR)
@@ -385,7 +326,7 @@ def test_interpolation_errs_by_less_than_sixty_decibels(name, samples_per_symbol
     assert decibel(error).max() < -60
 
 
-@pytest.mark.parametrize("samples_per_symbol", [2, 4, 8])
+@pytest.mark.parametrize("samples_per_symbol", [2, 8])
 def test_gmsk_keeps_its_envelope_at_few_samples_a_symbol(samples_per_symbol):
     channel = Channel(samples_per_symbol=samples_per_symbol)
     iq = frames(100, channel=channel, classes=["GMSK"], samples=128)
@@ -394,12 +335,9 @@ def test_gmsk_keeps_its_envelope_at_few_samples_a_symbol(samples_per_symbol):
 
 @every_interpolated
 @pytest.mark.parametrize("samples_per_symbol", [2, 8, 16])
-@pytest.mark.parametrize("samples", [128, 1024])
-def test_no_frame_is_read_near_the_ends_of_its_block(
-    name, samples_per_symbol, samples, monkeypatch
-):
+def test_no_frame_is_read_near_the_ends_of_its_block(name, samples_per_symbol, monkeypatch):
     channel = replace(CHANNELS[name], samples_per_symbol=samples_per_symbol)
-    block, start, step, read = read_by(monkeypatch, channel, 300, samples)
+    block, start, step, read = read_by(monkeypatch, channel, 300, 1024)
     symbol = max(samples_per_symbol, 8)
     assert start.min() >= 8 * symbol
     assert (start + step * (read.shape[1] - 1)).max() < block.shape[1] - 6 * symbol
@@ -409,13 +347,11 @@ def test_no_frame_is_read_near_the_ends_of_its_block(
 
 
 @pytest.mark.parametrize("modulation", LINEAR)
-@pytest.mark.parametrize("rolloff", [0.25, (0.1, 0.4)])
-def test_the_oversampled_kurtosis_is_that_of_simulated_frames(modulation, rolloff):
-    channel = replace(CLEAN, rolloff=rolloff)
-    iq = frames(64, channel=channel, classes=[modulation], samples=8192)
+def test_the_oversampled_kurtosis_is_that_of_simulated_frames(modulation):
+    iq = frames(64, channel=CLEAN, classes=[modulation], samples=8192)
     # Every frame has unit power, so its fourth moment is its kurtosis.
     found = iq.abs().double().pow(4).mean(1)
-    error = found.mean() - signals.oversampled_kurtosis(modulation, rolloff)
+    error = found.mean() - signals.oversampled_kurtosis(modulation)
     z = (error / (found.std() / 8)).item()
     assert abs(z) < 3.5
 

@@ -1,8 +1,7 @@
 """The figure of fidelity sets simulated and recorded frames beside theory, number by number."""
 
-from copy import deepcopy
-
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose, assert_array_equal
@@ -15,36 +14,30 @@ NAMES = (
     *("64APSK", "128APSK", "16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "AM-SSB-WC"),
     *("AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK"),
 )
-SERIES = ("simulated", "RadioML 2018.01A", "coloured noise")
-QUANTITIES = ("C42", "|C40|", "kurtosis")
+SERIES = ("theory", "simulated", "RadioML 2018.01A", "coloured noise")
 FREQUENCY = np.linspace(-0.5, 0.5, 65)
 
 
 def densities(measured=1):
-    return {
-        name: -30 + 40 * np.exp(-((FREQUENCY / 0.07) ** 6)) + level
-        for level, name in enumerate(("theory", *SERIES[:measured]))
-    }
-
-
-def interval(value):
-    return {"value": value, "low": value - 0.1, "high": value + 0.3}
+    density = -30 + 40 * np.exp(-((FREQUENCY / 0.07) ** 6))
+    return pd.DataFrame(
+        {name: density + level for level, name in enumerate(SERIES[: 1 + measured])}, FREQUENCY
+    )
 
 
 def moments(measured=1, modulations=5, quantities=2):
-    theory = {name: -2 + index / modulations for index, name in enumerate(NAMES[:modulations])}
-    of_series = {
-        series: {name: interval(value + 0.1 * place) for name, value in theory.items()}
-        for place, series in enumerate(SERIES[:measured], start=1)
-    }
-    panel = {"theory": theory, **of_series}
-    return {quantity: deepcopy(panel) for quantity in QUANTITIES[:quantities]}
+    rows = [
+        (quantity, series, name, -2 + index / modulations + 0.1 * place)
+        for quantity in ("C42", "|C40|", "kurtosis")[:quantities]
+        for place, series in enumerate(SERIES[: 1 + measured])
+        for index, name in enumerate(NAMES[:modulations])
+    ]
+    table = pd.DataFrame(rows, columns=["quantity", "series", "modulation", "value"])
+    return table.assign(low=table.value - 0.1, high=table.value + 0.3)
 
 
 def draw(measured=1, modulations=5, quantities=2):
-    return figures.fidelity(
-        FREQUENCY, densities(measured), moments(measured, modulations, quantities)
-    )
+    return figures.fidelity(densities(measured), moments(measured, modulations, quantities))
 
 
 def bars(ax):
@@ -54,8 +47,9 @@ def bars(ax):
         line, _, (ranges,) = container.lines
         value, place = line.get_data()
         low, high = np.array(ranges.get_segments())[:, :, 0].T
-        look = to_hex(line.get_color()), line.get_marker()
-        found.append((value.astype(float), low, high, place, *look))
+        found.append(
+            (value.astype(float), low, high, place, to_hex(line.get_color()), line.get_marker())
+        )
     return found
 
 
@@ -70,15 +64,14 @@ def test_the_power_densities_are_those_given_and_theory_is_dashed_black():
 
 
 def test_every_quantity_has_a_panel_with_a_tick_of_theory_and_a_marker_of_each_series():
-    given = moments(measured=2)
-    for ax, (quantity, of_series) in zip(draw(measured=2).axes[1:], given.items(), strict=True):
+    panels = moments(measured=2).groupby("quantity", sort=False)
+    for ax, (quantity, given) in zip(draw(measured=2).axes[1:], panels, strict=True):
         assert ax.get_xlabel() == quantity
-        (ticks,) = ax.collections[:1]
-        at = np.array([segment[:, 0] for segment in ticks.get_segments()])
-        assert_allclose(at, np.tile(list(of_series["theory"].values()), (2, 1)).T)
-        for name, (value, low, high, *_) in zip(SERIES, bars(ax), strict=False):
-            for found, end in ((value, "value"), (low, "low"), (high, "high")):
-                assert_allclose(found, [point[end] for point in of_series[name].values()])
+        theory, *others = (rows for _, rows in given.groupby("series", sort=False))
+        at = np.array([segment[:, 0] for segment in ax.collections[0].get_segments()])
+        assert_allclose(at, np.tile(theory.value, (2, 1)).T)
+        for rows, (value, low, high, *_) in zip(others, bars(ax), strict=True):
+            assert_allclose([value, low, high], rows[["value", "low", "high"]].T)
 
 
 def test_a_series_has_one_colour_in_all_panels_and_no_two_share_a_colour_or_a_marker():
@@ -89,7 +82,7 @@ def test_a_series_has_one_colour_in_all_panels_and_no_two_share_a_colour_or_a_ma
         assert len({marker for *_, marker in bars(ax)}) == 3
     assert len(set(colours)) == 3
     (legend,) = left.figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["theory", *SERIES]
+    assert [text.get_text() for text in legend.get_texts()] == [*SERIES]
     assert [to_hex(handle.get_color()) for handle in legend.legend_handles[1:]] == colours
 
 
@@ -106,24 +99,12 @@ def test_the_series_of_a_modulation_stand_around_its_tick_one_below_the_other(mo
     assert ax.get_ylim() == (modulations - 0.5, -0.5)  # the first on top
 
 
-def test_a_value_without_a_spread_is_a_bare_marker():
-    ax = figures.fidelity(FREQUENCY, densities(), {"C42": {"simulated": {"BPSK": -1.9}}}).axes[1]
-    ((value, low, high, *_),) = bars(ax)
-    assert value == low == high == -1.9
-
-
 def test_a_series_may_lack_modulations_that_others_have():
-    given = moments(measured=2)
-    for of_series in given.values():
-        del of_series["theory"]["OOK"], of_series[SERIES[1]]["BPSK"]
-    ax = figures.fidelity(FREQUENCY, densities(2), given).axes[1]
-    labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert sorted(labels) == sorted(NAMES[:5])
-    (first, *_), (second, *_) = bars(ax)
-    assert len(first) == 5
-    assert len(second) == 4
-    place = bars(ax)[1][3]
-    assert [labels[round(p)] for p in place] == [n for n in NAMES[:5] if n != "BPSK"]
+    table = moments(measured=1)
+    lacking = (table.series == "simulated") & (table.modulation == "BPSK")
+    ax = figures.fidelity(densities(), table[~lacking]).axes[1]
+    ((_, _, _, places, *_),) = bars(ax)
+    assert_array_equal(places.round(), [0, 1, 2, 4])
 
 
 def test_a_crowded_figure_keeps_its_panels_wide():
@@ -133,15 +114,5 @@ def test_a_crowded_figure_keeps_its_panels_wide():
     assert all(ax.get_window_extent().width > 60 for ax in figure.axes)
 
 
-def test_theory_alone_makes_a_figure():
-    left, right = draw(measured=0, quantities=1).axes
-    assert len(left.lines) == 1
-    assert len(right.collections) == 1
-    assert not right.containers
-
-
-def test_a_quantity_without_modulations_has_no_panel():
-    frequency = np.linspace(-0.5, 0.5, 9)
-    density = {"theory": np.zeros(9), "stored": np.ones(9)}
-    empty = {"C42": {"theory": {}, "stored": {}}}
-    assert len(figures.fidelity(frequency, density, empty).axes) == 1
+def test_without_moments_there_is_no_panel_but_that_of_densities():
+    assert len(figures.fidelity(densities(), moments()[:0]).axes) == 1

@@ -133,9 +133,9 @@ def confusion_pair():
 
 def spectrum():
     frequency = np.linspace(-0.5, 0.5, 129)
+    density = 30 * np.exp(-((frequency / 0.06) ** 4))
     return figures.spectrum(
-        frequency,
-        {f"{snr} dB": -snr + 30 * np.exp(-((frequency / 0.06) ** 4)) for snr in (0, 10, 20)},
+        pd.DataFrame({f"{snr} dB": density - snr for snr in (0, 10, 20)}, frequency)
     )
 
 
@@ -638,8 +638,8 @@ def test_one_epoch_makes_a_learning_curve():
 
 def test_the_spectrum_draws_a_line_a_signal():
     frequency = np.linspace(-0.5, 0.5, 5)
-    given = {name: np.full(5, level) for level, name in enumerate("abcdefgh")}
-    ax = figures.spectrum(frequency, given).axes[0]
+    given = pd.DataFrame({name: float(level) for level, name in enumerate("abcdefgh")}, frequency)
+    ax = figures.spectrum(given).axes[0]
     for line, (name, density) in zip(ax.lines, given.items(), strict=True):
         assert line.get_label() == name
         assert_array_equal(line.get_xydata(), np.stack([frequency, density], 1))

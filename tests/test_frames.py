@@ -479,7 +479,7 @@ def test_a_store_of_another_channel_does_not_go_on_from_an_interrupted_one(path,
     part_of = frames.split(*labels, seed=1)
 
     def write(channel, progress=None):
-        make = signals.Simulator(1, ("BPSK",), signals.air(channel), 128)
+        make = signals.Simulator(1, ("BPSK",), signals.channel(channel), 128)
         source = frames.simulated(make, *labels)
         return frames.write(path, source, part_of, split_seed=1, progress=progress)
 

@@ -17,7 +17,7 @@ def labels(count=64):
 
 
 def made(condition, *, seed=1, count=64):
-    return signals.under(condition, *labels(count), seed=seed, classes=CLASSES)
+    return signals.simulate_condition(condition, *labels(count), seed=seed, classes=CLASSES)
 
 
 # Conditions
@@ -37,14 +37,14 @@ def test_every_condition_makes_a_frame_a_label_the_same_each_time(condition):
 @pytest.mark.parametrize(
     ("condition", "channel", "samples"),
     [
-        ("liquid_rings", {"name": "minor", "rings": signals.LIQUID_RINGS}, 1024),
+        ("liquid_rings", {"name": "minor", "geometry": "liquid"}, 1024),
         ("fixed_rolloff", {"name": "minor", "rolloff": 0.22}, 1024),
         ("samples_512", {"name": "minor"}, 512),
     ],
 )
 def test_a_condition_is_the_channel_that_it_is_called_after(condition, channel, samples):
     wanted = signals.CONDITIONS[condition]
-    assert (wanted.through, wanted.samples) == (signals.channel(**channel), samples)
+    assert (wanted.channel, wanted.samples) == (signals.channel(**channel), samples)
 
 
 def test_no_frame_is_one_that_a_store_of_the_same_seed_has():
@@ -187,8 +187,8 @@ def test_the_shift_profile_trains_every_network_that_its_08_names():
         assert given["frames"] in stores
     for name in of_08["models"]:
         made = stores[f"shift-{name}"]
-        air = signals.air(made.get("channel", "minor"), made.get("apsk_geometry", ""))
-        assert air == signals.CONDITIONS[name].through
+        air = signals.channel(made.get("channel", "minor"), made.get("apsk_geometry", ""))
+        assert air == signals.CONDITIONS[name].channel
 
 
 # Modulations left out of a store

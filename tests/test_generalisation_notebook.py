@@ -85,7 +85,9 @@ def test_the_matrix_has_an_accuracy_for_every_network_that_can_take_the_frames(r
 
 def test_a_cell_is_what_the_network_says_of_the_conditions_frames(run, trained):
     labels = frames.grid_labels(CLASSES, [0, 10, 20, 30], 6)
-    iq = signals.under("liquid_rings", *labels, seed=run.parameters["seed"], classes=CLASSES)
+    iq = signals.simulate_condition(
+        "liquid_rings", *labels, seed=run.parameters["seed"], classes=CLASSES
+    )
     net = model.load(trained["all-views"].weights)
     found = net.estimate(diagrams.render(iq, views=ALL_VIEWS, bins=16))
     hits = (found.modulation.numpy() == labels[0]).mean()

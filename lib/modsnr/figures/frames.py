@@ -17,7 +17,6 @@ from modsnr.figures.style import (
     DIAGRAM_MAP,
     PAGE,
     PALETTE,
-    Interval,
     Picture,
     bare,
     look,
@@ -61,12 +60,12 @@ def view_gallery(
 
 
 @styled
-def spectrum(frequency: np.ndarray, density_db: Mapping[str, np.ndarray]) -> Figure:
-    """Draw power spectral densities in dB over frequency in cycles/sample, a line a signal."""
+def spectrum(density_db: pd.DataFrame) -> Figure:
+    """Draw power densities in dB, a line a column; the index is the frequency in cycles/sample."""
     figure = Picture(figsize=(COLUMN, 2.2))
     ax = figure.subplots()
     for index, (name, density) in enumerate(density_db.items()):
-        ax.plot(frequency, density, color=PALETTE[index % len(PALETTE)], label=name)
+        ax.plot(density, color=PALETTE[index % len(PALETTE)], label=name)
     ax.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
     ax.legend()
     return figure
@@ -77,38 +76,31 @@ DASHES: Any = {"color": "black", "linestyle": (0, (4, 2))}
 
 
 @styled
-def fidelity(
-    frequency: np.ndarray,
-    density_db: Mapping[str, np.ndarray],
-    moments: Mapping[str, Mapping[str, Mapping[str, float | Interval]]],
-) -> Figure:
+def fidelity(density_db: pd.DataFrame, moments: pd.DataFrame) -> Figure:
     """Draw frames beside theory: their power density, and a panel of moments for each quantity.
 
-    ``density_db`` is series -> dB at the ascending ``frequency`` in cycles/sample. ``moments`` is
-    quantity -> series -> modulation -> value, or Interval where it has a spread. The series
-    "theory" is a dashed line and a tick for each modulation; every other one has a line and a
-    marker of its own. A series may lack modulations; a quantity without any has no panel. Those
-    drawn are in the order of their arrival.
+    ``density_db`` has a row a frequency, in cycles/sample, and a column a series. ``moments`` has
+    ``quantity``, ``series``, ``modulation``, ``value``, ``low`` and ``high``. The series "theory"
+    is a dashed line and a tick for each modulation; every other one has a line and a marker of its
+    own. A series may lack modulations. Those drawn are in the order of their arrival.
     """
-    moments = {quantity: given for quantity, given in moments.items() if any(given.values())}
-    series = dict.fromkeys([*density_db, *(name for given in moments.values() for name in given)])
+    series = dict.fromkeys([*density_db, *moments["series"]])
     measured = [name for name in series if name != THEORY]
     looks = {name: look(index) for index, name in enumerate(measured)}
-    names = list(
-        dict.fromkeys(m for given in moments.values() for values in given.values() for m in values)
-    )
+    names = list(moments["modulation"].unique())
+    panels = list(moments.groupby("quantity", sort=False))
     figure = Picture(figsize=(PAGE, max(2.6, 0.85 + 0.14 * len(names))))
-    widths = [1.6, *[1] * len(moments)]
-    left, *panels = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    widths = [1.6, *[1] * len(panels)]
+    left, *right = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     for name, density in density_db.items():
         style = DASHES | {"zorder": 3} if name == THEORY else {"color": looks[name]["color"]}
-        left.plot(frequency, density, **style)
+        left.plot(density, **style)
     left.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
-    left.set_xlim(frequency[0], frequency[-1])
-    for ax, (quantity, given) in zip(panels, moments.items(), strict=True):
-        _moments(ax, given, names, looks)
+    left.set_xlim(density_db.index[0], density_db.index[-1])
+    for ax, (quantity, rows) in zip(right, panels, strict=True):
+        _moments(ax, rows, names, looks)
         ax.set(xlabel=quantity, ylim=(len(names) - 0.5, -0.5))
-        ax.set_yticks(range(len(names)), names if ax is panels[0] else [""] * len(names))
+        ax.set_yticks(range(len(names)), names if ax is right[0] else [""] * len(names))
         ax.tick_params(axis="y", length=0)
     handles = [Line2D([], [], **DASHES, label=THEORY)] if THEORY in series else []
     handles += [Line2D([], [], **style, label=name) for name, style in looks.items()]
@@ -117,20 +109,13 @@ def fidelity(
 
 
 def _moments(
-    ax: Axes,
-    given: Mapping[str, Mapping[str, float | Interval]],
-    names: Sequence[str],
-    looks: Mapping[str, Mapping[str, Any]],
+    ax: Axes, moments: pd.DataFrame, names: list[str], looks: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Draw one quantity: a row a modulation of ``names``, a marker a series of ``looks``."""
     row = min(1, len(names) / 12)  # of the space for one: few modulations do not fill it
-    step, ends = 0.7 * row / max(len(looks), 2), ("value", "low", "high")
-    for name, values in given.items():
-        place = np.array([names.index(modulation) for modulation in values], float)
-        points = pd.DataFrame(
-            [v if isinstance(v, Mapping) else dict.fromkeys(ends, v) for v in values.values()],
-            columns=ends,
-        )
+    step = 0.7 * row / max(len(looks), 2)
+    for name, points in moments.groupby("series", sort=False):
+        place = np.array([names.index(modulation) for modulation in points.modulation], float)
         if name == THEORY:
             tick = {"color": "black", "linewidth": 1.1, "zorder": 3}  # seen upon the markers
             ax.vlines(points.value, place - 0.45 * row, place + 0.45 * row, **tick)

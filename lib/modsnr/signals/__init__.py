@@ -1,12 +1,11 @@
 """Modulation alphabets, channels, and a simulator of labelled frames at complex baseband.
 
-Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``Simulator``
-those of any part of a data set, in any process. ``Channel`` holds the impairments, ``CHANNELS``
-names the usual sets of them, ``Mixture`` gives each frame one of several channels, and ``air``
-makes either by name. ``independent`` is another
-generator of the same modulations; ``under`` makes frames under any of ``CONDITIONS``.
+Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``Simulator`` those of any
+part of a data set, in any process. ``Channel`` holds the impairments, ``Mixture`` draws one of
+several channels for each frame, and ``channel`` returns either by name. ``independent`` is another
+generator of the same modulations; ``simulate_condition`` makes frames under any of ``CONDITIONS``.
 ``power_density`` and ``oversampled_kurtosis`` are their expected values. ``unknown`` makes signals
-of other kinds, and ``traits`` are the numbers that separate them.
+of other kinds, and ``traits`` are features that separate them from the known ones.
 """
 
 from modsnr.signals.alphabets import (
@@ -15,15 +14,14 @@ from modsnr.signals.alphabets import (
     DVB_RINGS,
     LIQUID_RINGS,
     STUDY_CLASSES,
-    Rings,
     alphabet,
     cumulants,
     stretched,
     symmetry,
 )
-from modsnr.signals.channels import CHANNELS, Channel, Mixture, air, channel, parts_of, settings
+from modsnr.signals.channels import CHANNELS, Channel, Mixture, channel, settings
 from modsnr.signals.comparing import densities, moments, simulated_like
-from modsnr.signals.conditions import CONDITIONS, Condition, under
+from modsnr.signals.conditions import CONDITIONS, simulate_condition
 from modsnr.signals.independent import independent
 from modsnr.signals.noise import awgn
 from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
@@ -40,11 +38,8 @@ __all__ = [
     "STUDY_CLASSES",
     "UNKNOWN_KINDS",
     "Channel",
-    "Condition",
     "Mixture",
-    "Rings",
     "Simulator",
-    "air",
     "alphabet",
     "at_random_phases",
     "awgn",
@@ -55,15 +50,14 @@ __all__ = [
     "independent",
     "moments",
     "oversampled_kurtosis",
-    "parts_of",
     "power_density",
     "root_raised_cosine",
     "settings",
     "simulate",
+    "simulate_condition",
     "simulated_like",
     "stretched",
     "symmetry",
     "traits",
-    "under",
     "unknown",
 ]

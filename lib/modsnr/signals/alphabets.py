@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr import InputError
+from modsnr import InputError, files
 
 STUDY_CLASSES = (
     *("4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
@@ -18,18 +18,19 @@ STUDY_CLASSES = (
     *("16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "OQPSK"),
 )
 DIGITAL_CLASSES = (*STUDY_CLASSES, "OOK", "GMSK")
+NAMED_ORDERS = {"OOK": 2, "BPSK": 2, "QPSK": 4, "OQPSK": 4}  # the other names begin with theirs
 
 # A ring is (radius, phases in units of pi); the radii of an alphabet need a common scale only.
 Rings = Sequence[tuple[float, Sequence[float]]]
 
 
-def _even_ring(radius: float, points: int, first: float) -> tuple[float, tuple[float, ...]]:
-    return radius, tuple(first + 2 * k / points for k in range(points))
+def _even_ring(radius: float, points: int, first: float) -> tuple[float, list[float]]:
+    return radius, [first + 2 * k / points for k in range(points)]
 
 
-def _mirrored_ring(radius: float, *phases: float) -> tuple[float, tuple[float, ...]]:
-    right = (*phases, *(-phase for phase in phases))
-    return radius, (*right, *(1 - phase for phase in right))
+def _mirrored_ring(radius: float, *phases: float) -> tuple[float, list[float]]:
+    right = [*phases, *(-phase for phase in phases)]
+    return radius, right + [1 - phase for phase in right]
 
 
 # DVB-S2 (ETSI EN 302 307-1) at rate 3/4 for 16 and 32 points; DVB-S2X (ETSI EN 302 307-2) at rate
@@ -81,69 +82,62 @@ APSK_GEOMETRIES: Mapping[str, Mapping[str, Rings]] = {"dvb": DVB_RINGS, "liquid"
 def alphabet(modulation: str, rings: Mapping[str, Rings] = DVB_RINGS) -> Tensor:
     """Return the symbols of one linear modulation, complex128 [point], of unit mean power.
 
-    OQPSK has QPSK's points; its half-symbol offset is the simulator's. ASK is bipolar, 32QAM and
-    128QAM are crosses, APSK takes its ring radii and phases from ``rings``.
+    OQPSK has the points of QPSK; the simulator adds its half-symbol offset. ASK is bipolar, 32QAM
+    and 128QAM are crosses, APSK takes its ring radii and phases from ``rings``.
 
     Raises InputError for GMSK, which has no alphabet, and for a name that is not a class.
     """
     if modulation == "GMSK":
         raise InputError("GMSK is not linear: it has no alphabet of symbols.")
-    if modulation not in DIGITAL_CLASSES:
-        raise _unknown(modulation, DIGITAL_CLASSES)
+    files.check_name("modulation", modulation, DIGITAL_CLASSES)
+    order = NAMED_ORDERS.get(modulation) or int(modulation.rstrip("AMPQSK"))
     if modulation == "OOK":
         points = [0.0, 1.0]
     elif modulation.endswith("APSK"):
         points = [
             rect(radius, pi * phase) for radius, phases in rings[modulation] for phase in phases
         ]
-    elif modulation.endswith("PSK") and modulation != "BPSK":
-        order = 4 if modulation in ("QPSK", "OQPSK") else int(modulation[:-3])
+    elif modulation.endswith("PSK") and order > 2:
         first = pi / 4 if order == 4 else 0.0
         points = [rect(1.0, first + 2 * pi * k / order) for k in range(order)]
     elif modulation.endswith("QAM"):
-        points = _qam(int(modulation[:-3]))
+        points = _qam(order)
     else:
-        order = 2 if modulation == "BPSK" else int(modulation[:-3])
         points = [2.0 * k - (order - 1) for k in range(order)]
     symbols = torch.tensor(points, dtype=torch.complex128)
     return symbols / symbols.abs().square().mean().sqrt()
 
 
+def _qam(order: int) -> list[complex]:
+    side = {16: 4, 32: 6, 64: 8, 128: 12, 256: 16}[order]
+    # A cross is a square without corners: there both coordinates would exceed ``inner``.
+    corner = {32: 1, 128: 2}.get(order, 0)
+    levels = [2 * k - (side - 1) for k in range(side)]
+    inner = side - 1 - 2 * corner
+    return [complex(i, q) for i in levels for q in levels if min(abs(i), abs(q)) <= inner]
+
+
 def stretched(rings: Mapping[str, Rings], factor: float) -> dict[str, Rings]:
-    """Return rings of each APSK alphabet whose outermost radius over the innermost is ``factor``
-    times as large, phases kept.
+    """Return the rings of each APSK alphabet with its largest ratio of radii times ``factor``.
 
     Every ratio of two radii is raised to the same power, which spreads the rings evenly in their
-    logarithm: stretching by a and then by b is stretching by a b. ``alphabet`` then restores unit
-    power, so the outer rings hardly move while the inner ones shrink.
+    logarithm; phases stay. ``alphabet`` restores unit power, so the outer rings hardly move and
+    the inner ones shrink.
 
     Raises InputError where rings would meet or change places, and for an alphabet of one ring.
     """
     result = {}
     for name, own in rings.items():
-        radii = [radius for radius, _ in own]
-        ratio = max(radii) / min(radii)
+        smallest = min(radius for radius, _ in own)
+        ratio = max(radius for radius, _ in own) / smallest
         if ratio == 1 or not 1 / ratio < factor < float("inf"):
             raise InputError(
                 f"The rings of {name} have a ratio of {ratio:.3f}, which times {factor} must be "
                 f"above 1 and finite, and there must be two rings or more."
             )
         power = log(ratio * factor) / log(ratio)
-        result[name] = tuple(
-            (min(radii) * (radius / min(radii)) ** power, phases) for radius, phases in own
-        )
+        result[name] = [(smallest * (radius / smallest) ** power, phases) for radius, phases in own]
     return result
-
-
-def _qam(order: int) -> list[complex]:
-    side = {16: 4, 32: 6, 64: 8, 128: 12, 256: 16}[order]
-    # A cross is the square without the corner blocks that would overshoot the order.
-    corner = {32: 1, 128: 2}.get(order, 0)
-    levels = [2 * k - (side - 1) for k in range(side)]
-    inner = side - 1 - 2 * corner
-    return [
-        complex(i, q) for i in levels for q in levels if abs(i) <= inner or abs(q) <= inner
-    ]  # both beyond ``inner`` only in a corner
 
 
 def cumulants(samples: Tensor) -> dict[str, Tensor]:
@@ -176,37 +170,26 @@ def symmetry(symbols: Tensor) -> int:
     return 1
 
 
-def check_labels(
-    modulation: np.ndarray,
-    snr_db: np.ndarray,
-    classes: Sequence[str],
-    known: Sequence[str] = DIGITAL_CLASSES,
-) -> None:
+def check_labels(modulation: np.ndarray, snr_db: np.ndarray, classes: Sequence[str]) -> None:
     """Raise InputError unless labels are one modulation and one SNR a frame.
 
-    ``modulation`` must be int [frame], indices into ``classes``, which must all be ``known``;
-    ``snr_db`` must be float [frame], in dB, without NaN and -inf.
+    ``modulation`` must be int [frame], indices into ``classes``; ``snr_db`` must be float [frame],
+    in dB, without NaN and -inf.
     """
-    for name in classes:
-        if name not in known:
-            raise _unknown(name, known)
-    if modulation.shape != snr_db.shape or modulation.ndim != 1:
+    integers = np.issubdtype(modulation.dtype, np.integer)
+    if not integers or modulation.ndim != 1 or modulation.shape != snr_db.shape:
         raise InputError(
-            f"One modulation and one SNR a frame are needed; the shapes are {modulation.shape} "
-            f"and {snr_db.shape}."
+            f"One integer modulation and one SNR a frame are needed; they are {modulation.dtype} "
+            f"{modulation.shape} and {snr_db.dtype} {snr_db.shape}."
         )
-    if not np.issubdtype(modulation.dtype, np.integer):
-        raise InputError(f"Modulation labels must be integers; they are {modulation.dtype}.")
-    outside = np.flatnonzero((modulation < 0) | (modulation >= len(classes)))
-    if len(outside):
-        raise InputError(
-            f"{len(outside)} modulation labels lie outside the {len(classes)} classes, "
-            f"the first at index {outside[0]}: {modulation[outside[0]]}."
-        )
-    bad = np.flatnonzero(np.isnan(snr_db) | (snr_db == -np.inf))
-    if len(bad):
-        raise InputError(f"{len(bad)} SNRs are NaN or -inf, the first at index {bad[0]}.")
-
-
-def _unknown(name: str, known: Sequence[str]) -> InputError:
-    return InputError(f"{name!r} is no modulation of {', '.join(known)}.")
+    outside = (modulation < 0) | (modulation >= len(classes))
+    bad = np.isnan(snr_db) | (snr_db == -np.inf)
+    for name, values, wrong, rule in (
+        ("modulation labels", modulation, outside, f"lie outside the {len(classes)} classes"),
+        ("SNRs", snr_db, bad, "are NaN or -inf"),
+    ):
+        if wrong.any():
+            first = wrong.argmax()
+            raise InputError(
+                f"{wrong.sum()} {name} {rule}, the first at index {first}: {values[first]}."
+            )

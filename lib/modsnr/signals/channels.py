@@ -11,8 +11,6 @@ from typing import Any
 from modsnr import InputError, files
 from modsnr.signals.alphabets import APSK_GEOMETRIES, DVB_RINGS, Rings
 
-RECEIVE_BANDWIDTHS = 0.05, 0.95  # cycles/sample, narrowest and widest
-
 
 @dataclass(frozen=True)
 class Channel:
@@ -21,15 +19,13 @@ class Channel:
     The defaults are the minor impairments of O'Shea et al. 2018, Table I, without multipath.
 
     ``noise_tilt_db`` colours the noise: its power density falls by that much, linearly in dB, from
-    frequency 0 to +-0.5 cycles/sample (a negative tilt rises). Its total power stays, so the SNR
-    per sample keeps its meaning, but the floor beside the signal no longer shows it: the noise is
-    stronger within the band, and weaker far outside, than white noise of that SNR.
+    frequency 0 to +-0.5 cycles/sample. Its total power stays, so the SNR per sample keeps its
+    meaning, but in the signal's band the noise is stronger than the floor beside it shows.
 
-    ``receive_bandwidth`` is the two-sided width, in cycles/sample, of a low-pass through which
-    signal and noise go together. The label stays the SNR before this filter. Within the pass band
-    the floor still reads that SNR; in the stop band it lies 60 dB lower or more, so that an
-    estimate of the noise from there is wrong. About the share ``receive_bandwidth`` of the noise
-    power that the label stands for is left.
+    ``receive_bandwidth`` is the two-sided width, in cycles/sample, of a low-pass filter for signal
+    and noise. The label stays the SNR before this filter. In the pass band the floor still shows
+    that SNR; in the stop band it lies 60 dB lower or more. The filter leaves about the share
+    ``receive_bandwidth`` of the noise power.
     """
 
     rolloff: float | tuple[float, float] = (0.1, 0.4)  # fixed, or uniform between the two
@@ -39,37 +35,27 @@ class Channel:
     clock_offset_std: float = 1e-4  # relative sample-rate error, Gaussian
     delay_spread: float = 0.0  # samples; 0: no multipath, else Rayleigh taps, exponential profile
     samples_per_symbol: int = 8
-    gmsk_bt: float = 0.3  # bandwidth times symbol time of GMSK's Gaussian filter
     rings: Mapping[str, Rings] = field(default_factory=lambda: DVB_RINGS)  # of the APSK alphabets
     noise_tilt_db: float = 0.0  # 0: white noise
     receive_bandwidth: float | None = None  # cycles/sample, two-sided; None: no receive filter
 
     def __post_init__(self) -> None:
         low, high = self.rolloff_range
-        width, (narrowest, widest) = self.receive_bandwidth, RECEIVE_BANDWIDTHS
-        rate = self.samples_per_symbol
         for name, holds, rule in (
             ("rolloff", 0 <= low <= high <= 1, "lie in 0..1, low before high"),
-            *(
-                (name, 0 <= getattr(self, name) < inf, "be finite and not negative")
-                for name in ("carrier_offset_std", "clock_offset_std", "delay_spread")
-            ),
-            (
-                "clock_offset_std",
-                self.clock_offset_std <= 0.1,
-                "not exceed 0.1, or the clock of a rare frame would stand still",
-            ),
-            ("gmsk_bt", self.gmsk_bt > 0, "be positive"),
+            ("carrier_offset_std", 0 <= self.carrier_offset_std < inf, "be finite, 0 or more"),
+            ("clock_offset_std", 0 <= self.clock_offset_std <= 0.1, "lie in 0..0.1"),
+            ("delay_spread", 0 <= self.delay_spread < inf, "be finite, 0 or more"),
             (
                 "samples_per_symbol",
-                rate >= 2 and rate % 2 == 0,
+                self.samples_per_symbol >= 2 and self.samples_per_symbol % 2 == 0,
                 "be even, as OQPSK needs half a symbol, and at least 2",
             ),
             ("noise_tilt_db", isfinite(self.noise_tilt_db), "be finite"),
             (
                 "receive_bandwidth",
-                width is None or narrowest <= width <= widest,
-                f"lie in {narrowest}..{widest} cycles/sample, or be None for no filter",
+                self.receive_bandwidth is None or 0.05 <= self.receive_bandwidth <= 0.95,
+                "lie in 0.05..0.95 cycles/sample, or be None for no filter",
             ),
         ):
             if not holds:
@@ -81,6 +67,11 @@ class Channel:
             return self.rolloff, self.rolloff
         low, high = self.rolloff
         return low, high
+
+    @property
+    def parts(self) -> Mapping[str, Channel]:
+        """The channel itself under the name "", as a ``Mixture`` has its channels."""
+        return {"": self}
 
 
 _RAYLEIGH = {f"rayleigh_{spread:g}": Channel(delay_spread=spread) for spread in (0.5, 1.0, 2.0)}
@@ -99,22 +90,15 @@ CHANNELS: Mapping[str, Channel] = MappingProxyType({
     "coloured_noise": Channel(noise_tilt_db=6.0),
     "receive_filter": Channel(receive_bandwidth=0.6),
 })  # fmt: skip
-
-
-def channel(name: str, **changes: Any) -> Channel:
-    """Return the channel of that name in ``CHANNELS``, with ``changes`` to its fields.
-
-    Raises InputError for a name that is not there, with the nearest that is.
-    """
-    files.check_name("channel", name, CHANNELS)
-    return replace(CHANNELS[name], **changes)
+MIXTURE = "mixture"  # of all channels but "clean"
+MIXED_RINGS = "mixed"  # each frame has an APSK geometry drawn for it
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Channels of which each frame gets one, every one as likely as any other."""
+    """Channels by name; each frame passes through one of them, drawn with equal probability."""
 
-    parts: Mapping[str, Channel]  # by name
+    parts: Mapping[str, Channel]
 
     def __post_init__(self) -> None:
         rates = {part.samples_per_symbol for part in self.parts.values()}
@@ -129,44 +113,30 @@ class Mixture:
         return next(iter(self.parts.values())).samples_per_symbol
 
 
-MIXTURE = "mixture"  # of all channels that a receiver may meet
-MIXED = ("minor", "moderate", *_RAYLEIGH, "coloured_noise", "receive_filter")
-MIXED_RINGS = "mixed"  # each frame its own geometry
-
-
-def air(name: str, geometry: str = "", **changes: Any) -> Channel | Mixture:
+def channel(name: str, geometry: str = "", **changes: Any) -> Channel | Mixture:
     """Return a channel of ``CHANNELS``, or "mixture", with ``changes`` to its fields.
 
-    ``geometry`` of ``APSK_GEOMETRIES`` is that of the APSK alphabets; "mixed" gives each frame one
-    of them at random, and so does "" in a mixture; "" is dvb else. A mixture is of ``MIXED``.
+    ``geometry`` is the one in ``APSK_GEOMETRIES`` for the APSK alphabets, or "mixed", which draws
+    one for each frame; "" is "mixed" for the mixture and "dvb" for every other channel.
 
-    Raises InputError for a name that is not there, with the nearest that is.
+    Raises InputError for an unknown name, with the nearest known one.
     """
     files.check_name("channel", name, (*CHANNELS, MIXTURE))
-    names = MIXED if name == MIXTURE else (name,)
+    names = [each for each in CHANNELS if each != "clean"] if name == MIXTURE else [name]
     geometry = geometry or (MIXED_RINGS if name == MIXTURE else "dvb")
     files.check_name("APSK geometry", geometry, (*APSK_GEOMETRIES, MIXED_RINGS))
-    geometries = APSK_GEOMETRIES if geometry == MIXED_RINGS else (geometry,)
+    geometries = APSK_GEOMETRIES if geometry == MIXED_RINGS else [geometry]
     parts = {
-        f"{one}, {rings}": channel(one, rings=APSK_GEOMETRIES[rings], **changes)
-        for one in names
+        f"{each}, {rings}": replace(CHANNELS[each], rings=APSK_GEOMETRIES[rings], **changes)
+        for each in names
         for rings in geometries
     }
-    return Mixture(parts) if len(parts) > 1 else next(iter(parts.values()))
-
-
-def parts_of(through: Channel | Mixture) -> Mapping[str, Channel]:
-    """Return the channels of a mixture by name, or a channel alone under the name ""."""
-    return through.parts if isinstance(through, Mixture) else {"": through}
+    return Mixture(parts) if len(parts) > 1 else parts.popitem()[1]
 
 
 def settings(through: Channel | Mixture) -> dict[str, dict[str, Any]]:
-    """Return part -> field -> value for a table: the rings by their name, or "others"."""
+    """Return part -> field -> value for a table, with each set of APSK rings by its name."""
     return {
-        name: {**vars(part), "rings": _name_of(part.rings)}
-        for name, part in parts_of(through).items()
+        part: {**vars(one), "rings": next(n for n, r in APSK_GEOMETRIES.items() if r == one.rings)}
+        for part, one in through.parts.items()
     }
-
-
-def _name_of(rings: Mapping[str, Rings]) -> str:
-    return next((name for name, known in APSK_GEOMETRIES.items() if known == rings), "others")

@@ -1,22 +1,21 @@
 """A second generator of the study's modulations, which shares no code with the simulator.
 
 A network that has learned the simulator's own ways gains nothing from them here. The code is NumPy
-in the time domain: symbols go through a windowed, cut root-raised cosine at 32 samples a symbol and
-are then decimated to 8, where the simulator fills a spectrum and interpolates. Crosses are folded
-rectangles, APSK has liquid-dsp's rings. Pulses are cut, and so neither free of intersymbol
-interference nor strictly within one band. Roll-off, carrier offset and delay have ranges of
-their own; there is no clock offset and no multipath.
+in the time domain: symbols pass through a windowed, cut root-raised cosine at 32 samples a symbol
+and are decimated to 8, where the simulator fills a spectrum and interpolates. Crosses are folded
+rectangles, APSK has the rings of liquid-dsp. The cut pulses have some intersymbol interference and
+some power outside the band. There is no clock offset and no multipath.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import pi, sqrt
 
 import numpy as np
 from scipy.signal import upfirdn
 
-from modsnr import InputError
+from modsnr import files
 from modsnr.signals.alphabets import LIQUID_RINGS, STUDY_CLASSES, check_labels
 
 PERIOD = 8  # samples a symbol of the frames
@@ -46,15 +45,11 @@ def independent(
 
     Raises InputError for classes other than the study's, and for labels that do not index them.
     """
-    low, high = rolloff
-    if not 0 < low <= high <= 1:
-        raise InputError(f"rolloff must lie in 0..1 without 0, low before high; it is {rolloff}.")
-    modulation, snr_db = np.asarray(modulation), np.asarray(snr_db, np.float64)
-    check_labels(modulation, snr_db, classes, known=STUDY_CLASSES)
+    check_labels(modulation, snr_db, classes)
     time = np.arange(samples)
     frames = np.empty((len(modulation), samples), np.complex64)
-    for place, (number, snr) in enumerate(zip(modulation, snr_db, strict=True)):
-        signal = _signal(classes[int(number)], samples, rng.uniform(low, high), rng)
+    for place, (number, snr) in enumerate(zip(modulation, snr_db.astype(float), strict=True)):
+        signal = _signal(classes[number], samples, rng.uniform(*rolloff), rng)
         offset = rng.uniform(-carrier_offset, carrier_offset)
         signal *= np.exp(2j * pi * (rng.uniform() + offset * time))
         signal /= sqrt(np.mean(np.abs(signal) ** 2))
@@ -100,27 +95,22 @@ def cut_pulse(rolloff: float, *, delay: float = 0.0) -> np.ndarray:
 
 def points_of(name: str) -> np.ndarray:
     """Return the symbols of one of the study's modulations, complex128 [point], of unit power."""
-    points = _POINTS[name]()
+    files.check_name("modulation", name, STUDY_CLASSES)
+    order = {"BPSK": 2, "QPSK": 4, "OQPSK": 4}.get(name) or int(name.rstrip("AMPQSK"))
+    side = sqrt(order)
+    if name in LIQUID_RINGS:
+        rings = LIQUID_RINGS[name]
+        points = np.concatenate([r * np.exp(1j * pi * np.array(phases)) for r, phases in rings])
+    elif name.endswith("ASK"):
+        points = np.linspace(-1, 1, order) + 0j
+    elif name.endswith("PSK") and name != "OQPSK":
+        points = np.exp(2j * pi * np.arange(order) / order)
+    elif side.is_integer():
+        axis = np.linspace(-1, 1, int(side))
+        points = np.add.outer(axis, 1j * axis).ravel()
+    else:
+        points = _cross(order)
     return points / sqrt(np.mean(np.abs(points) ** 2))
-
-
-def _ask(order: int) -> np.ndarray:
-    return np.linspace(-1, 1, order) + 0j
-
-
-def _psk(order: int) -> np.ndarray:
-    return np.exp(2j * pi * np.arange(order) / order)
-
-
-def _rings(name: str) -> np.ndarray:
-    return np.concatenate([
-        radius * np.exp(1j * pi * np.asarray(phases)) for radius, phases in LIQUID_RINGS[name]
-    ])  # fmt: skip
-
-
-def _square(order: int) -> np.ndarray:
-    axis = np.linspace(-1, 1, round(sqrt(order)))
-    return np.add.outer(axis, 1j * axis).ravel()
 
 
 def _cross(order: int) -> np.ndarray:
@@ -133,15 +123,3 @@ def _cross(order: int) -> np.ndarray:
         np.where(far, np.sign(q) * (np.abs(i) - high // 2), q),
     )
     return (i + 1j * q).ravel()
-
-
-_POINTS: dict[str, Callable[[], np.ndarray]] = {
-    "OQPSK": lambda: _square(4),
-    **{f"{order}ASK": lambda order=order: _ask(order) for order in (4, 8)},
-    "BPSK": lambda: _psk(2),
-    "QPSK": lambda: _psk(4),
-    **{f"{order}PSK": lambda order=order: _psk(order) for order in (8, 16, 32)},
-    **{name: lambda name=name: _rings(name) for name in LIQUID_RINGS},
-    **{f"{order}QAM": lambda order=order: _square(order) for order in (16, 64, 256)},
-    **{f"{order}QAM": lambda order=order: _cross(order) for order in (32, 128)},
-}

@@ -1,4 +1,4 @@
-"""Noise of a given SNR, white or coloured, and the filter through which a receiver takes it."""
+"""Random numbers, noise of a given SNR, white or coloured, and a receiver's filter."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ RECEIVE_REACH = 64  # taps on either side of the middle one
 RECEIVE_STOP_DB = 60.0
 
 
+def uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    """Return numbers between 0 and 1, float32, on the generator's device."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def normal(generator: torch.Generator, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return normally distributed numbers of unit variance, on the generator's device."""
+    return torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+
+
 def awgn(
     signal: Tensor, snr_db: Tensor, *, generator: torch.Generator, tilt_db: float = 0.0
 ) -> Tensor:
@@ -29,8 +39,7 @@ def awgn(
     """
     frames, samples = signal.shape
     memory = NOISE_MEMORY if tilt_db else 0  # keeps the ends of the periodic noise apart
-    shape = (frames, samples + memory, 2)
-    noise = torch.randn(shape, generator=generator, device=generator.device)
+    noise = normal(generator, frames, samples + memory, 2)
     if tilt_db:
         white = torch.view_as_complex(noise)
         coloured = _filtered(white, noise_density(_frequencies(white), tilt_db).sqrt())
@@ -51,6 +60,15 @@ def receive_filter(signal: Tensor, bandwidth: float) -> Tensor:
     return _filtered(signal, receive_response(_frequencies(signal), bandwidth))
 
 
+@cache
+def _receive_taps(bandwidth: float) -> list[float]:
+    """Return the taps from the middle one on: a sinc under a Kaiser window."""
+    window: Any = ("kaiser", kaiser_beta(RECEIVE_STOP_DB))
+    # The cut-off is half the two-sided width, as a sampling rate of 2 has it.
+    taps = np.asarray(firwin(2 * RECEIVE_REACH + 1, bandwidth, window=window, fs=2.0))
+    return taps[RECEIVE_REACH:].tolist()
+
+
 def receive_response(frequency: Tensor, bandwidth: float) -> Tensor:
     """Return the receive filter's response at ``frequency`` in cycles/sample: real, no delay."""
     middle, *wings = _receive_taps(bandwidth)
@@ -60,20 +78,9 @@ def receive_response(frequency: Tensor, bandwidth: float) -> Tensor:
     return response
 
 
-@cache
-def _receive_taps(bandwidth: float) -> tuple[float, ...]:
-    """Return the filter's taps from the middle one on: a sinc under a Kaiser window."""
-    window: Any = ("kaiser", kaiser_beta(RECEIVE_STOP_DB))
-    # The cut-off is half the two-sided width, as a sampling rate of 2 has it.
-    taps = np.asarray(firwin(2 * RECEIVE_REACH + 1, bandwidth, window=window, fs=2.0))
-    return tuple(taps[RECEIVE_REACH:].tolist())
-
-
 def _frequencies(signal: Tensor) -> Tensor:
-    """Return the frequencies of a signal's transform in cycles/sample, float64 [sample]."""
     return torch.fft.fftfreq(signal.shape[1], dtype=torch.float64)
 
 
 def _filtered(signal: Tensor, response: Tensor) -> Tensor:
-    """Return a signal [frame, sample], taken as periodic, through a response at its bins."""
     return torch.fft.ifft(torch.fft.fft(signal) * response.to(signal.device, torch.float32))

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, log, pi, prod
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,11 +23,17 @@ from torch.nn.utils.rnn import pad_sequence
 from modsnr import InputError
 from modsnr.signals.alphabets import STUDY_CLASSES, alphabet, check_labels
 from modsnr.signals.channels import Channel, Mixture
-from modsnr.signals.noise import RECEIVE_REACH, awgn, receive_filter
+from modsnr.signals.noise import RECEIVE_REACH, awgn, normal, receive_filter, uniform
 
+BATCH = 512  # frames drawn from one generator by ``Simulator``
 # On either side of a block. Random timing takes up to 16 samples of the latter.
 GUARD_SYMBOLS, GUARD_SAMPLES = 8, 64
 INTERPOLATED = 8  # samples a symbol that the interpolator needs
+# Six-point Lagrange interpolation: on a band of 0.0875 cycles/sample (roll-off 0.4 at 8 samples
+# a symbol) its error lies below -70 dB, under the noise of every SNR simulated.
+NODES = (-2, -1, 0, 1, 2, 3)
+PATHS_REACH = 5  # delay spreads; there the paths' mean power has fallen to exp(-5)
+GMSK_BT = 0.3  # bandwidth times symbol time of the Gaussian filter
 NO_SYMBOLS = torch.zeros(1, dtype=torch.complex128)  # of GMSK, whose frames are filled in later
 
 
@@ -46,22 +51,24 @@ def simulate(
     ``modulation`` is int [frame], an index into ``classes``; ``snr_db`` is float [frame], dB per
     sample, inf for no noise. Each frame's signal has unit mean power before the noise is added, so
     its label is exact but for the noise's own fluctuation; the frame is not rescaled afterwards.
-    Each frame of a mixture goes through the channel that the generator draws for it.
+    The default channel is ``Channel()``; of a mixture, the generator draws one for each frame.
+
+    Raises InputError for classes or labels that cannot be simulated.
     """
-    device = generator.device
+    device, channel = generator.device, channel or Channel()
     modulation, snr_db = modulation.to(device), snr_db.to(device, torch.float32)
     check_labels(modulation.numpy(force=True), snr_db.numpy(force=True), classes)
     modulation = modulation.long()  # uint8 would be taken for a mask
     if not isinstance(channel, Mixture):
-        return _received(modulation, snr_db, classes, channel or Channel(), samples, generator)
+        return _received(modulation, snr_db, classes, channel, samples, generator)
     parts = list(channel.parts.values())
     drawn = torch.randint(len(parts), (len(modulation),), generator=generator, device=device)
     iq = torch.empty(len(modulation), samples, dtype=torch.complex64, device=device)
     for number, part in enumerate(parts):
         rows = (drawn == number).nonzero().flatten()
         if len(rows):
-            of_part = modulation[rows], snr_db[rows]
-            iq[rows] = _received(*of_part, classes, part, samples, generator)
+            labels = modulation[rows], snr_db[rows]
+            iq[rows] = _received(*labels, classes, part, samples, generator)
     return iq
 
 
@@ -74,8 +81,8 @@ def _received(
     generator: torch.Generator,
 ) -> Tensor:
     """Return frames of checked labels through one channel, complex64 [frame, sample]."""
-    # Multipath and the receive filter reach beyond the frame: it is then made longer by whole
-    # symbols at either end, and cut at last.
+    # Multipath and the receive filter reach beyond the frame: it is made longer by whole symbols
+    # at either end, and cut at last.
     period = channel.samples_per_symbol
     reach = int(PATHS_REACH * channel.delay_spread)
     reach += RECEIVE_REACH if channel.receive_bandwidth else 0
@@ -85,7 +92,7 @@ def _received(
     signal = _transmitted(modulation, classes, channel, length, generator)
     signal = signal * _carrier(len(signal), length, channel, generator)
     if channel.delay_spread > 0:
-        signal = _multipath(signal, channel.delay_spread, generator)
+        signal = multipath(signal, channel.delay_spread, generator)
     signal = signal / signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
     received = awgn(signal, snr_db, generator=generator, tilt_db=channel.noise_tilt_db)
     if channel.receive_bandwidth:
@@ -97,62 +104,42 @@ def _received(
 class Simulator:
     """Frames for the labels of a data set, any batch of which can be made without the others.
 
-    Each batch of ``batch_size`` rows has a generator of its own, seeded by (seed, batch). It can
-    be sent to another process: it holds settings only. A device gives the same bytes each time,
-    whatever the number of threads; another kind of device gives other frames.
+    Each batch of ``BATCH`` rows has a generator of its own, seeded by (seed, batch). The simulator
+    can be sent to another process: it holds settings only. The number of threads changes no byte.
     """
-
-    batch_size: ClassVar[int] = 512
 
     seed: int
     classes: tuple[str, ...]
     channel: Channel | Mixture
     samples: int = 1024
-    device: str = "cpu"
 
     def __call__(self, rows: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray) -> np.ndarray:
         """Return complex64 [frame, sample] for ``rows``, int64 [frame], and their labels.
 
         ``modulation`` is int64 [frame] into ``classes``, ``snr_db`` float32 [frame]. The rows
-        begin at a multiple of ``batch_size``, follow one another, and end at a multiple or with
-        the data set: a batch cut short draws other frames than the whole one.
+        begin at a multiple of ``BATCH``, follow one another, and end at a multiple or with the
+        data set: a batch cut short draws other frames than the whole one.
 
         Raises InputError for other rows, and for labels that ``simulate`` refuses.
         """
-        rows = np.asarray(rows)
-        gaps = np.flatnonzero(np.diff(rows) != 1)
-        if len(gaps):
+        if len(rows) and (rows[0] < 0 or rows[0] % BATCH or (np.diff(rows) != 1).any()):
             raise InputError(
-                f"Simulated rows must follow one another; after {rows[gaps[0]]}, at index "
-                f"{gaps[0]}, comes {rows[gaps[0] + 1]}."
-            )
-        if len(rows) and (rows[0] < 0 or rows[0] % self.batch_size):
-            raise InputError(
-                f"Simulated rows must begin at a multiple of {self.batch_size}; they begin at "
-                f"{rows[0]}."
-            )
-        if not len(rows) == len(modulation) == len(snr_db):
-            raise InputError(
-                f"One modulation and one SNR a row are needed; there are {len(rows)} rows, "
-                f"{len(modulation)} modulations and {len(snr_db)} SNRs."
+                f"Simulated rows must follow one another from a multiple of {BATCH} on; these run "
+                f"from {rows[0]} to {rows[-1]}."
             )
         iq = np.empty((len(rows), self.samples), np.complex64)
-        for start in range(0, len(rows), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            number = int(rows[start]) // self.batch_size
+        for start in range(0, len(rows), BATCH):
+            batch = slice(start, start + BATCH)
+            seed = self.seed * 1_000_003 + int(rows[start]) // BATCH
             iq[batch] = simulate(
                 torch.tensor(modulation[batch]),
                 torch.tensor(snr_db[batch]),
-                generator=torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + number),
+                generator=torch.Generator().manual_seed(seed),
                 classes=self.classes,
                 channel=self.channel,
                 samples=self.samples,
-            ).numpy(force=True)
+            ).numpy()
         return iq
-
-
-def _normal(count: int, generator: torch.Generator) -> Tensor:
-    return torch.randn(count, generator=generator, device=generator.device)
 
 
 def _transmitted(
@@ -166,7 +153,7 @@ def _transmitted(
     # The block is periodic; the frame is cut a guard away from either end, so that neither the
     # pulses' tails, nor random timing, nor clock drift reach across its seam.
     frames, period = len(modulation), channel.samples_per_symbol
-    clock = channel.clock_offset_std * _normal(frames, generator)
+    clock = channel.clock_offset_std * normal(generator, frames)
     drift = int(samples * 6 * channel.clock_offset_std) + 1
     guard = max(GUARD_SYMBOLS, -(-GUARD_SAMPLES // period))
     symbols = -(-(samples + drift) // period) + 2 * guard
@@ -174,12 +161,12 @@ def _transmitted(
     finer = -(-INTERPOLATED // period) if interpolated else 1
     shaped = replace(channel, samples_per_symbol=finer * period)
     block = _shape(modulation, symbols, classes, shaped, generator)
+    if not interpolated:
+        return block[:, guard * period :][:, :samples]
     start = torch.full((frames,), float(guard * period), device=block.device)
     if channel.random_timing:
-        start = start + 16 * torch.rand(frames, generator=generator, device=block.device)
-    if interpolated:
-        return _resample(block, finer * start, finer * (1 + clock), samples)
-    return block[:, guard * period :][:, :samples]
+        start = start + 16 * uniform(generator, frames)
+    return resample(block, finer * start, finer * (1 + clock), samples)
 
 
 def _shape(
@@ -200,18 +187,18 @@ def _shape(
     ]
     table = pad_sequence(alphabets, batch_first=True).to(device, torch.complex64)
     size = torch.tensor([float(len(points)) for points in alphabets], device=device)
-    draw = torch.rand(frames, symbols, generator=generator, device=device)
-    point = (draw * size[modulation].unsqueeze(1)).long().clamp_(max=table.shape[1] - 1)
+    draw = uniform(generator, frames, symbols) * size[modulation].unsqueeze(1)
+    point = draw.long().clamp_(max=table.shape[1] - 1)
     chosen = table[modulation.unsqueeze(1), point]
 
     grid = torch.zeros(frames, symbols, 2, dtype=torch.complex64, device=device)
     grid[:, :, 0] = chosen
-    offset = _are(modulation, classes, "OQPSK")
+    offset = _frames_of("OQPSK", modulation, classes)
     grid[offset, :, 0] = chosen[offset].real + 0j
     grid[offset, :, 1] = 1j * chosen[offset].imag
 
     low, high = channel.rolloff_range
-    rolloff = low + (high - low) * torch.rand(frames, 1, generator=generator, device=device)
+    rolloff = low + (high - low) * uniform(generator, frames, 1)
     length = symbols * channel.samples_per_symbol
     # Only the bins inside the widest band are filled: (1 + rolloff) / 2 symbol rates each way.
     edge = min(int((1 + high) / 2 * symbols) + 1, length // 2 - 1)
@@ -222,16 +209,16 @@ def _shape(
     spectrum[:, bins % length] = images[:, bins % (2 * symbols)] * response
     block = torch.fft.ifft(spectrum) * channel.samples_per_symbol
 
-    constant = _are(modulation, classes, "GMSK")
-    if constant.any():  # no transform of no frames
-        block[constant] = _gmsk(int(constant.sum()), symbols, channel, generator)
+    constant = _frames_of("GMSK", modulation, classes)
+    if len(constant):  # no transform of no frames
+        block[constant] = _gmsk(len(constant), symbols, channel.samples_per_symbol, generator)
     return block
 
 
-def _are(modulation: Tensor, classes: Sequence[str], name: str) -> Tensor:
-    """Return which labels are of the class called ``name``, bool [frame]."""
-    places = [place for place, other in enumerate(classes) if other == name]
-    return torch.isin(modulation, torch.tensor(places, dtype=torch.long, device=modulation.device))
+def _frames_of(name: str, modulation: Tensor, classes: Sequence[str]) -> Tensor:
+    """Return the indices of the frames of the class called ``name``, int64."""
+    label = list(classes).index(name) if name in classes else -1
+    return (modulation == label).nonzero().flatten()
 
 
 def root_raised_cosine(frequency: Tensor, rolloff: Tensor | float) -> Tensor:
@@ -245,24 +232,19 @@ def root_raised_cosine(frequency: Tensor, rolloff: Tensor | float) -> Tensor:
     return torch.cos(ramp.clamp(0, 1) * (pi / 2))
 
 
-def _gmsk(frames: int, symbols: int, channel: Channel, generator: torch.Generator) -> Tensor:
+def _gmsk(frames: int, symbols: int, period: int, generator: torch.Generator) -> Tensor:
     """Return GMSK blocks, complex64 [frame, sample]: minimum-shift keying of smoothed bits."""
-    period, device = channel.samples_per_symbol, generator.device
+    device = generator.device
     bits = torch.randint(0, 2, (frames, symbols), generator=generator, device=device) * 2.0 - 1
     rectangular = bits.repeat_interleave(period, 1) / period  # each bit turns pi/2 in all
     frequency = torch.fft.rfftfreq(symbols * period, device=device) * period  # symbol rates
-    gaussian = torch.exp(-(log(2) / 2) * (frequency / channel.gmsk_bt) ** 2)
+    gaussian = torch.exp(-(log(2) / 2) * (frequency / GMSK_BT) ** 2)
     shaped = torch.fft.irfft(torch.fft.rfft(rectangular) * gaussian, n=symbols * period)
     phase = pi / 2 * shaped.cumsum(1)
     return torch.polar(torch.ones_like(phase), phase)
 
 
-# Six-point Lagrange interpolation: on a band of 0.0875 cycles/sample (roll-off 0.4 at 8 samples
-# a symbol) its error lies below -70 dB, under the noise of every SNR simulated.
-_NODES = (-2, -1, 0, 1, 2, 3)
-
-
-def _resample(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Tensor:
+def resample(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Tensor:
     """Return block read at start + k step: complex64 [frame, samples]; positions in samples."""
     # On a CPU in pieces that stay in its cache, which is twice as fast.
     piece = 64 if block.device.type == "cpu" else max(1, len(block))
@@ -271,18 +253,15 @@ def _resample(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Tenso
 
 
 def _interpolate(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Tensor:
-    position = start.unsqueeze(1) + step.unsqueeze(1) * torch.arange(
-        samples, device=block.device, dtype=torch.float32
-    )
+    time = torch.arange(samples, device=block.device, dtype=torch.float32)
+    position = start.unsqueeze(1) + step.unsqueeze(1) * time
     base = position.floor()
-    fraction = (position - base).unsqueeze(0)
-    nodes = torch.tensor(_NODES, device=block.device, dtype=torch.float32).view(-1, 1, 1)
-    away = fraction - nodes  # [node, frame, sample]
-    index = base.long().clamp_(-_NODES[0], block.shape[1] - 1 - _NODES[-1])
+    index = base.long().clamp_(-NODES[0], block.shape[1] - 1 - NODES[-1])
+    away = [position - base - node for node in NODES]
     result = torch.zeros(position.shape, dtype=torch.complex64, device=block.device)
-    for place, node in enumerate(_NODES):
-        others = [k for k in range(len(_NODES)) if k != place]
-        weight = away[others[0]] / prod(node - _NODES[k] for k in others)
+    for place, node in enumerate(NODES):
+        others = [k for k in range(len(NODES)) if k != place]
+        weight = away[others[0]] / prod(node - NODES[k] for k in others)
         for k in others[1:]:
             weight *= away[k]
         result += weight * block.gather(1, index + node)
@@ -293,25 +272,21 @@ def _carrier(frames: int, samples: int, channel: Channel, generator: torch.Gener
     """Return the carrier's rotation, complex64 [frame, sample]: a random phase and offset."""
     phase = torch.zeros(frames, device=generator.device)
     if channel.random_phase:
-        phase = 2 * pi * torch.rand(frames, generator=generator, device=generator.device)
-    offset = channel.carrier_offset_std * _normal(frames, generator)
+        phase = 2 * pi * uniform(generator, frames)
+    offset = channel.carrier_offset_std * normal(generator, frames)
     time = torch.arange(samples, device=generator.device, dtype=torch.float32)
     angle = phase.unsqueeze(1) + 2 * pi * offset.unsqueeze(1) * time
     return torch.polar(torch.ones_like(angle), angle)
 
 
-# The paths' mean power has fallen to exp(-5) there.
-PATHS_REACH = 5  # delay spreads
-
-
-def _multipath(signal: Tensor, delay_spread: float, generator: torch.Generator) -> Tensor:
+def multipath(signal: Tensor, delay_spread: float, generator: torch.Generator) -> Tensor:
     """Return the signal through Rayleigh taps a sample apart with an exponential profile.
 
     The taps reach to five delay spreads; the first samples returned see only the earlier paths.
     """
     result = torch.zeros_like(signal)
     for delay in range(int(PATHS_REACH * delay_spread) + 1):
-        taps = torch.randn(len(signal), 1, 2, generator=generator, device=generator.device)
+        taps = normal(generator, len(signal), 1, 2)
         gain = torch.view_as_complex(taps) * (exp(-delay / delay_spread) / 2) ** 0.5
         result[:, delay:] += gain * signal[:, : signal.shape[1] - delay]
     return result

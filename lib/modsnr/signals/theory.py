@@ -20,10 +20,9 @@ def power_density(frequency: Tensor, channel: Channel, snr_db: float) -> Tensor:
     its noise, ``snr_db`` below it (inf: no noise), less what a receive filter takes away.
 
     The signal is of a linear modulation without a mean (so neither GMSK nor OOK): a raised cosine,
-    averaged over the channel's roll-offs and carrier offsets. Neglected are the clock offset, which
-    moves the band's edges by a share of its own size, and multipath, which is flat on average
-    before every frame is scaled to unit power; scaled, it lifts the band's edges over its middle,
-    by 1.2 dB at a delay spread of 2 samples, measured.
+    averaged over the channel's roll-offs and carrier offsets. Two effects are neglected: the clock
+    offset, and multipath with frames scaled to unit power, which lifts the band's edges over its
+    middle, by 1.2 dB at a delay spread of 2 samples, measured.
     """
     frequency = frequency.double()
     rolloffs = _rolloffs(channel.rolloff_range)
@@ -49,19 +48,18 @@ def oversampled_kurtosis(
 ) -> float:
     """Return E|x|^4 / (E|x|^2)^2 of a noise-free linear modulation, over all times of a symbol.
 
-    ``rolloff`` is that of its root-raised-cosine pulses g, a mean over it if it is a range. The
+    ``rolloff`` is that of its root-raised-cosine pulses g; a range gives the mean over it. The
     symbols are independent, with mean m and, about it, unit variance and cumulants C20 and C42.
-    Their sum x is, at a time t of the symbol, of mean m sum g and second moments p = sum g^2 and
-    C20 p, its fourth cumulant C42 sum g^4, the sums over the pulses g(t - kT). OQPSK's two halves
-    are binary signals, half a symbol apart.
+    Their sum x has, at a time t of the symbol, the mean m sum g, the second moments p = sum g^2 and
+    C20 p, and the fourth cumulant C42 sum g^4, the sums over the pulses g(t - kT). The two parts of
+    OQPSK are binary signals, half a symbol apart.
 
     Raises InputError for GMSK, whose envelope is constant, and for a name that is no class.
     """
     points = alphabet(modulation, rings)
     mean = points.mean()
     power = (points - mean).abs().square().mean()  # about the mean
-    of_symbols = cumulants(points)
-    c20, c42 = of_symbols["C20"], of_symbols["C42"].real
+    c20, c42 = cumulants(points)["C20"], cumulants(points)["C42"].real
 
     g = _pulses(_rolloffs(Channel(rolloff=rolloff).rolloff_range))
     p = g.square().sum(1)

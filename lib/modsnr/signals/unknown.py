@@ -1,10 +1,9 @@
 """Signals that no network here is trained on, conditioned as a receiver would.
 
-They measure how well a detector finds unknown modulations. Each is conditioned as ``recordings``
-does it: the carrier at 0, about an eighth of the sampled band wide, as the known modulations are at
-8 samples a symbol, so that the width alone identifies none of them. QPSK at another symbol rate is
-what a wrong estimate of the rate makes of a known modulation. ``traits`` are features of a
-frame that need no network.
+They measure how well a detector finds unknown modulations. Each has its carrier at 0 and is about
+an eighth of the sampled band wide, as the known modulations are at 8 samples a symbol, so the
+width alone identifies none of them. QPSK at another symbol rate is what a wrong estimate of the
+rate makes of a known modulation. ``traits`` are features of a frame that need no network.
 """
 
 from __future__ import annotations
@@ -18,13 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr import InputError
+from modsnr import InputError, files
 from modsnr.signals.alphabets import alphabet
 from modsnr.signals.channels import channel
+from modsnr.signals.noise import normal, uniform
 from modsnr.signals.simulator import root_raised_cosine, simulate
 
 WIDTH = 1 / 8  # cycles/sample
-CARRIERS, USED_CARRIERS = 64, 52  # of OFDM, and a cyclic prefix of a quarter: IEEE 802.11a
+PERIOD = 8  # samples a symbol
+CARRIERS = 52  # of OFDM, and a cyclic prefix of a quarter: IEEE 802.11a
 VOICE_RATE = 100e3  # Hz; narrow-band FM then fills the width
 VOICE_BAND = (300.0, 3400.0)  # Hz
 VOICE_DEVIATION = 2500.0  # Hz, RMS: a peak of 5 kHz
@@ -34,7 +35,6 @@ STOP = 0.0875  # cycles/sample: the known modulations end there, at a roll-off o
 # and a known modulation may have any.
 BANDS = ((0, 1 / 64), (1 / 64, 1 / 32), (1 / 32, 3 / 64), (3 / 64, 1 / 16), (3 / 32, 0.15))
 LAGS = (2, 4, 6, 8)  # samples
-TICK = 1 / 8  # cycles/sample: the symbol rate of the known modulations
 TINY = 1e-12  # of unit power
 TRAITS = (  # the logarithms, but for the last
     *(f"share of the signal's power from {low:g} to {high:g} cycles/sample" for low, high in BANDS),
@@ -49,8 +49,6 @@ TRAITS = (  # the logarithms, but for the last
     *(f"autocorrelation at {lag} samples" for lag in LAGS),
 )
 
-Make = Callable[[int, int, torch.Generator], Tensor]
-
 
 def unknown(
     kind: str, snr_db: Tensor, *, generator: torch.Generator, samples: int = 1024
@@ -62,14 +60,11 @@ def unknown(
 
     Raises InputError for an unknown kind.
     """
-    if kind not in UNKNOWN_KINDS:
-        raise InputError(
-            f"No unknown signal is called {kind!r}; known: {', '.join(UNKNOWN_KINDS)}."
-        )
+    files.check_name("unknown signal", kind, UNKNOWN_KINDS)
     signal = UNKNOWN_KINDS[kind](len(snr_db), samples, generator)
     signal = signal / signal.abs().square().mean(1, keepdim=True).sqrt()
     sigma = torch.pow(10.0, -snr_db.to(generator.device) / 20).unsqueeze(1)
-    noise = _normal((len(snr_db), samples), generator, torch.complex64)
+    noise = _noise(len(snr_db), samples, generator)
     return at_random_phases(signal, generator) + sigma * noise
 
 
@@ -103,33 +98,29 @@ def calibration(
 
 def at_random_phases(iq: Tensor, generator: torch.Generator) -> Tensor:
     """Return frames [frame, sample], each turned as a whole by a random phase."""
-    turn = 2 * pi * _uniform((len(iq), 1), generator)
+    turn = 2 * pi * uniform(generator, len(iq), 1)
     return iq * torch.polar(torch.ones_like(turn), turn)
 
 
-def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device)
-
-
-def _normal(
-    shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32
-) -> Tensor:
-    return torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
-
-
-def _turning(frequency: Tensor) -> Tensor:
-    """Return what turns at ``frequency``, cycles/sample [frame, sample]: complex64, size 1."""
+def _oscillation(frequency: Tensor) -> Tensor:
+    """Return exp(j phase) of a frequency in cycles/sample [frame, sample]: complex64."""
     phase = 2 * pi * frequency.double().cumsum(1)
     return torch.polar(torch.ones_like(phase), phase).to(torch.complex64)
 
 
+def _places(frames: int, samples: int, generator: torch.Generator, period: int) -> Tensor:
+    """Return each sample's place after a random moment of the first period, int64."""
+    start = (period * uniform(generator, frames, 1)).long()
+    return start + torch.arange(samples, device=generator.device)
+
+
 def _noise(frames: int, samples: int, generator: torch.Generator) -> Tensor:
-    return _normal((frames, samples), generator, torch.complex64)
+    return normal(generator, frames, samples, dtype=torch.complex64)
 
 
 def _carrier(frames: int, samples: int, generator: torch.Generator) -> Tensor:
-    """Return a carrier and nothing else, tuned in to within a thousandth of the sample rate."""
-    return _turning(1e-3 * _normal((frames, 1), generator).expand(-1, samples))
+    """Return a bare carrier, tuned in to within a thousandth of the sample rate."""
+    return _oscillation(1e-3 * normal(generator, frames, 1).expand(-1, samples))
 
 
 def _fm_voice(frames: int, samples: int, generator: torch.Generator) -> Tensor:
@@ -138,46 +129,38 @@ def _fm_voice(frames: int, samples: int, generator: torch.Generator) -> Tensor:
     frequency = torch.fft.rfftfreq(length, device=generator.device) * VOICE_RATE
     low, high = VOICE_BAND
     shape = ((frequency >= low) & (frequency <= high)) * low / frequency.clamp(min=low)
-    message = torch.fft.irfft(torch.fft.rfft(_normal((frames, length), generator)) * shape)
+    message = torch.fft.irfft(torch.fft.rfft(normal(generator, frames, length)) * shape)
     message = message / message.square().mean(1, keepdim=True).sqrt()
-    return _turning(VOICE_DEVIATION / VOICE_RATE * message[:, :samples])
+    return _oscillation(VOICE_DEVIATION / VOICE_RATE * message[:, :samples])
 
 
 def _ofdm(frames: int, samples: int, generator: torch.Generator) -> Tensor:
     """Return OFDM with QPSK on its carriers and a cyclic prefix, from a random moment on."""
-    useful = round(USED_CARRIERS / WIDTH)  # samples; the carriers are spaced by its inverse
+    useful = round(CARRIERS / WIDTH)  # samples; the carriers are spaced by its inverse
     symbol = useful * 5 // 4
     count = -(-samples // symbol) + 1
-    carrier = torch.arange(-USED_CARRIERS // 2, USED_CARRIERS // 2 + 1, device=generator.device)
-    carrier = carrier[carrier != 0]
-    points = torch.polar(
-        torch.ones(frames, count, USED_CARRIERS, device=generator.device),
-        pi / 2 * (4 * _uniform((frames, count, USED_CARRIERS), generator)).floor(),
-    )
+    carrier = torch.arange(-CARRIERS // 2, CARRIERS // 2 + 1, device=generator.device)
+    turn = pi / 2 * (4 * uniform(generator, frames, count, CARRIERS)).floor()
     spectrum = torch.zeros(frames, count, useful, dtype=torch.complex64, device=generator.device)
-    spectrum[:, :, carrier % useful] = points
+    spectrum[:, :, carrier[carrier != 0] % useful] = torch.polar(torch.ones_like(turn), turn)
     block = torch.fft.ifft(spectrum)
     block = torch.cat([block[:, :, useful - symbol :], block], dim=2).flatten(1)
-    start = (symbol * _uniform((frames, 1), generator)).long()
-    return block.gather(1, start + torch.arange(samples, device=generator.device))
+    return block.gather(1, _places(frames, samples, generator, symbol))
 
 
 def _fsk(frames: int, samples: int, generator: torch.Generator) -> Tensor:
     """Return binary frequency-shift keying of index 1, its phase continuous, 8 samples a symbol."""
-    period = round(1 / WIDTH)
-    bits = (2 * _uniform((frames, samples // period + 2), generator)).floor()
-    start = (period * _uniform((frames, 1), generator)).long()
-    place = (start + torch.arange(samples, device=generator.device)) // period
-    return _turning((bits - 0.5).gather(1, place) * WIDTH)
+    bits = (2 * uniform(generator, frames, samples // PERIOD + 2)).floor()
+    place = _places(frames, samples, generator, PERIOD)
+    return _oscillation((bits - 0.5).gather(1, place // PERIOD) * WIDTH)
 
 
 def _chirps(frames: int, samples: int, generator: torch.Generator) -> Tensor:
     """Return chirps that begin at random frequencies, as LoRa's at a spreading factor of 7."""
     period = round(2**7 / WIDTH)
-    start = (period * _uniform((frames, 1), generator)).long()
-    place = start + torch.arange(samples, device=generator.device)
-    first = _uniform((frames, samples // period + 2), generator).gather(1, place // period)
-    return _turning((((first + place % period / period) % 1) - 0.5) * WIDTH)
+    place = _places(frames, samples, generator, period)
+    first = uniform(generator, frames, samples // period + 2).gather(1, place // period)
+    return _oscillation((((first + place % period / period) % 1) - 0.5) * WIDTH)
 
 
 def _linear(
@@ -187,25 +170,20 @@ def _linear(
 
     Pulse and timing are random, as those of the known modulations.
     """
-    period, symbols = 8, samples // 8 + 32
-    drawn = (len(points) * _uniform((frames, symbols), generator)).long().cpu()
+    symbols = samples // PERIOD + 32
+    drawn = (len(points) * uniform(generator, frames, symbols)).long().cpu()
     turned = torch.exp(1j * turn * torch.arange(symbols)) * points.to(torch.complex64)[drawn]
-    grid = torch.zeros(frames, symbols * period, dtype=torch.complex64, device=generator.device)
-    grid[:, ::period] = turned.to(generator.device)
+    grid = torch.zeros(frames, symbols * PERIOD, dtype=torch.complex64, device=generator.device)
+    grid[:, ::PERIOD] = turned.to(generator.device)
     frequency = torch.fft.fftfreq(grid.shape[1], device=generator.device)
-    rolloff = 0.1 + 0.3 * _uniform((frames, 1), generator)
-    late = torch.exp(-2j * pi * frequency * period * _uniform((frames, 1), generator))
-    response = root_raised_cosine(frequency.abs() * period, rolloff) * late
-    return torch.fft.ifft(torch.fft.fft(grid) * response)[:, 16 * period :][:, :samples]
-
-
-def _square(side: int) -> Tensor:
-    level = torch.arange(side) - (side - 1) / 2
-    return (level[:, None] + 1j * level).flatten()
+    rolloff = 0.1 + 0.3 * uniform(generator, frames, 1)
+    late = torch.exp(-2j * pi * frequency * PERIOD * uniform(generator, frames, 1))
+    response = root_raised_cosine(frequency.abs() * PERIOD, rolloff) * late
+    return torch.fft.ifft(torch.fft.fft(grid) * response)[:, 16 * PERIOD :][:, :samples]
 
 
 def _simulated(
-    frames: int, samples: int, generator: torch.Generator, *, modulation: str, period: int = 8
+    frames: int, samples: int, generator: torch.Generator, *, modulation: str, period: int = PERIOD
 ) -> Tensor:
     return simulate(
         torch.zeros(frames, dtype=torch.int64),
@@ -217,8 +195,9 @@ def _simulated(
     )
 
 
+LEVELS = torch.arange(32) - 31 / 2  # of 1024QAM
 # The last two differ from known modulations in their symbols only.
-UNKNOWN_KINDS: Mapping[str, Make] = MappingProxyType({
+UNKNOWN_KINDS: Mapping[str, Callable[[int, int, torch.Generator], Tensor]] = MappingProxyType({
     "noise": _noise,
     "carrier": _carrier,
     "FM voice": _fm_voice,
@@ -230,7 +209,7 @@ UNKNOWN_KINDS: Mapping[str, Make] = MappingProxyType({
     "QPSK, 16 samples/symbol": partial(_simulated, modulation="QPSK", period=16),
     "QPSK, 4 samples/symbol": partial(_simulated, modulation="QPSK", period=4),
     "pi/4-DQPSK": partial(_linear, points=alphabet("QPSK"), turn=pi / 4),
-    "1024QAM": partial(_linear, points=_square(32)),
+    "1024QAM": partial(_linear, points=(LEVELS[:, None] + 1j * LEVELS).flatten()),
 })  # fmt: skip
 
 
@@ -240,14 +219,15 @@ def traits(iq: np.ndarray) -> np.ndarray:
     ``iq`` is complex [frame, sample], at least 512 samples a frame. The columns are ``TRAITS``;
     none depends on scale or phase, and all are finite.
 
-    Raises InputError for other frames, and for those that hold no power or no finite numbers.
+    Raises InputError for shorter frames, and for those without power or with NaN or infinity.
     """
-    if iq.ndim != 2 or iq.shape[1] < 512 or not np.iscomplexobj(iq):
-        raise InputError(f"Frames are complex [frame, 512 samples or more]; they are {iq.shape}.")
     samples = iq.shape[1]
     power = np.square(np.abs(iq), dtype=np.float64).mean(1, keepdims=True)
-    if len(bad := np.flatnonzero(~((power > 0) & np.isfinite(power)))):
-        raise InputError(f"{len(bad)} frames have no finite power, the first at index {bad[0]}.")
+    if samples < 512 or not ((power > 0) & np.isfinite(power)).all():
+        raise InputError(
+            f"Traits need frames of 512 samples or more with finite power; these have {samples} "
+            f"samples, and a power from {power.min()} to {power.max()}."
+        )
     iq = iq / np.sqrt(power)
     frequency = np.fft.fftfreq(samples)
     away = np.abs(frequency)
@@ -265,25 +245,25 @@ def traits(iq: np.ndarray) -> np.ndarray:
     x = x / np.sqrt(np.square(np.abs(x)).mean(1, keepdims=True) + TINY)
     envelope = np.square(np.abs(x))
     ticks = np.square(np.abs(np.fft.fft(envelope)))
-    tick, near = (np.abs(away - TICK) * samples <= reach for reach in (1.5, 16.5))
+    tick, near = (np.abs(away - 1 / PERIOD) * samples <= reach for reach in (1.5, 16.5))
     squared = np.square(np.abs(np.fft.fft(x**2)))
-    halves = [np.abs(frequency - side * TICK / 2) * samples <= 2.5 for side in (1, -1)]
+    halves = [np.abs(frequency - side / PERIOD / 2) * samples <= 2.5 for side in (1, -1)]
     pair = squared[:, halves[0]].max(1) + squared[:, halves[1]].max(1)
     found = [
         *(np.log(np.maximum(share, 0.003)) for share in shares),
         np.log(signal / np.maximum(floor, 1e-9)),
-        _over(density[:, inside].max(1), density[:, inside].mean(1)),
-        np.abs(_over(upper, lower)),
+        _log_ratio(density[:, inside].max(1), density[:, inside].mean(1)),
+        np.abs(_log_ratio(upper, lower)),
         np.log(np.square(envelope).mean(1) + TINY),
-        _over(ticks[:, tick].max(1), ticks[:, near & ~tick].mean(1)),
-        _over(pair, squared[:, inside].mean(1)),
-        _over(squared[:, inside].max(1), squared[:, inside].mean(1)),
+        _log_ratio(ticks[:, tick].max(1), ticks[:, near & ~tick].mean(1)),
+        _log_ratio(pair, squared[:, inside].mean(1)),
+        _log_ratio(squared[:, inside].max(1), squared[:, inside].mean(1)),
         np.log(np.abs((x**2).mean(1)) + 0.03),
         *(np.abs((x[:, lag:] * x[:, :-lag].conj()).mean(1)) for lag in LAGS),
     ]
     return np.stack(found, axis=1)
 
 
-def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def _log_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Return the logarithm of a ratio, 0 for nothing over nothing."""
     return np.log((above + TINY) / (below + TINY))
