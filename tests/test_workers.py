@@ -42,9 +42,8 @@ def die_at_five(number):
     return number
 
 
-def surroundings(_):
-    threads = {name: os.environ.get(name) for name in workers.ONE_THREAD}
-    return os.getpid(), threads, sorted({"torch", "lightning"} & set(sys.modules))
+def threads(_):
+    return {name: os.environ.get(name) for name in workers.ONE_THREAD}
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +57,13 @@ def pool(request):
     return request.getfixturevalue("local") if request.param == "local" else None
 
 
-def test_every_item_gives_one_result(pool):
+def test_every_item_gives_one_result_the_first_done_first(pool, local, tmp_path):
     items = [3, 1, 2, 1, 1]  # equal ones too
     assert sorted(workers.each(pool, square, iter(items))) == [1, 1, 1, 4, 9]
     assert list(workers.each(pool, square, [])) == []
-    assert len(set(workers.each(pool, os.urandom, [8] * 5))) == 5
+    tasks = [(tmp_path, "slow", 0.5), (tmp_path, "quick", 0)]
+    assert list(workers.each(local, note, tasks)) == ["quick", "slow"]
+    assert list(workers.each(local, threads, range(3))) == [workers.ONE_THREAD] * 3
 
 
 def test_only_a_few_items_are_under_way(pool):
@@ -92,24 +93,10 @@ def test_after_an_error_what_has_not_begun_is_dropped(local, tmp_path):
     assert len(list(tmp_path.iterdir())) <= 3  # of five that were under way
 
 
-def test_what_is_done_first_comes_first(local, tmp_path):
-    tasks = [(tmp_path, "slow", 0.5), (tmp_path, "quick", 0)]
-    assert list(workers.each(local, note, tasks)) == ["quick", "slow"]
-
-
-def test_workers_have_one_thread_and_load_no_network(local):
-    for process, threads, loaded in workers.each(local, surroundings, range(20)):
-        assert process != os.getpid()
-        assert threads == workers.ONE_THREAD
-        assert loaded == []
-
-
 @pytest.mark.long
 def test_an_item_that_kills_every_worker_is_an_error_and_the_others_go_on():
-    from distributed import KilledWorker
-
     with workers.connect("local", count=2) as pool:
-        with pytest.raises(KilledWorker, match="on 4 different workers"):
+        with pytest.raises(Exception, match="on 4 different workers, but all those workers died"):
             list(workers.each(pool, die_at_five, range(10)))
         assert sorted(workers.each(pool, square, range(10))) == [number**2 for number in range(10)]
 
@@ -210,9 +197,6 @@ def test_all_results_come_once_though_a_worker_is_killed(start, scheduler, tmp_p
 
 @pytest.mark.long
 def test_work_ends_in_an_error_if_all_workers_or_the_scheduler_are_gone(start, scheduler, tmp_path):
-    from distributed import CancelledError
-    from distributed.scheduler import NoWorkerError
-
     process, address = scheduler
     worker = start_worker(start, address)
     tasks = [(tmp_path, item, 0.1) for item in range(200)]
@@ -220,14 +204,14 @@ def test_work_ends_in_an_error_if_all_workers_or_the_scheduler_are_gone(start, s
         results = workers.each(pool, note, tasks)
         next(results)
         worker.kill()
-        with pytest.raises(NoWorkerError):
+        with pytest.raises(Exception, match=r"timed out .* waiting without any running workers"):
             list(results)
         start_worker(start, address)
         until(pool.nthreads)
         results = workers.each(pool, note, tasks)
         next(results)
         process.kill()
-        with pytest.raises(CancelledError, match="scheduler-connection-lost"):
+        with pytest.raises(Exception, match="scheduler-connection-lost"):
             list(results)
 
 
@@ -292,11 +276,10 @@ def test_jobs_of_a_queue_do_the_work_and_are_cancelled(
     play(cancel, CANCEL)
     prologue = {"job_script_prologue": ["export LATER=1"]}
     with workers.connect(where, count=2, **JOB, **LOCALLY, **prologue) as pool:
-        seen = list(workers.each(pool, surroundings, range(30)))
+        seen = list(workers.each(pool, threads, range(30)))
         until(lambda: len(pool.nthreads()) == 2)
         limits = pool.run(lambda dask_worker: dask_worker.memory_manager.memory_limit)
-    assert len(seen) == 30
-    assert all(threads == workers.ONE_THREAD for _, threads, _ in seen)
+    assert seen == [workers.ONE_THREAD] * 30
     assert list(limits.values()) == [None, None]
     for path in folder.glob("*.job"):
         assert all(line in path.read_text() for line in [*asked, "export LATER=1\n"])
@@ -346,54 +329,44 @@ def test_a_queue_that_is_not_here_is_refused(monkeypatch, tmp_path):
 
 SCRIPT = """
 import time
-import psutil
 from modsnr import workers
 
-def main():
-    with workers.connect(count=2) as client:
-        assert sorted(workers.each(client, abs, range(50))) == list(range(50))
-        left = workers.each(client, time.sleep, [{seconds}] * 10)
-        if {seconds}:
-            print("up", flush=True)
-            list(left)
-        next(left)
-    commands = [" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True)]
-    assert all("resource_tracker" in command for command in commands), commands
-
 if __name__ == "__main__":
-    main()
+    with workers.connect(count=2) as client:
+        left = workers.each(client, time.sleep, [0] * 10 + [{seconds}] * 10)
+        print(next(left), flush=True)
+        list(left) if {seconds} else None
 """
 
 
-@pytest.mark.long
-def test_a_pool_leaves_no_process_no_file_and_no_word(tmp_path):
-    work, scratch = tmp_path / "work", tmp_path / "scratch"
-    work.mkdir()
+@pytest.fixture
+def script(tmp_path):
+    """Start a script whose items take so many seconds; its scratch folder comes second."""
+    scratch = tmp_path / "scratch"
     scratch.mkdir()
-    (tmp_path / "script.py").write_text(SCRIPT.format(seconds=0))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", tmp_path / "script.py"],
-        cwd=work,
-        env=os.environ | {"TMPDIR": str(scratch)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert list(work.iterdir()) == list(scratch.iterdir()) == []
+
+    def begin(seconds):
+        (tmp_path / "script.py").write_text(SCRIPT.format(seconds=seconds))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-W", "error", tmp_path / "script.py"]
+        environment = os.environ | {"TMPDIR": str(scratch)}
+        return subprocess.Popen(command, env=environment, start_new_session=True, **pipes), scratch
+
+    return begin
 
 
 @pytest.mark.long
-def test_an_interrupt_ends_the_workers_at_once(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT.format(seconds=100))
-    process = subprocess.Popen(
-        [sys.executable, tmp_path / "script.py"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdout.readline() == b"up\n"
-    time.sleep(0.5)
+def test_a_pool_leaves_no_file_and_no_word(script):
+    process, scratch = script(seconds=0)
+    assert process.communicate(timeout=60) == ("None\n", "")
+    assert process.returncode == 0
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.long
+def test_an_interrupt_ends_the_workers_at_once(script):
+    process, _ = script(seconds=100)
+    assert process.stdout.readline() == "None\n"
     children = psutil.Process(process.pid).children(recursive=True)
     crew = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     assert len(crew) == 2
@@ -401,7 +374,7 @@ def test_an_interrupt_ends_the_workers_at_once(tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the workers too
     _, printed = process.communicate(timeout=30)
     assert time.monotonic() - start < 10
-    assert printed.splitlines()[-1] == b"KeyboardInterrupt"
+    assert printed.splitlines()[-1] == "KeyboardInterrupt"
     _, alive = psutil.wait_procs(crew, timeout=3)
     assert alive == []
     assert process.returncode != 0

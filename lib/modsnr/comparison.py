@@ -95,33 +95,28 @@ def paired(first: runs.Record, second: runs.Record) -> dict[str, Interval]:
 
 
 def page(references: Sequence[str], *, every: bool = False) -> str:
-    """Return the comparison as text: what differs, then results side by side and differences.
+    """Return as text what differs between runs, and the others' differences from the first.
 
-    The first run is what the others are compared with. Thirty results are shown unless ``every``
-    one is wanted.
+    Thirty lines of each kind are shown unless ``every`` one is wanted.
     """
     records = chosen(references)
     names = [run.name for run in records]
     heads = names if len({*names}) == len(names) else [run.id.split("-")[0] for run in records]
-    blocks = [
-        pd.DataFrame([[run.id, run.status] for run in records], heads).to_string(header=False)
-    ]
+    heads_of_changes = [f"{head} less {heads[0]}" for head in heads[1:]]
+    ids = pd.DataFrame([[run.id, run.status] for run in records], heads)
+    blocks = [ids.to_string(header=False)]
     for what, texts in {
-        "parameters": parameters(records),
-        "circumstances": circumstances(records),
-        "results": _with_changes(results(records)),
+        "parameters": parameters(records).set_axis(heads, axis="columns"),
+        "circumstances": circumstances(records).set_axis(heads, axis="columns"),
+        "results": _with_changes(results(records), [*heads, *heads_of_changes]),
     }.items():
-        texts.columns = [*heads, *(f"{head} less {heads[0]}" for head in heads[1:])][
-            : texts.shape[1]
-        ]
         shown = texts if every else texts[:MOST]
-        blocks.append(
-            f"{what} that differ\n{shown.to_string()}" if len(texts) else f"{what}: the same"
-        )
+        title = f"{what} that differ\n{shown.to_string()}" if len(texts) else f"{what}: the same"
+        blocks.append(title)
         if len(shown) < len(texts):
             blocks.append(f"{len(texts) - len(shown)} more by --all")
-    for head, other in zip(heads[1:], records[1:], strict=True):
-        title = f"{head} less {heads[0]}, paired over test frames"
+    for head, other in zip(heads_of_changes, records[1:], strict=True):
+        title = f"{head}, paired over test frames"
         try:
             changes = pd.DataFrame(paired(records[0], other)).T
         except InputError as error:
@@ -131,12 +126,12 @@ def page(references: Sequence[str], *, every: bool = False) -> str:
     return "\n\n".join(blocks)
 
 
-def _with_changes(numbers: pd.DataFrame) -> pd.DataFrame:
+def _with_changes(numbers: pd.DataFrame, heads: Sequence[str]) -> pd.DataFrame:
     """Return the results that differ as text, and how much each run is above the first."""
     texts = _differing(numbers.map(runs.measured))
     values = numbers.loc[texts.index].map(lambda v: v["value"] if isinstance(v, dict) else v)
     changes = values.iloc[:, 1:].sub(values.iloc[:, 0], axis="index").map(_signed)
-    return pd.concat([texts, changes], axis="columns")
+    return pd.concat([texts, changes], axis="columns").set_axis(heads, axis="columns")
 
 
 def _signed(change: Any) -> str:

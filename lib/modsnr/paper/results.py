@@ -20,31 +20,26 @@ def chosen_runs(sources: Sources, profile: str | None) -> dict[str, runs.Record]
     """Return the run behind each alias of the sources.
 
     Without a profile these are the canonical ones. With one they are its latest completed ones,
-    except for runs aside that its pipeline does not make and runs of another profile. A run with
-    the parameters of the pipeline's step goes before a later one of the same name with others.
+    except for runs aside that its pipeline does not make and runs of another profile.
 
     Raises InputError where there is none. Each parent of a chosen run that has the notebook,
     profile and name of another chosen run must be that run, unless both wrote the same frames or
     the chosen run resumed the parent.
     """
     known = runs.records()
-    steps = _steps(profile) if profile else {}
+    made = _made_by(profile) if profile else set()
     chosen = {}
     for alias, wanted in sources.runs.items():
-        what, name = (
-            f"run {alias!r} ({wanted.notebook}, {wanted.name})",
-            (wanted.notebook, wanted.name),
-        )
+        name, what = (wanted.notebook, wanted.name), f"run {alias!r} of {wanted.notebook}"
         alike = [run for run in known if (run.notebook, run.name) == name]
-        elsewhere = wanted.aside and name not in steps
+        elsewhere = wanted.aside and name not in made
         if profile is None or elsewhere or wanted.profile not in (None, profile):
             chosen[alias] = _canonical(what, wanted, alike)
             continue
         drafts = [run for run in alike if (run.profile, run.status) == (profile, "completed")]
         if not drafts:
             raise InputError(f"{what}: no completed run of profile {profile!r}; make it first")
-        from_step = runs.runs_of_step(profile, steps[name], drafts) if name in steps else []
-        chosen[alias] = (from_step or drafts)[0]
+        chosen[alias] = drafts[0]
     _refuse_mixed_origins(chosen, known)
     return chosen
 
@@ -65,7 +60,7 @@ def _refuse_mixed_origins(chosen: Mapping[str, runs.Record], known: Sequence[run
 
 def missing_runs(sources: Sources, profile: str) -> list[str]:
     """Return the aliases of runs that a draft needs and the profile's pipeline does not make."""
-    made = _steps(profile)
+    made = _made_by(profile)
     return [
         alias
         for alias, run in sources.runs.items()
@@ -73,8 +68,8 @@ def missing_runs(sources: Sources, profile: str) -> list[str]:
     ]
 
 
-def _steps(profile: str) -> dict[tuple[str, str], runs.Step]:
-    return {(step.notebook, step.name): step for step in runs.load_profile(profile).pipeline}
+def _made_by(profile: str) -> set[tuple[str, str]]:
+    return {(step.notebook, step.name) for step in runs.load_profile(profile).pipeline}
 
 
 def _canonical(what: str, wanted: RunSource, alike: Sequence[runs.Record]) -> runs.Record:
