@@ -267,7 +267,7 @@ def test_prose_that_disagrees_with_its_sources_is_refused(house, added, fault):
     house.write(PROSE + "\n\n" + added)
     if fault is None:
         house.write(PROSE.replace("\n{{table:published}}\n", "\nIn a line {{table:published}}\n"))
-        fault = "must stand alone in a block"
+        fault = "must stand alone in its"
     with pytest.raises(InputError, match=fault):
         paper.check()
 

@@ -34,9 +34,9 @@ CONNECT_WITHIN_S = 10.0
 IN_FLIGHT = 3  # items a thread: one is worked on, the next are there already
 # Workers of one thread do not fight for cores.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-# A task ends in an error if so many workers die under it, or if all have been gone for so long.
-SCHEDULER = {"allowed_failures": 3, "dashboard": False}
-LOST_AFTER = {"distributed.scheduler.no-workers-timeout": "60 s"}
+SCHEDULER = {"allowed_failures": 3, "dashboard": False}  # workers that may die under an item
+# Jobs that have ended do not come back, as a process of this machine does.
+JOBS_GONE = {"distributed.scheduler.no-workers-timeout": "60 s"}
 
 
 def settings_of(pairs: Iterable[str]) -> dict[str, Any]:
@@ -87,7 +87,9 @@ def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterato
 
         with (
             tempfile.TemporaryDirectory(prefix="modsnr-workers-") as folder,
-            dask.config.set({"temporary-directory": folder} | LOST_AFTER),
+            dask.config.set(
+                {"temporary-directory": folder} | (JOBS_GONE if where in QUEUES else {})
+            ),
             _local(count) if where == "local" else _queue(where, count, settings) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 
 from modsnr import InputError, files, runs
 from modsnr.paper.appendix import tables_of
-from modsnr.paper.pages import PLACEHOLDER, Node, filled, mark_plates, pandoc
+from modsnr.paper.pages import PLACEHOLDER, Node, document_of, filled, mark_plates, pandoc
 from modsnr.paper.results import (
     chosen_runs,
     date_and_mark,
@@ -36,8 +37,7 @@ def build(profile: str | None = None) -> Path:
 
     Without a profile it is the committed paper, from the canonical runs of ``sources.yaml``. With
     one it is a draft under ``paper/build/<profile>/`` from the latest completed runs of that
-    profile, those of its pipeline before others, and each page is marked as a draft; what it takes
-    of the canonical ones has a dagger.
+    profile, and each page is marked as a draft; what it takes of the canonical ones has a dagger.
 
     Raises InputError if the prose and its sources disagree, or a run cannot be used. All is made in
     a temporary folder first: an error leaves the files as they were.
@@ -45,69 +45,67 @@ def build(profile: str | None = None) -> Path:
     if profile is not None and not re.fullmatch(r"[\w-]+", profile):
         raise InputError(f"{profile!r} is not the name of a profile")
     paper = runs.root() / "paper"
-    sources, document = read(paper)
+    sources, prose = read(paper)
     chosen = chosen_runs(sources, profile)
-    numbers = {name: number(name, s, chosen[s.run]) for name, s in sources.numbers.items()}
-    constants = {
-        name: {"printed": printed_as(name, each.fact, each.format), "source": each.source}
-        for name, each in sources.constants.items()
-    }
+    record = _record(sources, chosen)
+    printed = {name: entry["printed"] for name, entry in record["numbers"].items()}
+    printed |= {f"const:{name}": entry["printed"] for name, entry in record["constants"].items()}
+    results = PLACEHOLDER.sub(lambda found: printed[found[1]], sources.readme)
     tables = {name: table(s, chosen[s.run]) for name, s in sources.tables.items()}
     tables |= tables_of(chosen)
-    figures = {  # the PDFs are the paper's, the PNGs for pages such as the README
-        f"{name}.{kind}": chosen[source.run].figure(source.figure, kind)
-        for name, source in sources.figures.items()
-        for kind in ("pdf", "png")
-    }
-
-    printed = {name: entry["printed"] for name, entry in numbers.items()}
-    printed |= {f"const:{name}": entry["printed"] for name, entry in constants.items()}
-    results = PLACEHOLDER.sub(lambda found: printed[found[1]], sources.readme)
-    if profile is not None:
-        _mark_canonical(sources, chosen, document, printed)
-    document = filled(document, printed, tables)
+    aside = {alias for alias, run in chosen.items() if profile and run.id == sources.runs[alias].id}
+    for name, source in sources.numbers.items():
+        printed[name] += "†" * (source.run in aside)
+    document = document_of(filled(prose, printed, tables))
+    borrowed = {f"figures/{name}.pdf" for name, s in sources.figures.items() if s.run in aside}
+    borrowed |= {f"tbl:{name}" for name, s in sources.tables.items() if s.run in aside}
+    mark_plates(document, borrowed)
     document["meta"] |= date_and_mark(chosen, profile)
-    ids = {alias: run.id for alias, run in chosen.items()}
-    record = {"runs": ids, "numbers": numbers, "constants": constants}
 
-    out = paper if profile is None else paper / "build" / profile
+    out = paper / "build" / profile if profile else paper
     out.mkdir(parents=True, exist_ok=True)
     (paper / "build").mkdir(exist_ok=True)
     # Under the root of typst, which shows no image from elsewhere.
     with TemporaryDirectory(dir=paper / "build", prefix=".new-") as folder:
         new = Path(folder)
-        _write_parts(new, figures, tables, record)
+        _write_parts(new, sources, chosen, tables, record)
         _write_pdf(for_typst(document, f"/build/{new.name}"), paper, new / "PAPER.pdf")
         _write_page(for_web(document), paper, new / "PAPER.html")
-        if profile is None and results:
+        if results and not profile:
             _write_results(runs.root() / "README.md", results)
         for part in ("figures", "tables"):
-            shutil.rmtree(out / part, ignore_errors=True)
+            shutil.rmtree(out / part, ignore_errors=True)  # there may be none yet
         for path in new.iterdir():
             path.replace(out / path.name)
     return out / "PAPER.pdf"
 
 
-def _mark_canonical(
-    sources: Sources, chosen: dict[str, runs.Record], document: Node, printed: dict[str, str]
-) -> None:
-    """Put a dagger behind what a draft takes from the canonical runs."""
-    aside = {alias for alias, run in chosen.items() if run.id == sources.runs[alias].id}
-    for name, source in sources.numbers.items():
-        if source.run in aside:
-            printed[name] += "†"
-    plates = {f"figures/{n}.pdf" for n, s in sources.figures.items() if s.run in aside}
-    mark_plates(document, plates | {n for n, s in sources.tables.items() if s.run in aside})
+def _record(sources: Sources, chosen: Mapping[str, runs.Record]) -> dict[str, Any]:
+    """Return the content of ``numbers.yaml``."""
+    return {
+        "runs": {alias: run.id for alias, run in chosen.items()},
+        "numbers": {name: number(name, s, chosen[s.run]) for name, s in sources.numbers.items()},
+        "constants": {
+            name: {"printed": printed_as(name, each.fact, each.format), "source": each.source}
+            for name, each in sources.constants.items()
+        },
+    }
 
 
 def _write_parts(
-    folder: Path, figures: dict[str, Path], tables: dict[str, pd.DataFrame], record: dict[str, Any]
+    folder: Path,
+    sources: Sources,
+    chosen: Mapping[str, runs.Record],
+    tables: Mapping[str, pd.DataFrame],
+    record: Mapping[str, Any],
 ) -> None:
-    """Write the figures, the tables and ``numbers.yaml``."""
+    """Write the figures, as PDF and as PNG for pages, the tables and ``numbers.yaml``."""
     for part in ("figures", "tables"):
         (folder / part).mkdir()
-    for name, path in figures.items():
-        shutil.copyfile(path, folder / "figures" / name)
+    for name, source in sources.figures.items():
+        for kind in ("pdf", "png"):
+            path = chosen[source.run].figure(source.figure, kind)
+            shutil.copyfile(path, folder / "figures" / f"{name}.{kind}")
     for name, rows in tables.items():
         rows.to_csv(folder / "tables" / f"{name}.csv", index=False)
     text = yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=100)

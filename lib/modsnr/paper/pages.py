@@ -1,9 +1,10 @@
-"""The document as pandoc reads it, with its results put in."""
+"""The prose with its results put in, and the document that pandoc reads it as."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -24,6 +25,33 @@ def pandoc(text: str, source: str, target: str, *options: str) -> str:
     import pypandoc
 
     return pypandoc.convert_text(text, target, format=source, extra_args=options)
+
+
+def document_of(prose: str) -> Node:
+    """Return the tree of a Markdown text."""
+    return json.loads(pandoc(prose, "markdown", "json", "--columns=10000"))
+
+
+def filled(prose: str, printed: Mapping[str, str], tables: Mapping[str, pd.DataFrame]) -> str:
+    """Return the prose with its results put in, numbers as text and tables as tables."""
+    texts = {name: _escaped(text) for name, text in printed.items()}
+    texts |= {f"table:{name}": _table(rows) for name, rows in tables.items()}
+    return PLACEHOLDER.sub(lambda found: texts[found[1]], prose)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+
+
+def _table(rows: pd.DataFrame) -> str:
+    """Return a table of Markdown, columns of numbers to the right, of code in code's font."""
+    columns = []
+    for name, cells in rows.items():
+        rule = "--:" if all(map(NUMBER_FIRST.match, cells)) else ":--"
+        code = name in CODE_COLUMNS
+        shown = [f"`{text}`" if code and text else _escaped(text) for text in cells]
+        columns.append([_escaped(str(name)), rule, *shown])
+    return "\n".join(f"| {' | '.join(row)} |" for row in zip(*columns, strict=True))
 
 
 def nodes(tree: Any, *kinds: str, outside: tuple[str, ...] = ()) -> Iterator[Node]:
@@ -100,38 +128,11 @@ def equation_of(node: Node) -> tuple[str, Node] | None:
     return None
 
 
-def table_name(plate: Plate) -> str | None:
-    """Return the name of the table that the plate takes from the sources; None: it has its own."""
-    found = PLACEHOLDER.fullmatch(_text_alone(plate.body[0])) if plate.body else None
-    return found[1].removeprefix("table:") if found else None
-
-
-def _text_alone(node: Node) -> str:
-    match node:
-        case {"t": "Para", "c": [{"t": "Str", "c": text}]}:
-            return text
-    return ""
-
-
 def mark_plates(document: Node, borrowed: set[str]) -> None:
-    """Put a dagger behind the captions of plates with an image or a table of these names."""
+    """Put a dagger behind the captions of plates with one of these labels or images."""
     for plate in plates_of(document):
-        if not borrowed.isdisjoint([*images_of(plate.body), table_name(plate)]):
-            plate.caption.append(_str("†"))
-
-
-def filled(document: Node, printed: dict[str, str], tables: dict[str, pd.DataFrame]) -> Node:
-    """Return the document with its results put in, numbers as text and tables as tables."""
-
-    def change(node: Node) -> list[Node]:
-        alone = PLACEHOLDER.fullmatch(_text_alone(node))
-        if alone and alone[1].startswith("table:"):
-            return [_table(tables[alone[1].removeprefix("table:")])]
-        if node.get("t") == "Str":
-            return [_str(PLACEHOLDER.sub(lambda found: printed[found[1]], node["c"]))]
-        return [node]
-
-    return rewritten(document, change)
+        if not borrowed.isdisjoint([plate.label, *images_of(plate.body)]):
+            plate.caption.append({"t": "Str", "c": "†"})
 
 
 def raw(language: str, text: str) -> Node:
@@ -142,29 +143,3 @@ def raw(language: str, text: str) -> Node:
 def plain(*inlines: Node) -> Node:
     """Return a block of inline nodes that is no paragraph."""
     return {"t": "Plain", "c": [*inlines]}
-
-
-def _str(text: str) -> Node:
-    return {"t": "Str", "c": text}
-
-
-def _table(frame: pd.DataFrame) -> Node:
-    """Return a frame as pandoc's table, columns of numbers to the right, of code in code's font."""
-    bare: list[Any] = ["", [], []]  # no label, no class, no attribute
-    names = list(map(str, frame))
-
-    def row(cells: Iterable[str], code: Collection[str] = ()) -> list[Any]:
-        held = [
-            {"t": "Code", "c": [bare, text]} if text and name in code else _str(text)
-            for name, text in zip(names, cells, strict=True)
-        ]
-        return [bare, [[bare, {"t": "AlignDefault"}, 1, 1, [plain(inline)]] for inline in held]]
-
-    numbers = [all(map(NUMBER_FIRST.match, column)) for _, column in frame.items()]
-    specs = [
-        [{"t": "AlignRight" if right else "AlignLeft"}, {"t": "ColWidthDefault"}]
-        for right in numbers
-    ]
-    body = [row(cells, CODE_COLUMNS) for cells in frame.itertuples(index=False)]
-    head, foot, caption = [bare, [row(names)]], [bare, []], [None, []]
-    return {"t": "Table", "c": [bare, caption, specs, head, [[bare, 0, [], body]], foot]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +15,20 @@ from modsnr.paper.appendix import TABLES
 from modsnr.paper.pages import (
     PLACEHOLDER,
     Node,
+    document_of,
     equation_of,
     images_of,
     nodes,
-    pandoc,
     plates_of,
-    table_name,
     words,
-)  # fmt: skip
+)
 from modsnr.published import published
 
 NAMES_WITH_DIGITS = r"\d+A?(?:ASK|PSK|QAM)\b|20\d\d\.\d\d[A-C]\b"  # 16QAM, RadioML 2018.01A
 # A number by itself: no part of a name (ResNet50, DVB-S2) and no name of its own.
 TYPED_NUMBER = re.compile(rf"(?<![A-Za-z\d.])(?<![A-Za-z]-)(?!{NAMES_WITH_DIGITS})\.?\d[\d.,]*%?")
 # The formulas' own numbers have one digit, but for the ten of decibels.
+TABLE_ALONE = re.compile(r"^::: *\{#tbl:([\w-]+).*\}\n\{\{table:\1\}\}$", re.MULTILINE)
 TYPED_IN_FORMULA = re.compile(r"\d+\.\d+|\d\s*\\?%|(?<!\d)(?!10(?!\d))\d{2,}|\{\{")
 
 
@@ -129,18 +128,18 @@ def read_sources(paper: Path) -> Sources:
         raise InputError(f"{path}: {error}") from error
 
 
-def read(paper: Path) -> tuple[Sources, Node]:
-    """Return the sources and the prose, as pandoc's tree; InputError lists where they disagree.
+def read(paper: Path) -> tuple[Sources, str]:
+    """Return the sources and the prose; InputError lists where they disagree.
 
     References and citations that lead nowhere are left to typst, which refuses them.
     """
     sources = read_sources(paper)
     prose = (paper / "PAPER.md").read_text(encoding="utf-8")
-    document = json.loads(pandoc(prose, "markdown", "json", "--columns=10000"))
-    faults = [*_typed(document, sources.readme), *_faults(document, sources)]
+    document = document_of(prose)
+    faults = [*_typed(document, sources.readme), *_faults(prose, document, sources)]
     if faults:
         raise InputError("the paper and its sources disagree:\n- " + "\n- ".join(faults))
-    return sources, document
+    return sources, prose
 
 
 def _typed(document: Node, readme: str) -> Iterator[str]:
@@ -159,21 +158,20 @@ def _typed(document: Node, readme: str) -> Iterator[str]:
         yield f"{raw['c'][1]!r} is {raw['c'][0]}: one of the two pages would lack it"
 
 
-def _faults(document: Node, sources: Sources) -> Iterator[str]:
+def _faults(prose: str, document: Node, sources: Sources) -> Iterator[str]:
     """Yield what the prose lacks or uses beyond the sources."""
     made = {f"table:{name}" for name in TABLES}
     tables = {f"table:{name}" for name in sources.tables}
     known = {*sources.numbers, *tables, *(f"const:{name}" for name in sources.constants)}
-    used = {name for text in words(document) for name in PLACEHOLDER.findall(text)}
-    used.update(PLACEHOLDER.findall(sources.readme))
+    used = {*PLACEHOLDER.findall(prose), *PLACEHOLDER.findall(sources.readme)}
     yield from _without(used - made, known, "{{{{{}}}}} is not in sources.yaml")
     yield from _without(known, used, "{} of sources.yaml is not used")
-    plates = plates_of(document)
-    placed = {f"table:{table_name(plate)}" for plate in plates}
+    alone = {f"table:{name}" for name in TABLE_ALONE.findall(prose)}
     yield from _without(
-        used & tables, placed, "{{{{{}}}}} must stand alone in a block ::: {{#tbl:}}"
+        used & (tables | made), alone, "{{{{{}}}}} must stand alone in its ::: {{#tbl:}}"
     )
 
+    plates = plates_of(document)
     shown = {path for plate in plates for path in images_of(plate.body)}
     figures = {f"figures/{name}.pdf" for name in sources.figures}
     yield from _without(shown, figures, "{} is no figure of sources.yaml")
