@@ -211,7 +211,7 @@ def test_work_ends_in_an_error_if_all_workers_or_the_scheduler_are_gone(start, s
         results = workers.each(pool, note, tasks)
         next(results)
         process.kill()
-        with pytest.raises(Exception, match="scheduler-connection-lost|Connection"):
+        with pytest.raises(Exception, match=r"scheduler-connection-lost|Connection"):
             list(results)
 
 

@@ -126,7 +126,7 @@ def page(references: Sequence[str], *, every: bool = False) -> str:
     return "\n\n".join(blocks)
 
 
-def _with_changes(numbers: pd.DataFrame, heads: Sequence[str]) -> pd.DataFrame:
+def _with_changes(numbers: pd.DataFrame, heads: list[str]) -> pd.DataFrame:
     """Return the results that differ as text, and how much each run is above the first."""
     texts = _differing(numbers.map(runs.measured))
     values = numbers.loc[texts.index].map(lambda v: v["value"] if isinstance(v, dict) else v)

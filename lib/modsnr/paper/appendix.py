@@ -31,13 +31,12 @@ def tables_of(chosen: Mapping[str, runs.Record]) -> dict[str, pd.DataFrame]:
         of = f", sweep {run.sweep['name']}" if run.sweep else profile
         groups.setdefault(f"{run.notebook}{of}", []).append(run)
     every = [*chosen.values(), *behind]
-    made = (
-        _table_of_runs(groups, missing),
-        _table_of_commands(groups),
-        _table_of_data(every),
-        _table_of_environment(every),
-    )
-    return dict(zip(TABLES, made, strict=True))
+    return {
+        "runs": _table_of_runs(groups, missing),
+        "commands": _table_of_commands(groups),
+        "data": _table_of_data(every),
+        "environment": _table_of_environment(every),
+    }
 
 
 def is_dirty(run: runs.Record) -> bool:
@@ -163,9 +162,8 @@ def _table_of_environment(of: list[runs.Record]) -> pd.DataFrame:
 def _machine(hardware: Mapping[str, Any]) -> str:
     if not hardware:
         return "not recorded"
-    gpus = "".join(f", {gpu}" for gpu in hardware.get("gpus", []))
-    parts = f"{hardware.get('cores')} cores, {hardware.get('memory_gb')} GB{gpus}"
-    return f"{hardware.get('cpu')}, {parts}"
+    parts = [f"{hardware.get('cores')} cores", f"{hardware.get('memory_gb')} GB"]
+    return ", ".join([str(hardware.get("cpu")), *parts, *hardware.get("gpus", [])])
 
 
 def _written(value: Any) -> str:

@@ -107,9 +107,9 @@ def number(name: str, source: NumberSource, run: runs.Record) -> dict[str, Any]:
     for leaf in leaves.values():
         if leaf is None or (isinstance(leaf, float) and not math.isfinite(leaf)):
             raise InputError(f"{where} is {leaf}: there is nothing to print")
-        if source.scale != 1.0 and not isinstance(leaf, int | float):
-            raise InputError(f"{where} is no number to be scaled: {leaf!r}")
     if source.scale != 1.0:
+        if not all(isinstance(leaf, int | float) for leaf in leaves.values()):
+            raise InputError(f"{where} is no number to be scaled: {value!r}")
         leaves = {key: leaf * source.scale for key, leaf in leaves.items()}
     value = leaves if isinstance(value, dict) else leaves["value"]
     printed = printed_as(where, value, source.format)
@@ -134,22 +134,16 @@ def table(source: TableSource, run: runs.Record) -> pd.DataFrame:
         raise InputError(f"{run.id} has no tables/{path.name}")
     found = pd.read_csv(path, dtype=str, keep_default_na=False)
     columns = source.columns or {str(name): str(name) for name in found}
-    if unknown := sorted({*columns, *source.formats} - {*found}):
+    if unknown := sorted(({*columns} - {*found}) | ({*source.formats} - {*columns})):
         raise InputError(
             f"tables/{path.name} of {run.id} has no column {unknown}, but {list(found)}"
         )
 
-    def printed(column: pd.Series) -> list[str]:
-        form = source.formats.get(str(column.name))
-        return [
-            printed_as(f"{column.name} of {path}", float(text), form)
-            if text and form
-            else source.words.get(text, text)
-            for text in column
-        ]
-
-    shown = found[[*columns]].apply(printed)
-    return shown.set_axis([*columns.values()], axis="columns")
+    shown = found[[*columns]].replace(source.words)
+    for name, form in source.formats.items():
+        where = f"{name} of {path}"
+        shown[name] = [text and printed_as(where, float(text), form) for text in found[name]]
+    return shown.rename(columns=columns)
 
 
 def date_and_mark(chosen: Mapping[str, runs.Record], profile: str | None) -> dict[str, Node]:
