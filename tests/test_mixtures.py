@@ -82,20 +82,6 @@ def test_a_mixture_reaches_another_process_as_it_left():
     assert ForkingPickler.loads(ForkingPickler.dumps(made)) == made
 
 
-def test_the_mixture_has_seven_channels_in_both_geometries():
-    parts = signals.channel("mixture").parts
-    names = ("minor", "moderate", "rayleigh_0.5", "rayleigh_1", "rayleigh_2")
-    assert list(parts) == [
-        f"{name}, {rings}"
-        for name in (*names, "coloured_noise", "receive_filter")
-        for rings in ("dvb", "liquid")
-    ]
-    assert parts["rayleigh_2, liquid"] == signals.channel("rayleigh_2", "liquid")
-    alone = signals.channel("mixture", "dvb").parts
-    assert all(part.rings == signals.DVB_RINGS for part in alone.values())
-    assert len(alone) == 7
-
-
 def test_a_mixture_of_geometries_gives_each_apsk_frame_one_of_them():
     """To the twelfth power dvb's 16APSK is negative and liquid's positive, on every symbol."""
     found = made(

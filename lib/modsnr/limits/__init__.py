@@ -1,13 +1,4 @@
-"""Limits: bounds, genie classifiers, and estimators and classifiers without learning.
-
-Bounds take SNRs in dB, an array, and return the least standard deviation of an unbiased estimate
-in dB; ``bin_accuracy`` is how often such an estimate falls into the right bin. Estimators take
-frames, complex [frame, sample], and return dB [frame], on the frames' device.
-
-``log_likelihood`` scores samples at the symbol rate; ``genie_accuracy`` counts how often the scores
-are right, on samples that ``symbol_samples`` draws.
-``cumulant_tree`` and ``cascade`` decide on blind samples and an estimate of their SNR.
-"""
+"""Limits: bounds, genie classifiers, and estimators and classifiers without learning."""
 
 from modsnr.limits.bounds import (
     band_limited,

@@ -82,6 +82,16 @@ def percentiles(value: float, resampled: np.ndarray) -> Interval:
     return Interval(value=value, low=float(low), high=float(high))
 
 
+def basic(value: float, resampled: np.ndarray, least: float, most: float) -> Interval:
+    """Return a statistic that resampling inflates, such as a maximum, with its basic interval: as
+    far below the value as resamples lie above it, within ``least`` and ``most``, and with the value
+    inside."""
+    low, high = 2 * value - np.quantile(resampled, ENDS)[::-1]
+    return Interval(
+        value=value, low=float(np.clip(low, least, value)), high=float(np.clip(high, value, most))
+    )
+
+
 def mean_interval(values: np.ndarray, generator: np.random.Generator | None = None) -> Interval:
     """Return the mean of values [frame] with its bootstrap interval; bool have ``share``'s.
 
@@ -110,17 +120,13 @@ def interval(
     """Return a statistic of counts [...] with the interval over multinomial resamples of them.
 
     ``statistic`` maps counts [resample, ...] to values [resample]. One that resampling inflates,
-    such as a maximum, gets the basic interval, as far below the value as the resamples lie above
-    it, but not below the ``least`` possible value.
+    such as a maximum, gets the ``basic`` interval, from its ``least`` possible value.
     """
     total = int(counts.sum())
     draws = generator.multinomial(total, counts.ravel() / total, size=RESAMPLES)
     value = float(statistic(counts[None])[0])
-    found = percentiles(value, statistic(draws.reshape(RESAMPLES, *counts.shape)))
-    if least is None:
-        return found
-    low, high = (2 * value - found[end] for end in ("high", "low"))
-    return Interval(value=value, low=float(np.clip(low, least, value)), high=max(high, value))
+    resampled = statistic(draws.reshape(RESAMPLES, *counts.shape))
+    return percentiles(value, resampled) if least is None else basic(value, resampled, least, inf)
 
 
 def rates(

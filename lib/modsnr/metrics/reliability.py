@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from modsnr import InputError
-from modsnr.metrics.intervals import ENDS, RESAMPLES, Interval, share
+from modsnr.metrics.intervals import ENDS, RESAMPLES, Interval, basic, share
 
 
 class Reliability(NamedTuple):
@@ -40,10 +40,8 @@ def reliability(
     ``confidence`` is [frame] in 0..1, ``right`` bool [frame]. The bins have equal numbers of
     frames, up to ties, which stay in one bin, or an ``equal`` width in 0..1.
 
-    The noise of resampling enlarges both errors. Their interval is therefore the basic one,
-    [2 v - high, 2 v - low] with low and high the percentiles of the resamples, cut at 0 and 1 and
-    always holding the value v itself. It begins at 0 where chance alone would make an error of v or
-    more in over 2.5 % of cases.
+    The noise of resampling enlarges both errors: they have the ``basic`` interval. It begins at 0
+    where chance alone would make as large an error in over 2.5 % of cases.
 
     Raises InputError for no frames, and for confidences that are no number in 0..1.
     """
@@ -68,28 +66,19 @@ def reliability(
         _errors(bin_of, (generator.random(len(given)) < given) - given, count)
         for _ in range(RESAMPLES // 4)
     ])  # fmt: skip
-    ece, mce = (
-        _basic(value, resampled[:, column], by_chance[:, column])
-        for column, value in enumerate(_errors(bin_of, gaps, count))
-    )
+    errors = []
+    for column, value in enumerate(_errors(bin_of, gaps, count)):
+        errors.append(basic(float(value), resampled[:, column], 0.0, 1.0))
+        if value <= np.quantile(by_chance[:, column], ENDS[1]):
+            errors[-1]["low"] = 0.0
     table = pd.DataFrame(
         {"frames": int(here.sum()), "confidence": float(given[here].mean()), **share(hits[here])}
         for here in (bin_of == row for row in range(count))
     )
-    return Reliability(ece, mce, float(by_chance[:, 0].mean()), table)
+    return Reliability(*errors, float(by_chance[:, 0].mean()), table)
 
 
 def _errors(bin_of: np.ndarray, gaps: np.ndarray, bins: int) -> tuple[float, float]:
     """Return the expected and the largest calibration error from right - confidence [frame]."""
     sums = np.abs(np.bincount(bin_of, gaps, bins))
     return sums.sum() / len(gaps), (sums / np.maximum(np.bincount(bin_of, minlength=bins), 1)).max()
-
-
-def _basic(value: float, resampled: np.ndarray, by_chance: np.ndarray) -> Interval:
-    low, high = np.quantile(resampled, ENDS)
-    no_sign = value <= np.quantile(by_chance, ENDS[1])
-    return Interval(
-        value=float(value),
-        low=0.0 if no_sign else float(np.clip(2 * value - high, 0, value)),
-        high=float(np.clip(2 * value - low, value, 1)),
-    )
