@@ -190,9 +190,7 @@ def test_traits_of_odd_frames_are_finite_and_frames_without_power_have_none():
     frames = np.stack([np.ones(1024), tone, np.eye(1, 1024, 500)[0]]).astype(np.complex64)
     assert np.isfinite(signals.traits(frames)).all()
     frames[1] = 0
-    with pytest.raises(
-        InputError, match="finite power; these have 1024 samples, and a power from 0.0"
-    ):
+    with pytest.raises(InputError, match=r"finite power; .* a power from 0\.0 to"):
         signals.traits(frames)
 
 
