@@ -75,7 +75,8 @@ def reliability(
         {"frames": int(here.sum()), "confidence": float(given[here].mean()), **share(hits[here])}
         for here in (bin_of == row for row in range(count))
     )
-    return Reliability(*errors, float(by_chance[:, 0].mean()), table)
+    ece, mce = errors
+    return Reliability(ece, mce, float(by_chance[:, 0].mean()), table)
 
 
 def _errors(bin_of: np.ndarray, gaps: np.ndarray, bins: int) -> tuple[float, float]:
