@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from toy_fits import Counting, die
+from toy_fits import At
 from toy_ranks import fit
 
 from modsnr import InputError
@@ -32,7 +32,7 @@ def test_epochs_are_kept_offline_without_a_key_and_a_resumed_fit_goes_on_with_th
     monkeypatch.setenv("WANDB_MODE", "offline")
     rows = []
     with pytest.raises(ConnectionError):
-        fit(tmp_path / "cut", Counting(at=[6], act=die), wandb="toy", report=rows.append)
+        fit(tmp_path / "cut", At("die", 6), wandb="toy", report=rows.append)
     found = fit(tmp_path / "new", resume=tmp_path / "cut", wandb="toy", report=rows.append)
     assert [row["epoch"] for row in rows] == found.history.epoch.tolist() == [1, 2, 3]
     importlib.import_module("wandb").teardown()  # its writer, another process, is behind

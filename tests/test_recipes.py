@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.testing import assert_close
 from toy_fits import (
     TRAIN,
-    Counting,
+    At,
     fit,
     network,
     on_the_way,
@@ -219,7 +219,7 @@ def test_the_mirror_image_of_an_alphabet_is_that_alphabet(rings):
 
 @pytest.mark.parametrize("one_sided", ONE_SIDED)
 def test_half_of_the_spectra_are_mirrored_but_none_of_a_single_sideband(tmp_path, one_sided):
-    draw, net = Counting(), network()
+    draw, net = At(), network()
     net.settings["classes"] = ["left", one_sided]
     fit(tmp_path, draw, net=net, epochs=8, conjugate=True)
     seen = torch.cat(draw.drawn)

@@ -19,8 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from toy_fits import (
-    Counting,
-    die,
+    At,
     digest,
     fit,
     header,
@@ -43,7 +42,7 @@ def cut(tmp_path, monkeypatch):
     """The folder of a fit that died at its sixth step of twelve, after a checkpoint of five."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(ConnectionError):
-        fit(tmp_path / "cut", Counting(at=[6], act=die), rotate=True)
+        fit(tmp_path / "cut", At("die", 6), rotate=True)
     return tmp_path / "cut"
 
 
@@ -67,7 +66,7 @@ def test_a_fit_cut_off_anywhere_and_resumed_ends_in_the_same_weights(
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     whole = fit(tmp_path / "whole", rotate=True, **options)
     with pytest.raises(ConnectionError):
-        fit(tmp_path / "cut", Counting(at=[at], act=die), rotate=True, **options)
+        fit(tmp_path / "cut", At("die", at), rotate=True, **options)
     again = fit(tmp_path / "cut", rotate=True, **options)
     assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     timed = ["seconds"]
@@ -78,7 +77,7 @@ def test_a_fit_taken_over_in_another_folder_ends_in_the_weights_of_an_undisturbe
     cut, tmp_path
 ):
     before = (cut / CHECKPOINT).read_bytes()
-    draw = Counting()
+    draw = At()
     again = fit(tmp_path / "new", draw, rotate=True, resume=cut)
     whole = fit(tmp_path / "whole", rotate=True)
     fit(tmp_path / "new", draw, rotate=True, resume=cut)  # it has come further than cut
@@ -92,7 +91,7 @@ def test_what_was_the_best_epoch_before_the_cut_may_be_the_best_of_all(tmp_path,
     reached = iter([0.9, 0.2, 0.1])
     monkeypatch.setattr(loop, "_validate", lambda _: {"joint_accuracy": next(reached)})
     with pytest.raises(ConnectionError):
-        fit(tmp_path / "cut", Counting(at=[6], act=die))
+        fit(tmp_path / "cut", At("die", 6))
     best = weights(tmp_path / "cut")
     fit(tmp_path / "new", resume=tmp_path / "cut")
     assert same_bits(weights(tmp_path / "new"), best)
@@ -107,7 +106,7 @@ def test_two_cannot_go_on_from_the_same_checkpoint_at_once(cut, tmp_path):
         refused.append(it)
         return picture(iq)
 
-    fit(tmp_path / "first", Counting(at=[2], act=another), rotate=True, resume=cut)
+    fit(tmp_path / "first", At(another, 2), rotate=True, resume=cut)
     assert len(refused) == 1
     assert not (tmp_path / "second").exists()
     fit(tmp_path / "third", rotate=True, resume=cut)  # the lock goes with the fit

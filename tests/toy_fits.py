@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import signal
 from dataclasses import fields, replace
 from math import nan
 
@@ -90,29 +92,42 @@ def header(folder):
         return json.loads(file.metadata()["progress"])
 
 
-class Counting:
-    """A draw that does something else at chosen calls of training, which are counted from one.
+class At:
+    """A draw that does ``what`` at the training calls from ``first`` to ``last``, from one on.
 
-    ``drawn`` are the frames of each call.
+    ``what`` is a function of the frames, or the name of one; ``rank`` is the only rank that does
+    it, -1 all of them and a process that is none. ``drawn`` are the frames of each training call.
     """
 
-    def __init__(self, at=(), act=None):
-        self.at, self.act, self.calls, self.drawn = at, act, 0, []
+    def __init__(self, what="", first=0, last=0, rank=-1):
+        self.settings = {"what": what, "first": first, "last": last, "rank": rank}
+        named = {"": picture, "nan": not_a_number, "die": die, "kill": be_killed}
+        self.act = named[what] if isinstance(what, str) else what
+        self.first, self.last, self.rank = first, max(first, last), rank
+        self.drawn = []
+
+    @property
+    def calls(self):
+        return len(self.drawn)
 
     def __call__(self, iq):
         if not torch.is_grad_enabled():  # validation
             return picture(iq)
-        self.calls += 1
         self.drawn.append(iq)
-        return self.act(iq) if self.calls in self.at else picture(iq)
+        here = self.rank in (-1, int(os.environ.get("RANK", -1)))
+        return (self.act if here and self.first <= self.calls <= self.last else picture)(iq)
 
 
 def not_a_number(iq):
     return picture(iq) * nan
 
 
-def die(iq):
+def die(_):
     raise ConnectionError("the machine went away")
+
+
+def be_killed(_):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def digest(folder):

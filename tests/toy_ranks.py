@@ -1,10 +1,9 @@
-"""A draw that ranks can make again, and two ranks that do one toy fit after the other.
+"""Two ranks that do one toy fit after the other.
 
 A rank takes seconds to start, so these two are started once; all else of a fit is as it is.
 """
 
 import multiprocessing
-import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ from types import SimpleNamespace
 import torch
 import toy_fits
 from torch.multiprocessing.spawn import ProcessExitedException
-from toy_fits import GRID, die, not_a_number, picture
+from toy_fits import GRID, At, be_killed
 
 from modsnr.model import JointNet
 from modsnr.training import distributed
@@ -63,39 +62,15 @@ def network():
     )  # fmt: skip
 
 
-class At:
-    """A draw that does ``what`` at the training calls from ``first`` to ``last``, from one on.
-
-    ``rank`` is the only rank that does; -1: all of them, and a process that is none.
-    """
-
-    def __init__(self, what="", first=0, last=0, rank=-1):
-        self.settings = {"what": what, "first": first, "last": last, "rank": rank}
-        self.act = {"": picture, "nan": not_a_number, "die": die, "kill": be_killed}[what]
-        self.first, self.last, self.rank = first, max(first, last), rank
-        self.calls = 0
-
-    def __call__(self, iq):
-        if not torch.is_grad_enabled():  # validation
-            return picture(iq)
-        self.calls += 1
-        here = self.rank in (-1, int(os.environ.get("RANK", -1)))
-        return (self.act if here and self.first <= self.calls <= self.last else picture)(iq)
-
-
 def fit(folder, draw=None, *, net=None, **options):
     return toy_fits.fit(folder, draw or At(), net=net or network(), **options)
-
-
-def be_killed(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 # What a rank may do in the place of its part; neither waits for another.
 
 
 def one_is_killed(number, path, environment):
-    be_killed() if number == 1 else signal.pause()
+    be_killed(None) if number == 1 else signal.pause()
 
 
 def stay(number, path, environment):

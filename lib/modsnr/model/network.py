@@ -321,10 +321,12 @@ class Compact(nn.Module):
         return self.layers(diagrams).mean((2, 3))
 
 
-def convolution(inputs: int, outputs: int, size: int, **options: int) -> list[nn.Module]:
+def convolution(
+    inputs: int, outputs: int, size: int, *, stride: int = 1, padding: int = 0
+) -> list[nn.Module]:
     """Return a convolution, its normalisation and its ReLU."""
     return [
-        nn.Conv2d(inputs, outputs, size, bias=False, **options),
+        nn.Conv2d(inputs, outputs, size, stride=stride, padding=padding, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     ]

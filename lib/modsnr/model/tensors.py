@@ -33,7 +33,9 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, s
 
     Raises InputError, and leaves the file that was there, where there is no room.
     """
-    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    kept = {
+        name: value.detach().cpu().resolve_conj().contiguous() for name, value in tensors.items()
+    }
     with replacing_file(path, sum(value.nbytes for value in kept.values())) as partial:
         save_file(kept, partial, metadata=header)
 

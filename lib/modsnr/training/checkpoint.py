@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import Timeout
 from torch import Tensor
 
 from modsnr import InputError, files
-from modsnr.model import read_tensors, replacing_file, write_tensors
+from modsnr.model import read_tensors, replacing_file
 from modsnr.training.recipe import Recipe
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
@@ -43,9 +44,13 @@ class Progress:
     micro_batch: int = 0  # frames that memory held at once; 0: a whole batch
     history: tuple[dict[str, float], ...] = ()
 
+    def as_json(self) -> str:
+        """Return the progress as text."""
+        return json.dumps(asdict(self))
+
     @classmethod
     def from_json(cls, text: str) -> Progress:
-        """Return the progress that ``json.dumps(asdict(progress))`` wrote."""
+        """Return the progress that ``as_json`` wrote."""
         values = json.loads(text)
         tuples: Any = {name: tuple(values[name]) for name in ("loss_sums", "history")}
         return cls(**values | tuples)
@@ -65,17 +70,6 @@ class Progress:
     def frames_at_once(self, recipe: Recipe, ranks: int) -> int:
         """Return how many frames a device takes at once: a share of what memory held before."""
         return min(self.micro_batch or recipe.batch_size, recipe.batch_size) // ranks
-
-
-def write_checkpoint(
-    folder: Path, tensors: Mapping[str, Tensor], progress: Progress, identity: Mapping[str, Any]
-) -> None:
-    """Write a checkpoint, whole or not at all; ``identity`` is the recipe and the network's."""
-    header = {
-        "progress": json.dumps(asdict(progress)),
-        "recipe": json.dumps(identity, sort_keys=True),
-    }
-    write_tensors(tensors, folder / CHECKPOINT, header)
 
 
 def read_checkpoint(
@@ -107,6 +101,15 @@ def read_checkpoint(
             f"{'; '.join(differ)}."
         )
     return tensors, progress
+
+
+def joined(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
+    """Return the tensors of all parts, each named after its part: see ``under``."""
+    return {
+        f"{part}.{name}": torch.as_tensor(value)
+        for part, values in parts.items()
+        for name, value in values.items()
+    }
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

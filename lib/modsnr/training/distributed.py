@@ -24,12 +24,12 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor, distributed
+from torch import distributed
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
 
 from modsnr import InputError
 from modsnr.model import JointNet, write_tensors
-from modsnr.training.checkpoint import Progress, under
+from modsnr.training.checkpoint import Progress, joined, under
 from modsnr.training.learner import Task
 from modsnr.training.loop import Diverged, carry_out
 from modsnr.training.recipe import Execution, Recipe, Report
@@ -87,16 +87,13 @@ def fit_on_several(task: Task, report: Report | None) -> Progress:
 
 
 def _write(task: Task, path: Path) -> None:
-    parts: dict[str, dict[str, Tensor]] = {
-        "net": task.net.state_dict(),
-        "train": task.train._asdict(),
-        "validation": task.validation._asdict(),
-    }
-    tensors = {
-        f"{part}.{name}": tensor.resolve_conj()
-        for part, held in parts.items()
-        for name, tensor in held.items()
-    }
+    tensors = joined(
+        {
+            "net": task.net.state_dict(),
+            "train": task.train._asdict(),
+            "validation": task.validation._asdict(),
+        }
+    )
     draw: Any = task.draw
     settings = {
         "net": task.net.settings,
@@ -233,7 +230,7 @@ def take_part(path: Path) -> None:
     try:
         progress = carry_out(_read(path), lambda row: store.append(ROWS, json.dumps(row) + "\n"))
         if os.environ["RANK"] == "0":
-            store.set(PROGRESS, json.dumps(asdict(progress)))
+            store.set(PROGRESS, progress.as_json())
     except BaseException as error:
         store.append(FAILURES, json.dumps([type(error).__name__, str(error)]) + "\n")
         raise

@@ -52,14 +52,12 @@ def fit(
     and on a CPU ends in the same weights as an undisturbed one, bit for bit. ``resume`` is the
     folder of an earlier fit whose checkpoint is taken over; only one process at a time may do so.
 
-    On several devices the recipe's batch_size counts the frames of all. The number of devices
-    changes what is learned by rounding only, but for dropout, and for batch normalisation on CPUs,
-    where each process normalises its part by itself (GPUs do it together). A fit may continue on
-    another number of devices. On several ``draw`` must have settings: see ``distributed``.
+    On several devices the recipe's batch_size counts the frames of all, and ``draw`` needs
+    ``settings``: see ``distributed``. Their number changes what is learned by rounding only, but
+    for dropout, and on CPUs for batch normalisation; it may differ when a fit continues.
 
-    Raises InputError for data that the recipe cannot use, for devices that are not there, and for
-    a checkpoint of another recipe or network, Diverged when rollbacks do not help, and
-    RuntimeError where one of several processes was ended.
+    Raises InputError for data, devices or a checkpoint that do not fit, Diverged when rollbacks do
+    not help, and RuntimeError where one of several processes was ended.
     """
     task = Task(net, draw, train, validation, recipe, folder, execution)
     distributed.check(task)

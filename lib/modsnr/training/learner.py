@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -13,14 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from modsnr import InputError, files
-from modsnr.model import JointLoss, JointNet
-from modsnr.training.checkpoint import (
-    CHECKPOINT,
-    Progress,
-    read_checkpoint,
-    under,
-    write_checkpoint,
-)
+from modsnr.model import JointLoss, JointNet, write_tensors
+from modsnr.training.checkpoint import CHECKPOINT, Progress, joined, read_checkpoint, under
 from modsnr.training.recipe import Execution, Recipe, precision_of, rate_factor
 from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
 
@@ -75,7 +71,8 @@ class Learner:
     """One fit's state. On several devices each process has one, and all change alike."""
 
     def __init__(self, task: Task, fabric: Fabric) -> None:
-        self.task, self.recipe, self.fabric = task, task.recipe, fabric
+        self.task, self.recipe = task, task.recipe
+        self.fabric: Any = fabric  # its own types are too wide
         self.format = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
         self.net = cast(Any, task.net).to(memory_format=self.format)
         objective = Objective(self.net, self.recipe)
@@ -85,7 +82,7 @@ class Learner:
         self.parameters = dict(objective.named_parameters())
         self.objective = fabric.setup_module(objective.train())  # moves it to the device
         self.optimizer = self._optimizer()
-        self.averaged = {name: value.clone() for name, value in self._averagable()}
+        self.averaged = self._copy_of_weights() if self.recipe.ema else {}
         # A forward pass moves batch normalisation's running statistics, spoilt batch or not.
         self.statistics = [buffer.clone() for buffer in self.net.buffers()]
         self.batches = len(task.train.iq) // self.recipe.batch_size
@@ -155,28 +152,30 @@ class Learner:
 
     # Averaged weights
 
-    def _averagable(self) -> Iterator[tuple[str, Tensor]]:
-        if self.recipe.ema:
-            yield from self.net.state_dict().items()
+    def _copy_of_weights(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.net.state_dict().items()}
 
     @torch.no_grad()
     def average(self) -> None:
-        """Move the averaged weights, if the recipe has them, towards the present ones."""
+        """Move the averaged weights towards the present ones."""
         # The first steps' weights are soon forgotten: the average is as long as the fit is old.
         steps = self.progress.ever_taken
         kept = min(self.recipe.ema, (1 + steps) / (10 + steps))
-        for name, value in self._averagable():
+        for name, value in self.net.state_dict().items():
             if value.is_floating_point():
                 self.averaged[name].lerp_(value, 1 - kept)
             else:  # batch normalisation's counts
                 self.averaged[name].copy_(value)
 
-    def swap_in_averages(self) -> dict[str, Tensor]:
-        """Give the network its averaged weights, if any, and return its own."""
-        own = {name: value.clone() for name, value in self._averagable()}
+    @contextmanager
+    def averaged_in_place(self) -> Iterator[None]:
+        """Within the block, give the network its averaged weights, if the recipe has them."""
+        own = self._copy_of_weights() if self.averaged else {}
         if own:
             self.net.load_state_dict(self.averaged)
-        return own
+        yield
+        if own:
+            self.net.load_state_dict(own)
 
     # Checkpoints
 
@@ -198,12 +197,11 @@ class Learner:
         }
         for index, weight in enumerate(self.parameters.values()):
             parts[f"optimizer.{index}"] = self.optimizer.state.get(weight, {})
-        tensors = {
-            f"{part}.{name}": torch.as_tensor(value)
-            for part, values in parts.items()
-            for name, value in values.items()
+        header = {
+            "progress": self.progress.as_json(),
+            "recipe": json.dumps(self.task.identity, sort_keys=True),
         }
-        write_checkpoint(self.task.folder, tensors, self.progress, self.task.identity)
+        write_tensors(joined(parts), self.task.folder / CHECKPOINT, header)
         self.saved_at = time.monotonic()
 
     def load(self) -> None:

@@ -17,15 +17,9 @@ from modsnr.training.recipe import Report
 WANDB = ".wandb"  # beside what is committed of a run
 # Nothing about the machine, the environment or the code leaves it.
 PRIVATE = {
-    "x_disable_meta": True,
-    "x_disable_machine_info": True,
-    "x_disable_stats": True,
-    "x_save_requirements": False,
-    "disable_code": True,
-    "disable_git": True,
-    "save_code": False,
-    "console": "off",
-    "silent": True,
+    **dict.fromkeys(("x_disable_meta", "x_disable_machine_info", "x_disable_stats"), True),
+    **{"disable_code": True, "disable_git": True, "save_code": False},
+    **{"x_save_requirements": False, "console": "off", "silent": True},
 }
 
 

@@ -125,8 +125,16 @@ def _end_epoch(learner: Learner) -> dict[str, float]:
     The row holds the mean losses, the validation accuracies, rate, skipped steps and seconds.
     """
     progress = learner.progress
-    own = learner.swap_in_averages()
-    reached = _validate(learner)
+    # Amid skipped steps no checkpoint follows, and a rollback may undo this epoch.
+    sound = not progress.troubles_in_a_row
+    with learner.averaged_in_place():
+        reached = _validate(learner)
+        joint = reached["joint_accuracy"]
+        if (sound or progress.best_epoch < 0) and joint > progress.best_joint:
+            progress.best_joint, progress.best_epoch = joint, progress.epoch
+            if learner.fabric.is_global_zero:
+                header = {"net": json.dumps(learner.net.settings)}
+                write_tensors(learner.net.state_dict(), learner.task.folder / WEIGHTS, header)
     learner.spend_time()
     means = [total / progress.taken if progress.taken else math.nan for total in progress.loss_sums]
     row = {
@@ -139,15 +147,6 @@ def _end_epoch(learner: Learner) -> dict[str, float]:
         "seconds": progress.seconds,
     }
     progress.history = (*progress.history, row)
-    # Amid skipped steps no checkpoint follows, and a rollback may undo this epoch.
-    sound = not progress.troubles_in_a_row
-    if (sound or progress.best_epoch < 0) and reached["joint_accuracy"] > progress.best_joint:
-        progress.best_joint, progress.best_epoch = reached["joint_accuracy"], progress.epoch
-        if learner.fabric.is_global_zero:
-            header = {"net": json.dumps(learner.net.settings)}
-            write_tensors(learner.net.state_dict(), learner.task.folder / WEIGHTS, header)
-    if own:
-        learner.net.load_state_dict(own)
     progress.epoch, progress.batch = progress.epoch + 1, 0
     progress.loss_sums, progress.taken = (0.0, 0.0, 0.0), 0
     if sound:  # otherwise a rollback would come back to the trouble

@@ -46,7 +46,8 @@ def take_step(learner: Learner, rows: Tensor) -> str:
         learner.optimizer.step()
         if learner.recipe.task_weighting == "gradnorm":
             learner.loss.renormalise()
-        learner.average()
+        if learner.averaged:
+            learner.average()
         progress.count(tuple(values.values()))
     else:
         _copy(learner.net.buffers(), learner.statistics)
