@@ -61,8 +61,8 @@ def _timm_model(name: str, weights: Path | None, channels: int, bins: int) -> nn
         # timm adapts the first layer to the number of channels; the file is always safetensors.
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
     try:
-        sized = options if "resnet" in name else options | {"img_size": bins}
-        return timm.create_model(name, **sized)
+        sized: dict[str, Any] = {} if "resnet" in name else {"img_size": bins}
+        return timm.create_model(name, **options, **sized)
     except TypeError:  # this family takes images of any size and knows no img_size
         return timm.create_model(name, **options)
 
