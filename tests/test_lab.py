@@ -6,15 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from ipywidgets.widgets.widget import _instances
 from notebook_runs import write_record
 
-from modsnr.runs.showing import ShownTable
-
 ROOT = Path(__file__).parents[1]
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def test_jupyterlab_opens_on_the_readme_on_this_machine_only_and_asks_for_its_token(tmp_path):
@@ -46,24 +41,6 @@ def test_the_settings_of_the_repository_are_ones_that_jupyterlab_knows():
         assert set(settings) <= set(known)
     viewers = given["@jupyterlab/docmanager-extension:plugin"]["defaultViewers"]
     assert viewers == {"markdown": "Markdown Preview"}
-
-
-@pytest.fixture
-def table():
-    return pd.DataFrame({"run": [f"<{n}>" for n in range(2000)], "value": 0.123456})
-
-
-def test_a_table_is_html_in_a_file_and_a_widget_too_where_it_is_watched(table):
-    kept = ShownTable(table, live=False)._repr_mimebundle_()
-    assert set(kept) == {"text/plain", "text/html"}
-    assert kept["text/html"].count("<tr") == 2001
-    assert "&lt;1999&gt;" in kept["text/html"]
-    assert "<script" not in kept["text/html"]
-    watched = ShownTable(table, live=True)._repr_mimebundle_()
-    assert {name: watched[name] for name in kept} == kept
-    widget = _instances[watched[WIDGET]["model_id"]]
-    assert len(json.loads(widget._dt_args["data_json"])) == 2000
-    assert len(str(watched)) < len(str(kept)) + 500  # its code is not among it
 
 
 @pytest.mark.parametrize("watched", [True, False])

@@ -9,20 +9,20 @@ from notebook_runs import write_notebook
 from modsnr import InputError, runs
 
 HEAD = 'name: str = "run"\nnote: str = ""\n'
+TRAINING = """\
+from typing import Annotated
+from modsnr.runs import ChangesNoResult
+epochs: int = 3
+devices: Annotated[int, ChangesNoResult] = 1
+resume: Annotated[str, ChangesNoResult] = ""
+"""
+MAKING = HEAD + 'seed: int = 1\nending: str = "completed"'
+FRAMES = {"notebook": "01_making", "name": "frames"}
+EVALUATION = {"notebook": "03_evaluation", "name": "evaluation"}
 
-NOTEBOOKS = {
-    "01_making": 'seed: int = 1\nending: str = "completed"',
-    "02_training": "\n".join(
-        [
-            "from typing import Annotated",
-            "from modsnr.runs import ChangesNoResult",
-            "epochs: int = 3",
-            "devices: Annotated[int, ChangesNoResult] = 1",
-            'resume: Annotated[str, ChangesNoResult] = ""',
-        ]
-    ),
-    "03_evaluation": "seconds: float = 0.0",
-}
+
+def model(**parameters):
+    return {"notebook": "02_training", "name": "model", "parameters": parameters}
 
 
 def write_profile(root, *steps):
@@ -38,14 +38,10 @@ def house(tmp_path, monkeypatch):
     """
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
     (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
-    for name, source in NOTEBOOKS.items():
-        write_notebook(tmp_path, name, HEAD + source)
-    write_profile(
-        tmp_path,
-        {"notebook": "01_making", "name": "frames"},
-        {"notebook": "02_training", "name": "model", "parameters": {"epochs": 30}},
-        {"notebook": "03_evaluation", "name": "evaluation"},
-    )
+    write_notebook(tmp_path, "01_making", MAKING)
+    write_notebook(tmp_path, "02_training", HEAD + TRAINING)
+    write_notebook(tmp_path, "03_evaluation", HEAD)
+    write_profile(tmp_path, FRAMES, model(epochs=30), EVALUATION)
 
     def execute(notebook, *, profile=None, parameters=None, name=None, **_):
         monkeypatch.setattr("modsnr.runs.run._current", None)
@@ -69,65 +65,43 @@ def resume():
     return runs.reproduce("toy", resume=True)
 
 
-def made():
-    """What there is of runs, oldest first."""
-    return [(run.name, run.status) for run in reversed(runs.records())]
+def change(run, **content):
+    path = run.folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | content))
 
 
-def test_a_training_that_is_cut_off_goes_on_from_its_checkpoint(house):
-    for _ in range(2):
-        with pytest.raises(runs.NotCompletedError, match=r"step 2 of 3: 02_training \(model\) int"):
-            resume()
+def test_a_training_that_is_cut_off_or_killed_goes_on_from_its_checkpoint(house):
+    with pytest.raises(runs.NotCompletedError, match=r"step 2 of 3: 02_training \(model\) int"):
+        resume()
+    change(runs.find("model", status=None), status="running")  # its process is gone: crashed
+    with pytest.raises(runs.NotCompletedError):
+        resume()
     resume()
-    assert made() == [
-        ("frames", "completed"),
-        ("model", "interrupted"),
-        ("model", "interrupted"),
-        ("model", "completed"),
-        ("evaluation", "completed"),
-    ]
-    trained = [run for run in runs.records() if run.name == "model"][::-1]
-    assert [run.metrics["epochs"] for run in trained] == [10, 20, 30]
-    assert [run.parents for run in trained] == [[], [trained[0].id], [trained[1].id]]
-
-
-def test_a_killed_training_goes_on_too(house):
-    with pytest.raises(runs.NotCompletedError):
-        resume()
-    (cut,) = [run for run in runs.records() if run.name == "model"]
-    content = json.loads((cut.folder / "run.json").read_text()) | {"status": "running"}
-    (cut.folder / "run.json").write_text(json.dumps(content))  # its process is gone: crashed
-    with pytest.raises(runs.NotCompletedError):
-        resume()
-    assert runs.find("model", status=None).parents == [cut.id]
+    *_, first, second, third, evaluation = made = runs.records()[::-1]
+    assert [run.name for run in made] == ["frames", "model", "model", "model", "evaluation"]
+    assert [run.status for run in (first, second, third)] == ["crashed", "interrupted", "completed"]
+    assert [run.metrics["epochs"] for run in (first, second, third)] == [10, 20, 30]
+    assert (second.parents, third.parents) == ([first.id], [second.id])
+    assert evaluation.status == "completed"
 
 
 def test_what_is_done_is_kept_and_only_a_resumed_pipeline_keeps_it(house):
-    write_profile(house, {"notebook": "01_making"}, {"notebook": "03_evaluation"})
+    write_profile(house, FRAMES, EVALUATION)
     first = resume()
     heard = []
     assert runs.reproduce("toy", resume=True, echo=heard.append) == first
     assert len(runs.records()) == 2
-    assert "step 1 of 2: 01_making (run) kept" in heard[0]
+    assert "step 1 of 2: 01_making (frames) kept" in heard[0]
     assert not {run.id for run in runs.reproduce("toy")} & {run.id for run in first}
 
 
-@pytest.mark.parametrize(
-    ("changed", "kept"), [({"epochs": 9}, False), ({"devices": 2}, True), ({}, True)]
-)
+@pytest.mark.parametrize(("changed", "kept"), [({"epochs": 9}, False), ({"devices": 2}, True)])
 def test_other_parameters_that_count_make_their_step_and_all_after_it_anew(house, changed, kept):
-    training = {"notebook": "02_training", "name": "model", "parameters": {"epochs": 10}}
-    rest = {"notebook": "01_making", "name": "frames"}, {"notebook": "03_evaluation"}
-    write_profile(house, rest[0], training, rest[1])
+    write_profile(house, FRAMES, model(epochs=10), EVALUATION)
     first = resume()
-    training["parameters"] |= changed
-    write_profile(house, rest[0], training, rest[1])
-    frames, *later = resume()
-    assert frames == first[0]
-    assert (later == first[1:]) is kept
-    assert {run.id for run in later} & {run.id for run in first[1:]} == (
-        {run.id for run in later} if kept else set()
-    )
+    write_profile(house, FRAMES, model(**{"epochs": 10} | changed), EVALUATION)
+    second = resume()
+    assert [run == before for run, before in zip(second, first, strict=True)] == [True, kept, kept]
 
 
 def test_other_code_makes_all_anew_and_other_words_do_not(house):
@@ -136,7 +110,7 @@ def test_other_code_makes_all_anew_and_other_words_do_not(house):
         subprocess.run(["git", "-C", house, *identity, *words], check=True, capture_output=True)
 
     (house / ".gitignore").write_text("runs")
-    write_profile(house, {"notebook": "01_making", "name": "frames"})
+    write_profile(house, FRAMES)
     git("init")
     git("add", ".")
     git("commit", "-m", "all")
@@ -145,28 +119,23 @@ def test_other_code_makes_all_anew_and_other_words_do_not(house):
     git("add", ".")
     git("commit", "-m", "words")
     assert resume() == [first]
-    write_notebook(house, "01_making", HEAD + NOTEBOOKS["01_making"] + "  # words")
+    write_notebook(house, "01_making", MAKING + "  # words")
     git("commit", "-a", "-m", "code")
     assert resume() != [first]
 
 
-def test_a_pipeline_that_runs_elsewhere_is_refused(house):
+def test_a_pipeline_that_cannot_run_is_refused(house):
     run = runs.start("01_making", {"name": "frames"})
-    content = json.loads((run.folder / "run.json").read_text()) | {"profile": "toy"}
-    (run.folder / "run.json").write_text(json.dumps(content))
+    change(run, profile="toy")
     with pytest.raises(InputError, match=f"run {run.id} of this pipeline is running"):
+        resume()
+    write_profile(house)
+    with pytest.raises(InputError, match="profile toy has no pipeline"):
         resume()
 
 
 def test_a_failed_step_ends_the_pipeline_and_names_its_notebook(house):
-    failing = {"notebook": "01_making", "name": "frames", "parameters": {"ending": "failed"}}
-    write_profile(house, failing, {"notebook": "03_evaluation"})
+    write_profile(house, FRAMES | {"parameters": {"ending": "failed"}}, EVALUATION)
     with pytest.raises(runs.NotCompletedError, match=r"failed, .*see runs/\S+/notebook\.ipynb"):
         resume()
-    assert made() == [("frames", "failed")]
-
-
-def test_a_profile_without_a_pipeline_is_refused(house):
-    write_profile(house)
-    with pytest.raises(InputError, match="profile toy has no pipeline"):
-        resume()
+    assert [(run.name, run.status) for run in runs.records()] == [("frames", "failed")]

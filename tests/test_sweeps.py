@@ -12,10 +12,10 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from notebook_runs import write_notebook
 
 from modsnr import InputError, runs, sweeps, workers
 from modsnr.sweeps import study as studies
@@ -60,14 +60,8 @@ COMMAND = [sys.executable, "-c", "from modsnr.cli import main; main()", "sweep"]
 def house(tmp_path, monkeypatch):
     """A repository whose training is a stand-in of no second."""
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    cells = [
-        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(WORK),
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    (tmp_path / "notebooks" / "sweeps").mkdir(parents=True)
-    nbformat.write(notebook, tmp_path / "notebooks" / "02_training.ipynb")
+    write_notebook(tmp_path, "02_training", PARAMETERS, WORK)
+    (tmp_path / "notebooks" / "sweeps").mkdir()
     return tmp_path
 
 
@@ -111,26 +105,15 @@ def test_a_sweep_killed_amid_a_trial_goes_on_and_does_each_trial_once(house):
     wait_for(lambda: len(values()) == 1 and len(values(status="running")) == 1)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    said = finish(start("toy", "--workers", "2"))
+    for process in [start("toy", "--workers", "2"), start("toy")]:
+        finish(process)
     assert values() == [0.0, 0.25, 0.5, 0.75]
     assert len(values(status="crashed")) == 1
+    said = finish(start("toy"))  # there is nothing left to do
     assert len(runs.records()) == 5
-    assert "4 completed" in said
-    assert "1 begun again after a kill, 0 under way" in said
-    assert "best: " in said
-    assert "(x 0.0)" in said.splitlines()[-1]
-    before = len(runs.records())
-    assert "4 completed" in finish(start("toy"))  # and there is nothing left to do
-    assert len(runs.records()) == before
-
-
-@pytest.mark.long
-def test_two_processes_share_the_trials_of_one_journal(house):
-    space(house)
-    both = [start("toy"), start("toy")]
-    said = [finish(process) for process in both]
-    assert values() == [0.0, 0.25, 0.5, 0.75]
-    assert all("trial" in out for out in said)
+    assert said.splitlines()[:2] == ["4 completed", "1 begun again after a kill, 0 under way"]
+    assert said.splitlines()[-1].startswith("best: ")
+    assert said.splitlines()[-1].endswith("(x 0.0)")
 
 
 @pytest.mark.long
@@ -148,12 +131,12 @@ def test_an_interrupted_sweep_interrupts_its_trial_and_does_it_again(house):
 
 
 @pytest.mark.long
-def test_trials_that_end_badly_are_counted_and_the_sweep_goes_on(house):
-    endings = ["well", "error", "death", "mute", "nan"]
-    summary = sweeps.sweep(space(house, space={"ending": endings}), workers=2)
-    assert summary.counts == {"completed": 1, "failed": 3, "crashed": 1}
-    assert summary.best.parameters == {"ending": "well"}
-    assert runs.find(summary.best.run).sweep["name"] == "toy"
+def test_trials_that_end_badly_are_counted_and_without_a_better_one_the_exit_code_is_1(house):
+    space(house, space={"ending": ["error", "death", "mute", "nan"]})
+    process = start("toy", "--workers", "2")
+    said, _ = process.communicate(timeout=300)
+    assert said.splitlines()[-1] == "3 failed, 1 crashed"
+    assert process.returncode == 1
 
 
 class Killed(BaseException):
@@ -161,8 +144,7 @@ class Killed(BaseException):
 
 
 def test_a_trial_becomes_a_row_with_its_history_and_only_the_best_keeps_its_folder(house):
-    toy = space(house, trials=2)
-    summary = sweeps.sweep(toy)
+    summary = sweeps.sweep(space(house, trials=2))
     (folder,) = (house / "runs").glob("*-02_training-*")
     assert folder.name == summary.best.run
     rows = {run.id: run for run in runs.rows_of("toy")}
@@ -175,19 +157,10 @@ def test_a_trial_becomes_a_row_with_its_history_and_only_the_best_keeps_its_fold
         assert runs.find(run.id).parameters == run.parameters
 
 
-@pytest.mark.long
-def test_all_folders_are_kept_where_that_is_wanted(house):
-    sweeps.sweep(space(house, trials=2, name="kept"), keep_folders=True)
-    assert len(list((house / "runs").glob("*-02_training-kept-*"))) == 2
-    assert len(sweeps.table("kept")) == 2
-
-
 def test_without_the_frames_that_all_trials_need_no_trial_is_spent(house):
-    notebook = house / "notebooks" / "02_training.ipynb"
-    source = nbformat.read(notebook, as_version=4)
-    source.cells[0].source += 'frames: Annotated[str, FrameStore("01_preprocessing")] = "frames"\n'
-    nbformat.write(source, notebook)
-    shutil.copy(Path(__file__).parents[1] / "notebooks" / "01_preprocessing.ipynb", notebook.parent)
+    frames = 'frames: Annotated[str, FrameStore("01_preprocessing")] = "frames"\n'
+    write_notebook(house, "02_training", PARAMETERS + frames, WORK)
+    write_notebook(house, "01_preprocessing", PARAMETERS + frames)
     toy = space(house, fixed={"frames": "large"})
     with pytest.raises(
         InputError, match=r"data/large/frames\.h5.*run 01_preprocessing -p frames large"
@@ -208,32 +181,24 @@ def test_a_sweep_begun_anew_is_not_mixed_up_with_one_of_that_name_from_elsewhere
     assert len(sweeps.table("toy-again")) == 2
 
 
-@pytest.mark.long
-def test_a_sweep_none_of_whose_trials_completed_ends_with_exit_code_1(house):
-    space(house, space={"ending": ["error", "mute"]})
-    process = start("toy")
-    said, _ = process.communicate(timeout=300)
-    assert "2 failed" in said
-    assert process.returncode == 1
-
-
 @contextmanager
 def sweep_that_dies(toy):
-    """Yield the parameters of a trial that a sweep began, and its owner; then the sweep is gone."""
+    """Yield the parameters of a trial that a sweep began; then the sweep is gone."""
     study = studies.open_study(toy, None)
     studies.revive(study, toy)
     with suppress(Killed):
         trial = study.ask()
-        with studies.owning(trial) as owner:
-            yield studies.suggest(study, toy, trial, 0), owner
+        with studies.working() as worker:
+            trial.set_user_attr("worker", worker)
+            yield studies.suggest(study, toy, trial, 0)
             raise Killed
 
 
 @pytest.mark.long
 def test_a_trial_whose_run_ended_before_its_sweep_could_say_so_is_not_done_again(house):
     toy = space(house, trials=1)
-    with sweep_that_dies(toy) as (values, owner):
-        sweep = {"name": "toy", "trial": 0, "owner": owner}
+    with sweep_that_dies(toy) as values:
+        sweep = {"name": "toy", "trial": 0}
         runs.execute("02_training", parameters=values, name="toy-0000", sweep=sweep)
     summary = sweeps.sweep(toy)
     assert summary.counts == {"completed": 1}
@@ -244,7 +209,7 @@ def test_a_trial_whose_run_ended_before_its_sweep_could_say_so_is_not_done_again
 def test_a_trial_under_which_every_sweep_dies_is_given_up(house):
     toy = space(house, trials=1)
     for _ in range(studies.ATTEMPTS):
-        with sweep_that_dies(toy) as (values, _):
+        with sweep_that_dies(toy) as values:
             assert values == {"x": toy.point(0)["x"]}
     summary = sweeps.sweep(toy)
     assert summary.counts == {"crashed": 1}
@@ -288,30 +253,12 @@ def test_a_seed_gives_the_same_trials_and_a_pause_does_not_change_them(house, sa
     }
 
 
-@pytest.mark.long
-def test_tpe_comes_closer_to_the_best_than_chance_does(house):
-    distance = {
-        sampler: np.mean(
-            [abs(p["x"]) for p in asked(space(house, SEARCH, sampler, sampler=sampler), 40)[20:]]
-        )
-        for sampler in ("random", "tpe")
-    }
-    assert distance["tpe"] < 0.7 * distance["random"]
-
-
-def test_a_grid_visits_every_point_of_choices_and_steps_in_the_order_of_its_seed(house):
-    told = {
-        "space": {"x": {"low": 0.0, "high": 0.3, "step": 0.1}, "k": {"low": 1, "high": 3}},
-        "sampler": "grid",
-    }
-    toy = space(house, told)
-    points = [tuple(toy.point(index).values()) for index in range(toy.size)]
-    assert sorted(points) == pytest.approx(
-        np.array([(x / 10, k) for x in range(4) for k in (1, 2, 3)])
-    )
-    assert points != sorted(points)
-    other = space(house, told, seed=1)
-    assert points != [tuple(other.point(index).values()) for index in range(12)]
+def test_a_grid_visits_every_point_in_the_order_of_its_seed(house):
+    told = {"space": {"x": [0.0, 0.1, 0.2, 0.3], "k": [1, 2, 3]}, "sampler": "grid"}
+    toy, other = space(house, told), space(house, told, seed=1)
+    points, others = ([tuple(one.point(i).values()) for i in range(12)] for one in (toy, other))
+    assert sorted(points) == [(x / 10, k) for x in range(4) for k in (1, 2, 3)]
+    assert sorted(points) != points != others
 
 
 @pytest.mark.long
@@ -356,24 +303,27 @@ def test_before_the_history_is_written_the_checkpoint_tells_of_each_epoch(house)
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"samplr": "grid"}, "no key is called 'samplr'; did you mean 'sampler'"),
+        ({"samplr": "grid"}, "samplr: Extra inputs are not permitted"),
         ({"sampler": "grit"}, "sampler: Input should be 'grid', 'random' or 'tpe'"),
         ({"notebook": "02_trainin"}, "did you mean '02_training'"),
         ({"profile": "quick"}, "no profile is called 'quick'"),
         ({"space": {"epoch": [1]}}, "no parameter of 02_training is called 'epoch'; did you"),
         ({"fixed": {"epoch": 1}}, "no parameter of 02_training is called 'epoch'; did you"),
         ({"space": {"k": [1, 2.5]}}, "parameter k of 02_training: given 2.5"),
-        ({"space": {"k": {"low": 1.5, "high": 2}}}, "parameter k of 02_training: given 1.5"),
+        (
+            {"sampler": "tpe", "space": {"k": {"low": 1.5, "high": 2}}},
+            "k of 02_training: given 1.5",
+        ),
         ({"space": {"x": {"low": 1, "high": 1}}}, "low 1 is not below high 1"),
         ({"space": {"x": {"low": 0, "high": 1, "log": True}}}, "log needs low above 0"),
         ({"space": {"x": {"low": 0, "high": 1, "stp": 1}}}, "Extra inputs are not permitted"),
-        ({"space": {"x": {"low": 0, "high": 1}}}, "a grid needs choices or a step for x"),
+        ({"space": {"x": {"low": 0, "high": 1}}}, "a grid needs a list of choices for x"),
         ({"space": {"x": []}}, "x has no choices"),
-        ({"space": {"x": [0.1, 0.1]}}, "x: 0.1 stands there twice"),
-        ({"space": {}}, "names no parameter"),
+        ({"space": {"x": [0.1, 0.1]}}, "x: 0.1 is listed twice"),
+        ({"space": {}}, "space: Dictionary should have at least 1 item"),
         ({"fixed": {"x": 0.5}}, "x: both fixed and searched"),
-        ({"fixed": {"name": "mine"}}, "name: a trial's run is named by its sweep"),
-        ({"trials": 0}, "trials must be 1 or more"),
+        ({"fixed": {"name": "mine"}}, "name: a sweep names the runs of its trials itself"),
+        ({"trials": 0}, "trials: Input should be greater than 0"),
         ({"space": {"epochs": [1, 2]}, "pruner": "hyperband"}, "a fixed number of epochs"),
     ],
 )
@@ -389,9 +339,6 @@ def test_what_is_no_space_at_all_is_refused(house):
         sweeps.load_space("tyo")
     (house / "bad.yaml").write_text("space: [")
     with pytest.raises(InputError, match=r"sweep bad: .*expected the node content"):
-        sweeps.load_space(str(house / "bad.yaml"))
-    (house / "bad.yaml").write_text("- 1")
-    with pytest.raises(InputError, match="not a mapping"):
         sweeps.load_space(str(house / "bad.yaml"))
 
 

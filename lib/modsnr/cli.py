@@ -20,6 +20,8 @@ import click
 from modsnr import InputError, __version__, runs
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from modsnr.sweeps import Outcome
 
 IN_PROFILES = "a file in notebooks/profiles, less .yaml"
@@ -200,7 +202,7 @@ def paper(profile: str | None) -> None:
     type=click.Choice(get_args(runs.Status)),
     help="one of these; may be repeated",
 )
-@click.option("--since", metavar="WHEN", help="2026-11-25, 2026-11-25T13:00 (UTC), 12h, 3d, 2w")
+@click.option("--since", type=click.DateTime(), metavar="WHEN", help="2026-11-25, say, UTC")
 @click.option(
     "--limit",
     type=click.IntRange(0),
@@ -211,7 +213,9 @@ def paper(profile: str | None) -> None:
 )
 @click.option("--all", "every", is_flag=True, help="no limit, a line for each trial of a sweep")
 @click.pass_context
-def runs_(ctx: click.Context, since: str | None, limit: int, every: bool, **patterns: Any) -> None:
+def runs_(
+    ctx: click.Context, since: datetime | None, limit: int, every: bool, **patterns: Any
+) -> None:
     """List the runs, show one, compare several.
 
     The list begins with the newest run, and RUNLOG.md is renewed: a killed run could not do so.
@@ -222,7 +226,7 @@ def runs_(ctx: click.Context, since: str | None, limit: int, every: bool, **patt
     """
     if ctx.invoked_subcommand:
         return
-    begun = runs.moment(since) if since else None
+    begun = since.isoformat() if since else ""
     try:
         known = runs.write_runlog()
     except OSError as error:

@@ -12,10 +12,11 @@ on any death, so a run with status "running" whose lock is free is shown as cras
 """
 
 from modsnr.files import is_held
-from modsnr.runs.execution import execute, prune
+from modsnr.runs.execution import Stop, execute
 from modsnr.runs.formatting import aligned, leaves, measured, shown
 from modsnr.runs.needs import need_frames
-from modsnr.runs.overview import OVERVIEW, Survey, moment, overview, select, survey
+from modsnr.runs.overview import OVERVIEW, Survey, overview, select, survey
+from modsnr.runs.pages import readme, write_runlog
 from modsnr.runs.parameters import (
     ChangesNoResult,
     FrameStore,
@@ -30,13 +31,11 @@ from modsnr.runs.parameters import (
     parse_text,
 )
 from modsnr.runs.pipeline import NotCompletedError, reproduce, runs_of_step
-from modsnr.runs.profiles import Profile, Step, load_profile, read_yaml
-from modsnr.runs.readme import readme
+from modsnr.runs.profiles import Profile, Step, load_profile
 from modsnr.runs.records import (
     CHECKPOINT,
     Record,
     Status,
-    SweepRow,
     find,
     records,
     repeated,
@@ -44,7 +43,6 @@ from modsnr.runs.records import (
 )
 from modsnr.runs.repository import root, store
 from modsnr.runs.run import Run, start
-from modsnr.runs.runlog import write_runlog
 
 __all__ = [
     "CHECKPOINT",
@@ -62,8 +60,8 @@ __all__ = [
     "ShareBelowOne",
     "Status",
     "Step",
+    "Stop",
     "Survey",
-    "SweepRow",
     "aligned",
     "check",
     "counting",
@@ -73,13 +71,10 @@ __all__ = [
     "leaves",
     "load_profile",
     "measured",
-    "moment",
     "need_frames",
     "overview",
     "parameters",
     "parse_text",
-    "prune",
-    "read_yaml",
     "readme",
     "records",
     "repeated",

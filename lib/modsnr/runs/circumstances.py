@@ -1,4 +1,4 @@
-"""What a run was made with: package versions, hardware, and plain papermill if that started it."""
+"""What a run is made with: package versions, hardware, and the program that started it."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ def hardware() -> dict[str, Any]:
         gpus = range(torch.cuda.device_count())
         found["gpus"] = [torch.cuda.get_device_name(number) for number in gpus]
     return found
+
+
+def is_watched() -> bool:
+    """Return whether a person watches, in JupyterLab."""
+    return "JPY_SESSION_NAME" in os.environ
 
 
 def papermill_output() -> Path | None:

@@ -8,14 +8,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from modsnr import InputError
 from modsnr.files import write
 from modsnr.runs.needs import need_frames, need_runs
 from modsnr.runs.parameters import check
@@ -27,6 +26,21 @@ from modsnr.runs.run import end_run, make_run
 Echo = Callable[[str], object]
 
 
+@dataclass
+class Stop:
+    """A request to end a run: the kernel is interrupted, and the run ends with ``status``."""
+
+    status: Status | None = None
+    why: str = ""
+    interrupts: list[Callable[[], object]] = field(default_factory=list)
+
+    def now(self, status: Status = "interrupted", why: str = "KeyboardInterrupt") -> None:
+        """End the run, if it is still running, as soon as possible."""
+        self.status, self.why = status, why
+        for interrupt in self.interrupts:
+            interrupt()
+
+
 def execute(
     notebook: str,
     *,
@@ -35,14 +49,18 @@ def execute(
     name: str | None = None,
     sweep: dict[str, Any] | None = None,
     echo: Echo | None = None,
+    stop: Stop | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Record:
     """Run a notebook with papermill and return its run, whatever its status.
 
     Everything is checked before anything starts (InputError). A run that resumes another has its
     name, unless it is given one. ``echo`` is called with what the notebook prints; ``sweep`` is
-    kept in the record and names the trial. SIGINT or SIGTERM interrupts the cell, ends the run as
-    interrupted, and is raised as KeyboardInterrupt.
+    kept in the record and names the trial; ``environment`` adds variables to the kernel's. SIGINT
+    or SIGTERM in the main thread, or ``stop``, interrupts the cell and ends the run. One that was
+    interrupted is raised as KeyboardInterrupt.
     """
+    stop = stop or Stop()
     notebook = notebook_path(notebook).stem
     given = preset(profile, notebook) | (parameters or {})
     given |= {} if name is None else {"name": name}
@@ -57,76 +75,53 @@ def execute(
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
     try:
-        with _stoppable() as stop:
-            outcome, error = _papermill(record, lock, echo, stop)
+        with _stopped_by_signals(stop):
+            kernel = _kernel_class(lock, _environment(record) | {**(environment or {})}, stop)
+            outcome, error = _papermill(record, kernel, echo, stop)
         record = Record.load(record.folder)
-        if stop.by_signal and outcome != "completed":
-            outcome, error = "interrupted", error or "KeyboardInterrupt"
+        if stop.status and outcome != "completed":
+            outcome, error = stop.status, error if stop.status == "interrupted" else stop.why
         elif outcome == "completed" and record.status == "running":
             outcome, error = "failed", "the notebook ended without run.finish()"
         # A status that the notebook set itself (diverged, say) is worth more than how it stopped.
-        ended_itself = record.status not in ("running", "completed")
-        if outcome == "interrupted" or (outcome != "completed" and not ended_itself):
-            record = end_run(record, outcome, error)
+        ended_itself = record.status not in ("running", "completed") and not stop.status
+        if outcome != "completed" and not ended_itself:
+            record = end_run(record, outcome, error or stop.why)
     finally:
         os.close(lock)
-    if stop.by_signal:
+    if stop.status == "interrupted":
         can_resume = (record.folder / CHECKPOINT).exists()
         how = f"; the same command goes on with -p resume {record.id}" if can_resume else ""
         raise KeyboardInterrupt(f"run {record.id} was interrupted{how}")
     return record
 
 
-def prune(record: Record, why: str) -> Record:
-    """Change an interrupted run's status to pruned, with the reason, and return it read back."""
-    if record.status != "interrupted":
-        raise InputError(f"run {record.id} is {record.status}: only an interrupted one is pruned")
-    return end_run(record, "pruned", why)
-
-
-@dataclass
-class _Stop:
-    """Whether a signal came; ``interrupts`` are called when it comes."""
-
-    by_signal: bool = False
-    interrupts: list[Callable[[], object]] = field(default_factory=list)
-
-
 @contextmanager
-def _stoppable() -> Iterator[_Stop]:
-    """Pass SIGINT and SIGTERM on to the kernel, which is in a session of its own.
-
-    A second signal stops this process at once. Only a main thread may handle signals; in another
-    nothing is passed on.
-    """
-    stop = _Stop()
+def _stopped_by_signals(stop: Stop) -> Iterator[None]:
+    """Pass SIGINT and SIGTERM on to the kernel; a second one stops this process at once."""
 
     def on_signal(*_: Any) -> None:
-        if stop.by_signal:
+        if stop.status:
             raise KeyboardInterrupt
-        stop.by_signal = True
-        for interrupt in stop.interrupts:
-            interrupt()
+        stop.now()
 
-    main = threading.current_thread() is threading.main_thread()
+    main = threading.current_thread() is threading.main_thread()  # only it may handle signals
     numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _environment(record: Record) -> dict[str, str]:
-    """Return the variables by which the notebook's process knows its run, and how it waits.
-
-    GNU's OpenMP, which PyTorch comes with, has each thread spin for the others 300,000 times.
-    Beside one busy program it then waits some 4 ms at each of the many short loops, and whatever it
-    does takes up to sixty times as long; 10,000 times are enough where the cores are free.
-    """
-    chosen = os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
-    return ({} if chosen else {"GOMP_SPINCOUNT": "10000"}) | {
+    """Return the variables by which the notebook's process knows its run, and how it waits."""
+    # GNU's OpenMP, which PyTorch comes with, has each thread spin for the others 300,000 times.
+    # Beside one busy program that makes short loops up to sixty times as long.
+    spins = os.environ.get("GOMP_SPINCOUNT", "10000")
+    return {
+        "GOMP_SPINCOUNT": spins,
         "MODSNR_CALLED_FROM": os.getcwd(),
         "MODSNR_ROOT": str(root()),
         "MODSNR_RUN_FOLDER": str(record.folder),
@@ -135,7 +130,7 @@ def _environment(record: Record) -> dict[str, str]:
 
 
 def _papermill(
-    record: Record, lock: int, echo: Echo | None, stop: _Stop
+    record: Record, kernel: type, echo: Echo | None, stop: Stop
 ) -> tuple[Status, str | None]:
     """Run the notebook into the run's folder; return how it ended, and why."""
     import papermill
@@ -148,7 +143,7 @@ def _papermill(
     how, why = "completed", None
 
     def stop_between_cells(**_: Any) -> None:
-        if stop.by_signal:
+        if stop.status:
             raise KeyboardInterrupt
 
     try:
@@ -158,7 +153,7 @@ def _papermill(
             parameters=record.parameters,
             kernel_name="python3",
             language="python",
-            kernel_manager_class=_kernel_class(lock, _environment(record), stop),
+            kernel_manager_class=kernel,
             on_cell_start=stop_between_cells,
             progress_bar=echo is not None and sys.stderr.isatty(),
             stdout_file=stream,
@@ -170,7 +165,7 @@ def _papermill(
         how = "interrupted" if error.ename == "KeyboardInterrupt" else "failed"
         why = f"{error.ename}: {error.evalue}".removesuffix(": ")
     except KeyboardInterrupt:
-        how, stop.by_signal = "interrupted", True
+        how, stop.status = "interrupted", stop.status or "interrupted"
     except RuntimeError as error:
         # What nbclient makes of a dead kernel, be it in a cell or before the first.
         how, why = "crashed", f"{error or 'Kernel died'} in cell [{_last_cell(output)}]"
@@ -179,7 +174,7 @@ def _papermill(
     return how, why
 
 
-def _kernel_class(lock: int, environment: dict[str, str], stop: _Stop) -> type:
+def _kernel_class(lock: int, environment: dict[str, str], stop: Stop) -> type:
     """Return a kernel manager whose kernels belong to this run, and are interrupted by ``stop``."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -66,14 +65,10 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return ``text`` on one line, no part of which Markdown takes for a tag."""
-    return html.escape(" ".join(text.split()), quote=False)
+    """Return ``text`` on one line, no part of which Markdown takes for a tag or a column."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return the lines of a table of Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    cells = (
-        [re.sub(r"\s*\n\s*", " ", cell).replace("|", "\\|") for cell in line] for line in lines
-    )
-    return ["| " + " | ".join(line) + " |" for line in cells]
+    return ["| " + " | ".join(line) + " |" for line in [columns, ["---"] * len(columns), *rows]]

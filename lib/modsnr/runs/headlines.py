@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, field_validator
 
-from modsnr import InputError
 from modsnr.runs.profiles import read_yaml
 from modsnr.runs.records import Record
 from modsnr.runs.repository import root
@@ -16,7 +15,7 @@ MOST = 4  # names that a `*` stands for; a comparison of twenty models is no hea
 
 
 class Headline(BaseModel, frozen=True, extra="forbid"):
-    """Where a result stands in metrics.json, and how its number is printed."""
+    """The key of a result in metrics.json, and the format of its number."""
 
     key: str
     format: str = "{}"
@@ -31,16 +30,17 @@ class Headline(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"{value!r} prints no number: {error}") from error
         return value
 
-    def texts(self, metrics: Mapping[str, Any]) -> list[str]:
-        """Return the text of each result under ``key``, the name of a ``*`` before it."""
-        texts = {name: self._text(value) for name, value in found(metrics, self.key).items()}
-        return [f"{name} {text}".lstrip() for name, text in texts.items() if text]
-
-    def _text(self, value: Any) -> str:
-        value = value.get("value") if isinstance(value, dict) else value
-        if isinstance(value, int | float):
-            return self.format.format(value)
-        return value if isinstance(value, str) else ""
+    def text(self, metrics: Mapping[str, Any]) -> str:
+        """Return the results under ``key``, after the names of its ``*``; "" if there are none."""
+        texts = []
+        for name, value in found(metrics, self.key).items():
+            value = value.get("value") if isinstance(value, dict) else value
+            if isinstance(value, int | float):
+                value = self.format.format(value)
+            if isinstance(value, str):
+                texts.append(f"{name} {value}".lstrip())
+        more = [f"{len(texts) - MOST} more"] if len(texts) > MOST else []
+        return ", ".join(texts[:MOST] + more)
 
 
 class Headlines(BaseModel, frozen=True, extra="forbid"):
@@ -55,13 +55,9 @@ class Headlines(BaseModel, frozen=True, extra="forbid"):
 
         Of a key with a ``*`` the line has four names, and how many more there are.
         """
-        texts = []
-        for label, headline in self.results.items():
-            every = headline.texts(metrics)
-            more = [f"{len(every) - MOST} more"] if len(every) > MOST else []
-            colon = ":" if "*" in headline.key else ""
-            texts += [f"{label}{colon} {', '.join(every[:MOST] + more)}"] if every else []
-        return "; ".join(texts)
+        texts = {label: headline.text(metrics) for label, headline in self.results.items()}
+        colon = {label: ":" * ("*" in headline.key) for label, headline in self.results.items()}
+        return "; ".join(f"{label}{colon[label]} {text}" for label, text in texts.items() if text)
 
 
 JOINT = Headline(key="joint_accuracy", format="{:.1%}")
@@ -74,17 +70,11 @@ def read_headlines() -> dict[str, Headlines]:
     Raises InputError where it cannot be read or is not what it should be.
     """
     path = root() / "notebooks" / "headlines.yaml"
-    if not path.exists():
-        return {}
-    try:
-        entries = (read_yaml(path) or {}).items()
-        return {name: Headlines.model_validate(entry) for name, entry in entries}
-    except (InputError, ValidationError, AttributeError) as error:
-        raise InputError(f"notebooks/headlines.yaml: {' '.join(str(error).split())}") from error
+    return read_yaml(path, dict[str, Headlines], f"notebooks/{path.name}") if path.exists() else {}
 
 
 def found(metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return what stands in ``metrics`` under ``key``, by the names that its ``*`` stand for.
+    """Return the results in ``metrics`` under ``key``, by the names that its ``*`` stand for.
 
     ``models/*/snr`` of {"models": {"a": {"snr": 1}, "b": {}}} is {"a": 1}; a key without a ``*``
     has one result, called "", or none.
@@ -111,13 +101,13 @@ def best_runs(
     The highest is best, of equals the last id; a run alone on its frames is not compared. Runs
     that left out the same modulations are compared with one another: fewer classes are easier.
     """
-    rivals: dict[tuple[str, str | None, tuple[str, ...]], list[tuple[float, str]]] = {}
+    rivals: dict[tuple[str, ...], list[tuple[float, str]]] = {}
     for run in runs:
         key = headlines.get(run.notebook, USUAL).best
         value = found(metrics[run.id], key).get("") if key else None
         value = value.get("value") if isinstance(value, dict) else value
         if run.status == "completed" and isinstance(value, int | float):
-            frames = run.data["sha256"] if run.data else None
-            left_out = tuple(sorted(run.parameters.get("leave_out") or ()))
-            rivals.setdefault((run.notebook, frames, left_out), []).append((value, run.id))
+            left_out = sorted(run.parameters.get("leave_out") or ())
+            group = (run.notebook, (run.data or {}).get("sha256", ""), *left_out)
+            rivals.setdefault(group, []).append((value, run.id))
     return {max(known)[1] for known in rivals.values() if len(known) > 1}

@@ -8,8 +8,8 @@ from typing import Any
 
 from modsnr import InputError
 from modsnr.files import did_you_mean
-from modsnr.runs.parameters import FrameStore, RunOf, marks, parameters
-from modsnr.runs.profiles import making_command
+from modsnr.runs.parameters import FrameStore, RunOf, check, marks, parameters
+from modsnr.runs.profiles import command, load_profile, preset
 from modsnr.runs.records import find
 from modsnr.runs.repository import notebook_path, root, store
 
@@ -30,7 +30,7 @@ def need_frames(notebook: str, values: Mapping[str, Any], profile: str | None = 
             hint = f" ({near})" if (near := did_you_mean(wanted, known)) else ""
             raise InputError(
                 f"there is no frame store at {os.path.relpath(path, root())}{hint}: make it first, "
-                f"by `{making_command(mark.made_by, name, wanted, profile)}`"
+                f"by `{_making(mark.made_by, name, wanted, profile)}`"
             )
 
 
@@ -56,3 +56,14 @@ def _marked(notebook: str, kind: type) -> Iterator[tuple[str, Any]]:
         for mark in marks(field):
             if isinstance(mark, kind):
                 yield name, mark
+
+
+def _making(notebook: str, parameter: str, value: str, profile: str | None) -> str:
+    """Return the command that runs ``notebook`` with a value, with the profile if that has it."""
+    steps = load_profile(profile).pipeline if profile else []
+    own = [step.parameters for step in steps if notebook_path(step.notebook).stem == notebook]
+    for given in ({}, *own):
+        values = check(notebook, preset(profile, notebook) | given)
+        if values.get(parameter) == value:
+            return command(notebook, values, profile)
+    return f"modsnr run {notebook} -p {parameter} {value}"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -29,8 +26,7 @@ class Survey:
     """All runs, newest first, and what follows from having them all.
 
     ``best`` are the ids of those that are best on their frames, ``paper`` has the names that the
-    paper uses for a run, ``children`` the ids of the runs that rest on it, ``faults`` the files
-    that could not be read for this.
+    paper uses for a run, ``faults`` the files that could not be read for this.
     """
 
     runs: list[Record]
@@ -38,7 +34,6 @@ class Survey:
     headlines: dict[str, Headlines]
     best: set[str]
     paper: dict[str, list[str]]
-    children: dict[str, list[str]]
     faults: list[str]
 
     def headline(self, run: Record) -> str:
@@ -69,12 +64,8 @@ def survey() -> Survey:
             return {}
 
     headlines, paper = tried(read_headlines), tried(_paper_names)
-    children: dict[str, list[str]] = {}
-    for run in known:
-        for parent in run.parents:
-            children.setdefault(parent, []).append(run.id)
     best = best_runs(known, metrics, headlines)
-    return Survey(known, metrics, headlines, best, paper, children, faults)
+    return Survey(known, metrics, headlines, best, paper, faults)
 
 
 def _paper_names() -> dict[str, list[str]]:
@@ -115,43 +106,26 @@ def groups(runs: Iterable[Record], every: bool = False) -> list[list[Record]]:
 def line(all_runs: Survey, group: Sequence[Record], alone: bool = False) -> list[str]:
     """Return the texts of ``OVERVIEW`` after the first, of a run or a sweep's trials."""
     run = group[0]
+    name, outcome = run.name, _outcome(all_runs, run)
     if run.sweep_name and not alone:
-        name, outcome = f"sweep {run.sweep_name}, {count(group)}", outcomes(group)
+        again = repeated(group)  # a trial that was killed and done again counts once
+        counts = Counter(one.status for one in group if one.id not in again)
+        name = f"sweep {run.sweep_name}, {counts.total()} run" + "s" * (counts.total() != 1)
+        outcome = ", ".join(f"{n} {status}" for status, n in counts.most_common())
         best = next((one for one in group if one.id in all_runs.best), None)
         outcome += f"; at best {all_runs.headline(best)}" if best else ""
-    else:
-        name, outcome = run.name, outcome_of(all_runs, run)
     stores = {one.data["name"] if one.data else "" for one in group}
     frames = stores.pop() if len(stores) == 1 else "several"
     took = lasted(one.wall_seconds for one in group)
     return [all_runs.mark(group), name, run.notebook, frames, took, outcome]
 
 
-def outcome_of(all_runs: Survey, run: Record) -> str:
+def _outcome(all_runs: Survey, run: Record) -> str:
     """Return the results of a completed run; of another its status, why, and results."""
     why = (run.error or "").split("\n")[0]
     short = why[: LONGEST_ERROR - 1] + "…" if len(why) > LONGEST_ERROR else why
     status = [] if run.status == "completed" else [run.status + (f": {short}" if short else "")]
     return "; ".join([*status, *filter(None, [all_runs.headline(run)])])
-
-
-def own_parameters(run: Record) -> list[str]:
-    """Return the parameters that the run's command has beside its profile."""
-    words = shlex.split(run.command)
-    return [name for option, name in pairwise(words) if option == "-p" and name in run.parameters]
-
-
-def count(trials: Sequence[Record]) -> str:
-    """Return how many runs a sweep has; one that was killed and done again counts once."""
-    number = len(trials) - len(repeated(trials))
-    return f"{number} run" + "s" * (number != 1)
-
-
-def outcomes(trials: Sequence[Record]) -> str:
-    """Return how many trials ended how; one that was killed and done again counts once."""
-    again = repeated(trials)
-    counts = Counter(run.status for run in trials if run.id not in again)
-    return ", ".join(f"{n} {status}" for status, n in counts.most_common())
 
 
 def select(
@@ -161,11 +135,11 @@ def select(
     name: str = "*",
     profile: str = "*",
     status: Sequence[str] = (),
-    since: datetime | None = None,
+    since: str = "",
 ) -> list[Record]:
     """Return the runs whose notebook, name and profile fit the patterns (``*``, ``?``, ``[ab]``).
 
-    ``status`` is one of these, or any if there are none; runs before ``since`` are left out. A
+    ``status`` is one of these, or any if there are none; ``since`` is a moment in ISO 8601, UTC. A
     notebook may be called by its number: "02" is "02_training".
     """
     return [
@@ -175,23 +149,5 @@ def select(
         and fnmatchcase(run.name, name)
         and fnmatchcase(run.profile or "", profile)
         and (not status or run.status in status)
-        and (since is None or datetime.fromisoformat(run.started) >= since)
+        and run.started >= since
     ]
-
-
-def moment(text: str, now: datetime | None = None) -> datetime:
-    """Return the moment that ``text`` names, in UTC: "2026-11-25", "2026-11-25T13:00", "12h", "3d".
-
-    Raises InputError for another text.
-    """
-    ago = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-    try:
-        if text[:-1].isdecimal() and text[-1] in ago:
-            return (now or datetime.now(UTC)) - int(text[:-1]) * ago[text[-1]]
-        named = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise InputError(
-            f"{text!r} is no moment: write a date such as 2026-11-25 or 2026-11-25T13:00 (UTC), or "
-            "12h, 3d, 2w for so long ago"
-        ) from None
-    return named if named.tzinfo else named.replace(tzinfo=UTC)

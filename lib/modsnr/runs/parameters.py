@@ -9,13 +9,12 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
@@ -67,6 +66,7 @@ IN_TYPES = (
 # are alike, numbers are finite. Strict: an int passes for a float, nothing else for another.
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
 UNCOUNTED = ("name", "note")  # of every notebook: they are what a run is called
+WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
 def parameters(notebook: str) -> dict[str, FieldInfo]:
@@ -98,15 +98,31 @@ def check(notebook: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def parse_text(notebook: str, name: str, text: str) -> Any:
     """Return a command line's ``text`` in the type that the notebook declares for ``name``.
 
-    The first reading that the type accepts counts; where it accepts only text, text it stays.
+    It may be JSON, none, a number, the text itself, or a list with commas; the first of these that
+    the type accepts counts.
     """
+    readings: list[Any] = [_value(text), text]
+    if not text.startswith(("[", "{")):
+        parts = [part.strip() for part in text.split(",")]
+        readings += [parts, [_value(part) for part in parts]]
     refusals = []
-    for reading in _readings(text):
+    for reading in readings:
         try:
             return check(notebook, {name: reading})[name]
         except InputError as error:
             refusals.append(error)
     raise refusals[0]
+
+
+def _value(text: str) -> Any:
+    """Return the JSON, none or number that ``text`` spells, else the text."""
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    for read in (json.loads, float):
+        with suppress(ValueError):
+            value = read(text)
+            return text if isinstance(value, str) else value
+    return text
 
 
 def counting(notebook: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,26 +165,22 @@ def _built(notebook: str, source: str) -> type[BaseModel]:
         raise InputError(f"{notebook}, parameters, line {error.lineno}: {error.msg}") from error
     scope: dict[str, Any] = {"__builtins__": BUILTINS}
     fields: dict[str, Any] = {}
-    places: dict[str, str] = {}
+    defaults: dict[str, Any] = {}
     for line in statements:
         where = f"{notebook}, parameters, line {line.lineno}: {ast.unparse(line)!r}"
         try:
             found: dict[str, Any] = _declared(line, scope)
-            create_model(notebook, __config__=STRICT, **found)  # so that a wrong type has its line
-            fields |= found
+            defaults = {name: default for name, (_, default) in found.items()}
+            model = create_model(notebook, __config__=STRICT, **found)
+            model.model_validate_json(json.dumps(defaults))
+        except ValidationError as error:
+            raise InputError(f"{where}: {_complaint(error, defaults)}") from error
         except (ValueError, TypeError, NameError, ImportError, PydanticUserError) as error:
             raise InputError(
                 f"{where} is not a plain literal of a plain type, such as 'epochs: int = 10'"
             ) from error
-        places |= dict.fromkeys(found, where)
-    model = create_model(notebook, __config__=STRICT, **fields)
-    defaults = {name: default for name, (_, default) in fields.items()}
-    try:
-        model.model_validate_json(json.dumps(defaults))
-    except ValidationError as error:
-        where = places[str(error.errors()[0]["loc"][0])]
-        raise InputError(f"{where}: {_complaint(error, defaults)}") from error
-    return model
+        fields |= found
+    return create_model(notebook, __config__=STRICT, **fields)
 
 
 def _declared(line: ast.stmt, scope: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -202,58 +214,12 @@ def _type(node: ast.expr, scope: dict[str, Any]) -> Any:
 
 def _complaint(error: ValidationError, values: Mapping[str, Any], of: str = "") -> str:
     """Return the first refused parameter, its value, what it takes, and the nearest choice."""
-    first = str(error.errors()[0]["loc"][0])
-    texts, hints = [], []
-    for wrong in (one for one in error.errors() if one["loc"][0] == first):
-        texts.append(wrong["msg"][0].lower() + wrong["msg"][1:])
-        choices = re.findall(r"'([^']+)'", wrong.get("ctx", {}).get("expected", ""))
-        hints.append(did_you_mean(wrong["input"], choices))
-    given = values[first]
-    expected = " or ".join(dict.fromkeys(texts))
-    hint = "".join(f"; {hint}" for hint in dict.fromkeys(filter(None, hints)))
-    return f"{first}{of}: given {given!r} ({type(given).__name__}), {expected}{hint}"
-
-
-WORDS = {"true": True, "false": False, "null": None, "none": None}
-NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?")
-
-
-def literal(text: str) -> Any:
-    """Return the number, truth value or null that ``text`` spells, else text: 010, 1:30."""
-    with suppress(ValueError):  # a dot alone
-        if NUMBER.fullmatch(text):
-            return int(text) if text.lstrip("+-").isdigit() else float(text)
-    return WORDS[text] if text in ("true", "false", "null") else text
-
-
-def _readings(text: str) -> Iterator[Any]:
-    """Yield what ``text`` may mean: a word, a number or list, the text itself, parts by commas."""
-    if text.lower() in WORDS:
-        yield WORDS[text.lower()]
-    with suppress(yaml.YAMLError):
-        value = yaml.load(text, PlainYaml)
-        if not isinstance(value, str | None):
-            yield value
-    yield text
-    if not text.startswith(("[", "{")):
-        parts = [part.strip() for part in text.split(",")]
-        yield parts
-        yield [literal(part) for part in parts]
-
-
-class PlainYaml(yaml.BaseLoader):
-    """YAML whose unquoted scalars are what ``literal`` reads in them; no key is given twice."""
-
-    def construct_scalar(self, node: Any) -> Any:
-        """Return a scalar's text, or what an unquoted one spells; one that is not there is None."""
-        text = super().construct_scalar(node)
-        if node.style is not None:
-            return text
-        return None if text in ("", "~") else literal(text)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping's content; YAMLError for a key that is given twice."""
-        keys = [key.value for key, _ in node.value]
-        if twice := {str(key) for key in keys if keys.count(key) > 1}:
-            raise yaml.MarkedYAMLError(problem=f"{', '.join(sorted(twice))} is given twice")
-        return super().construct_mapping(node, deep)
+    name = str(error.errors()[0]["loc"][0])
+    wrong = [one for one in error.errors() if one["loc"][0] == name]
+    expected = " or ".join(dict.fromkeys(one["msg"][0].lower() + one["msg"][1:] for one in wrong))
+    choices = re.findall(
+        r"'([^']+)'", " ".join(one.get("ctx", {}).get("expected", "") for one in wrong)
+    )
+    hint = did_you_mean(wrong[0]["input"], choices)
+    given = f"given {values[name]!r} ({type(values[name]).__name__})"
+    return f"{name}{of}: {given}, {expected}" + (f"; {hint}" if hint else "")

@@ -14,9 +14,10 @@ from typing import Any
 from modsnr import InputError
 from modsnr.runs import sweep_tables
 from modsnr.runs.execution import execute
+from modsnr.runs.formatting import measured
 from modsnr.runs.parameters import check, counting, parameters
 from modsnr.runs.profiles import Profile, Step, load_profile, preset
-from modsnr.runs.records import CHECKPOINT, Record, SweepRow, measured, records
+from modsnr.runs.records import CHECKPOINT, Record, records
 from modsnr.runs.repository import commit, portable, same_code
 
 TRAINING = "02_training"  # whose runs become rows where a profile is a sweep
@@ -66,7 +67,7 @@ def _folded(profile: Profile, done: list[Record]) -> list[Record]:
     """Make rows of the trainings of a profile that is a sweep; return the runs as they then are."""
     if not profile.sweep:
         return done
-    trainings = [run for run in done if run.notebook == TRAINING and not isinstance(run, SweepRow)]
+    trainings = [run for run in done if run.notebook == TRAINING and not run.sweep_table]
     for run in trainings:
         kept = any(fnmatchcase(run.name, pattern) for pattern in profile.keep)
         sweep_tables.add(profile.sweep, [run], remove=not kept)

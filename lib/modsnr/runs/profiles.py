@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from modsnr import InputError
 from modsnr.files import check_name
-from modsnr.runs.parameters import PlainYaml, check
-from modsnr.runs.repository import notebook_path, root
+from modsnr.runs.parameters import check
+from modsnr.runs.repository import root
 
 
 class Step(BaseModel, extra="forbid"):
@@ -46,18 +47,15 @@ def load_profile(name: str) -> Profile:
     """
     folder = root() / "notebooks" / "profiles"
     check_name("profile", name, sorted(path.stem for path in folder.glob("*.yaml")))
+    profile = read_yaml(folder / f"{name}.yaml", Profile, f"profile {name}")
     try:
-        profile = Profile.model_validate(read_yaml(folder / f"{name}.yaml"))
         for notebook, values in profile.notebooks.items():
             check(notebook, values)
         for step in profile.pipeline:
             values = profile.notebooks.get(step.notebook, {}) | step.parameters
             check(step.notebook, values | {"name": step.name})
-    except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"profile {name}: {'; '.join(wrong)}") from error
     except InputError as error:
-        raise InputError(f"profile {name}: {' '.join(str(error).split())}") from error
+        raise InputError(f"profile {name}: {error}") from error
     return profile
 
 
@@ -77,23 +75,32 @@ def command(notebook: str, values: Mapping[str, Any], profile: str | None) -> st
     return shlex.join(words)
 
 
-def making_command(notebook: str, parameter: str, value: str, profile: str | None) -> str:
-    """Return the command line by which ``notebook`` runs with ``value`` for one parameter.
+class Yaml(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, and no key is given twice."""
 
-    That is as a step of the profile has it, or the profile itself, if one of them does.
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping's content; YAMLError for a key that is given twice."""
+        keys = [key.value for key, _ in node.value]
+        if twice := {str(key) for key in keys if keys.count(key) > 1}:
+            raise yaml.MarkedYAMLError(problem=f"{', '.join(sorted(twice))} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(path: Path, kind: Any, what: str) -> Any:
+    """Return the content of a YAML file, of a type that pydantic knows.
+
+    Raises InputError, which begins with ``what``, where it is no YAML or of another type.
     """
-    steps = load_profile(profile).pipeline if profile else []
-    own = [step.parameters for step in steps if notebook_path(step.notebook).stem == notebook]
-    for given in ({}, *own):
-        values = check(notebook, preset(profile, notebook) | given)
-        if values.get(parameter) == value:
-            return command(notebook, values, profile)
-    return f"modsnr run {notebook} -p {parameter} {value}"
-
-
-def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds, 1e-3 as a number; InputError where it is no YAML."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), PlainYaml)
+        content = yaml.load(path.read_text(encoding="utf-8"), Yaml)
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{what}: {'; '.join(wrong)}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(f"{what}: {' '.join(str(error).split())}") from error

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, Field
 
 from modsnr import InputError
-from modsnr.files import check_name, did_you_mean, is_held
+from modsnr.files import check_name, is_held
 from modsnr.runs import sweep_tables
+from modsnr.runs.circumstances import is_watched
 from modsnr.runs.formatting import markdown_table, measured
 from modsnr.runs.repository import root
-from modsnr.runs.showing import is_watched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned", "crashed"]
 CHECKPOINT = "checkpoint.safetensors"  # that a run which was cut off is resumed from
 WEIGHTS = "weights.safetensors"
-TEXT = (".json", ".csv", ".md", ".txt")  # all that is committed of some runs
 SHORT_ID = re.compile(r"\d{8}T?")
 FOLDER = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<notebook>[^-]+)-(?P<name>.+)")
 
@@ -56,6 +55,8 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     error: str | None = None
     sweep_table: str | None = Field(None, exclude=True)  # of which the run is a row, if it is one
 
+    row_metrics: dict[str, Any] | None = Field(None, exclude=True)  # of such a row
+
     @property
     def sweep_name(self) -> str | None:
         """The name of the sweep whose trial the run is, if it is one."""
@@ -76,6 +77,8 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     @property
     def metrics(self) -> dict[str, Any]:
         """What ``save_metrics`` saved; empty if nothing was."""
+        if self.row_metrics is not None:
+            return self.row_metrics
         try:
             return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -84,12 +87,19 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     @property
     def has_history(self) -> bool:
         """Whether ``history`` can be read."""
+        if self.sweep_table:
+            return sweep_tables.history(self.sweep_table, self.id) is not None
         return (self.folder / "history.csv").exists()
 
     @property
     def history(self) -> pd.DataFrame:
-        """What ``save_history`` saved, one row an epoch."""
-        return self._csv("history.csv")
+        """What ``save_history`` saved, one row an epoch; InputError if nothing was."""
+        if not self.sweep_table:
+            return self._csv("history.csv")
+        epochs = sweep_tables.history(self.sweep_table, self.id)
+        if epochs is None:
+            raise InputError(f"run {self.id} has no rows in sweeps/{self.sweep_table}-history.csv")
+        return epochs
 
     @property
     def weights(self) -> Path:
@@ -98,14 +108,6 @@ class Record(BaseModel, frozen=True, extra="ignore"):
         if not path.exists():
             raise InputError(f"run {self.id} has no weights here: train it again, or take another")
         return path
-
-    @property
-    def completeness(self) -> int:
-        """2 if the folder holds weights, 1 if another file than text, 0 if only text was kept."""
-        if (self.folder / WEIGHTS).exists():
-            return 2
-        files = self.folder.rglob("[!.]*")
-        return int(any(path.is_file() and path.suffix not in TEXT for path in files))
 
     def predictions(self) -> dict[str, np.ndarray]:
         """Return the arrays that ``save_predictions`` saved."""
@@ -139,44 +141,14 @@ class Record(BaseModel, frozen=True, extra="ignore"):
         return self.folder / name
 
     def _repr_markdown_(self) -> str:
-        # JupyterLab opens files by links, not folders, and its file browser goes along.
-        first = f"**{self.id}** {self.status}; [its folder]({self._seen_from_notebook()}/run.json)"
-        results = {name: measured(value) for name, value in self.metrics.items()}
-        rows = [[name, text] for name, text in results.items() if text]
+        # JupyterLab opens files by links, not folders, and its file browser goes along. An executed
+        # copy of a notebook lies in the folder of a run, whichever folder the kernel worked in.
+        folder = os.path.relpath(self.folder) if is_watched() else f"../{self.id}"
+        results = [[name, measured(value)] for name, value in self.metrics.items()]
+        rows = [row for row in results if row[1]]
         table = markdown_table(["metric", "value"], rows[:16]) if rows else []
+        first = f"**{self.id}** {self.status}; [its folder]({folder}/run.json)"
         return "\n".join([first, "", *table])
-
-    def _seen_from_notebook(self) -> str:
-        """Return the way to the folder from where the notebook that shows it is read."""
-        # An executed copy lies in the folder of a run, whichever folder the kernel worked in.
-        return os.path.relpath(self.folder) if is_watched() else f"../{self.id}"
-
-
-class SweepRow(Record, frozen=True):
-    """A run that is kept as a row of a sweep's table; its folder may hold its predictions."""
-
-    row_metrics: dict[str, Any] = Field(exclude=True)
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """What ``save_metrics`` saved; empty if nothing was."""
-        return self.row_metrics
-
-    @property
-    def has_history(self) -> bool:
-        """Whether ``history`` can be read."""
-        return self._epochs is not None
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """What ``save_history`` saved, one row an epoch; InputError if nothing was."""
-        if self._epochs is None:
-            raise InputError(f"run {self.id} has no rows in sweeps/{self.sweep_table}-history.csv")
-        return self._epochs
-
-    @property
-    def _epochs(self) -> pd.DataFrame | None:
-        return sweep_tables.history(str(self.sweep_table), self.id)
 
 
 def records() -> list[Record]:
@@ -197,11 +169,12 @@ def records() -> list[Record]:
 
 
 def rows_of(table: str) -> list[Record]:
-    """Return the runs that are rows of a sweep's table, oldest first."""
+    """Return the runs that are rows of a sweep's table, oldest first; their folders may hold
+    predictions."""
     found = []
     for row in sweep_tables.runs_of(table):
         metrics, folder = row.pop("metrics", {}), sweep_tables.folder() / table / row["id"]
-        found.append(SweepRow(**row, folder=folder, sweep_table=table, row_metrics=metrics))
+        found.append(Record(**row, folder=folder, sweep_table=table, row_metrics=metrics))
     return found
 
 
@@ -221,12 +194,12 @@ def find(
 ) -> Record:
     """Return the run with that id, else the latest of that name; ``status=None`` takes any.
 
-    Of the runs of that name and status the latest that has its weights is taken, else the latest of
-    which more than text was kept, else the latest; with ``status=None`` simply the latest. Without
-    a ``profile`` those of ``smoke``, which proves nothing, come after others that are as complete.
-    An id may be cut short: "20261125T1115" is enough where no other run began in that minute.
+    Of the runs of that name and status the latest that has its weights is taken, else the latest;
+    with ``status=None`` simply the latest. Without a ``profile`` those of ``smoke``, which proves
+    nothing, come after the others. An id may be cut short where it fits one run.
+
     Raises InputError with the nearest ids and names, with those that a short id may mean, or with
-    the status of what there is.
+    the status of the run that there is.
     """
     wanted = {"notebook": notebook, "profile": profile}
     known = [r for r in records() if all(v in (None, getattr(r, k)) for k, v in wanted.items())]
@@ -240,15 +213,11 @@ def find(
                 f"{len(named)} runs{of} begin with {reference!r}: write on, to {meant}"
             )
     if not named:
-        names = dict.fromkeys(n for r in known for n in (r.id, r.name))
-        near = did_you_mean(reference, names, most=3)
-        hint = f"{near} " if near else ""
-        hint += "`modsnr runs --limit 0` lists all" if known else "known: none"
-        raise InputError(f"no run{of} is called {reference!r}; {hint}")
+        check_name("run", reference, [r.name for r in known] + [r.id for r in known], of)
     fitting = [record for record in named if status in (None, record.status)]
     if status:
-        smoke_last = profile is None
-        fitting.sort(key=lambda r: (-r.completeness, smoke_last and r.profile == "smoke"))
+        smoke = {r.id: profile is None and r.profile == "smoke" for r in fitting}
+        fitting.sort(key=lambda r: (smoke[r.id], not (r.folder / WEIGHTS).exists()))
     if fitting:
         return fitting[0]
     raise InputError(f"run {named[0].id}{of} is {named[0].status}, not {status}")

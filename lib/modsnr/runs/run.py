@@ -15,14 +15,12 @@ from pydantic_core import to_json
 
 from modsnr import InputError
 from modsnr.files import check_name, hold, write
-from modsnr.runs.circumstances import hardware, papermill_output, versions
+from modsnr.runs.circumstances import hardware, is_watched, papermill_output, versions
+from modsnr.runs.pages import write_readme, write_runlog
 from modsnr.runs.parameters import check, counting, parameters
 from modsnr.runs.profiles import command
-from modsnr.runs.readme import write_readme
 from modsnr.runs.records import CHECKPOINT, Record, Status, records
-from modsnr.runs.repository import commit, notebook_path, plain_name, portable, root
-from modsnr.runs.runlog import write_runlog
-from modsnr.runs.showing import ShownTable, is_watched, progress_bar
+from modsnr.runs.repository import commit, plain_name, portable, root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,11 +97,8 @@ class Run:
             return None
         earlier = _cut_off(reference, self.record)
         before = counting(earlier.notebook, earlier.parameters)
-        differ = [
-            f"{name} was {before[name]!r} and is {value!r}"
-            for name, value in counting(earlier.notebook, self.parameters).items()
-            if value != before[name]
-        ]
+        now = counting(earlier.notebook, self.parameters)
+        differ = [f"{n} was {before[n]!r} and is {now[n]!r}" for n in now if now[n] != before[n]]
         if differ:
             raise InputError(
                 f"run {earlier.id} cannot be resumed with other parameters: {'; '.join(differ)}. "
@@ -118,12 +113,17 @@ class Run:
         return earlier.folder
 
     def progress(self, total: int, what: str, unit: str) -> Any:
-        """Return a tqdm bar for ``total`` units: moving where a person watches, else lines."""
-        return progress_bar(total, what, unit)
+        """Return a tqdm bar for ``total`` units: a widget where a person watches, else text.
 
-    def show_table(self, table: pd.DataFrame) -> ShownTable:
-        """Return what shows a table: to sort and filter where a person watches, else as it is."""
-        return ShownTable(table, live=self.interactive)
+        Where there is nothing to do, none is shown.
+        """
+        from tqdm.auto import tqdm as widget
+        from tqdm.std import tqdm
+
+        options = {"desc": what, "unit": f" {unit}", "unit_scale": True, "disable": not total}
+        if self.interactive:
+            return widget(total=total, **options)
+        return tqdm(total=total, file=sys.stdout, mininterval=5, miniters=1, **options)
 
     def path(self, given: str) -> Path:
         """Return a path given as a parameter; a relative one begins where the caller stood."""
@@ -223,7 +223,6 @@ def make_run(
     sweep: dict[str, Any] | None = None,
 ) -> tuple[Record, int]:
     """Make a run's folder; return its record and the open lock, which lives as the process does."""
-    notebook = notebook_path(notebook).stem
     now = datetime.now(UTC)
     defaults = check(notebook, {})
     facts = {
@@ -242,7 +241,15 @@ def make_run(
         "note": values.get("note", ""),
         "sweep": sweep,
     }
-    folder = _new_folder(f"{now:%Y%m%dT%H%M%SZ}-{notebook}-{facts['name']}")
+    id = f"{now:%Y%m%dT%H%M%SZ}-{notebook}-{facts['name']}"
+    folder, number = root() / "runs" / id, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:  # of another run of this second and name
+            number += 1
+            folder = folder.with_name(f"{id}-{number}")
     lock = hold(folder / ".lock")
     record = Record(folder=folder, id=folder.name, **facts)
     _store(record)
@@ -276,18 +283,6 @@ def _cut_off(reference: str, own: Record) -> Record:
     if not left:
         raise InputError(f"run {earlier.id} left no {CHECKPOINT} to go on from: start anew")
     return earlier
-
-
-def _new_folder(id: str) -> Path:
-    """Make and return a new folder of that id, with -2, -3, ... if another run has it."""
-    number = 1
-    while True:
-        folder = root() / "runs" / (id if number == 1 else f"{id}-{number}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
 
 
 def _store(record: Record) -> None:

@@ -14,7 +14,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +44,6 @@ def names() -> list[str]:
     return sorted(
         path.stem for path in folder().glob("*.yaml") if path.with_suffix(".csv").exists()
     )
-
-
-def read(name: str) -> pd.DataFrame:
-    """Return a row a run, oldest first, with all columns, those of ``<name>.yaml`` included.
-
-    Values are as the run wrote them; NaN stands where a run lacks a value.
-    """
-    import pandas as pd
-
-    return pd.DataFrame(list(_load(name).values()), dtype=object)
 
 
 def runs_of(name: str) -> Iterator[dict[str, Any]]:
@@ -92,19 +82,23 @@ def add(name: str, runs: Iterable[Record], *, remove: bool = False) -> None:
 
 
 def _add_rows(name: str, runs: Iterable[Record]) -> None:
+    import pandas as pd
+
     path = folder() / f"{name}.csv"
     rows = _load(name)
     for run in runs:
         content = run.model_dump()
         rows[run.id] = dict(_flat(content | ({"metrics": run.metrics} if run.metrics else {})))
-    texts = {id: {key: _cell(value) for key, value in row.items()} for id, row in rows.items()}
-    every = dict.fromkeys(key for row in texts.values() for key in row)
-    varying = set(_rows(path)[0]) if path.exists() else {*ALWAYS}
-    varying |= {k for k in every if len({row.get(k, "") for row in texts.values()}) > 1}
-    columns = sorted(varying, key=lambda column: (_place(column), list(every).index(column)))
+    texts = [{key: _cell(value) for key, value in rows[id].items()} for id in sorted(rows)]
+    table = pd.DataFrame(texts).fillna("")
+    varying = {
+        *(_rows(path)[0] if path.exists() else ALWAYS),
+        *table.columns[(table != table.iloc[0]).any()],
+    }
+    columns = sorted(varying, key=lambda column: (_place(column), table.columns.get_loc(column)))
     shared = {k: v for k, v in next(iter(rows.values())).items() if k not in varying}
     writes = [
-        (path, _csv(columns, (texts[id] for id in sorted(texts)))),
+        (path, table[columns].to_csv(index=False)),
         (path.with_suffix(".yaml"), _yaml(name, _nested(shared))),
     ]
     for file, content in writes if path.exists() else reversed(writes):
@@ -130,29 +124,16 @@ def _load(name: str) -> dict[str, dict[str, Any]]:
     path = folder() / f"{name}.csv"
     if not path.exists():
         return {}
+    rows = _rows(path)
     shared = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
-    shared.pop(MADE_BY, None)
-    columns, *rows = _rows(path)
-    common = {key: value for key, value in _flat(shared) if key not in columns}
-    cells = (
-        {c: _value(cell) for c, cell in zip(columns, row, strict=True) if cell} for row in rows
-    )
-    return {own["id"]: own | common for own in cells}
+    common = {key: v for key, v in _flat(shared) if key not in rows[0] and key != MADE_BY}
+    own = ({key: _value(cell) for key, cell in row.items() if cell} for row in rows)
+    return {values["id"]: values | common for values in own}
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))
-
-
-def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, list(columns), restval="", extrasaction="ignore", lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+        return list(csv.DictReader(file))
 
 
 def _yaml(name: str, shared: Mapping[str, Any]) -> str:
@@ -163,21 +144,20 @@ def _yaml(name: str, shared: Mapping[str, Any]) -> str:
     return head + yaml.safe_dump({MADE_BY: made_by, **shared}, sort_keys=False, width=100)
 
 
-def _add_history(name: str, runs: Iterable[Record]) -> None:
+def _add_history(name: str, runs: Sequence[Record]) -> None:
+    import pandas as pd
+
     path = folder() / f"{name}-history.csv"
-    columns, *old = _rows(path) if path.exists() else [["id"]]
-    new = {run.id: run.folder / "history.csv" for run in runs}
-    rows = [dict(zip(columns, row, strict=True)) for row in old]
-    rows = [row for row in rows if row["id"] not in new]
-    for id, file in new.items():
-        if file.exists():
-            head, *epochs = _rows(file)
-            rows += [
-                {"id": id} | {k: v or "nan" for k, v in zip(head, row, strict=True)}
-                for row in epochs
-            ]
-            columns = list(dict.fromkeys([*columns, *head]))
-    files.write(path, _csv(columns, sorted(rows, key=lambda row: row["id"])))
+    tables = [pd.DataFrame({"id": []}, dtype=str)]
+    if path.exists():
+        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        tables = [old[~old.id.isin([run.id for run in runs])]]
+    for run in runs:
+        if run.has_history:
+            epochs = pd.read_csv(run.folder / "history.csv", dtype=str).fillna("nan")
+            tables.append(epochs.assign(id=run.id))
+    table = pd.concat(tables).fillna("").sort_values("id", kind="stable")
+    files.write(path, table.to_csv(index=False))
 
 
 def _place(column: str) -> int:

@@ -3,30 +3,19 @@
 ``load_space`` reads what is searched; ``sweep`` does it or goes on with it. The trials are those
 of an Optuna study, in a journal file under ``runs/.sweeps`` or in PostgreSQL, which any number of
 processes and machines may share. A trial whose sweep was killed is done again, every other one is
-done once, however it ends. ``table``, ``ranking``, ``importance`` and their like describe any set
-of runs; ``choices``, ``alone`` and ``repeats`` find runs that differ in one choice; ``verdicts``
-and ``compare`` judge claims by runs with several seeds.
+done once, however it ends. ``table``, ``ranking``, ``importance`` and ``lost`` describe any set of
+runs; ``choices``, ``alone`` and ``repeats`` find runs that differ in one choice; ``verdicts`` and
+``compare`` judge claims by runs with several seeds.
 """
 
-from modsnr.sweeps.analysis import (
-    hardships,
-    histories,
-    importance,
-    loss_rates,
-    lost,
-    outcomes,
-    ranking,
-    table,
-    varied,
-)
-from modsnr.sweeps.claims import Claim, Spread, compare, over_seeds, verdicts
+from modsnr.sweeps.analysis import importance, lost, ranking, table, varied
+from modsnr.sweeps.claims import Spread, compare, students_interval, verdicts
 from modsnr.sweeps.factors import alone, choices, repeats
 from modsnr.sweeps.space import Range, Space, load_space
 from modsnr.sweeps.study import Outcome
 from modsnr.sweeps.trials import Summary, sweep
 
 __all__ = [
-    "Claim",
     "Outcome",
     "Range",
     "Space",
@@ -35,16 +24,12 @@ __all__ = [
     "alone",
     "choices",
     "compare",
-    "hardships",
-    "histories",
     "importance",
     "load_space",
-    "loss_rates",
     "lost",
-    "outcomes",
-    "over_seeds",
     "ranking",
     "repeats",
+    "students_interval",
     "sweep",
     "table",
     "varied",

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRAINING, FRAMES = "02_training", "01_preprocessing"
-BESIDE = ("run", "name", "data")  # columns that are no choices
-REPEATED = "seed"  # of the training; that of the frames is the choice frames_seed
+BESIDE = ["run", "name", "data"]  # columns that are no choices
 
 
 def choices(profile: str = "") -> pd.DataFrame:
@@ -40,11 +39,17 @@ def choices(profile: str = "") -> pd.DataFrame:
                 f"run {run.id} was trained on frames whose run of {FRAMES} is not here, so how "
                 "they were made is unknown; keep that run too, or select another profile"
             )
+        frames = _choices_of(made[0])
+        frames["frames_seed"] = frames.pop("seed")
         row = {"run": run.id, "name": run.name, "data": (run.data or {}).get("sha256")}
-        frames = {f"frames_{n}" if n == REPEATED else n: v for n, v in _choices_of(made[0]).items()}
         rows.append(row | frames | _choices_of(run))
     columns = dict.fromkeys([*BESIDE, *(name for row in rows for name in row)])
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def _choices_of(run: runs.Record) -> dict[str, Any]:
+    counting = runs.counting(run.notebook, run.parameters)
+    return {n: tuple(value) if isinstance(value, list) else value for n, value in counting.items()}
 
 
 def alone(choices: pd.DataFrame, baseline: str, factor: str) -> dict[str, str]:
@@ -57,8 +62,8 @@ def alone(choices: pd.DataFrame, baseline: str, factor: str) -> dict[str, str]:
 
     Raises InputError for a baseline or factor that is not among the choices.
     """
-    seed = _of(choices, baseline)[REPEATED]
     found = repeats(choices, baseline, factor)
+    seed = choices.seed[choices.run == baseline].item()
     return {setting: seeds[seed] for setting, seeds in found.items() if seed in seeds}
 
 
@@ -68,47 +73,31 @@ def repeats(choices: pd.DataFrame, baseline: str, factor: str) -> dict[str, dict
 
     Raises InputError for a baseline or factor that is not among the choices.
     """
-    base = _of(choices, baseline)
-    if factor not in choices.columns or factor in BESIDE:
-        known = ", ".join(name for name in choices.columns if name not in BESIDE)
-        raise InputError(f"the runs have no choice {factor!r}; they have: {known}")
-    fixed = [name for name in choices.columns if name not in (*BESIDE, factor, REPEATED)]
-    found: dict[Any, dict[int, str]] = {}
-    for row in [*choices.to_dict("records"), base]:
-        same_frames = row["data"] == base["data"] or not _of_training(factor)
-        if same_frames and all(_same(row[name], base[name]) for name in fixed):
-            found.setdefault(row[factor], {})[row[REPEATED]] = row["run"]
-    if all(isinstance(setting, int | float) for setting in found):
-        found = {setting: found[setting] for setting in sorted(found)}
-    return {_text(setting): dict(sorted(seeds.items())) for setting, seeds in found.items()}
+    import pandas as pd
 
-
-def _choices_of(run: runs.Record) -> dict[str, Any]:
-    """Return the parameters of a run that change results, lists as tuples."""
-    counting = runs.counting(run.notebook, run.parameters)
-    return {n: tuple(value) if isinstance(value, list) else value for n, value in counting.items()}
-
-
-def _of(choices: pd.DataFrame, baseline: str) -> dict[str, Any]:
-    rows = [row for row in choices.to_dict("records") if row["run"] == baseline]
-    if not rows:
+    base = choices[choices.run == baseline]
+    if not len(base):
         raise InputError(
             f"the baseline {baseline!r} is not among the {len(choices)} runs that are compared: "
             "give the id of a completed one of their profile"
         )
-    return {str(name): value for name, value in rows[0].items()}
-
-
-def _of_training(factor: str) -> bool:
-    return factor in runs.parameters(TRAINING)
+    names = choices.columns.drop(BESIDE)
+    if factor not in names:
+        raise InputError(f"the runs have no choice {factor!r}; they have: {', '.join(names)}")
+    fixed = [name for name in names if name not in (factor, "seed")]
+    if factor in runs.parameters(TRAINING):
+        fixed.append("data")
+    texts = choices[fixed].map(repr)  # NaN, of a parameter that a notebook had not yet, as well
+    alike = pd.concat([choices[(texts == texts.loc[base.index[0]]).all(axis=1)], base])
+    if all(isinstance(setting, int | float) for setting in alike[factor]):
+        alike = alike.sort_values(factor, kind="stable")
+    found: dict[str, dict[int, str]] = {}
+    for setting, seed, run in zip(alike[factor], alike.seed, alike.run, strict=True):
+        found.setdefault(_text(setting), {})[seed] = run
+    return {setting: dict(sorted(seeds.items())) for setting, seeds in found.items()}
 
 
 def _text(setting: Any) -> str:
     if isinstance(setting, tuple):
         return " + ".join(map(str, setting))
     return f"{setting:g}" if isinstance(setting, float) else f"{setting}"
-
-
-def _same(one: Any, other: Any) -> bool:
-    # NaN stands where a run's notebook had no such parameter.
-    return one == other or (one != one and other != other)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from modsnr import InputError, runs
 from modsnr.files import check_name
+from modsnr.runs.profiles import preset, read_yaml
 
-OURS = ("name", "note")  # a trial's run is named by its sweep
+OWN = ("name", "note")  # parameters that a sweep sets itself
 
 
 class Range(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -37,28 +38,33 @@ class Range(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
 class Space(BaseModel, extra="forbid", frozen=True):
     """A sweep: the notebook, what is fixed, what is searched and how.
 
-    ``metric`` is a path into metrics.json; its parts joined by "_" name the column of the history
-    by which Hyperband prunes. ``trials`` is how many there are in all; a grid has no more than its
-    points.
+    ``metric`` is a dotted path into metrics.json; its parts joined by "_" name the column of the
+    history by which Hyperband prunes. ``trials`` is how many there are in all; a grid, which takes
+    lists of choices only, has no more than its points.
     """
 
-    name: str
+    name: str = ""
     description: str = ""
     notebook: str = "02_training"
     profile: str | None = None
     fixed: dict[str, Any] = {}
-    space: dict[str, list[Any] | Range]
+    space: Annotated[dict[str, list[Any] | Range], Field(min_length=1)]
     sampler: Literal["grid", "random", "tpe"] = "random"
     pruner: Literal["none", "hyperband"] = "none"
     direction: Literal["maximize", "minimize"] = "maximize"
     metric: str = "validation.joint_accuracy"
     seed: int = 0
-    trials: int | None = None
+    trials: PositiveInt | None = None
+
+    @property
+    def preset(self) -> dict[str, Any]:
+        """The parameters that all trials have in common, those of the profile included."""
+        return preset(self.profile, self.notebook) | self.fixed
 
     @property
     def grid(self) -> dict[str, list[Any]]:
-        """Each parameter's values on the grid."""
-        return {name: self._points(name, part) for name, part in self.space.items()}
+        """The choices of each parameter that has a list of them."""
+        return {name: part for name, part in self.space.items() if isinstance(part, list)}
 
     @property
     def size(self) -> int:
@@ -67,18 +73,17 @@ class Space(BaseModel, extra="forbid", frozen=True):
 
     @property
     def epochs(self) -> int:
-        """The longest a trial trains, which is what Hyperband divides up."""
-        values = runs.check(self.notebook, self.preset | self.fixed)
-        epochs = values.get("epochs")
+        """The number of epochs of a whole trial, which Hyperband divides up."""
+        epochs = runs.check(self.notebook, self.preset).get("epochs")
         if not isinstance(epochs, int) or "epochs" in self.space:
             raise InputError(
-                f"sweep {self.name}: hyperband divides up a fixed number of epochs: {self.notebook}"
-                " must have the parameter epochs, and the space must not."
+                f"hyperband divides up a fixed number of epochs: {self.notebook} must have the "
+                "parameter epochs, and the space must not"
             )
         return epochs
 
     def is_whole(self, name: str) -> bool:
-        """Whether the notebook takes whole numbers only for a parameter."""
+        """Return whether the notebook takes whole numbers only for a parameter."""
         try:
             runs.check(self.notebook, {name: 0.5})
         except InputError:
@@ -86,39 +91,21 @@ class Space(BaseModel, extra="forbid", frozen=True):
         return False
 
     def point(self, index: int) -> dict[str, Any]:
-        """Return a point of the grid; the seed says in which order they are visited."""
+        """Return a point of the grid; the seed decides the order in which they are visited."""
         import numpy as np
 
-        grid = self.grid
         place = np.random.default_rng(self.seed).permutation(self.size)[index]
-        where = np.unravel_index(place, [len(points) for points in grid.values()])
-        return {name: grid[name][i] for name, i in zip(grid, where, strict=True)}
-
-    def _points(self, name: str, part: list[Any] | Range) -> list[Any]:
-        if isinstance(part, list):
-            return part
-        whole = self.is_whole(name)
-        step = part.step or (1 if whole and not part.log else None)
-        if step is None:
-            raise InputError(f"sweep {self.name}: a grid needs choices or a step for {name}")
-        count = math.floor((part.high - part.low) / step + 1e-9) + 1
-        points = [part.low + i * step for i in range(count)]
-        return [round(point) for point in points] if whole else points
-
-    @property
-    def preset(self) -> dict[str, Any]:
-        """What the profile sets of the notebook's parameters."""
-        profile = runs.load_profile(self.profile) if self.profile else None
-        return profile.notebooks.get(self.notebook, {}) if profile else {}
+        where = np.unravel_index(place, [len(choices) for choices in self.grid.values()])
+        return {name: self.grid[name][i] for name, i in zip(self.grid, where, strict=True)}
 
 
 def load_space(reference: str, name: str | None = None) -> Space:
     """Return the sweep in a YAML file, called by its path, or by its name in notebooks/sweeps.
 
-    It is called ``name``, or like its file.
+    The sweep is called ``name``, or like its file.
 
-    Raises InputError for an unknown file, key, notebook, profile or parameter (with the nearest
-    one), an ill-typed value, and a space that its sampler or pruner cannot use.
+    Raises InputError for an unknown file, key, notebook, profile or parameter, an ill-typed value,
+    and a space that its sampler or pruner cannot use.
     """
     path = Path(reference)
     if path.suffix != ".yaml":
@@ -126,48 +113,45 @@ def load_space(reference: str, name: str | None = None) -> Space:
         check_name("sweep", reference, sorted(known.stem for known in folder.glob("*.yaml")))
         path = folder / f"{reference}.yaml"
     where = f"sweep {path.stem}"
+    space = read_yaml(path, Space, where).model_copy(update={"name": name or path.stem})
     try:
-        content = runs.read_yaml(path)
-        if not isinstance(content, dict):
-            raise InputError("it is not a mapping of keys to values")
-        for key in content:
-            check_name("key", key, [field for field in Space.model_fields if field != "name"])
-        space = Space(name=name or path.stem, **content)
         _check(space)
-    except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{where}: {'; '.join(wrong)}") from error
     except InputError as error:
-        raise InputError(f"{where}: {error}".replace(f"{where}: {where}", where)) from error
+        raise InputError(f"{where}: {error}") from error
     return space
 
 
 def _check(space: Space) -> None:
     """Raise InputError for what the notebook, the sampler or the pruner could not take."""
-    preset = space.preset
-    runs.check(space.notebook, preset | space.fixed | {"name": space.name})
-    if ours := [name for name in OURS if name in space.fixed or name in space.space]:
-        raise InputError(f"{', '.join(ours)}: a trial's run is named by its sweep")
+    runs.check(space.notebook, space.preset | {"name": space.name})
+    if own := [name for name in OWN if name in space.fixed or name in space.space]:
+        raise InputError(f"{', '.join(own)}: a sweep names the runs of its trials itself")
     if twice := sorted(space.fixed.keys() & space.space.keys()):
         raise InputError(f"{', '.join(twice)}: both fixed and searched")
-    if not space.space:
-        raise InputError("space names no parameter to search")
     for name, part in space.space.items():
-        for value in part if isinstance(part, list) else (part.low, part.high):
-            ends = isinstance(part, Range) and float(value).is_integer() and space.is_whole(name)
-            runs.check(space.notebook, preset | space.fixed | {name: int(value) if ends else value})
-        if isinstance(part, Range):
-            if space.is_whole(name) and not float(part.step or 1).is_integer():
-                raise InputError(f"{name} is a whole number; its step is {part.step}")
-            continue
-        texts = [json.dumps(choice) for choice in part]
-        if not texts:
-            raise InputError(f"{name} has no choices")
-        if again := sorted({text for text in texts if texts.count(text) > 1}):
-            raise InputError(f"{name}: {', '.join(again)} stands there twice")
-    if space.trials is not None and space.trials < 1:
-        raise InputError(f"trials must be 1 or more; it is {space.trials}")
-    if space.sampler == "grid":
-        _ = space.size  # which refuses a range that has no points
+        if isinstance(part, list):
+            _check_choices(space, name, part)
+        else:
+            _check_range(space, name, part)
     if space.pruner == "hyperband":
         _ = space.epochs
+
+
+def _check_choices(space: Space, name: str, choices: list[Any]) -> None:
+    for choice in choices:
+        runs.check(space.notebook, space.preset | {name: choice})
+    texts = [json.dumps(choice) for choice in choices]
+    if not texts:
+        raise InputError(f"{name} has no choices")
+    if again := sorted({text for text in texts if texts.count(text) > 1}):
+        raise InputError(f"{name}: {', '.join(again)} is listed twice")
+
+
+def _check_range(space: Space, name: str, part: Range) -> None:
+    if space.sampler == "grid":
+        raise InputError(f"a grid needs a list of choices for {name}")
+    for end in (part.low, part.high):
+        whole = end.is_integer() and space.is_whole(name)
+        runs.check(space.notebook, space.preset | {name: int(end) if whole else end})
+    if space.is_whole(name) and not float(part.step or 1).is_integer():
+        raise InputError(f"{name} is a whole number; its step is {part.step}")

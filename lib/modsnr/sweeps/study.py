@@ -3,15 +3,15 @@
 The point of a trial is a pure function of the sweep's seed and the trial's index, and with TPE of
 the trials that ended before. The index is the number of first attempts before it.
 
-Whoever works on a trial holds a lock on a file that the trial names. A running trial whose lock is
-free was left behind by a kill: if its run ended, that counts, else the trial is tried again.
+Each trial names the worker that does it, and a worker holds a lock on a file of that name. A
+running trial whose worker's lock is free was left behind by a kill: if its run ended, that counts,
+else the trial is tried again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage, RDBStorage, RetryFailedTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from modsnr import InputError, files, runs
+from modsnr.sweeps.analysis import measure
 from modsnr.sweeps.space import Space
 
 if TYPE_CHECKING:
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 ATTEMPTS = 3  # at a trial until it counts as the reason why its sweeps were killed
-OWNED_WITHIN_S = 20.0  # a running trial without an owner is at most so old
+CLAIMED_WITHIN_S = 20.0  # a running trial that names no worker is at most so old
 SURPLUS = "surplus"  # a trial that one process too many began, and that is not done
 HEARTBEAT_S = 60  # of a sweep on PostgreSQL, for other machines
 ABANDONED_AFTER_S = 600
+# How a trial ended whose run is on another machine, or was never begun.
+STATUS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Outcome:
 
 
 def folder() -> Path:
-    """Return where journals and locks are; it is no run's."""
+    """Return the folder of journals and locks."""
     path = runs.root() / "runs" / ".sweeps"
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -63,12 +67,13 @@ def folder() -> Path:
 def open_study(space: Space, storage: str | None) -> Study:
     """Return the sweep's study, made if there is none; InputError if it is of another space."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    pruned = space.pruner == "hyperband"
     study = optuna.create_study(
         study_name=space.name,
         storage=_postgresql(storage) if storage else JournalStorage(_Journal(space.name)),
         direction=space.direction,
         pruner=optuna.pruners.HyperbandPruner(max_resource=space.epochs)
-        if space.pruner == "hyperband"
+        if pruned
         else optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
@@ -88,26 +93,33 @@ def suggest(study: Study, space: Space, trial: Trial, index: int) -> dict[str, A
     """Return the notebook's parameters at the point of the trial of that index."""
     study.sampler = _sampler(space, index)
     for name, part in space.space.items():
-        if space.sampler == "grid":
-            trial.suggest_categorical(name, [_kept(choice) for choice in space.grid[name]])
-        elif isinstance(part, list):
-            trial.suggest_categorical(name, [_kept(choice) for choice in part])
+        if isinstance(part, list):
+            trial.suggest_categorical(name, [json.dumps(choice) for choice in part])
         elif space.is_whole(name):
             step = int(part.step or 1)
             trial.suggest_int(name, int(part.low), int(part.high), log=part.log, step=step)
         else:
             trial.suggest_float(name, part.low, part.high, log=part.log, step=part.step)
-    return values_of(space, trial.params)
+    return values_of(trial.params)
 
 
-def values_of(space: Space, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the notebook's parameters of what the study keeps: text, numbers, true and false."""
-    values = {}
-    for name, kept in params.items():
-        part = space.space[name]
-        choices = part if isinstance(part, list) else []
-        values[name] = next((choice for choice in choices if _kept(choice) == kept), kept)
-    return values
+def _sampler(space: Space, index: int) -> optuna.samplers.BaseSampler:
+    # A sampler's own generator would begin anew, and repeat itself, when a sweep goes on.
+    seed = int(np.random.SeedSequence([space.seed, index]).generate_state(1)[0])
+    if space.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed)
+    random = optuna.samplers.RandomSampler(seed)
+    if space.sampler == "random":
+        return random
+    # Not Optuna's grid, which goes by a trial's number: attempts count, and trials of others.
+    point = {name: json.dumps(value) for name, value in space.point(index).items()}
+    with _experimental():
+        return optuna.samplers.PartialFixedSampler(point, random)
+
+
+def values_of(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the notebook's parameters of what the study keeps, choices as JSON."""
+    return {n: json.loads(v) if isinstance(v, str) else v for n, v in params.items()}
 
 
 def attempts_before(trial: FrozenTrial) -> list[int]:
@@ -122,7 +134,7 @@ def index(trials: Iterable[FrozenTrial], trial: FrozenTrial) -> int:
 
 
 def is_complete(study: Study, limit: int) -> bool:
-    """Whether so many trials were begun, and none waits to be done again."""
+    """Return whether so many trials were begun, and none waits to be done again."""
     trials = study.get_trials(deepcopy=False)
     waiting = any(trial.state == TrialState.WAITING for trial in trials)
     return not waiting and sum(map(_is_first, trials)) >= limit
@@ -133,12 +145,11 @@ def _is_first(trial: FrozenTrial) -> bool:
 
 
 @contextmanager
-def owning(trial: Trial) -> Iterator[str]:
-    """Hold the lock of a trial until its end is known to the study; yield its owner's name."""
+def working() -> Iterator[str]:
+    """Hold the lock of a worker, and yield the name that its trials bear."""
     name = uuid4().hex
-    path = folder() / f"{name}.owner"
+    path = folder() / f"{name}.worker"
     with files.lock(path):
-        trial.set_user_attr("owner", name)
         yield name
         path.unlink(missing_ok=True)  # within: a file without a lock is what a kill leaves
 
@@ -147,7 +158,7 @@ def try_again(study: Study, number: int) -> None:
     """Queue a trial that was cut off, once; not if it was attempted ``ATTEMPTS`` times."""
     trials = study.get_trials()
     if not any(attempts_before(other)[-1:] == [number] for other in trials):
-        trials[number].user_attrs = {}  # its owner, of which a new attempt is none
+        trials[number].user_attrs = {}  # a new attempt has another worker
         with _experimental():
             RetryFailedTrialCallback(max_retry=ATTEMPTS - 1)(study, trials[number])
 
@@ -157,10 +168,9 @@ def revive(study: Study, space: Space) -> bool:
     unsettled = False
     with files.lock(folder() / f"{space.name}.revive"):
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            owner = trial.user_attrs.get("owner")
-            run = run_of(space, trial) if owner else None
+            run = run_of(space, trial)
             if not _is_left_behind(trial):
-                unsettled |= owner is None
+                unsettled |= "worker" not in trial.user_attrs
             elif run and run.status == "running":
                 unsettled = True  # it ends by itself, as soon as it sees that its sweep is gone
             else:
@@ -168,29 +178,34 @@ def revive(study: Study, space: Space) -> bool:
                     try_again(study, trial.number)
                 state, value = state_of(space, run)
                 study.tell(trial.number, value, state=state)
-                (folder() / f"{owner}.owner").unlink(missing_ok=True)
     return unsettled
 
 
 def _is_left_behind(trial: FrozenTrial) -> bool:
-    """Whether nobody works on a running trial; of another machine's nothing is known here."""
-    if owner := trial.user_attrs.get("owner"):
-        # No file: it is another machine's, or was let go in this very moment.
-        return runs.is_held(folder() / f"{owner}.owner") is False
-    begun = trial.datetime_start or datetime.min  # killed before it had an owner?
-    return (datetime.now() - begun).total_seconds() > OWNED_WITHIN_S
+    """Return whether nobody works on a running trial; another machine's cannot be known here."""
+    if worker := trial.user_attrs.get("worker"):
+        # No file: it is another machine's, or its work ended in this very moment.
+        return runs.is_held(folder() / f"{worker}.worker") is False
+    begun = trial.datetime_start or datetime.min  # killed before it named its worker?
+    return (datetime.now() - begun).total_seconds() > CLAIMED_WITHIN_S
 
 
 def run_of(space: Space, trial: FrozenTrial | Trial) -> runs.Record | None:
     """Return the run of a trial, or none where its process did not come so far."""
-    owner = trial.user_attrs.get("owner")
-    name = f"{space.name}-{trial.number:04d}"
-    for path in (runs.root() / "runs").glob(f"*-{space.notebook}-{name}*/run.json"):
-        run = runs.Record.load(path.parent)
-        if run.sweep and run.sweep["owner"] == owner:
-            return run
-    rows = runs.rows_of(space.name)
-    return next((run for run in rows if run.sweep and run.sweep["owner"] == owner), None)
+    folders = (runs.root() / "runs").glob(f"*-{space.notebook}-{run_name(space, trial)}*/run.json")
+    known = [runs.Record.load(path.parent) for path in folders] or runs.rows_of(space.name)
+    return next((run for run in known if number_of(space, run) == trial.number), None)
+
+
+def run_name(space: Space, trial: FrozenTrial | Trial) -> str:
+    """Return the name of a trial's run."""
+    return f"{space.name}-{trial.number:04d}"
+
+
+def number_of(space: Space, run: runs.Record) -> int | None:
+    """Return the number of the sweep's trial that a run belongs to, if it does."""
+    sweep = run.sweep or {}
+    return sweep.get("trial") if sweep.get("name") == space.name else None
 
 
 def state_of(space: Space, run: runs.Record | None) -> tuple[TrialState, float | None]:
@@ -202,41 +217,14 @@ def state_of(space: Space, run: runs.Record | None) -> tuple[TrialState, float |
 
 
 def outcome_of(space: Space, trial: FrozenTrial, run: runs.Record | None) -> Outcome:
-    """Return how a finished trial, of which this is the run if one was begun, ended."""
-    status, error = (run.status, run.error) if run else ("crashed", trial.user_attrs.get("error"))
+    """Return how a finished trial, of which this is the run if it is here, ended."""
+    status, error = STATUS.get(trial.state, "crashed"), trial.user_attrs.get("error")
+    if run:
+        status, error = run.status, run.error
     if status == "completed" and trial.state == TrialState.FAIL:
         status, error = "failed", f"metrics.json has no finite {space.metric}"
-    values = values_of(space, trial.params)
+    values = values_of(trial.params)
     return Outcome(trial.number, status, trial.value, run.id if run else None, values, error)
-
-
-def measure(run: runs.Record, metric: str) -> float | None:
-    """Return the number at a dotted path of metrics.json, or of an interval its value."""
-    value: Any = run.metrics
-    for key in metric.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    value = value.get("value") if isinstance(value, dict) else value
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
-
-
-def _sampler(space: Space, index: int) -> optuna.samplers.BaseSampler:
-    import numpy as np
-
-    if space.sampler == "grid":
-        # Not Optuna's grid, which goes by a trial's number: attempts count, and trials of others.
-        point = {name: _kept(value) for name, value in space.point(index).items()}
-        with _experimental():
-            return optuna.samplers.PartialFixedSampler(point, optuna.samplers.RandomSampler())
-    # A sampler's own generator would begin anew, and repeat itself, when a sweep goes on.
-    seed = int(np.random.SeedSequence([space.seed, index]).generate_state(1)[0])
-    kinds = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
-    return kinds[space.sampler](seed=seed)
-
-
-def _kept(choice: Any) -> Any:
-    """Return a choice as a study may keep it; lists and the like as JSON."""
-    return json.dumps(choice) if isinstance(choice, list | dict) else choice
 
 
 class _Journal(JournalFileBackend):
@@ -280,7 +268,6 @@ def _postgresql(url: str) -> RDBStorage:
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
     from sqlalchemy.pool import NullPool
 
-    refuse_password(url)
     # The default driver is another one in another version of SQLAlchemy.
     address = make_url(url).set(drivername="postgresql+psycopg2").render_as_string()
     logging.getLogger("alembic").setLevel(logging.WARNING)
