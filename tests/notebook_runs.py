@@ -1,5 +1,7 @@
 """Notebooks run as papermill runs them, toy notebooks, and runs without a notebook."""
 
+import time
+
 import nbformat
 from pydantic_core import to_json
 
@@ -11,6 +13,15 @@ def done(notebook, name, **parameters):
     run = runs.execute(notebook, parameters=parameters, name=name)
     assert run.status == "completed", run.error
     return run
+
+
+def wait_for(condition, seconds=90):
+    """Return what a condition returns, once that is true."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+    return found
 
 
 def write_notebook(root, name, parameters, *cells):

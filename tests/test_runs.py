@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from notebook_runs import write_notebook, write_record
+from notebook_runs import wait_for, write_notebook, write_record
 
 from modsnr import InputError, runs
 from modsnr.runs import sweep_tables
@@ -92,22 +91,10 @@ def execute(root, **parameters):
 
 def command(root, *words, **options):
     """Start a command line in ``root``'s repository."""
-    tools = {
-        "modsnr": ["-c", "from modsnr.cli import main; main()"],
-        "papermill": ["-m", "papermill"],
-    }
-    words = [sys.executable, *tools[words[0]], *map(str, words[1:])]
+    words = [sys.executable, "-m", *map(str, words)]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     environment = {**os.environ, "MODSNR_ROOT": str(root)}
     return subprocess.Popen(words, env=environment, cwd=root, **quiet, **options)
-
-
-def wait_for(condition, seconds=30):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def begin(root, **scope):

@@ -22,16 +22,13 @@ class Range(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     low: float
     high: float
     log: bool = False
-    step: float | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Range:
         if not self.low < self.high:
             raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
-        if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("log needs low above 0 and no step")
-        if self.step is not None and not 0 < self.step <= self.high - self.low:
-            raise ValueError(f"step {self.step:g} is not above 0 and within low to high")
+        if self.log and self.low <= 0:
+            raise ValueError("log needs low above 0")
         return self
 
 
@@ -51,7 +48,6 @@ class Space(BaseModel, extra="forbid", frozen=True):
     space: Annotated[dict[str, list[Any] | Range], Field(min_length=1)]
     sampler: Literal["grid", "random", "tpe"] = "random"
     pruner: Literal["none", "hyperband"] = "none"
-    direction: Literal["maximize", "minimize"] = "maximize"
     metric: str = "validation.joint_accuracy"
     seed: int = 0
     trials: PositiveInt | None = None
@@ -129,29 +125,22 @@ def _check(space: Space) -> None:
     if twice := sorted(space.fixed.keys() & space.space.keys()):
         raise InputError(f"{', '.join(twice)}: both fixed and searched")
     for name, part in space.space.items():
-        if isinstance(part, list):
-            _check_choices(space, name, part)
-        else:
-            _check_range(space, name, part)
+        for value in _check_part(space, name, part):
+            runs.check(space.notebook, space.preset | {name: value})
     if space.pruner == "hyperband":
         _ = space.epochs
 
 
-def _check_choices(space: Space, name: str, choices: list[Any]) -> None:
-    for choice in choices:
-        runs.check(space.notebook, space.preset | {name: choice})
-    texts = [json.dumps(choice) for choice in choices]
+def _check_part(space: Space, name: str, part: list[Any] | Range) -> list[Any]:
+    """Return the values of a searched parameter that its notebook is to take."""
+    if isinstance(part, Range):
+        if space.sampler == "grid":
+            raise InputError(f"a grid needs a list of choices for {name}")
+        whole = space.is_whole(name)
+        return [int(v) if whole and v.is_integer() else v for v in (part.low, part.high)]
+    texts = [json.dumps(choice) for choice in part]
     if not texts:
         raise InputError(f"{name} has no choices")
     if again := sorted({text for text in texts if texts.count(text) > 1}):
         raise InputError(f"{name}: {', '.join(again)} is listed twice")
-
-
-def _check_range(space: Space, name: str, part: Range) -> None:
-    if space.sampler == "grid":
-        raise InputError(f"a grid needs a list of choices for {name}")
-    for end in (part.low, part.high):
-        whole = end.is_integer() and space.is_whole(name)
-        runs.check(space.notebook, space.preset | {name: int(end) if whole else end})
-    if space.is_whole(name) and not float(part.step or 1).is_integer():
-        raise InputError(f"{name} is a whole number; its step is {part.step}")
+    return part

@@ -67,14 +67,14 @@ def folder() -> Path:
 def open_study(space: Space, storage: str | None) -> Study:
     """Return the sweep's study, made if there is none; InputError if it is of another space."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    pruned = space.pruner == "hyperband"
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if space.pruner == "hyperband":
+        pruner = optuna.pruners.HyperbandPruner(max_resource=space.epochs)
     study = optuna.create_study(
         study_name=space.name,
         storage=_postgresql(storage) if storage else JournalStorage(_Journal(space.name)),
-        direction=space.direction,
-        pruner=optuna.pruners.HyperbandPruner(max_resource=space.epochs)
-        if pruned
-        else optuna.pruners.NopPruner(),
+        direction="maximize",
+        pruner=pruner,
         load_if_exists=True,
     )
     wanted = space.model_dump(mode="json", exclude={"trials", "description"})
@@ -96,10 +96,9 @@ def suggest(study: Study, space: Space, trial: Trial, index: int) -> dict[str, A
         if isinstance(part, list):
             trial.suggest_categorical(name, [json.dumps(choice) for choice in part])
         elif space.is_whole(name):
-            step = int(part.step or 1)
-            trial.suggest_int(name, int(part.low), int(part.high), log=part.log, step=step)
+            trial.suggest_int(name, int(part.low), int(part.high), log=part.log)
         else:
-            trial.suggest_float(name, part.low, part.high, log=part.log, step=part.step)
+            trial.suggest_float(name, part.low, part.high, log=part.log)
     return values_of(trial.params)
 
 

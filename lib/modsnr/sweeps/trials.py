@@ -129,19 +129,14 @@ def summary(space: Space, storage: str | None = None) -> Summary:
     }
     counts = Counter(o.status for number, o in outcomes.items() if number not in repeated)
     under_way = sum(trial.state == TrialState.RUNNING for trial in known)
-    best = _best(study)
-    return Summary(
-        dict(counts.most_common()),
-        len(repeated),
-        under_way,
-        None if best is None else outcomes[best],
-    )
+    best = outcomes.get(_best(study))
+    return Summary(dict(counts.most_common()), len(repeated), under_way, best)
 
 
-def _best(study: Study) -> int | None:
-    """Return the number of the best trial, if one is complete."""
+def _best(study: Study) -> int:
+    """Return the number of the best trial, -1 if none is complete."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return study.best_trial.number if complete else None
+    return study.best_trial.number if complete else -1
 
 
 def _here(work: Work, workers: int, echo: Callable[[Outcome], object] | None) -> None:
