@@ -228,7 +228,7 @@ class Worker:
         """Run a trial to its end, unless it is interrupted by ``stop`` or pruned by Hyperband."""
         space, reported, stop = self.work.space, 0, runs.Stop()
         with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(runs.execute, **order, stop=stop)
+            running = thread.submit(_execute_in_thread, **order, stop=stop)
             try:
                 while not wait([running], LOOK_EVERY_S).done and not stop.status:
                     if self.stop.is_set():
@@ -273,6 +273,16 @@ class Worker:
                 if number in finished:
                     kept = self.work.keep_folders or number == best
                     sweep_tables.add(space.name, [run], remove=not kept)
+
+
+def _execute_in_thread(**order: Any) -> None:
+    """Run a notebook in a thread that ends with it, as does the thread's event loop."""
+    from jupyter_core.utils import ensure_event_loop
+
+    try:
+        runs.execute(**order)
+    finally:
+        ensure_event_loop().close()
 
 
 def course(space: Space, run: runs.Record | None) -> list[tuple[int, float]]:
