@@ -215,7 +215,7 @@ def asked(toy, count):
     for _ in range(count):
         trial = study.ask()
         points.append(studies.suggest(study, toy, trial, trial.number))
-        study.tell(trial, 1 - trial.params["x"] ** 2)
+        study.tell(trial, 1 - points[-1]["x"] ** 2)
     return points
 
 
