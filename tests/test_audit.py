@@ -1,8 +1,6 @@
 """The labels of a file are what the physics of its frames says, or the audit refuses to say."""
 
-import time
 from functools import cache
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -11,18 +9,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import lfilter
 
 from modsnr import InputError, signals
-from modsnr.recordings import audit, physics, snr_labels
+from modsnr.recordings import CLASSES_2018, SHIPPED_CLASSES_2018, audit, physics
+from modsnr.recordings.audit import class_order
+from modsnr.recordings.snr_labels import snr_meaning
 
-RIGHT = (
-    *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
-    *("16APSK", "32APSK", "64APSK", "128APSK", "16QAM", "32QAM", "64QAM", "128QAM", "256QAM"),
-    *("AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK"),
-)
-SHIPPED = (  # what the file classes.txt beside RadioML 2018.01A says
-    *("32PSK", "16APSK", "32QAM", "FM", "GMSK", "32APSK", "OQPSK", "8ASK", "BPSK", "8PSK"),
-    *("AM-SSB-SC", "4ASK", "16PSK", "64APSK", "128QAM", "128APSK", "AM-DSB-SC", "AM-SSB-WC"),
-    *("64QAM", "QPSK", "256QAM", "AM-DSB-WC", "OOK", "16QAM"),
-)
+RIGHT, SHIPPED = CLASSES_2018, SHIPPED_CLASSES_2018
 ORDERS = {"fixed": RIGHT, "shipped": SHIPPED}
 
 
@@ -79,10 +70,6 @@ def file(order=RIGHT, *, count=16, snr_db=30.0, seed=0, **options):
     }
 
 
-def class_order(columns, orders):
-    return audit.class_order(audit.order_evidence(columns, orders))
-
-
 def exchanged(columns, i, j):
     return columns | {i: columns[j], j: columns[i]}
 
@@ -90,35 +77,29 @@ def exchanged(columns, i, j):
 # The class order
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("snr_db", "offset"), [(30, 1e-4), (20, 1e-4), (20, 0.01)])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("snr_db", "offset"), [(30, 1e-4), (20, 0.01)])
 def test_the_order_of_a_file_is_recognised(snr_db, offset, seed):
-    # Eighteen audits of 16 frames a column; none may err, nor meet a contradiction.
+    # Eight audits of 16 frames a column; none may err, nor meet a contradiction.
     for name, order in ORDERS.items():
         found = class_order(file(order, snr_db=snr_db, seed=seed, offset=offset), ORDERS)
-        assert (found.order, found.classes) == (name, order)
-        assert (found.exceptions, found.noisy) == ((), ())
-        assert found.held == 1
-        assert found.chance < 1e-20
+        assert (found.order, found.held) == (name, 1)
+        rows = found.evidence[found.evidence["candidate"] == name]
+        assert tuple(rows.drop_duplicates("column")["class"]) == order
 
 
 @pytest.mark.parametrize(
     "channel",
     [
         {"rolloff": 0.1},
-        {"rolloff": 0.4},
-        {"snr_db": 16},
-        {"delay_spread": 0.5},
-        {"gmsk_bt": 0.2},
-        {"gmsk_bt": 0.5},
-        {"clock_offset_std": 0.0, "random_timing": False},
+        {"snr_db": 16, "rolloff": 0.4},
+        {"delay_spread": 0.5, "gmsk_bt": 0.2},
+        {"clock_offset_std": 0.0, "random_timing": False, "gmsk_bt": 0.5},
     ],
     ids=str,
 )
 def test_pulses_and_channels_of_all_kinds_hold_the_expectations(channel):
-    found = class_order(file(count=32, seed=5, **channel), ORDERS)
-    assert found.exceptions == ()
-    assert found.held == 1
+    assert class_order(file(count=32, seed=5, **channel), ORDERS).held == 1
 
 
 def test_rings_of_another_geometry_hold_the_expectations():
@@ -134,9 +115,7 @@ def test_rings_of_another_geometry_hold_the_expectations():
     assert found.held == 1
 
 
-@pytest.mark.parametrize(
-    ("cutoff", "deviation"), [(0.004, 0.1), (0.01, 0.02), (0.1, 0.04), (0.04, 0.005)]
-)
+@pytest.mark.parametrize(("cutoff", "deviation"), [(0.004, 0.1), (0.1, 0.04), (0.04, 0.005)])
 def test_messages_of_all_kinds_hold_the_expectations(cutoff, deviation, rng):
     messy = {
         k: analog(RIGHT[k], 32, 30, rng, cutoff=cutoff, deviation=deviation) for k in range(17, 22)
@@ -146,11 +125,11 @@ def test_messages_of_all_kinds_hold_the_expectations(cutoff, deviation, rng):
 
 
 def test_no_random_order_of_the_names_is_accepted(rng):
-    # None of 200 orders: the others are as many files whose columns are shuffled.
-    orders = {f"random {k}": tuple(map(str, rng.permutation(RIGHT))) for k in range(200)}
+    # None of 100 orders: the others are as many files whose columns are shuffled.
+    orders = {f"random {k}": tuple(map(str, rng.permutation(RIGHT))) for k in range(100)}
     with pytest.raises(InputError, match="random 0 is contradicted by") as caught:
         class_order(file(), orders)
-    assert str(caught.value).count("is contradicted by") == 200
+    assert str(caught.value).count("is contradicted by") == 100
 
 
 @pytest.mark.parametrize(
@@ -161,64 +140,27 @@ def test_two_exchanged_columns_are_refused_by_name(i, j):
         class_order(exchanged(file(), i, j), ORDERS)
 
 
-def test_an_exchange_that_these_frames_cannot_show_is_said_to_be_unchecked():
-    found = class_order(exchanged(file(), 14, 16), ORDERS)
-    assert found.order == "fixed"
-    assert ("64QAM", "256QAM") in found.unchecked
-    assert all(
-        ("QAM" in one or "APSK" in one) == ("QAM" in other or "APSK" in other)
-        for one, other in found.unchecked
-    )
-
-
-def test_more_frames_leave_fewer_pairs_unchecked():
-    few, many = (class_order(file(count=count, seed=6), ORDERS) for count in (8, 64))
-    assert len(many.unchecked) < len(few.unchecked)
-    assert ("4ASK", "8ASK") not in many.unchecked
-    assert ("16QAM", "64QAM") not in many.unchecked
-
-
-def test_every_exchange_that_is_not_listed_is_refused():
-    columns = file(seed=7)
-    unchecked = class_order(columns, ORDERS).unchecked
-    orders = {}
-    for i, j in combinations(range(24), 2):
-        if (RIGHT[i], RIGHT[j]) not in unchecked:
-            order = list(RIGHT)
-            order[i], order[j] = order[j], order[i]
-            orders[f"{i} for {j}"] = order
-    assert len(orders) > 260  # of 276
-    with pytest.raises(InputError, match="seem exchanged") as caught:
-        class_order(columns, orders)
-    assert str(caught.value).count("seem exchanged") == len(orders)
-
-
 def test_noise_hides_the_order():
     with pytest.raises(InputError, match=r"24 of 24 columns are too noisy, under 15 dB \(-?0\.\d"):
         class_order(file(snr_db=0), ORDERS)
 
 
 def test_a_column_of_noise_is_left_out(rng):
-    columns = file() | {18: white(rng, (16, 1024))}
-    found = class_order(columns, ORDERS)
-    assert (found.order, found.noisy) == ("fixed", (18,))
-    assert not any("AM-SSB-SC" in pair for pair in found.unchecked)
+    found = class_order(file() | {18: white(rng, (16, 1024))}, ORDERS)
+    assert (found.order, found.held) == ("fixed", 1)
+    assert found.evidence.loc[found.evidence["column"] == 18, "agrees"].isna().all()
 
 
 def test_a_class_that_is_odd_in_itself_is_an_exception_and_no_exchange(rng):
     odd = messages(rng, 16, 1024) + 1j * messages(rng, 16, 1024) + 0.01 * white(rng, (16, 1024))
     found = class_order(file() | {20: odd}, ORDERS)
     assert found.order == "fixed"
-    (exception,) = found.exceptions
-    assert exception.startswith("column 20 is no AM-DSB-SC (real is 0.")
     assert 0.99 < found.held < 1
 
 
 def test_some_of_the_columns_are_enough():
     digital = {k: frames for k, frames in file().items() if RIGHT[k] in signals.STUDY_CLASSES}
-    found = class_order(digital, ORDERS)
-    assert found.order == "fixed"
-    assert found.classes == signals.STUDY_CLASSES
+    assert class_order(digital, ORDERS).order == "fixed"
 
 
 @pytest.mark.parametrize("present", [(14, 16), (18,), (21, 18), (9, 10, 11)])
@@ -236,7 +178,7 @@ def test_orders_that_differ_where_physics_cannot_see_are_not_told_apart():
 
 
 def test_the_evidence_reads_as_a_table():
-    table = audit.order_table(audit.order_evidence(file(), ORDERS))
+    table = class_order(file(), ORDERS).table
     assert tuple(table["fixed"]) == RIGHT
     assert table["fixed: agrees"].eq(True).all()
     assert tuple(table["shipped"]) == SHIPPED
@@ -249,28 +191,20 @@ def test_the_evidence_reads_as_a_table():
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda _, o: ({}, o), "needs columns with frames"),
-        (lambda c, _: (c, {}), "and candidates"),
-        (lambda c, _: (c, {"a": RIGHT[:20]}), "'a' must name every column once: it has 20 names"),
-        (lambda c, _: (c, {"a": ("OOK",) * 24}), "it has 24 names, 1 of them different"),
-        (lambda c, _: (c, {"a": ("MSK", *RIGHT[1:])}), "'MSK' is no class; known are 4ASK"),
-        (lambda c, o: (c | {3: c[3].real}, o), "Column 3 needs complex IQ .* it is float32"),
-        (lambda c, o: (c | {3: c[3][:7]}, o), "Column 3 needs .* at least 8 frames"),
-        (lambda c, o: (c | {3: c[3][:, :500]}, o), "Column 3 needs .* of 512 samples"),
+        (lambda frames: frames.real, "Column 3 needs complex IQ .* it is float32"),
+        (lambda frames: frames[:7], "Column 3 needs .* at least 8 frames"),
+        (lambda frames: frames[:, :500], "Column 3 needs .* of 512 samples"),
         (
-            lambda c, o: (c | {3: c[3] * np.where(np.arange(16) == 5, np.nan, 1)[:, None]}, o),
+            lambda frames: frames * np.where(np.arange(16) == 5, np.nan, 1)[:, None],
             "Column 3: 1 of 16 frames hold NaN .* the first at index 5",
         ),
-        (
-            lambda c, o: (c | {3: c[3] * (np.arange(16) < 9)[:, None]}, o),
-            "Column 3: 7 of 16 frames .* have no power, the first at index 9",
-        ),
+        (lambda frames: frames * (np.arange(16) < 9)[:, None], "Column 3: 7 of 16 .* at index 9"),
     ],
 )
 def test_what_cannot_be_audited_is_refused(change, complaint):
-    columns, orders = change(file(), ORDERS)
+    columns = file()
     with pytest.raises(InputError, match=complaint):
-        class_order(columns, orders)
+        class_order(columns | {3: change(columns[3])}, ORDERS)
 
 
 # What is measured
@@ -296,7 +230,7 @@ def test_noise_does_not_make_a_constant_envelope_vary(rng):
     assert_allclose(np.median(physics.measure(frames)["variation"]), 0, atol=0.005)
 
 
-@pytest.mark.parametrize("name", ["QPSK", "16QAM", "64QAM", "4ASK", "32APSK"])
+@pytest.mark.parametrize("name", ["QPSK", "64QAM", "4ASK", "32APSK"])
 def test_blind_symbols_have_the_moments_of_their_alphabet(name):
     points = signals.alphabet(name).numpy()
     found = physics.measure(column(name, 200, 30, 3).astype(complex))
@@ -337,36 +271,29 @@ def labelled(snr_of_label, *, labels=range(-20, 32, 5), count=40, samples=1024, 
     ("offset", "verdict"), [(0, "per sample"), (-9.03, "Es/N0"), (3, "offset"), (-5, "offset")]
 )
 def test_the_meaning_of_snr_labels_is_found(offset, verdict, samples):
-    found = snr_labels.snr_meaning(labelled(lambda label: label + offset, samples=samples))
+    found = snr_meaning(labelled(lambda label: label + offset, samples=samples))
     assert found.verdict == verdict
-    assert found.offset_db == pytest.approx(offset, abs=0.15)
-    assert found.slope == pytest.approx(1, abs=0.02)
-    assert abs(found.tilt_db) < 0.2
-
-
-def test_the_symbol_rate_decides_what_es_n0_is():
-    found = snr_labels.snr_meaning(labelled(lambda label: label - 6.02), 4, 0.0)
-    assert found.verdict == "Es/N0"
-    assert "6.02 dB more at 4 samples a symbol" in found.sentence
+    judged = found.table[found.table["judged"]]
+    assert_allclose(judged["bias_db"].median(), offset, atol=0.15)
+    assert judged["tilt_db"].abs().median() < 0.2
 
 
 def test_labels_used_as_amplitudes_are_not_calibrated():
     # An amplitude of 10^(dB / 10) is a power of 10^(dB / 5): two decibels a decibel.
-    found = snr_labels.snr_meaning(labelled(lambda label: 2 * label, labels=range(-20, 20, 4)))
+    found = snr_meaning(labelled(lambda label: 2 * label, labels=range(-20, 20, 4)))
     assert found.verdict == "not calibrated"
-    assert found.slope == pytest.approx(2, abs=0.02)
     assert "a step of 1 dB of the label is 2.00 dB of SNR" in found.sentence
 
 
 @pytest.mark.parametrize(("pole", "side"), [(-0.5, "lower"), (0.5, "higher")])
 def test_coloured_noise_is_not_taken_for_an_offset(pole, side):
-    found = snr_labels.snr_meaning(labelled(lambda label: label, colour=(pole,)))
+    found = snr_meaning(labelled(lambda label: label, colour=(pole,)))
     assert found.verdict == "coloured noise"
     assert f"dB {side} further out" in found.sentence
 
 
 def test_labels_are_judged_only_where_theory_lets_the_estimate_speak():
-    found = snr_labels.snr_meaning(labelled(lambda label: label, labels=range(-20, 80, 8)))
+    found = snr_meaning(labelled(lambda label: label, labels=range(-20, 80, 8)))
     reasons = dict(zip(found.table["label_db"], found.table["reason"], strict=True))
     assert {reasons[label] for label in (-20, -12)} == {"too little signal"}
     assert {reasons[label] for label in (-4, 4, 12, 20, 28)} == {""}
@@ -377,10 +304,9 @@ def test_labels_are_judged_only_where_theory_lets_the_estimate_speak():
 
 
 def test_the_spread_stays_close_to_the_bound_with_known_symbols():
-    found = snr_labels.snr_meaning(labelled(lambda label: label, labels=(0, 10, 20, 30), count=300))
+    table = snr_meaning(labelled(lambda label: label, labels=(0, 10, 20, 30), count=300)).table
     # sigma = 4.343 sqrt(2 / (rho n) + 1 / n) at n = 1024
-    assert_allclose(found.table["bound_db"], [0.235, 0.149, 0.137, 0.136], atol=0.003)
-    ratio = found.table["spread_db"] / found.table["bound_db"]
+    ratio = table["spread_db"] / np.array([0.235, 0.149, 0.137, 0.136])
     assert ratio.between(0.9, 1.6).all()
 
 
@@ -395,57 +321,16 @@ def test_the_spread_stays_close_to_the_bound_with_known_symbols():
 )
 def test_labels_that_cannot_be_judged_are_refused(labels, complaint):
     with pytest.raises(InputError, match=complaint):
-        snr_labels.snr_meaning(labelled(lambda label: label, labels=labels, count=8))
+        snr_meaning(labelled(lambda label: label, labels=labels, count=8))
 
 
-def test_frames_without_a_band_of_noise_are_refused():
-    with pytest.raises(InputError, match="No band is left for noise alone at 2 samples a symbol"):
-        snr_labels.snr_meaning(labelled(lambda label: label, labels=(10, 20, 30), count=8), 2, 1.0)
-    with pytest.raises(InputError, match="Label 10 dB needs complex IQ"):
-        snr_labels.snr_meaning({10.0: np.zeros((3, 1024), complex)})
+# Repeated frames
 
 
-# Duplicates
-
-
-def groups_by_a_dictionary(digests):
-    rows = {}
-    for row, digest in enumerate(digests):
-        rows.setdefault(digest.tobytes(), []).append(row)
-    return [group for group in rows.values() if len(group) > 1]
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 500])
-def test_rows_of_equal_digest_are_grouped(count, rng):
-    digests = rng.integers(0, 256, (count, 16), dtype=np.uint8)
-    if count:
-        digests = digests[rng.integers(0, max(count // 2, 1), count)]
-    found = audit.duplicates(digests)
-    assert [group.tolist() for group in found] == groups_by_a_dictionary(digests)
-    assert all(group.dtype == np.int64 for group in found)
-
-
-def test_digests_that_share_a_half_are_different(rng):
-    digests = np.zeros((40, 16), np.uint8)
-    digests[:, 15] = np.arange(40) // 2
-    digests[20:, 0] = 1
-    for order in (np.arange(16), np.arange(16)[::-1]):
-        found = audit.duplicates(digests[:, order])
-        assert [group.tolist() for group in found] == [[k, k + 1] for k in range(0, 40, 2)]
-
-
-def test_two_and_a_half_million_digests_take_about_a_second(rng):
-    digests = rng.integers(0, 256, (2_500_000, 16), dtype=np.uint8)
-    digests[[5, 2_000_000]] = digests[3]
-    start = time.process_time()
-    (group,) = audit.duplicates(digests)
-    assert time.process_time() - start < 3
-    assert_array_equal(group, [3, 5, 2_000_000])
-
-
-@pytest.mark.parametrize(
-    "digests", [np.zeros((3, 8), np.uint8), np.zeros((3, 16), np.int8), np.zeros(16, np.uint8)]
-)
-def test_what_is_no_digest_is_refused(digests):
-    with pytest.raises(InputError, match=r"Digests must be uint8 \[frame, 16\]; they are"):
-        audit.duplicates(digests)
+def test_all_but_the_first_of_equal_digests_are_repeated(rng):
+    few = rng.integers(0, 256, (200, 16), dtype=np.uint8)
+    few[100:, :8] = few[:100, :8]  # digests that share a half are different
+    digests, seen = few[rng.integers(0, 200, 500)], set()
+    slow = [digest in seen or seen.add(digest) is not None for digest in map(bytes, digests)]
+    assert_array_equal(audit.repeated(digests), slow)
+    assert audit.repeated(digests[:0]).shape == (0,)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from modsnr import InputError, frames, signals
-from modsnr.frames import PARTS, Frames, writing
+from modsnr.frames import PARTS, Frames, store, writing
 
 CLASSES = ("BPSK", "QPSK", "8PSK")
 GRID = (0.0, 10.0)
@@ -48,7 +48,7 @@ def halves(given):
     return frames.split(given.modulation, given.snr_db, seed=1)
 
 
-def store(path, given, part_of=None, read=None, source=(), **options):
+def write(path, given, part_of=None, read=None, source=(), **options):
     """Write frames to ``path``, and return the content hash."""
     part_of = halves(given) if part_of is None else part_of
     source = source_of(given, read, **dict(source))
@@ -85,59 +85,53 @@ def error_db(stored, original):
 # What goes in comes out
 
 
-def test_what_is_written_is_read_again_in_the_order_of_its_source(noise, path, shards):
-    part_of = halves(noise)
-    store(path, noise, part_of)
+def test_what_is_written_is_read_again_in_the_order_of_its_source(noise, path, shards, rng):
+    part_of, counts, rows = halves(noise), [], 3 * np.arange(120) + 5
+    given = np.zeros((365, 64), np.complex64)
+    given[rows] = noise.iq
+    read = {"read": lambda rows, *_: given[rows], "source": {"rows": rows}}
+    write(path, noise, part_of, progress=counts.append, **read)
+    assert sum(counts) == 120
     for number, part in enumerate(PARTS):
-        rows = np.flatnonzero(part_of == number)
+        places = np.flatnonzero(part_of == number)
         found = frames.read(path, part)
-        assert len(found) == len(rows) > 0
-        assert_array_equal(found.modulation, noise.modulation[rows])
-        assert_array_equal(found.snr_db, noise.snr_db[rows])
-        assert error_db(found.iq, noise.iq[rows]).max() < -60
-        assert (found.iq.dtype, found.modulation.dtype, found.snr_db.dtype) == (
-            np.complex64,
-            np.int64,
-            np.float32,
-        )
+        assert len(found) == len(places) > 0
+        assert_array_equal(found.modulation, noise.modulation[places])
+        assert_array_equal(found.snr_db, noise.snr_db[places])
+        assert error_db(found.iq, noise.iq[places]).max() < -60
+        kinds = found.iq.dtype, found.modulation.dtype, found.snr_db.dtype
+        assert kinds == (np.complex64, np.int64, np.float32)
         assert found.classes == CLASSES
         with h5py.File(path) as file:
-            assert_array_equal(file[part]["source_index"], rows)
+            assert_array_equal(file[part]["source_index"], rows[places])
 
 
-@pytest.mark.parametrize("scale", [1e-15, 1e-3, 1.0, 3e4, 1e15])
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
 def test_quantisation_noise_is_far_down_at_any_scale(scale, noise):
     iq = noise.iq * np.float32(scale)
-    assert error_db(frames.dequantise(*frames.quantise(iq)), iq).max() < -80
+    parts, step = store.quantise(iq)
+    assert_array_equal(np.abs(parts.astype(int)).max((1, 2)), 32767)  # the peak, never wrapped
+    assert error_db(store.dequantise(parts, step), iq).max() < -80
 
 
 def test_even_a_lone_pulse_keeps_sixty_decibels_over_the_quantisation_noise(rng):
     # No ratio of peak to power is worse than that of one sample alone: 1,024 times.
     iq = 1e-2 * white(5, rng, samples=1024).iq
     iq[:, 100] = 32
-    assert error_db(frames.dequantise(*frames.quantise(iq)), iq).max() < -60
-
-
-def test_the_peak_is_the_largest_step_and_never_wraps(noise):
-    parts, step = frames.quantise(noise.iq)
-    assert parts.dtype == np.int16
-    assert_array_equal(np.abs(parts.astype(int)).max((1, 2)), 32767)
-    assert_array_equal(np.sign(parts[..., 0]), np.sign(np.rint(noise.iq.real / step[:, None])))
+    assert error_db(store.dequantise(*store.quantise(iq)), iq).max() < -60
 
 
 def test_a_frame_takes_four_kilobytes(path, rng):
-    given = white(60, rng, samples=1024)
-    store(path, given)
+    write(path, white(60, rng, samples=1024))
     with h5py.File(path) as file:
         assert sum(file[part]["iq"].nbytes for part in PARTS) == 60 * 4096
-        assert file["train"]["iq"].dtype == np.int16
     assert path.stat().st_size < 60 * 4096 * 1.15
 
 
 def test_a_store_describes_its_origin(noise, path):
     part_of = frames.split(noise.modulation, noise.snr_db, seed=4)
     run = "20260101-000000-01_preprocessing"
-    content = store(path, noise, part_of, source_hash="abc", run=run, split_seed=4)
+    content = write(path, noise, part_of, source_hash="abc", run=run, split_seed=4)
     assert frames.describe(path) == {
         "format_version": 2,
         "classes": list(CLASSES),
@@ -153,13 +147,6 @@ def test_a_store_describes_its_origin(noise, path):
     }
 
 
-def test_frames_are_picked_by_row(noise):
-    picked = noise[np.array([3, 1])]
-    assert len(picked) == 2
-    assert_array_equal(picked.iq, noise.iq[[3, 1]])
-    assert_array_equal(picked.snr_db, noise.snr_db[[3, 1]])
-
-
 # The content hash
 
 
@@ -168,7 +155,7 @@ def test_the_content_hash_is_the_contents_alone(noise, tmp_path, monkeypatch):
     for size in (4096, 50, 7, 1):
         monkeypatch.setattr("modsnr.frames.writing.SHARD_FRAMES", size)
         source = {"kind": f"in shards of {size}"}
-        hashes.add(store(tmp_path / f"{size}.h5", noise, source=source))
+        hashes.add(write(tmp_path / f"{size}.h5", noise, source=source))
     assert len(hashes) == 1
 
 
@@ -180,7 +167,7 @@ def test_the_order_in_which_shards_are_done_changes_nothing(noise, tmp_path, mon
     monkeypatch.setattr("modsnr.frames.writing.SHARD_FRAMES", 7)
     stores = tmp_path / "a.h5", tmp_path / "b.h5"
     hashes = [
-        store(path, noise, each=each) for path, each in zip(stores, (map, backwards), strict=True)
+        write(path, noise, each=each) for path, each in zip(stores, (map, backwards), strict=True)
     ]
     assert hashes[0] == hashes[1]
     assert stores[0].read_bytes() == stores[1].read_bytes()
@@ -209,13 +196,13 @@ def changed(given, **arrays):
 def test_any_change_of_the_contents_changes_the_hash(change, noise, tmp_path):
     part_of = np.arange(120) % 3
     first, second = (
-        store(tmp_path / "frames.h5", given, part_of) for given in (noise, change(noise))
+        write(tmp_path / "frames.h5", given, part_of) for given in (noise, change(noise))
     )
     assert first != second
 
 
 def test_another_split_changes_the_hash(noise, tmp_path):
-    hashes = {store(tmp_path / "a.h5", noise, np.arange(120) % parts) for parts in (2, 3)}
+    hashes = {write(tmp_path / "a.h5", noise, np.arange(120) % parts) for parts in (2, 3)}
     assert len(hashes) == 2
 
 
@@ -242,12 +229,6 @@ def test_every_cell_gives_each_part_its_fraction(labels, seed, fraction):
     assert_array_equal(part_of, frames.split(modulation, snr_db, seed=seed, fractions=fractions))
 
 
-def test_the_study_gets_its_eighty_ten_ten(rng):
-    modulation, snr_db = np.repeat(np.arange(3), 4096), np.zeros(3 * 4096)
-    part_of = frames.split(modulation, snr_db, seed=0)
-    assert_array_equal(np.bincount(part_of), [3 * 3276, 3 * 410, 3 * 410])
-
-
 def test_the_seed_alone_decides_which_frames_of_a_cell_go_where():
     modulation, snr_db = np.arange(1000) % 2, np.arange(1000) % 5
     first, again, other = (frames.split(modulation, snr_db, seed=seed) for seed in (1, 1, 2))
@@ -266,24 +247,13 @@ def test_neither_the_type_of_the_labels_nor_other_numbers_in_order_move_a_frame(
         assert_array_equal(frames.split(*labels, seed=1), usual)
 
 
-def test_frames_are_drawn_from_all_over_a_cell():
-    part_of = frames.split(np.zeros(10_000), np.zeros(10_000), seed=1)
-    for part in (1, 2):
-        assert abs(np.flatnonzero(part_of == part).mean() - 5000) < 300
-
-
 @pytest.mark.parametrize(
-    ("fractions", "complaint"),
-    [
-        ({"train": 0.8, "test": 0.2}, "fractions must name"),
-        ({"train": 0.8, "validation": 0.1, "test": 0.2}, "sum to 1"),
-        ({"train": 1.2, "validation": -0.1, "test": -0.1}, "must not be negative"),
-        ({"train": np.nan, "validation": 0.1, "test": 0.1}, "sum to 1"),
-    ],
+    "fractions", [{"train": 0.8, "test": 0.2}, (0.8, 0.1, 0.2), (1.2, -0.1, -0.1), (np.nan, 0, 1)]
 )
-def test_fractions_that_are_none_are_refused(fractions, complaint):
-    with pytest.raises(InputError, match=complaint):
-        frames.split(np.zeros(10), np.zeros(10), seed=0, fractions=fractions)
+def test_fractions_that_are_none_are_refused(fractions):
+    given = fractions if isinstance(fractions, dict) else dict(zip(PARTS, fractions, strict=True))
+    with pytest.raises(InputError, match=r"fractions must name .*, not be negative, and sum to 1"):
+        frames.split(np.zeros(10), np.zeros(10), seed=0, fractions=given)
 
 
 # What is refused, naming where, and leaving nothing behind
@@ -292,54 +262,33 @@ def test_fractions_that_are_none_are_refused(fractions, complaint):
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        (
-            {"iq": ((83, 5), np.nan)},
-            "1 of 120 frames hold NaN or infinite samples, the first at index 83",
-        ),
-        ({"iq": ((83, 5), complex(0, -np.inf))}, "1 of 120 frames hold NaN or infinite samples"),
+        ({"iq": ((83, 5), np.nan)}, "1 of 120 frames hold NaN or infinite .* at index 83"),
+        ({"iq": ((83, 5), complex(0, -np.inf))}, "1 of 120 frames hold NaN or infinite"),
         ({"iq": (slice(83, 86), 0)}, "3 of 120 frames have no power at all, the first at index 83"),
-        (
-            {"modulation": (slice(83, 85), 3)},
-            r"2 of 120 .* label outside the 3 classes, the first at index 83 \(3\)",
-        ),
-        ({"modulation": (83, -1)}, r"outside the 3 classes, the first at index 83 \(-1\)"),
+        ({"modulation": (slice(83, 85), 3)}, "2 of 120 .* outside the 3 classes, .* index 83"),
+        ({"modulation": (83, -1)}, "outside the 3 classes, the first at index 83"),
         ({"snr_db": (83, np.nan)}, "1 of 120 frames have an SNR that is not finite, .* index 83"),
     ],
 )
 def test_frames_that_cannot_be_used_are_refused_by_index_and_count(wrong, complaint, noise, path):
+    write(path, noise)
+    before = path.read_bytes()
     with pytest.raises(InputError, match=complaint):
-        store(path, changed(noise, **wrong), halves(noise))
-    assert left_at(path) == []
+        write(path, changed(noise, **wrong), halves(noise))
+    assert left_at(path) == ["frames.h5"]  # the old store
+    assert path.read_bytes() == before
 
 
-def test_frames_of_another_length_are_refused(noise, path):
-    with pytest.raises(InputError, match="index 0 on have 64 samples; 1024 are expected"):
-        store(path, noise, source={"samples": 1024})
+@pytest.mark.parametrize("read", [lambda f: f.iq.real, lambda f: f.iq[0], lambda f: f.iq[:, :63]])
+def test_samples_that_are_no_frames_are_refused(read, noise, path):
+    with pytest.raises(InputError, match=r"from index 0 on must be complex \[120, 64\]; they are"):
+        write(path, noise, read=lambda *_: read(noise))
     assert left_at(path) == []
 
 
 def test_huge_samples_are_kept_and_do_not_overflow(noise, path):
-    huge = replace(noise, iq=noise.iq * np.float32(1e25))
-    store(path, huge)
+    write(path, replace(noise, iq=noise.iq * np.float32(1e25)))
     assert np.isfinite(frames.read(path, "train").iq).all()
-
-
-@pytest.mark.parametrize(
-    ("arrays", "complaint"),
-    [
-        (
-            lambda f: {"iq": f.iq.real},
-            r"IQ must be complex \[frame, sample\]; it is float32 \(120, 64\)",
-        ),
-        (lambda f: {"iq": f.iq[0]}, "IQ must be complex"),
-        (lambda f: {"snr_db": f.snr_db[:-1]}, r"120 frames, .* SNR labels of shape \(119,\)"),
-        (lambda f: {"modulation": f.modulation[:, None]}, r"modulation labels of shape \(120, 1\)"),
-        (lambda f: {"modulation": f.modulation + 0.5}, "must be integers; they are float64"),
-    ],
-)
-def test_arrays_that_are_no_frames_are_refused(arrays, complaint, noise):
-    with pytest.raises(InputError, match=complaint):
-        frames.check(replace(noise, **arrays(noise)))
 
 
 def test_a_frame_in_two_parts_is_refused_naming_both(noise, path):
@@ -347,37 +296,13 @@ def test_a_frame_in_two_parts_is_refused_naming_both(noise, path):
     part_of = np.zeros(120, dtype=np.int8)
     part_of[90] = 2
     with pytest.raises(InputError, match=r"Frames 11 and 90 are the same, .* train and test"):
-        store(path, twins, part_of)
+        write(path, twins, part_of)
     assert left_at(path) == []
 
 
 def test_a_frame_twice_in_one_part_is_kept(noise, path):
-    store(path, changed(noise, iq=(90, noise.iq[11])), np.zeros(120, dtype=np.int8))
+    write(path, changed(noise, iq=(90, noise.iq[11])), np.zeros(120, dtype=np.int8))
     assert_array_equal(frames.read(path, "train").iq[90], frames.read(path, "train").iq[11])
-
-
-@pytest.mark.parametrize(
-    ("part_of", "complaint"),
-    [
-        (np.zeros(119, int), r"each of the 120 frames; it has the shape \(119,\)"),
-        (np.zeros(121, int), r"each of the 120 frames; it has the shape \(121,\)"),
-        (np.full(120, 3), "part_of must hold 0, 1 or 2 only"),
-        (np.full(120, -1), "part_of must hold 0, 1 or 2 only"),
-    ],
-)
-def test_each_frame_must_have_a_part(part_of, complaint, noise, path):
-    with pytest.raises(InputError, match=complaint):
-        store(path, noise, part_of)
-    assert left_at(path) == []
-
-
-def test_a_failed_write_leaves_the_old_store_as_it_was(noise, path):
-    store(path, noise)
-    before = path.read_bytes()
-    with pytest.raises(InputError, match="NaN"):
-        store(path, changed(noise, iq=(3, np.nan)))
-    assert path.read_bytes() == before
-    assert left_at(path) == ["frames.h5"]
 
 
 # Deaths in the middle
@@ -418,11 +343,6 @@ def undisturbed(tmp_path_factory):
     return write_slowly(path).stdout.split()[0], path.read_bytes()
 
 
-def test_a_class_that_is_named_twice_is_refused():
-    with pytest.raises(InputError, match="named once; BPSK is named more often"):
-        frames.grid_labels(["BPSK", "QPSK", "BPSK"], [0, 10], 2)
-
-
 def test_a_store_killed_in_the_middle_goes_on_and_ends_the_same(path, undisturbed):
     content, whole = undisturbed
     assert write_slowly(path, fatal=13).returncode == -signal.SIGKILL
@@ -439,16 +359,9 @@ def test_what_was_spoilt_after_a_kill_is_done_again(path, undisturbed):
     spoilt = bytearray(partial.read_bytes())
     spoilt[len(spoilt) // 5] ^= 1  # amid the samples of the first shards
     partial.write_bytes(spoilt)
-    journal.write_text(journal.read_text()[:-20])  # the last line torn
+    journal.write_text(journal.read_text()[:-5])  # the last line torn
     assert write_slowly(path).stdout.split() == [undisturbed[0], str(20 - 12 + 2)]
     assert path.read_bytes() == undisturbed[1]
-
-
-def test_a_store_of_other_frames_does_not_go_on_from_a_killed_one(noise, path):
-    write_slowly(path, fatal=13)
-    store(path, noise)
-    assert left_at(path) == ["frames.h5"]
-    assert_array_equal(frames.read(path, "train").classes, CLASSES)
 
 
 def test_an_unfinished_store_is_never_taken_for_a_whole_one(path):
@@ -478,23 +391,23 @@ def test_a_store_of_another_channel_does_not_go_on_from_an_interrupted_one(path,
     labels = np.zeros(1536, int), np.full(1536, 20, np.float32)
     part_of = frames.split(*labels, seed=1)
 
-    def write(channel, progress=None):
+    def write_through(channel, progress=None):
         make = signals.Simulator(1, ("BPSK",), signals.channel(channel), 128)
         source = frames.simulated(make, *labels)
         return frames.write(path, source, part_of, split_seed=1, progress=progress)
 
-    whole = write("rayleigh_2")
+    whole = write_through("rayleigh_2")
     path.unlink()
     with pytest.raises(KeyboardInterrupt):
-        write("minor", interrupted_at(2))
+        write_through("minor", interrupted_at(2))
     assert not path.exists()
-    assert write("rayleigh_2") == whole
+    assert write_through("rayleigh_2") == whole
 
 
 def test_an_interrupted_store_goes_on_too(noise, path, monkeypatch):
     monkeypatch.setattr("modsnr.frames.writing.SHARD_FRAMES", 10)
     with pytest.raises(KeyboardInterrupt):
-        store(path, noise, progress=interrupted_at(4))
+        write(path, noise, progress=interrupted_at(4))
     assert not path.exists()
     read_again = []
 
@@ -502,17 +415,17 @@ def test_an_interrupted_store_goes_on_too(noise, path, monkeypatch):
         read_again.append(len(rows))
         return noise.iq[rows]
 
-    store(path, noise, read=read)
+    write(path, noise, read=read)
     assert sum(read_again) == 120 - 4 * 10
 
 
 def test_two_writers_of_one_store_are_kept_apart(noise, path):
     def read(rows, modulation, snr_db):
         with pytest.raises(InputError, match=r"Another process is writing .*frames\.h5"):
-            store(path, noise)
+            write(path, noise)
         return noise.iq[rows]
 
-    store(path, noise, read=read)
+    write(path, noise, read=read)
     assert frames.describe(path)["counts"]["train"] == 96
 
 
@@ -523,7 +436,7 @@ def test_a_full_disk_is_refused_and_nothing_is_left(call, noise, path, monkeypat
 
     monkeypatch.setattr(call, full)
     with pytest.raises(InputError, match=r"There is no room.* GB are free.*MODSNR_ROOT"):
-        store(path, noise)
+        write(path, noise)
     assert left_at(path) == []
 
 
@@ -532,21 +445,15 @@ def test_a_source_that_fails_midway_leaves_no_store(noise, path):
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        store(path, noise, read=failing)
+        write(path, noise, read=failing)
     assert not path.exists()
-
-
-def test_progress_counts_every_frame_once(noise, path, shards):
-    counts = []
-    store(path, noise, progress=counts.append)
-    assert sum(counts) == 120
 
 
 # Parts of a store, and its digests
 
 
 def test_rows_of_a_part_are_read_alone_in_any_order(noise, path):
-    store(path, noise)
+    write(path, noise)
     whole, rows = frames.read(path, "train"), np.array([90, 3, 4, 5, 0])
     some = frames.read(path, "train", rows)
     assert_array_equal(some.iq, whole.iq[rows])
@@ -560,44 +467,14 @@ def test_rows_of_a_part_are_read_alone_in_any_order(noise, path):
             frames.read(path, "train", [0, row])
 
 
-@pytest.mark.parametrize("size", [7, 32, 96, 200])
-def test_batches_are_the_part_in_pieces(size, noise, path):
-    store(path, noise)
-    whole, start = frames.read(path, "train"), 0
-    for batch in frames.batches(path, "train", size=size):
-        assert_array_equal(batch.iq, whole.iq[start : start + size])
-        assert_array_equal(batch.modulation, whole.modulation[start : start + size])
-        assert_array_equal(batch.snr_db, whole.snr_db[start : start + size])
-        start += len(batch)
-    assert start == len(whole)
-
-
-def test_batches_of_rows_come_in_their_order(noise, path):
-    store(path, noise)
-    rows = np.array([90, 3, 4, 5, 0])
-    found = [batch.iq.copy() for batch in frames.batches(path, "train", rows, size=2)]
-    assert [len(iq) for iq in found] == [2, 2, 1]
-    assert_array_equal(np.concatenate(found), frames.read(path, "train").iq[rows])
-    assert list(frames.batches(path, "train", [])) == []
-
-
-def test_rows_of_the_source_keep_their_numbers(noise, path, rng):
-    rows = 3 * np.arange(120) + 5
-    many = white(365, rng).iq
-    store(path, noise, read=lambda rows, *_: many[rows], source={"rows": rows})
-    with h5py.File(path) as file:
-        found = np.concatenate([file[part]["source_index"] for part in PARTS])
-    assert_array_equal(np.sort(found), rows)
-
-
 def test_a_sound_store_is_verified_and_a_flipped_bit_is_found(noise, path):
-    store(path, noise)
+    write(path, noise)
     frames.verify(path)
     for name, at, complaint in [
         ("validation/iq", (5, 3, 1), "frame 5 of validation is not what was written"),
         ("test/snr_db", 2, "labels are not what was written"),
     ]:
-        store(path, noise)
+        write(path, noise)
         with h5py.File(path, "a") as file:
             file[name][at] = file[name][at] + 1
         with pytest.raises(InputError, match=complaint):
@@ -605,7 +482,7 @@ def test_a_sound_store_is_verified_and_a_flipped_bit_is_found(noise, path):
 
 
 def test_digests_of_a_source_are_those_that_its_store_has(noise, path):
-    store(path, noise)
+    write(path, noise)
     with h5py.File(path) as file:
         index = np.concatenate([file[part]["source_index"] for part in PARTS])
     found = frames.digests_of_source(source_of(noise))
@@ -618,7 +495,7 @@ def test_digests_of_a_source_are_those_that_its_store_has(noise, path):
 
 def test_the_counts_are_those_of_every_cell_and_part(noise, path):
     part_of = halves(noise)
-    store(path, noise, part_of)
+    write(path, noise, part_of)
     table = frames.counts(path)
     assert len(table) == 6
     assert (table[["train", "validation", "test"]] == [16, 2, 2]).all(axis=None)
@@ -628,7 +505,7 @@ def test_the_counts_are_those_of_every_cell_and_part(noise, path):
 
 
 def test_the_card_shows_counts_hashes_facts_and_audits(noise, path):
-    content = store(path, noise[noise.modulation != 1], source_hash="abc")
+    content = write(path, noise[noise.modulation != 1], source_hash="abc")
     audit = pd.DataFrame({"label": [0.0, 10.0], "bias": [0.123456, -9.03]})
     text = frames.card(path, {"receiver": "none"}, {"SNR audit": audit})
     assert (path.parent / "data_card.md").read_text() == text
@@ -654,7 +531,7 @@ def test_a_missing_file_and_a_missing_part_are_refused(noise, path):
         InputError, match=r"There is no frame store at .*frames\.h5: run 01_preprocessing"
     ):
         frames.describe(path)
-    store(path, noise)
+    write(path, noise)
     with pytest.raises(
         InputError, match=r"no part is called 'dev'; .*known: train, validation, test"
     ):
@@ -664,47 +541,34 @@ def test_a_missing_file_and_a_missing_part_are_refused(noise, path):
 def test_a_file_that_is_no_store_is_refused(noise, path):
     path.parent.mkdir(parents=True)
     path.write_text("hello")
-    with pytest.raises(InputError, match="is no HDF5 file, or a damaged one"):
-        frames.read(path, "train")
-    with pytest.raises(InputError, match="is no HDF5 file, or a damaged one"):
-        frames.read(path.parent, "train")
+    for what in (path, path.parent):
+        with pytest.raises(InputError, match="is no HDF5 file, or a damaged"):
+            frames.read(what, "train")
     with h5py.File(path, "w") as file:
         file["X"] = [1.0]
     with pytest.raises(InputError, match="no frame store of format 2, but None"):
         frames.read(path, "train")
-    store(path, noise)
-    with h5py.File(path, "a") as file:
-        file.attrs["format_version"] = 3
-    with pytest.raises(InputError, match="no frame store of format 2, but 3"):
-        frames.describe(path)
 
 
-@pytest.mark.parametrize(
-    ("loss", "ask"),
-    [
-        ("train", lambda path: frames.read(path, "train")),
-        ("train/step", lambda path: frames.read(path, "train")),
-        ("test/snr_db", frames.describe),
-    ],
-)
-def test_a_store_that_lacks_something_is_refused(loss, ask, noise, path):
-    store(path, noise)
+@pytest.mark.parametrize("loss", ["train", "train/step", "test/snr_db"])
+def test_a_store_that_lacks_something_is_refused(loss, noise, path):
+    write(path, noise)
     with h5py.File(path, "a") as file:
         del file[loss]
-    with pytest.raises(InputError, match="is a damaged frame store"):
-        ask(path)
+    with pytest.raises(InputError, match="is no HDF5 file, or a damaged"):
+        frames.describe(path) if "snr" in loss else frames.read(path, "train")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
 def test_a_store_cut_short_is_refused(share, noise, path):
-    store(path, noise)
+    write(path, noise)
     os.truncate(path, int(share * path.stat().st_size))
-    with pytest.raises(InputError, match="is no HDF5 file, or a damaged one"):
+    with pytest.raises(InputError, match="is no HDF5 file, or a damaged"):
         frames.read(path, "train")
 
 
 def test_a_damaged_structure_is_refused_and_never_another_error(noise, path, rng):
-    store(path, noise[:12], np.arange(12) % 3)
+    write(path, noise[:12], np.arange(12) % 3)
     whole = path.read_bytes()
     refused = 0
     for place in rng.integers(len(whole), size=200):
@@ -718,6 +582,9 @@ def test_a_damaged_structure_is_refused_and_never_another_error(noise, path, rng
     assert refused > 10
 
 
+# Which frames
+
+
 def test_some_rows_are_drawn_once_each_by_the_seed_and_no_more_than_there_are():
     some = frames.some_of(100, 7, seed=3)
     assert len(set(some.tolist())) == 7
@@ -727,3 +594,8 @@ def test_some_rows_are_drawn_once_each_by_the_seed_and_no_more_than_there_are():
     assert frames.some_of(5, 9, seed=0).tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(InputError, match="of the 5 frames must be drawn, not 0"):
         frames.some_of(5, 0, seed=0)
+
+
+def test_a_class_that_is_named_twice_is_refused():
+    with pytest.raises(InputError, match="named once; BPSK is named more often"):
+        frames.grid_labels(["BPSK", "QPSK", "BPSK"], [0, 10], 2)

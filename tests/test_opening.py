@@ -1,6 +1,5 @@
 """One call opens every kind of file and audits its labels."""
 
-import hashlib
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ from numpy.testing import assert_array_equal
 from radioml_files import write_2016, write_2018, write_split
 from recording_files import received, write_sigmf, write_wav
 
-from modsnr import InputError, frames, recordings, signals
+from modsnr import InputError, recordings
 from modsnr.recordings import CLASSES_2018, SHIPPED_CLASSES_2018
 from modsnr.recordings.demonstration import write_demonstration
 
@@ -124,7 +123,7 @@ def test_an_unlabelled_recordings_frames_get_the_given_label_and_an_estimated_sn
     source, audits = recordings.open_source(tmp_path / "sig", label="QPSK")
     assert source.classes == ("QPSK",)
     assert set(source.snr_db.tolist()) == {20.0}
-    assert (audits.order, audits.snr, audits.tables) == (None, None, {})
+    assert audits.tables == {}
 
 
 def test_frames_of_digital_silence_are_left_out_and_the_facts_say_how_many(tmp_path):
@@ -138,7 +137,7 @@ def test_frames_of_digital_silence_are_left_out_and_the_facts_say_how_many(tmp_p
     assert whole.facts["frames without power, left out"] == 0
     assert len(source) + left_out == len(whole)
     assert left_out == pytest.approx(30_000 / (1024 * 14 / 8), abs=1.5)
-    frames.check(source.frames())
+    assert np.square(np.abs(source.frames().iq)).mean(1).min() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -174,14 +173,12 @@ def test_a_source_is_restricted_to_classes_and_snrs_in_the_given_order(right):
     assert set(some.snr_db.tolist()) == {0.0, 10.0}
     names = np.array(some.classes)[some.modulation]
     assert_array_equal(names, np.array(source.classes)[source.modulation[some.rows]])
-    assert_array_equal(source.select(snrs_db=[30, 0]).snr_db % 30, 0)
 
 
 @pytest.mark.parametrize(
     ("restrict", "complaint"),
     [
         (lambda s: s.select(["QPKS"]), "is called 'QPKS'; did you mean 'QPSK'. known: OOK, 4ASK"),
-        (lambda s: s.select(snrs_db=[5]), "has no frame at 5 dB; it has frames at -10, 0, 10"),
         (lambda s: s.between(1, 9), "no frame from 1 to 9 dB; its frames are at -10, 0, 10"),
     ],
 )
@@ -190,23 +187,7 @@ def test_restrictions_that_leave_nothing_are_refused(restrict, complaint, right)
         restrict(recordings.open_2018(right))
 
 
-def test_a_simulator_is_a_source_too():
-    make = signals.Simulator(1, ("BPSK", "QPSK"), signals.channel("minor"), 256)
-    modulation, snr_db = np.arange(8) % 2, np.full(8, 10, np.float32)
-    source = frames.simulated(make, modulation, snr_db)
-    assert (source.classes, source.samples, len(source)) == (("BPSK", "QPSK"), 256, 8)
-    assert_array_equal(source.frames().iq, make(np.arange(8), modulation, snr_db))
-    assert recordings.fingerprint(source.path) == ""
-
-
 # Fingerprints
-
-
-def test_a_small_file_is_hashed_whole(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"abc")
-    assert recordings.fingerprint(path) == f"sha256:{hashlib.sha256(b'abc').hexdigest()}"
-    assert recordings.fingerprint(path, whole=True) == recordings.fingerprint(path)
 
 
 def test_a_large_file_is_known_by_samples_of_it(tmp_path):

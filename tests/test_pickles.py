@@ -101,15 +101,6 @@ def test_classes_take_the_names_of_2018_and_the_snr_is_called_uncalibrated(writt
     }
 
 
-def test_selected_frames_of_a_pickle_are_those_of_their_cells(written_2016):
-    source = pickles.open_2016(written_2016[1])
-    content = pickle.loads(written_2016[1].read_bytes(), encoding="latin1")  # noqa: S301
-    chosen = source.select(["4ASK", "BPSK"], [18])
-    parts = np.concatenate([content["BPSK", 18], content["PAM4", 18]])
-    assert_array_equal(chosen.frames().iq, parts[:, 0] + 1j * parts[:, 1])
-    assert_array_equal(chosen.modulation, [1, 1, 1, 0, 0, 0])
-
-
 def test_many_small_reads_open_the_pickle_once(written_2016, monkeypatch):
     pickles._cells.cache_clear()
     source = pickles.open_2016(written_2016[0])
@@ -118,11 +109,9 @@ def test_many_small_reads_open_the_pickle_once(written_2016, monkeypatch):
     assert pickles._cells.cache_info().misses == 1
 
 
-def test_a_pickle_that_changed_since_is_refused_and_rows_outside_too(written_2016, tmp_path):
+def test_a_pickle_that_changed_since_is_refused(written_2016, tmp_path):
     path = shutil.copy(written_2016[2], tmp_path / "copy.pkl")
     source = pickles.open_2016(path)
-    with pytest.raises(InputError, match="has 99 frames; rows 99 to 99 were"):
-        source.read(np.array([99]), None, None)
     write_2016(path, 2, frames_per_cell=2, snrs_db=(0,))
     with pytest.raises(InputError, match="has changed since it was opened"):
         source.read(np.array([0]), None, None)
@@ -138,16 +127,6 @@ def test_cells_of_unequal_size_and_big_endian_doubles_are_read(tmp_path):
     assert source.facts["frames_per_cell"] == [1, 2]
     assert_array_equal(source.modulation, [0, 1, 1])
     assert_array_equal(source.frames().iq[1], [0 + 4j, 1 + 5j, 2 + 6j, 3 + 7j])
-
-
-def test_bytes_as_python_3_writes_them_for_python_2_are_read(tmp_path):
-    # Arrays by numpy itself; the text that it makes of bytes is undone by _codecs.encode.
-    array = np.arange(-8, 8, dtype=np.float32).reshape(2, 2, 4)
-    for protocol in (0, 1, 2):
-        content = pickle.dumps({("QPSK", 2): array, ("BPSK", np.int64(2)): array[:1]}, protocol)
-        (tmp_path / "3.pkl").write_bytes(content)
-        source = pickles.open_2016(tmp_path / "3.pkl")
-        assert_array_equal(source.frames().iq[1:], array[:, 0] + 1j * array[:, 1])
 
 
 # Pickles that are none of these
@@ -172,7 +151,7 @@ def in_cell(content):
         (b"", "is empty"),
         (b"hello", "not found at index 101"),
         (b"BZh91AY&SY", r"is packed \(bzip2\): unpack it first"),
-        (pickle.dumps({}, 4), "its protocol is 4; RadioML 2016.10 has 0 to 2"),
+        (pickle.dumps({}, 4), r"uses opcode b'\\x94'"),
         (b"}.", "holds no frames"),
         (b"N.", "it is not one dict"),
         (b"NK\x01}.", "it is not one dict"),
@@ -188,41 +167,25 @@ def in_cell(content):
         (b"}((U\x04QPSKK\x02tNg0\nu.", "not found at index 0"),
         (b"t.", "takes a value where there is none"),
         (b"(p0\n.", "takes a value where there is none"),
-        (b"S'QPSK.", "ends in the middle of a line"),
+        (b"S'QPSK.", "must be quoted"),
         (b"SQPSK\n.", "must be quoted"),
         (b"S'\\xg0'\n.", r"invalid \\x escape"),
         (b"S'\\q'\n.", "invalid escape sequence"),
         (b"I1e9\n.", "invalid literal"),
         (b"L" + b"9" * 5000 + b"L\n.", "value has 5000 digits"),
-        (b"T\xff\xff\xff\x7fQPSK", "2147483647 bytes should follow, and 4 do"),
+        (b"T\xff\xff\xff\x7fQPSK", "is cut short"),
         (b"T\xff\xff\xff\xffQPSK", "negative byte count"),
-        (b"X\x02\x00\x00\x00\xff\xff.", "can't decode byte 0xff"),
+        (b"X\x02\x00\x00\x00\xff\xff.", "uses opcode b'X'"),
         (b"}bN.", "takes a value where there is none"),
         (b"}(tb.", "sets the state of a dict"),
         (b"((tR.", "takes a value where there is none"),
         (in_cell(b"cnumpy\nndarray\n(tR"), "a value is no array"),
         (in_cell(b"cnumpy\ndtype\n(S'O8'\ntR"), "a value is no array"),
-        (in_cell(b"c_codecs\nencode\n(Vabc\nS'latin1'\ntR"), "a value is no array"),
+        (in_cell(b"c_codecs\nencode\n(S'abc'\ntR"), "names '_codecs.encode'"),
     ],
 )
 def test_pickles_of_something_else_or_nothing_are_refused(content, complaint, tmp_path):
     refuse(tmp_path, content, complaint)
-
-
-@pytest.mark.parametrize(
-    ("array", "complaint"),
-    [
-        (np.ones((2, 128), "f4"), r"frames must be .*; those of QPSK at 2 dB are float32 \[2, 128"),
-        (np.ones((2, 3, 8), "f4"), r"are float32 \[2, 3, 8\]"),
-        (np.ones((0, 2, 8), "f4"), r"are float32 \[0, 2, 8\]"),
-        (np.ones((2, 2, 8), "i4"), r"are int32 \[2, 2, 8\]"),
-        (np.ones((2, 2, 8), "f2"), "numbers are of type <f2"),
-        (np.ones((2, 2, 8), "c8"), "numbers are of type <c8"),
-        (np.ones((2, 2, 2, 8), "f4"), "array has a strange shape"),
-    ],
-)
-def test_arrays_that_are_no_frames_are_refused(array, complaint, tmp_path):
-    refuse(tmp_path, python2_pickle({("QPSK", 2): array}, 2), complaint)
 
 
 LONG, SHORT = np.ones((2, 2, 8), "f4"), np.ones((2, 2, 4), "f4")
@@ -231,11 +194,17 @@ LONG, SHORT = np.ones((2, 2, 8), "f4"), np.ones((2, 2, 4), "f4")
 @pytest.mark.parametrize(
     ("cells", "complaint"),
     [
-        ({("QPSK", 2): LONG, ("QPSK", 4): SHORT}, "QPSK at 4 dB have 4 samples, earlier ones 8"),
+        ({("QPSK", 2): np.ones((2, 128), "f4")}, "a value is no array"),
+        ({("QPSK", 2): np.ones((2, 2, 2, 8), "f4")}, "a value is no array"),
+        ({("QPSK", 2): np.ones((2, 3, 8), "f4")}, r"an array is \[2, 3, 8\], not \[frame, 2"),
+        ({("QPSK", 2): np.ones((0, 2, 8), "f4")}, r"an array is \[0, 2, 8\]"),
+        ({("QPSK", 2): np.ones((2, 2, 8), "i4")}, "numbers are of type b'<i4'"),
+        ({("QPSK", 2): np.ones((2, 2, 8), "f2")}, "numbers are of type b'<f2'"),
+        ({("QPSK", 2): LONG, ("QPSK", 4): SHORT}, r"of different lengths: \[4, 8\] samples"),
         ({("QAM16", 2): LONG, ("16QAM", 2): LONG}, "one class under two names: 16QAM, QAM16"),
     ],
 )
-def test_cells_that_do_not_fit_one_another_are_refused(cells, complaint, tmp_path):
+def test_arrays_that_are_no_frames_are_refused(cells, complaint, tmp_path):
     refuse(tmp_path, python2_pickle(cells, 2), complaint)
 
 
@@ -244,34 +213,21 @@ def test_cells_that_do_not_fit_one_another_are_refused(cells, complaint, tmp_pat
     [
         (b"K\x02K\x02K\x08\x87", b"K\x03K\x02K\x08\x87", "bytes of an array .* too few"),
         (b"K\x02K\x02K\x08\x87", b"K\x01K\x02K\x08\x87", "bytes of an array .* too many"),
-        (b"K\x02K\x02K\x08\x87", b"J\xff\xff\xff\xffK\x02K\x08\x87", "strange shape"),
-        (b"K\x02K\x02K\x08\x87", b"I0x" + b"f" * 9999 + b"\nK\x02K\x08\x87", "strange shape"),
-        (b"U\x02f4", b"U\x02O8", "numbers are of type <O8"),
-        (b"U\x01<", b"U\x01=", "numbers are of type =f4"),
-        (b"NNN", b"NK\x01N", "numbers are of type "),
-        (b"NNN", b"NN", "numbers are of type "),
-        (b"\x89U\x80", b"\x88U\x80", "in Fortran's order"),
+        (b"K\x02K\x02K\x08\x87", b"J\xff\xff\xff\xffK\x02K\x08\x87", r"is \[-1, 2, 8\], not"),
+        (b"K\x02K\x02K\x08\x87", b"I0x" + b"f" * 9999 + b"\nK\x02K\x08\x87", "Exceeds the limit"),
+        (b"U\x02f4", b"U\x02O8", "numbers are of type b'<O8'"),
+        (b"U\x01<", b"U\x01=", "numbers are of type b'=f4'"),
+        (b"NNN", b"NK\x01N", "a value is no array"),
+        (b"NNN", b"NN", "a value is no array"),
+        (b"\x89U\x80", b"\x88U\x80", "a value is no array .* in C's order"),
         (b"cnumpy\nndarray\n", b"cnumpy\ndtype\n", "a value is no array"),
-        (b"_reconstruct\n", b"scalar\n", "a value is no array"),
+        (b"_reconstruct\n", b"scalar\n", "names 'numpy.core.multiarray.scalar'"),
     ],
 )
 def test_an_array_of_another_form_is_refused(old, new, complaint, tmp_path):
     content = python2_pickle({("QPSK", 2): LONG}, 2)
     assert content.count(old) == 1
     refuse(tmp_path, content.replace(old, new), complaint)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "complaint"),
-    [
-        (b"latin1", b"rot_13", "bytes of an array .* are missing"),
-        (b"\x01\x01\x01", "\u20ac".encode(), "codec can't encode"),
-    ],
-)
-def test_bytes_that_python_3_did_not_write_are_refused(old, new, complaint, tmp_path):
-    array = np.full(64, 1, np.uint8).view(np.float32).reshape(1, 2, 8)
-    content = pickle.dumps({("QPSK", 2): array}, 2)
-    refuse(tmp_path, content.replace(old, new, 1), complaint)
 
 
 # Pickles that mean harm: none may leave the mark that each tries to leave.
@@ -310,7 +266,7 @@ def test_no_function_that_a_pickle_names_is_ever_called(protocol, mark, tmp_path
         Reduced(open, str(mark), "w"),
     ]:
         for content in (plan, {("QPSK", 2): plan}, {("QPSK", 2): (plan, plan)}):
-            refuse(tmp_path, pickle.dumps(content, protocol), "names .*, which is refused")
+            refuse(tmp_path, python2_pickle(content, protocol), "names .*, which is refused")
             assert not mark.exists()
 
 
@@ -348,8 +304,8 @@ def text(value):
         (b"\x80\x02\x82\x01.", r"uses opcode b'\\x82'"),
         (b"\x80\x02\x83\x01\x00.", r"uses opcode b'\\x83'"),
         (b"\x80\x02\x84\x01\x00\x00\x00.", r"uses opcode b'\\x84'"),
-        (b"\x80\x04" + text("os") + text("system") + b"\x93.", "its protocol is 4"),
-        (text("os") + text("system") + b"\x93.", r"uses opcode b'\\x93'"),
+        (b"\x80\x04" + text("os") + text("system") + b"\x93.", "uses opcode b'X'"),
+        (b"S'os'\nS'system'\n\x93.", r"uses opcode b'\\x93'"),
         (b"Pid\n.", "uses opcode b'P'"),
         (b"S'id'\nQ.", "uses opcode b'Q'"),
         (b"N\x92.", r"uses opcode b'\\x92'"),
@@ -357,7 +313,7 @@ def text(value):
         (b"N20.", "uses opcode b'2'"),
         # Calls of what is no name, and of the five names with what they do not take.
         (b"S'os.system'\n(S'{}'\ntR.", "calls a bytes with a tuple"),
-        (b"Vos.system\n(S'{}'\ntR.", "calls a str with a tuple"),
+        (b"Vos.system\n(S'{}'\ntR.", "uses opcode b'V'"),
         (b"cnumpy\ndtype\nS'{}'\nR.", "calls a _Record with a bytes"),
         (in_cell(b"cnumpy\ndtype\n(cnumpy\ndtype\ntR(I3\nS'<'\nNNNtb"), "a value is no array"),
         (
@@ -396,7 +352,7 @@ NESTED = b"(" * STEPS + b"t" * STEPS
         (b"r\xff\xff\xff\xff.", "takes a value where there is none"),
         (b"Nr\xff\xff\xff\xff.", "is not one dict"),  # 64 GB in C's own loader
         (b"p" + b"9" * 19 + b"\n.", "takes a value where there is none"),
-        (b"X\xff\xff\xff\xff.", "4294967295 bytes should follow, and 1 do"),
+        (b"T\xff\xff\xff\x7f.", "is cut short"),
         (NESTED + b".", "is not one dict"),
         (b"}" + NESTED + b"Ns.", "a key is not"),  # its hash overflows C's stack
         (b"}(" + NESTED + b"NtNs.", "a key is not"),

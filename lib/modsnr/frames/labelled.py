@@ -75,25 +75,18 @@ class Source:
         iq = self.read(self.rows, self.modulation, self.snr_db)
         return Frames(iq, self.modulation, self.snr_db, self.classes)
 
-    def select(self, classes: Collection[str] = (), snrs_db: Collection[float] = ()) -> Source:
-        """Return the source restricted to ``classes``, in that order, and ``snrs_db``; none: all.
+    def select(self, classes: Collection[str] = ()) -> Source:
+        """Return the source restricted to ``classes``, in that order; none: all.
 
-        Raises InputError for a class or an SNR of which the file has no frame.
+        Raises InputError for a class that the file does not have.
         """
         classes = tuple(classes) or self.classes
         for name in classes:
             files.check_name("class", name, self.classes, of=f" in {self.path}")
         number = np.full(len(self.classes), -1, self.modulation.dtype)
         number[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
-        kept = number[self.modulation] >= 0
-        present = np.unique(self.snr_db[kept])
-        if missing := [snr for snr in snrs_db if snr not in present]:
-            raise InputError(
-                f"{self.path} has no frame at {missing[0]:g} dB; it has frames at {_db(present)}."
-            )
-        if snrs_db:
-            kept &= np.isin(self.snr_db, np.asarray([*snrs_db], np.float32))
-        return replace(self, classes=classes, modulation=number[self.modulation])[kept]
+        renumbered = number[self.modulation]
+        return replace(self, classes=classes, modulation=renumbered)[renumbered >= 0]
 
     def between(self, low_db: float, high_db: float) -> Source:
         """Return the source restricted to SNRs from ``low_db`` to ``high_db``.
@@ -102,15 +95,12 @@ class Source:
         """
         kept = (self.snr_db >= low_db) & (self.snr_db <= high_db)
         if not kept.any():
+            present = ", ".join(f"{level:g}" for level in np.unique(self.snr_db))
             raise InputError(
                 f"{self.path} has no frame from {low_db:g} to {high_db:g} dB; its frames are at "
-                f"{_db(np.unique(self.snr_db))}."
+                f"{present} dB."
             )
         return self[kept]
-
-
-def _db(levels: np.ndarray) -> str:
-    return f"{', '.join(f'{level:g}' for level in levels)} dB"
 
 
 def simulated(make: Any, modulation: np.ndarray, snr_db: np.ndarray) -> Source:
@@ -122,53 +112,36 @@ def simulated(make: Any, modulation: np.ndarray, snr_db: np.ndarray) -> Source:
     return Source(make, modulation, snr_db, make.classes, rows, make.samples)
 
 
-def check(frames: Frames, *, samples: int | None = None, rows: np.ndarray | None = None) -> Frames:
+def check(frames: Frames, *, samples: int, rows: np.ndarray) -> Frames:
     """Return the frames if they can be used; else raise InputError with the index and the count.
 
-    Refused are IQ that is not complex [frame, sample] (of ``samples`` samples if given), label
-    arrays of another length, NaN or infinite samples, frames without power, modulations outside
-    the classes, and SNRs that are not finite. Messages name frames by ``rows``, their indices where
-    they come from; 0, 1, 2, ... by default.
+    Refused are IQ that is not complex [frame, sample] of ``samples`` samples, NaN or infinite
+    samples, frames without power, modulations outside the classes, and SNRs that are not finite.
+    Messages name frames by ``rows``, their indices where they come from.
     """
     iq = frames.iq
-    if iq.ndim != 2 or not np.iscomplexobj(iq):
-        raise InputError(f"IQ must be complex [frame, sample]; it is {iq.dtype} {iq.shape}.")
-    rows = np.arange(len(iq)) if rows is None else rows
-    if samples is not None and iq.shape[1] != samples:
+    if iq.shape != (len(rows), samples) or not np.iscomplexobj(iq):
         raise InputError(
-            f"Frames from index {rows[0] if len(rows) else 0} on have {iq.shape[1]} samples; "
-            f"{samples} are expected."
+            f"Frames from index {rows[0]} on must be complex [{len(rows)}, {samples}]; they are "
+            f"{iq.dtype} {list(iq.shape)}."
         )
-    if not iq.shape[:1] == frames.modulation.shape == frames.snr_db.shape:
-        raise InputError(
-            f"There are {len(iq)} frames, modulation labels of shape {frames.modulation.shape} and "
-            f"SNR labels of shape {frames.snr_db.shape}; each frame needs one of each."
-        )
-    if not np.issubdtype(frames.modulation.dtype, np.integer):
-        raise InputError(f"Modulation labels must be integers; they are {frames.modulation.dtype}.")
-    power = np.concatenate(
-        [_power(iq[start : start + 64]) for start in range(0, len(iq), 64)] or [np.empty(0)]
-    )
-    _refuse(~np.isfinite(power), "hold NaN or infinite samples", rows)
-    _refuse(power < np.finfo(np.float32).tiny, "have no power at all", rows)
+    power = np.concatenate([_power(iq[start : start + 64]) for start in range(0, len(iq), 64)])
     outside = (frames.modulation < 0) | (frames.modulation >= len(frames.classes))
-    what = f"have a modulation label outside the {len(frames.classes)} classes"
-    _refuse(outside, what, rows, frames.modulation)
-    _refuse(~np.isfinite(frames.snr_db), "have an SNR that is not finite", rows)
+    for what, bad in {
+        "hold NaN or infinite samples": ~np.isfinite(power),
+        "have no power at all": power < np.finfo(np.float32).tiny,
+        f"have a modulation label outside the {len(frames.classes)} classes": outside,
+        "have an SNR that is not finite": ~np.isfinite(frames.snr_db),
+    }.items():
+        if bad.any():
+            raise InputError(
+                f"{int(bad.sum())} of {len(rows)} frames {what}, the first at index "
+                f"{int(rows[bad.argmax()])}."
+            )
     return frames
 
 
 def _power(iq: np.ndarray) -> np.ndarray:
     """Return each frame's mean power, in double precision, which no sample's square exceeds."""
     parts = np.ascontiguousarray(iq, np.complex64).view(np.float32).astype(np.float64)
-    return np.einsum("fs,fs->f", parts, parts) / max(1, iq.shape[1])
-
-
-def _refuse(bad: np.ndarray, what: str, rows: np.ndarray, values: np.ndarray | None = None) -> None:
-    if bad.any():
-        first = int(bad.argmax())
-        value = "" if values is None else f" ({values[first]})"
-        raise InputError(
-            f"{int(bad.sum())} of {len(rows)} frames {what}, "
-            f"the first at index {int(rows[first])}{value}."
-        )
+    return np.einsum("fs,fs->f", parts, parts) / iq.shape[1]

@@ -65,16 +65,17 @@ def split(
     0.1 by default), rounded; the rest goes to ``train``.
     """
     fractions = {"train": 0.8, "validation": 0.1, "test": 0.1} if fractions is None else fractions
-    if set(fractions) != set(PARTS) or not abs(sum(fractions.values()) - 1) < 1e-9:
-        raise InputError(f"fractions must name {PARTS} and sum to 1; they are {dict(fractions)}.")
-    if min(fractions.values()) < 0:
-        raise InputError(f"fractions must not be negative; they are {dict(fractions)}.")
+    shares = fractions.values()
+    if set(fractions) != set(PARTS) or min(shares) < 0 or not abs(sum(shares) - 1) < 1e-9:
+        raise InputError(
+            f"fractions must name {', '.join(PARTS)}, not be negative, and sum to 1; they are "
+            f"{dict(fractions)}."
+        )
     part_of = np.zeros(len(modulation), dtype=np.int8)
     # Ranks in small integers, so that millions of labels take little memory.
     _, class_of = np.unique(modulation, return_inverse=True)
     snrs, snr_of = np.unique(np.asarray(snr_db, np.float32), return_inverse=True)
-    cell_of = class_of.reshape(-1).astype(np.int32) * len(snrs) + snr_of.reshape(-1)
-    cell_of = cell_of.astype(np.int32)
+    cell_of = class_of.astype(np.int32) * len(snrs) + snr_of.astype(np.int32)
     order = np.argsort(cell_of, kind="stable")
     borders = np.flatnonzero(np.diff(cell_of[order])) + 1
     generator = np.random.default_rng(seed)

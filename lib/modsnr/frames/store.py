@@ -55,13 +55,9 @@ def quantise(iq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return whole, step
 
 
-def dequantise(parts: np.ndarray, step: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return complex64 [frame, sample] from the output of ``quantise``, in ``out`` if given."""
-    if out is None:
-        out = np.empty(parts.shape[:2], np.complex64)
-    scaled = out.view(np.float32).reshape(parts.shape)
-    np.multiply(parts, step[:, None, None], out=scaled, dtype=np.float32, casting="same_kind")
-    return out
+def dequantise(parts: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return complex64 [frame, sample] from the output of ``quantise``."""
+    return (parts * step[:, None, None]).view(np.complex64)[..., 0]
 
 
 def digests(parts: np.ndarray) -> np.ndarray:
@@ -84,22 +80,29 @@ def read_rows(dataset: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def read(path: Path | str, part: str, rows: np.ndarray | Sequence[int] | None = None) -> Frames:
-    """Return one part of a store, or only its ``rows``, in the order of its source.
+    """Return one part of a store, or only its ``rows``; None: all, in the order of the source.
 
     Raises InputError if the file is no store, of another format version, or has no such part.
     """
     with _opened(path) as file:
-        stored, rows, labelled, step = _rows_of(file, part, rows)
+        group = _group(file, part)
+        stored = group["iq"]
+        rows = np.arange(len(stored)) if rows is None else np.asarray(rows, np.int64)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(stored):
+            raise InputError(f"{path} has {len(stored)} {part} frames; it has no rows {rows}.")
+        modulation, snr_db, step = (
+            group[name][:][rows] for name in ("modulation", "snr_db", "step")
+        )
         iq = np.empty((len(rows), stored.shape[1]), np.complex64)
 
         def fill(start: int) -> None:
             chunk = slice(start, start + CHUNK_FRAMES)
-            dequantise(read_rows(stored, rows[chunk]), step[chunk], iq[chunk])
+            iq[chunk] = dequantise(read_rows(stored, rows[chunk]), step[chunk])
 
         # One thread reads while others compute.
         with ThreadPoolExecutor(2 * len(os.sched_getaffinity(0))) as pool:
             list(pool.map(fill, range(0, len(rows), CHUNK_FRAMES)))
-        return Frames(iq, *labelled)
+        return Frames(iq, modulation, snr_db, tuple(file.attrs["classes"]))
 
 
 def read_of(
@@ -127,44 +130,6 @@ def read_of(
         rows = np.sort(rng.choice(rows, most, replace=False))
     found = read(path, part, rows)
     return Frames(found.iq, number[found.modulation], found.snr_db, tuple(classes))
-
-
-def batches(
-    path: Path | str,
-    part: str,
-    rows: np.ndarray | Sequence[int] | None = None,
-    *,
-    size: int = CHUNK_FRAMES,
-) -> Iterator[Frames]:
-    """Yield one part of a store, or only its ``rows``, ``size`` frames at a time.
-
-    Its memory does not depend on the store's size: the samples of a batch are overwritten by those
-    of the next. Raises InputError as ``read`` does.
-    """
-    with _opened(path) as file, ThreadPoolExecutor(1) as ahead:
-        stored, rows, labelled, step = _rows_of(file, part, rows)
-        iq = np.empty((size, stored.shape[1]), np.complex64)
-        chunks = [slice(start, start + size) for start in range(0, len(rows), size)]
-        loads = (ahead.submit(read_rows, stored, rows[chunk]) for chunk in chunks)
-        coming = next(loads, None)
-        for chunk in chunks:
-            assert coming is not None
-            parts, coming = coming.result(), next(loads, None)  # the next is read meanwhile
-            found = dequantise(parts, step[chunk], iq[: len(parts)])
-            yield Frames(found, labelled[0][chunk], labelled[1][chunk], labelled[2])
-
-
-def _rows_of(
-    file: Any, part: str, rows: Any
-) -> tuple[Any, np.ndarray, tuple[np.ndarray, np.ndarray, tuple[str, ...]], np.ndarray]:
-    """Return a part's samples, still unread, and of ``rows``: indices, labels, classes, steps."""
-    group = _group(file, part)
-    size = len(group["iq"])
-    rows = np.arange(size) if rows is None else np.asarray(rows, np.int64)
-    if len(rows) and not 0 <= rows.min() <= rows.max() < size:
-        raise InputError(f"{file.filename} has {size} {part} frames; it has no rows {rows}.")
-    modulation, snr_db, step = (group[name][:][rows] for name in ("modulation", "snr_db", "step"))
-    return group["iq"], rows, (modulation, snr_db, tuple(file.attrs["classes"])), step
 
 
 def labels(path: Path | str, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -237,29 +202,33 @@ def _plain(value: object) -> object:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Any]:
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no frame store at {path}: run 01_preprocessing first.")
+def open_hdf5(path: Path | str) -> Iterator[Any]:
+    """Open an HDF5 file for reading.
+
+    Raises InputError for what h5py raises on a damaged file, now or within the block.
+    """
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(f"{path} is no HDF5 file, or a damaged one: {error}") from error
-    with file:
-        try:
-            version = file.attrs.get("format_version")
-            if version != FORMAT_VERSION:
-                raise InputError(
-                    f"{path} is no frame store of format {FORMAT_VERSION}, but {version}: write it "
-                    "again with 01_preprocessing."
-                )
-            if not _seal(file):
-                raise InputError(
-                    f"{path} was never finished: write it again with 01_preprocessing."
-                )
+        with h5py.File(path, "r") as file:
             yield file
-        except InputError:
-            raise
-        # What h5py, and the decoding of its data, raise for a broken file.
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is a damaged frame store: {error}") from error
+    except InputError:
+        raise
+    except (KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is no HDF5 file, or a damaged or incomplete one: {error}"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
+    again = "write it again with 01_preprocessing."
+    if not Path(path).exists():
+        raise InputError(f"There is no frame store at {path}: run 01_preprocessing first.")
+    with open_hdf5(path) as file:
+        version = file.attrs.get("format_version")
+        if version != FORMAT_VERSION:
+            raise InputError(
+                f"{path} is no frame store of format {FORMAT_VERSION}, but {version}: {again}"
+            )
+        if not _seal(file):
+            raise InputError(f"{path} was never finished: {again}")
+        yield file

@@ -12,12 +12,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import h5py
 import numpy as np
@@ -66,12 +68,7 @@ def write(
     Raises InputError for frames that cannot be used, for a disk without room, and while another
     process writes the same store.
     """
-    path, part_of = Path(path), np.asarray(part_of)
-    if part_of.shape != source.rows.shape or not np.isin(part_of, range(len(PARTS))).all():
-        raise InputError(
-            f"part_of must hold 0, 1 or 2 only, an index into {PARTS}, for each of the "
-            f"{len(source)} frames; it has the shape {part_of.shape}."
-        )
+    path = Path(path)
     attributes = {
         "format_version": FORMAT_VERSION,
         "classes": list(source.classes),
@@ -84,7 +81,7 @@ def write(
     # Names with the plan: what orphaned processes of an earlier plan write does not end up here.
     stem = f".{path.name}.{_plan(source, attributes)[:12]}"
     partial, journal = (path.with_name(f"{stem}.{kind}") for kind in ("partial", "journal"))
-    with _alone(path):
+    with _locked(path):
         for stale in path.parent.glob(f".{path.name}.*"):
             if stale not in (partial, journal):
                 stale.unlink()
@@ -116,8 +113,7 @@ def _plan(source: Source, attributes: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock of a store, or raise InputError."""
+def _locked(path: Path) -> Iterator[None]:
     try:
         with files.lock(path.parent / ".lock", timeout=0):
             yield
@@ -160,6 +156,19 @@ def _digest_shard(stretch: tuple[int, Source]) -> tuple[int, np.ndarray]:
 # Shards
 
 
+@dataclass(frozen=True)
+class _Shard:
+    """A stretch of the source, and where its arrays go: byte and length, int64 [part, array]."""
+
+    partial: Path
+    number: int
+    source: Source
+    part_of: np.ndarray
+    places: np.ndarray
+    lengths: np.ndarray
+    checksum: str  # of its bytes, if the journal has it; else empty
+
+
 def _fill(
     partial: Path,
     journal: Path,
@@ -169,53 +178,57 @@ def _fill(
     progress: Callable[[int], object] | None,
 ) -> None:
     """Write all shards that the journal does not have."""
-    done = {}
-    for line in journal.read_text().splitlines() if journal.exists() else ():
-        number, _, digest = line.partition(" ")
-        if number.isdigit() and len(digest) == 64:  # a torn line is no shard
-            done[int(number)] = digest
+    lines = journal.read_text() if journal.exists() else ""
+    done = dict(re.findall(r"^(\d+) ([0-9a-f]{8})$", lines, re.MULTILINE))  # no torn line
     with open(journal, "a") as log:
         log.write("\n")  # so that a torn last line does not swallow the next one
-        for shard, digest in each(_write_shard, _shards(partial, source, part_of, done)):
-            log.write(f"{shard} {digest}\n")
+        for number, checksum in each(_write_shard, _shards(partial, source, part_of, done)):
+            log.write(f"{number} {checksum}\n")
             log.flush()
             if progress is not None:
-                progress(min(SHARD_FRAMES, len(source) - shard * SHARD_FRAMES))
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """A stretch of the source and where its frames go."""
-
-    partial: Path
-    number: int
-    source: Source
-    part_of: np.ndarray
-    first: tuple[int, ...]  # the row in each part at which its frames begin
-    done: str  # its digest, if the journal has it; else empty
-
-    @property
-    def members(self) -> dict[str, np.ndarray]:
-        """Which of its frames belong to each part, as places in the shard."""
-        return {part: np.flatnonzero(self.part_of == k) for k, part in enumerate(PARTS)}
+                progress(min(SHARD_FRAMES, len(source) - number * SHARD_FRAMES))
 
 
 def _shards(
-    partial: Path, source: Source, part_of: np.ndarray, done: dict[int, str]
+    partial: Path, source: Source, part_of: np.ndarray, done: dict[str, str]
 ) -> Iterator[_Shard]:
-    first = np.zeros(len(PARTS), np.int64)
+    one_frame = arrays(1, source.samples)
+    width = np.array([np.empty(shape, kind).nbytes for shape, kind in one_frame.values()])
+    with h5py.File(partial, "r") as opened:
+        file: Any = opened
+        # An empty array has no place, and needs none.
+        places = [[file[part][name].id.get_offset() or 0 for name in one_frame] for part in PARTS]
+    at = np.array(places)
     for number, start in enumerate(range(0, len(source), SHARD_FRAMES)):
         stretch = slice(start, start + SHARD_FRAMES)
         mine = part_of[stretch]
-        before = tuple(first.tolist())
-        yield _Shard(partial, number, source[stretch], mine, before, done.get(number, ""))
-        first += np.bincount(mine, minlength=len(PARTS))
+        lengths = np.bincount(mine, minlength=len(PARTS))[:, None] * width
+        checksum = done.get(str(number), "")
+        yield _Shard(partial, number, source[stretch], mine, at, lengths, checksum)
+        at = at + lengths
 
 
 def _write_shard(shard: _Shard) -> tuple[int, str]:
-    """Put one shard in its place, unless it is there; return its number and its digest."""
-    if shard.done and _digest(_stored(shard)) == shard.done:
-        return shard.number, shard.done
+    """Put one shard in its place, unless it is there; return its number and its checksum."""
+    # Not through h5py: only one process at a time may open a file of HDF5 for writing.
+    with open(shard.partial, "r+b") as file:
+        checksum = 0
+        if shard.checksum:
+            for place, length in zip(shard.places.flat, shard.lengths.flat, strict=True):
+                file.seek(place)
+                checksum = crc32(file.read(length), checksum)
+            if f"{checksum:08x}" == shard.checksum:
+                return shard.number, shard.checksum
+        checksum = 0
+        for place, array in zip(shard.places.flat, _arrays_of(shard), strict=True):
+            file.seek(place)
+            file.write(array.data)
+            checksum = crc32(array.data, checksum)
+    return shard.number, f"{checksum:08x}"
+
+
+def _arrays_of(shard: _Shard) -> list[np.ndarray]:
+    """Return the arrays of a shard as the file has them: those of each part in turn."""
     source = shard.source
     frames = check(source.frames(), samples=source.samples, rows=source.rows)
     iq, step = quantise(frames.iq)
@@ -228,42 +241,11 @@ def _write_shard(shard: _Shard) -> tuple[int, str]:
         "digest": digests(iq),
     }
     del frames
-    kinds = {name: kind for name, (_, kind) in arrays(0, 0).items()}
-    by_part = {
-        part: {name: array[mine].astype(kinds[name], copy=False) for name, array in found.items()}
-        for part, mine in shard.members.items()
-    }
-    # Not through h5py: only one process at a time may open a file of HDF5 for writing.
-    with h5py.File(shard.partial, "r") as opened, open(shard.partial, "r+b") as raw:
-        file: Any = opened
-        for part, first in zip(PARTS, shard.first, strict=True):
-            for name, array in by_part[part].items():
-                if array.size:
-                    raw.seek(file[part][name].id.get_offset() + first * array[0].nbytes)
-                    raw.write(array.data)
-    return shard.number, _digest(by_part)
-
-
-def _stored(shard: _Shard) -> dict[str, dict[str, np.ndarray]]:
-    """Return the arrays of a shard as the file has them, the digests computed anew."""
-    by_part = {}
-    with h5py.File(shard.partial, "r") as opened:
-        file: Any = opened
-        for (part, mine), first in zip(shard.members.items(), shard.first, strict=True):
-            rows = slice(first, first + len(mine))
-            by_part[part] = {name: dataset[rows] for name, dataset in file[part].items()}
-            by_part[part]["digest"] = digests(by_part[part]["iq"])
-    return by_part
-
-
-def _digest(by_part: dict[str, dict[str, np.ndarray]]) -> str:
-    """Return the hash of a shard's arrays; the frames' digests stand for their samples."""
-    total = hashlib.sha256()
-    for named in by_part.values():
-        for name in arrays(0, 0):
-            if name != "iq":
-                total.update(named[name].tobytes())
-    return total.hexdigest()
+    return [
+        found[name][shard.part_of == part].astype(kind, copy=False)
+        for part in range(len(PARTS))
+        for name, (_, kind) in arrays(0, 0).items()
+    ]
 
 
 # The file
@@ -301,21 +283,17 @@ def _seal(partial: Path, run: str) -> str:
 
 def _refuse_twins(file: Any) -> None:
     """Raise InputError if frames of equal samples stand in two parts."""
-    found = {part: file[part]["digest"][:] for part in PARTS}
-    digest = np.concatenate(list(found.values())).view("<u8")
-    home = np.repeat(np.arange(len(PARTS), dtype=np.int8), [len(part) for part in found.values()])
-    # Few frames share half a digest, and only those are compared by the whole.
-    order = np.argsort(digest[:, 0], kind="stable")
-    first = digest[order, 0]
-    alike = np.flatnonzero(first[1:] == first[:-1])
-    one, other = order[alike], order[alike + 1]
-    apart = (home[one] != home[other]) & (digest[one] == digest[other]).all(1)
+    found = [file[part]["digest"][:] for part in PARTS]
+    digest = np.concatenate(found).view("<u8")
+    home = np.repeat(np.arange(len(PARTS), dtype=np.int8), [len(part) for part in found])
+    order = np.lexsort(digest.T)
+    digest, home = digest[order], home[order]
+    apart = (digest[1:] == digest[:-1]).all(1) & (home[1:] != home[:-1])
     if apart.any():
-        index = np.concatenate([file[part]["source_index"][:] for part in PARTS])
-        pair = sorted([one[apart][0], other[apart][0]], key=lambda row: index[row])
-        (low, high), parts = index[pair], [PARTS[home[row]] for row in pair]
+        index = np.concatenate([file[part]["source_index"][:] for part in PARTS])[order]
+        one, other = sorted(apart.argmax() + np.arange(2), key=lambda place: index[place])
         raise InputError(
-            f"Frames {low} and {high} are the same, and the split puts them into "
-            f"{' and '.join(parts)} ({apart.sum()} such pairs): remove one of them from the "
-            "source, or pass -p drop_duplicates true."
+            f"Frames {index[one]} and {index[other]} are the same, and the split puts them into "
+            f"{PARTS[home[one]]} and {PARTS[home[other]]} ({apart.sum()} such pairs): remove one "
+            "of them from the source, or pass -p drop_duplicates true."
         )

@@ -8,56 +8,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modsnr.recordings.audit import (
-        class_order,
-        duplicates,
-        order_evidence,
-        order_table,
-    )
-    from modsnr.recordings.conditioning import condition, open_as_source
+    from modsnr.recordings.audit import repeated
+    from modsnr.recordings.conditioning import condition
     from modsnr.recordings.file_state import fingerprint
-    from modsnr.recordings.files import Recording, open_recording
+    from modsnr.recordings.files import open_recording
     from modsnr.recordings.opening import Audits, open_source
-    from modsnr.recordings.pickles import open_2016
     from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018
-    from modsnr.recordings.radioml_split import open_split
-    from modsnr.recordings.snr_labels import snr_meaning
 
 _HOMES = {
-    "audit": ("class_order", "duplicates", "order_evidence", "order_table"),
-    "snr_labels": ("snr_meaning",),
-    "conditioning": ("condition", "open_as_source"),
-    "file_state": ("fingerprint",),
-    "files": ("Recording", "open_recording"),
-    "opening": ("Audits", "open_source"),
-    "pickles": ("open_2016",),
-    "radioml": ("CLASSES_2018", "SHIPPED_CLASSES_2018", "open_2018"),
-    "radioml_split": ("open_split",),
+    "CLASSES_2018": "radioml",
+    "SHIPPED_CLASSES_2018": "radioml",
+    "Audits": "opening",
+    "condition": "conditioning",
+    "fingerprint": "file_state",
+    "open_2018": "radioml",
+    "open_recording": "files",
+    "open_source": "opening",
+    "repeated": "audit",
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CLASSES_2018",
     "SHIPPED_CLASSES_2018",
     "Audits",
-    "Recording",
-    "class_order",
     "condition",
-    "duplicates",
     "fingerprint",
-    "open_2016",
     "open_2018",
-    "open_as_source",
     "open_recording",
     "open_source",
-    "open_split",
-    "order_evidence",
-    "order_table",
-    "snr_meaning",
+    "repeated",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,8 +1,8 @@
 """Blind estimates of the signal in a recording: band, symbol rate, carrier, noise floor.
 
-IQ is complex [sample] or [excerpt, sample], excerpts of one recording being averaged. Frequencies
-are in cycles/sample, rates in symbols/sample. The recording holds one signal, linearly modulated
-or GMSK; if it holds several, the strongest is taken.
+IQ is complex [excerpt, sample], excerpts of one recording, which are averaged. Frequencies are in
+cycles/sample, rates in symbols/sample. The recording holds one signal, linearly modulated or GMSK;
+if it holds several, the strongest is taken.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ def occupied_band(iq: np.ndarray) -> Band:
 
     Raises InputError for too few samples and if nothing stands 1.8 dB above the floor.
     """
-    iq = np.atleast_2d(iq)
     if iq.shape[1] < FEWEST_SAMPLES:
         raise InputError(
             f"There are {iq.shape[1]} samples; an estimate needs at least {FEWEST_SAMPLES}."
@@ -84,16 +83,13 @@ def _crossings(values: np.ndarray, level: float) -> tuple[float, float]:
     runs, count = labelled
     sums = ndimage.sum_labels(values, runs, np.arange(1, count + 1))
     inside = np.flatnonzero(runs == 1 + int(np.argmax(sums)))
-    left, right = float(inside[0]), float(inside[-1])
-    if left > 0 and values[inside[0]] > values[inside[0] - 1]:
-        left -= np.clip(_share(values, inside[0], inside[0] - 1, level), 0, 1)
-    if right < len(values) - 1 and values[inside[-1]] > values[inside[-1] + 1]:
-        right += np.clip(_share(values, inside[-1], inside[-1] + 1, level), 0, 1)
-    return left, right
-
-
-def _share(values: np.ndarray, inner: int, outer: int, level: float) -> float:
-    return (values[inner] - level) / (values[inner] - values[outer])
+    crossings = []
+    for inner, step in ((int(inside[0]), -1), (int(inside[-1]), 1)):
+        outer = inner + step
+        falls = 0 <= outer < len(values) and values[inner] > values[outer]
+        share = (values[inner] - level) / (values[inner] - values[outer]) if falls else 0
+        crossings.append(inner + step * float(np.clip(share, 0, 1)))
+    return crossings[0], crossings[1]
 
 
 def _vertex(values: np.ndarray, index: int) -> float:
@@ -105,19 +101,15 @@ def _vertex(values: np.ndarray, index: int) -> float:
     return float(index + (0.5 * (before - after) / bend if bend < 0 else 0.0))
 
 
-def symbol_rate(iq: np.ndarray, band: Band | None = None) -> float | None:
+def symbol_rate(iq: np.ndarray, band: Band) -> float | None:
     """Return the symbol rate in symbols/sample, from a spectral line; None: no line found.
 
     The product of the upper band edge with the conjugate lower one has a line at the symbol rate:
     the line of |x|^2 without the self-noise of the mid-band (Gardner, IEEE Trans. Commun. 34(5),
     1986). OQPSK and GMSK have none; the squares of their two edges have one each, two symbol rates
     (GMSK: one) apart.
-
-    Raises InputError as ``occupied_band`` does, if no ``band`` is given.
     """
-    iq = np.atleast_2d(iq)
-    band = band or occupied_band(iq)
-    lower, upper = _edges(iq, band)
+    lower, upper = (_edge(iq, band, side) for side in (-1, 1))
     line = _strongest_line(upper * lower.conj(), 0.75 * band.width, 1.33 * band.width)
     if line is not None:
         return line
@@ -128,19 +120,14 @@ def symbol_rate(iq: np.ndarray, band: Band | None = None) -> float | None:
     return apart if band.bell else apart / 2
 
 
-def carrier_offset(iq: np.ndarray, band: Band | None = None) -> tuple[float, str]:
+def carrier_offset(iq: np.ndarray, band: Band) -> tuple[float, str]:
     """Return the carrier in cycles/sample and the name of the estimator that found it.
 
     "power 2", 4, 8, 12: the line of that power of x next to as many carriers (ASK and BPSK; QPSK
-    and QAM; 8PSK; 16APSK). "squared band edges": the two lines of OQPSK or GMSK. "band centre":
-    no such line was found (the larger PSK and APSK, strong noise), and
-    the centre of the band stands for it: off by a few thousandths of the symbol rate at 1e5
-    samples, below one at 1e6.
-
-    Raises InputError as ``occupied_band`` does, if no ``band`` is given.
+    and QAM; 8PSK; 16APSK). "squared band edges": the two lines of OQPSK or GMSK. "band centre": no
+    such line was found (the larger PSK and APSK, strong noise), and the centre of the band stands
+    for it: off by a few thousandths of the symbol rate at 1e5 samples, below one at 1e6.
     """
-    iq = np.atleast_2d(iq)
-    band = band or occupied_band(iq)
     centred = _pass(iq, band.centre, 0.75 * band.width) * rotation(-band.centre, 0, iq.shape[1])
     centred /= np.sqrt(np.square(np.abs(centred)).mean())
     # Next lines lie a symbol rate away: within these reaches there is one only.
@@ -172,24 +159,19 @@ def _pass(iq: np.ndarray, centre: float, reach: float) -> np.ndarray:
     return fft.ifft(spectrum, axis=1)
 
 
-def _edges(iq: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
-    reach = band.width / 4
-    return (
-        _pass(iq, band.centre - band.width / 2, reach),
-        _pass(iq, band.centre + band.width / 2, reach),
-    )
+def _edge(iq: np.ndarray, band: Band, side: int) -> np.ndarray:
+    """Return the quarters of the band on either side of its lower (-1) or upper (1) edge."""
+    return _pass(iq, band.centre + side * band.width / 2, band.width / 4)
 
 
 def _squared_edges(iq: np.ndarray, band: Band) -> tuple[float, float] | None:
     """Return the lines, in cycles/sample, of the squares of the lower and the upper edge."""
     lines = []
-    for side, edge in zip((-1, 1), _edges(iq, band), strict=True):
+    for side in (-1, 1):
         middle, reach = 2 * band.centre + side * band.width, 0.3 * band.width
-        line = _strongest_line(edge**2, middle - reach, middle + reach)
-        if line is None:
-            return None
-        lines.append(line)
-    return lines[0], lines[1]
+        lines.append(_strongest_line(_edge(iq, band, side) ** 2, middle - reach, middle + reach))
+    lower, upper = lines
+    return None if lower is None or upper is None else (lower, upper)
 
 
 def _strongest_line(product: np.ndarray, low: float, high: float) -> float | None:

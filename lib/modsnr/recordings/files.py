@@ -1,8 +1,8 @@
 """Recordings of a receiver as they lie on disk: SigMF, raw IQ and WAV, read piece by piece.
 
 The package sigmf decodes SigMF and raw IQ, which differ in where the datatype is written;
-soundfile decodes WAV. Both believe what a header declares, so sizes, hashes and contradictions
-are checked here.
+soundfile decodes WAV. Both believe what a header declares, so sizes and contradictions are checked
+here.
 
 Integers are scaled to -1..1 by their type's range, offset binary (unsigned) after its middle is
 taken off; floats stay as they are. No later step depends on the scale.
@@ -10,13 +10,11 @@ taken off; floats stay as they are. No later step depends on the scale.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 import tarfile
+import warnings
 from dataclasses import dataclass, field, replace
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +36,6 @@ SIGMF_DATATYPE = re.compile(r"[cr]([iu]8(_[lb]e)?|([fiu]32|[iu]16|f64)_[lb]e)")
 WAV_EXTENSIONS = (".wav", ".wave")
 WAV_WIDTHS = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}  # bytes
 LARGEST_SAMPLE = 1e15  # no receiver's unit; sums of squares stay within single precision
-LARGEST_METADATA = 64 * 2**20  # bytes; JSON takes many times its size in memory
 
 Annotation = tuple[int, int, str | None]  # first sample, number of samples, label
 
@@ -129,30 +126,25 @@ def open_recording(path: Path | str, *, iq_format: str = "", sample_rate: float 
     Raises InputError for anything that is none of these, or damaged, or contradicts itself.
     """
     path = Path(path)
-    if not (math.isfinite(sample_rate) and sample_rate >= 0):
-        raise InputError(f"sample_rate must be finite and not negative; it is {sample_rate}.")
+    suffix = path.suffix.lower()
     if iq_format and iq_format not in RAW_FORMATS:
         raise InputError(f"iq_format must be one of {', '.join(RAW_FORMATS)}; it is {iq_format!r}.")
-    suffix = path.suffix.lower()
-    try:
-        if iq_format or suffix in RAW_EXTENSIONS:
-            datatype = RAW_FORMATS[iq_format or RAW_EXTENSIONS[suffix]]
-            recording = _of_datatype(path, "raw IQ", datatype, 0, _size(path))
-        elif suffix == ".sigmf":
-            recording = _open_archive(path)
-        elif suffix in SIGMF_EXTENSIONS or path.with_name(f"{path.name}.sigmf-meta").is_file():
-            recording = _open_sigmf(path)
-        elif suffix in WAV_EXTENSIONS:
-            recording = _open_wav(path)
-        else:
-            _size(path)  # a missing file is reported as missing
-            raise InputError(
-                f"{path}: the format is not clear from the extension {path.suffix!r}. Known are "
-                f"{' '.join((*SIGMF_EXTENSIONS, *WAV_EXTENSIONS, *RAW_EXTENSIONS))}; for other raw "
-                f"IQ pass iq_format: {', '.join(RAW_FORMATS)}."
-            )
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    stem_of_sigmf = path.with_name(f"{path.name}.sigmf-meta").is_file()
+    if not (path.is_file() or stem_of_sigmf):
+        raise InputError(f"There is no file {path}.")
+    if iq_format or suffix in RAW_EXTENSIONS:
+        datatype = RAW_FORMATS[iq_format or RAW_EXTENSIONS[suffix]]
+        recording = _of_datatype(path, "raw IQ", datatype, 0, path.stat().st_size)
+    elif suffix in SIGMF_EXTENSIONS or stem_of_sigmf:
+        recording = _open_sigmf(path)
+    elif suffix in WAV_EXTENSIONS:
+        recording = _open_wav(path)
+    else:
+        raise InputError(
+            f"{path}: the format is not clear from the extension {path.suffix!r}. Known are "
+            f"{' '.join((*SIGMF_EXTENSIONS, *WAV_EXTENSIONS, *RAW_EXTENSIONS))}; for other raw "
+            f"IQ pass iq_format: {', '.join(RAW_FORMATS)}."
+        )
     if recording.samples < 2:
         raise InputError(f"{path} holds {recording.samples} samples: that is no recording.")
     if sample_rate and recording.sample_rate not in (None, sample_rate):
@@ -161,12 +153,6 @@ def open_recording(path: Path | str, *, iq_format: str = "", sample_rate: float 
             f"{sample_rate:g}: leave it out, or mend the file."
         )
     return replace(recording, sample_rate=recording.sample_rate or sample_rate or None)
-
-
-def _size(path: Path) -> int:
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    return path.stat().st_size
 
 
 def _of_datatype(path: Path, kind: str, datatype: str, offset: int, size: int) -> Recording:
@@ -185,91 +171,44 @@ def _of_datatype(path: Path, kind: str, datatype: str, offset: int, size: int) -
     return Recording(path, kind, None, size // item, real, datatype, offset, facts=facts)
 
 
-# SigMF
-
-
 def _open_sigmf(path: Path) -> Recording:
-    from sigmf.sigmffile import get_sigmf_filenames  # of the stem; other dots belong to it
-
-    names = get_sigmf_filenames(path)
-    meta, data = names["meta_fn"], names["data_fn"]
-    if _size(meta) > LARGEST_METADATA:
-        raise InputError(f"{meta} is larger than {LARGEST_METADATA} bytes: no metadata is.")
-    metadata = _metadata(meta.read_bytes(), meta)
-    size = _size(data)
-    with data.open("rb") as file:
-        return _described(metadata, data, 0, size, file)
-
-
-def _open_archive(path: Path) -> Recording:
-    size = _size(path)
-    try:
-        with tarfile.open(path, "r:") as archive:
-            meta, data = (_member(archive, ending) for ending in (".sigmf-meta", ".sigmf-data"))
-            if meta.size > LARGEST_METADATA or data.offset_data + data.size > size:
-                raise InputError(f"{path} is cut short, or declares sizes that no archive has.")
-            text, samples = (archive.extractfile(member) for member in (meta, data))
-            # Both are regular files, of which tarfile gives such a reader.
-            assert isinstance(text, BufferedReader)
-            assert isinstance(samples, BufferedReader)
-            metadata = _metadata(text.read(), path)
-            return _described(metadata, path, data.offset_data, data.size, samples)
-    except tarfile.TarError as error:
-        raise InputError(f"{path} is no plain tar archive, or a damaged one: {error}.") from error
-
-
-def _member(archive: tarfile.TarFile, ending: str) -> tarfile.TarInfo:
-    members = [member for member in archive if member.isreg() and member.name.endswith(ending)]
-    if len(members) != 1 or members[0].issparse():
-        raise InputError(f"{archive.name} holds {len(members)} files *{ending}; one is needed.")
-    return members[0]
-
-
-def _metadata(text: bytes, path: Path) -> dict[str, Any]:
-    from jsonschema import exceptions, validators
-    from sigmf.schema import get_schema
-
-    schema = get_schema()
-    try:
-        metadata = json.loads(text.decode("utf-8"))
-        errors = validators.validator_for(schema)(schema).iter_errors(metadata)
-        complaint = exceptions.best_match(errors)
-    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, nested without end
-        raise InputError(f"{path} holds no JSON that can be read: {error}.") from error
-    if complaint is not None:
-        place = "/".join(map(str, complaint.absolute_path)) or "the whole"
-        raise InputError(f"{path} is no valid SigMF metadata: {place}: {complaint.message[:200]}.")
-    return metadata
-
-
-def _described(
-    metadata: dict[str, Any], data: Path, offset: int, size: int, file: BufferedReader
-) -> Recording:
-    """Return the recording that valid metadata describe; ``file`` holds its samples, no more.
+    """Return the recording that SigMF metadata describe.
 
     Raises InputError if the metadata contradict the samples or themselves.
     """
-    info, captures = metadata["global"], metadata["captures"]
-    if info.get("core:num_channels", 1) != 1:
+    from sigmf.sigmffile import SigMFFile, fromarchive, get_sigmf_filenames
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused below, or harmless
+            if path.suffix == ".sigmf":
+                tarfile.open(path, "r:").close()  # refuses a packed one, as the samples are mapped
+                file: Any = fromarchive(path)
+            else:
+                names = get_sigmf_filenames(path)  # of the stem; other dots belong to it
+                file = SigMFFile(metadata=names["meta_fn"].read_text("utf-8"))
+                file.validate()
+                file.set_data_file(names["data_fn"])
+    except Exception as error:  # the package raises many kinds of them for damaged metadata
+        reason = f"{getattr(error, 'json_path', '')} {getattr(error, 'message', error)}"[:200]
         raise InputError(
-            f"{data} holds {info['core:num_channels']} interleaved channels; split it into one "
-            "recording a channel."
+            f"{path} is no SigMF recording, or a damaged one: {reason.strip()}."
+        ) from error
+    info, captures = file.get_global_info(), file.get_captures()
+    if file.num_channels != 1:
+        raise InputError(
+            f"{path} holds {file.num_channels} interleaved channels; split it into one recording "
+            "a channel."
         )
     headers = any(capture.get("core:header_bytes") for capture in captures)
     if headers or info.get("core:trailing_bytes") or info.get("core:dataset"):
-        raise InputError(f"{data} is a non-conforming SigMF dataset; convert it to a plain one.")
+        raise InputError(f"{path} is a non-conforming SigMF dataset; convert it to a plain one.")
     rate = info.get("core:sample_rate")
     if rate is not None and not 0 < rate < math.inf:
-        raise InputError(f"{data}: core:sample_rate must be positive and finite; it is {rate}.")
-    plain = _of_datatype(data, "SigMF", info["core:datatype"], offset, size)
-    expected = info.get("core:sha512")
-    if expected and hashlib.file_digest(file, "sha512").hexdigest() != expected.lower():
-        raise InputError(
-            f"{data} has not the SHA-512 that its metadata gives ({expected[:12]}...): it was "
-            "changed or damaged; fetch it again."
-        )
+        raise InputError(f"{path}: core:sample_rate must be positive and finite; it is {rate}.")
+    size = file.data_size_bytes or file.data_file.stat().st_size
+    plain = _of_datatype(file.data_file, "SigMF", file.datatype, file.data_offset, size)
     facts = plain.facts | {
-        "SHA-512 checked": expected is not None,
         "centre frequency, Hz": captures[0].get("core:frequency") if captures else None,
         "hardware": info.get("core:hw"),
         "description": info.get("core:description"),
@@ -279,43 +218,35 @@ def _described(
     return replace(
         plain,
         sample_rate=None if rate is None else float(rate),
-        annotations=_annotations(metadata, data, plain.samples),
+        annotations=_annotations(file, plain.samples),
         facts={name: value for name, value in facts.items() if value is not None},
     )
 
 
-def _annotations(metadata: dict[str, Any], data: Path, samples: int) -> tuple[Annotation, ...]:
+def _annotations(file: Any, samples: int) -> tuple[Annotation, ...]:
     """Return the annotations, counted from the first sample; all lie within the samples."""
-    first = int(metadata["global"].get("core:offset", 0))  # indices are absolute, counted from here
-    short = f"{data} has {samples} samples from {first} on, but"
-    hint = "the file is cut short, or not the one described."
-    borders = [samples]
-    for number, capture in enumerate(metadata["captures"]):
-        start = int(capture["core:sample_start"]) - first
-        if not 0 <= start < max(samples, 1):
-            raise InputError(f"{short} capture {number} starts at {start + first}: {hint}")
-        borders.append(start)
+    # Their indices are absolute, counted from here.
+    first = int(file.get_global_info().get("core:offset", 0))
+    starts = [int(capture["core:sample_start"]) - first for capture in file.get_captures()]
     annotations = []
-    for number, annotation in enumerate(metadata["annotations"]):
+    for annotation in file.get_annotations():
         start = int(annotation["core:sample_start"]) - first
         # By the standard, an annotation without a count reaches to the end of its capture.
-        end = min((border for border in borders if border > start), default=samples)
-        count = int(annotation.get("core:sample_count", max(end - start, 0)))
-        if start < 0 or start + count > samples:
-            raise InputError(
-                f"{short} annotation {number} covers {count} from {start + first} on: {hint}"
-            )
+        end = min((border for border in starts if border > start), default=max(samples, start))
+        count = int(annotation.get("core:sample_count", end - start))
         annotations.append((start, count, annotation.get("core:label")))
+    spans = [(start, 1, None) for start in starts] + annotations
+    if any(start < 0 or start + count > samples for start, count, _ in spans):
+        raise InputError(
+            f"{file.data_file} has {samples} samples from {first} on, but its captures and "
+            "annotations describe others: it is cut short, or not the file described."
+        )
     return tuple(annotations)
-
-
-# WAV
 
 
 def _open_wav(path: Path) -> Recording:
     from soundfile import SoundFile, SoundFileError
 
-    _size(path)
     try:
         with SoundFile(path) as file:
             header = file.extra_info  # what the parser found, a line a field
@@ -332,14 +263,13 @@ def _open_wav(path: Path) -> Recording:
             "read."
         )
     block = file.channels * WAV_WIDTHS[file.subtype]
-    if re.findall(r"^ *Block Align *: (\d+)", header, re.M) != [str(block)]:
-        raise InputError(f"{path} has a WAV header that contradicts itself: it is damaged.")
-    declared = re.search(r"^ *(?:data|Data size) *: (\d+)\b", header, re.M)  # the latter in RF64
-    if declared is None or int(declared[1]) != file.frames * block:
+    there = file.frames * block
+    # The size of the samples is the latter in RF64.
+    declared = re.findall(r"^ *(?:Block Align|data|Data size) *: (\d+)\b", header, re.MULTILINE)
+    if not {str(block), str(there)} <= set(declared):
         raise InputError(
-            f"{path} is cut short, or its header is damaged: it declares "
-            f"{declared[1] if declared else 'no'} bytes of samples, of {block} bytes each; "
-            f"{file.frames * block} are there."
+            f"{path} is cut short, or its header is damaged: {there} bytes of samples are there, "
+            f"{block} each, which is not what it declares."
         )
     facts = {"datatype": f"{file.subtype_info}, {file.channels} channels"}
     rate, real = float(file.samplerate), file.channels == 1

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -35,17 +35,12 @@ SNR_DEFINITION = (
 _PYTHONS_OWN: Any = pickle._Unpickler  # pyright: ignore[reportAttributeAccessIssue]
 MOST_READS = 1_000_000  # of a file; the published ones take some ten thousand
 HIGHEST_DB = 1000  # beyond it no number is an SNR
-NAMES = {
-    *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
-    *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
-    *("numpy.ndarray", "numpy.dtype"),
-    "_codecs.encode",  # how Python 3 writes bytes in protocols 0 to 2
-}
-NUMBERS = ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+NAMES = ("numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype")
+TYPES = (b"<f4", b">f4", b"<f8", b">f8")
 OPCODES = (
     *("PROTO", "MARK", "STOP", "NONE", "NEWTRUE", "NEWFALSE"),
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING"),
     *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
     *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL", "REDUCE", "BUILD"),
     *("PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET"),
@@ -65,20 +60,21 @@ def open_2016(path: Path | str) -> Source:
     path = Path(path).absolute()
     state = state_of(path)
     cells = _cells(path, state)
-    names = sorted({name for (name, _), _ in cells})
+    names = sorted({name for name, _ in cells})
+    grid = sorted({snr for _, snr in cells})
     classes = tuple(CLASS_OF.get(name, name) for name in names)
     if len(set(classes)) < len(names):
         raise InputError(f"{path} has one class under two names: {', '.join(names)}.")
-    frames = [len(array) for _, array in cells]
-    grid = sorted({snr for (_, snr), _ in cells})
+    frames = [len(array) for array in cells.values()]
+    one = next(iter(cells.values()))
     return Source(
         path=path,
         kind="RadioML 2016.10",
         classes=classes,
-        modulation=np.repeat([names.index(name) for (name, _), _ in cells], frames),
-        snr_db=np.repeat(np.array([snr for (_, snr), _ in cells], np.float32), frames),
+        modulation=np.repeat([names.index(name) for name, _ in cells], frames),
+        snr_db=np.repeat(np.array([snr for _, snr in cells], np.float32), frames),
         rows=np.arange(sum(frames)),
-        samples=cells[0][1].shape[2],
+        samples=one.shape[2],
         read=partial(_read, path, state),
         snr_definition=SNR_DEFINITION,
         facts={
@@ -86,19 +82,16 @@ def open_2016(path: Path | str) -> Source:
             "frames_per_cell": frames[0] if len(set(frames)) == 1 else [min(frames), max(frames)],
             "snr_grid_db": grid,
             "grid_is_complete": len(cells) == len(names) * len(grid),
-            "x_type": str(cells[0][1].dtype),
+            "x_type": str(one.dtype),
         },
     )
 
 
 def _read(path: Path, state: FileState, rows: np.ndarray, *_labels: np.ndarray) -> np.ndarray:
+    """Read rows, numbered through the cells, as complex64 [frame, sample]."""
     refuse_change(path, state)
-    arrays = [array for _, array in _cells(path, state)]
-    start = np.cumsum([0, *(len(array) for array in arrays)])
-    if len(rows) and not 0 <= rows.min() <= rows.max() < start[-1]:
-        raise InputError(
-            f"{path} has {start[-1]} frames; rows {rows.min()} to {rows.max()} were requested."
-        )
+    arrays = list(_cells(path, state).values())
+    start = np.cumsum([0, *map(len, arrays)])
     iq = np.empty((len(rows), arrays[0].shape[2]), np.complex64)
     cell = np.searchsorted(start, rows, side="right") - 1
     for number in np.unique(cell):
@@ -109,8 +102,8 @@ def _read(path: Path, state: FileState, rows: np.ndarray, *_labels: np.ndarray) 
 
 
 @lru_cache(maxsize=1)  # 1.2 GB for 2016.10b
-def _cells(path: Path, state: FileState) -> list[tuple[tuple[str, int], np.ndarray]]:
-    """Return ((modulation, SNR in dB), [frame, 2, sample]) of all cells, sorted; read-only.
+def _cells(path: Path, state: FileState) -> dict[tuple[str, int], np.ndarray]:
+    """Return (modulation, SNR in dB) -> [frame, 2, sample] of all cells, sorted; read-only.
 
     The memory that this takes is a small multiple of the file's size.
     """
@@ -126,53 +119,34 @@ def _cells(path: Path, state: FileState) -> list[tuple[tuple[str, int], np.ndarr
                 raise pickle.UnpicklingError("it is not one dict")
             cells = _arrays(content, state.size)
         except Exception as error:  # Python's loader raises many kinds of them for a damaged file
-            missing = isinstance(error, IndexError)
-            reason = "it takes a value where there is none" if missing else str(error)[:200]
+            plain = {
+                IndexError: "it takes a value where there is none",
+                EOFError: "it is cut short",
+            }
             raise InputError(
                 f"{path} is no RadioML 2016.10 pickle, or a damaged one; at byte {file.tell()}: "
-                f"{reason}. Nothing in it was executed."
+                f"{plain.get(type(error), str(error)[:200])}. Nothing in it was executed."
             ) from error
     if not cells:
         raise InputError(f"{path} holds no frames.")
-    _, first = cells[0]
-    for (name, snr), values in cells:
-        if values.dtype.kind != "f" or values.ndim != 3 or values.shape[1] != 2 or not values.size:
-            raise InputError(
-                f"{path}: frames must be real floating-point [frame, 2, sample]; those of "
-                f"{name} at {snr} dB are {values.dtype} {list(values.shape)}."
-            )
-        if values.shape[2] != first.shape[2]:
-            raise InputError(
-                f"{path}: frames of {name} at {snr} dB have {values.shape[2]} samples, earlier "
-                f"ones {first.shape[2]}."
-            )
-    return sorted(cells, key=lambda cell: cell[0])
+    lengths = {values.shape[2] for values in cells.values()}
+    if len(lengths) > 1:
+        raise InputError(f"{path} has frames of different lengths: {sorted(lengths)} samples.")
+    return dict(sorted(cells.items()))
 
 
 class _BoundedFile:
-    """A file that refuses what lies beyond its end before it allocates memory for it."""
+    """A file that is read in steps whose memory and number are bounded."""
 
-    def __init__(self, file: Any, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int) -> None:
         self.file, self.size, self.reads = file, size, 0
+        self.readline = file.readline
 
     def read(self, count: int) -> bytes:
-        self._count()
-        left = self.size - self.file.tell()
-        if not 0 <= count <= left:
-            raise pickle.UnpicklingError(f"{count} bytes should follow, and {left} do")
-        return self.file.read(count)
-
-    def readline(self) -> bytes:
-        self._count()
-        line = self.file.readline()
-        if not line.endswith(b"\n"):
-            raise pickle.UnpicklingError("it ends in the middle of a line")
-        return line
-
-    def _count(self) -> None:
         self.reads += 1
         if self.reads > MOST_READS:
             raise pickle.UnpicklingError(f"it takes more than {MOST_READS} reads")
+        return self.file.read(min(count, self.size))  # a larger one would allocate that much first
 
 
 @dataclass(eq=False)
@@ -203,11 +177,6 @@ class _Unpickler(_PYTHONS_OWN):
             full = f"{module}.{name}"[:100]
             raise pickle.UnpicklingError(f"it names {full!r}, which is refused")
         return _Record(name)
-
-    def load_proto(self) -> None:
-        number = self.read(1)[0]
-        if number > 2:
-            raise pickle.UnpicklingError(f"its protocol is {number}; RadioML 2016.10 has 0 to 2")
 
     def load_reduce(self) -> None:
         arguments, record = self.stack.pop(), self.stack.pop()
@@ -256,66 +225,54 @@ for _opcode in OPCODES:
 def _cell(key: Any) -> tuple[str, int]:
     """Return (modulation, SNR in dB) of a key."""
     match key:
-        case (bytes() | str() as name, _Record("scalar", (kind, content))):
-            snr = _values(kind, (), content)[()].item()
-        case (bytes() | str() as name, snr):
-            pass
-        case _:
-            name = snr = None
-    name = _text(name)
-    if not re.fullmatch(r"[\w.+-]{1,64}", name, re.ASCII) or type(snr) is not int:
-        raise pickle.UnpicklingError("a key is not (modulation, SNR)")
-    if abs(snr) > HIGHEST_DB:
-        raise pickle.UnpicklingError(f"a key has an SNR beyond {HIGHEST_DB} dB")
-    return name, snr
+        case (bytes() as name, int() as snr) if re.fullmatch(rb"[\w.+-]{1,64}", name):
+            if abs(snr) > HIGHEST_DB:
+                raise pickle.UnpicklingError(f"a key has an SNR beyond {HIGHEST_DB} dB")
+            return name.decode("ascii"), int(snr)
+    raise pickle.UnpicklingError("a key is not (modulation, SNR)")
 
 
-def _arrays(content: dict[tuple[str, int], Any], size: int) -> list[tuple[Any, np.ndarray]]:
+def _arrays(content: dict[tuple[str, int], Any], size: int) -> dict[tuple[str, int], np.ndarray]:
     """Return the cells of a file of ``size`` bytes with their arrays."""
-    cells, total = [], 0
+    cells, total = {}, 0
     for cell, value in content.items():
-        cells.append((cell, _array(value)))
-        total += cells[-1][1].nbytes
+        cells[cell] = _array(value)
+        total += cells[cell].nbytes
         if total > size:
             raise pickle.UnpicklingError("several (modulation, SNR) cells have the same array")
     return cells
 
 
 def _array(value: Any) -> np.ndarray:
-    """Return the array that a record describes."""
+    """Return the array that a record describes, of exactly the bytes in the file, which it shares.
+
+    The records are those of a call of ``_reconstruct`` and of its state: version, shape, type,
+    whether the order is Fortran's, and bytes. A type is the call of ``dtype`` and its state.
+    """
     match value:
-        case _Record("_reconstruct", (_Record("ndarray", None), *_), (_, shape, kind, order, data)):
-            if order not in (False, 0):
-                raise pickle.UnpicklingError("an array is in Fortran's order")
-            return _values(kind, shape, data)
-    raise pickle.UnpicklingError("a value is no array")
-
-
-def _values(kind: Any, shape: Any, content: Any) -> np.ndarray:
-    """Return an array of exactly these bytes, which it shares."""
-    match kind:
-        case _Record("dtype", (code, *_), (_, order, None, None, None, *_)):
-            code, order = _text(code), _text(order)
+        case _Record(
+            "_reconstruct",
+            (_Record("ndarray", None), *_),
+            (
+                _,
+                (int() as frames, int() as parts, int() as samples),
+                _Record(
+                    "dtype", (bytes() as code, *_), (_, bytes() as order, None, None, None, *_)
+                ),
+                False,
+                bytes() as content,
+            ),
+        ):
+            shape = frames, parts, samples
         case _:
-            code = order = ""
-    if code not in NUMBERS or order not in ("<", ">", "|"):
-        raise pickle.UnpicklingError(f"its numbers are of type {order}{code}"[:99])
-    match content:
-        case _Record("encode", (str() as text, "latin1" | b"latin1")):
-            content = text.encode("latin-1")
-    sizes = shape if isinstance(shape, tuple) and len(shape) <= 3 else (-1,)
-    if any(type(size) is not int or not 0 <= size < 2**40 for size in sizes):
-        raise pickle.UnpicklingError("an array has a strange shape")
-    numbers = np.dtype(order + code)
-    if not isinstance(content, bytes) or len(content) != prod(sizes) * numbers.itemsize:
+            raise pickle.UnpicklingError("a value is no array [frame, 2, sample] in C's order")
+    if order + code not in TYPES:
+        raise pickle.UnpicklingError(f"its numbers are of type {(order + code)[:20]!r}")
+    numbers = np.dtype((order + code).decode())
+    if parts != 2 or not 0 < frames < 2**40 or not 0 < samples < 2**40:
+        raise pickle.UnpicklingError(f"an array is {list(shape)}, not [frame, 2, sample]")
+    if len(content) != prod(shape) * numbers.itemsize:
         raise pickle.UnpicklingError(
-            f"the bytes of an array {list(sizes)} of {numbers} are missing, or too many or too few"
+            f"the bytes of an array {list(shape)} of {numbers} are too many or too few"
         )
-    return np.frombuffer(content, numbers).reshape(sizes)
-
-
-def _text(value: Any) -> str:
-    """Return a string of Python 2 or 3 as text; "" for anything else."""
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value if isinstance(value, str) else ""
+    return np.frombuffer(content, numbers).reshape(shape)

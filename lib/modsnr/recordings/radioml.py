@@ -1,4 +1,4 @@
-"""RadioML 2018.01A, one large HDF5 file.
+"""RadioML 2018.01A: one large HDF5 file, or the study's folder of one file a cell.
 
 X is float32 [frame, sample, 2], Y one-hot [frame, class], Z the SNR in dB [frame, 1]. Labels are
 read in blocks when a file is opened, X only when frames are read. The sizes that a file declares
@@ -7,8 +7,7 @@ are checked before memory is allocated for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -18,7 +17,7 @@ import h5py
 import numpy as np
 
 from modsnr import InputError
-from modsnr.frames import Source, read_rows
+from modsnr.frames import Source, open_hdf5, read_rows
 from modsnr.recordings.file_state import FileState, refuse_change, state_of
 
 # What the columns of Y mean. The classes.txt that comes with the file has the other order, which
@@ -41,6 +40,11 @@ SNR_DEFINITION = (
 BLOCK = 65_536  # frames whose labels are read at once: 13 MB of Y
 HIGHEST_DB = 1000  # beyond it no number is an SNR
 DEFLATE_RATIO = 1032  # the most that deflate can shrink anything
+WANTED = {
+    "X": "float32 or float64 [frame, sample, 2]",
+    "Y": f"integers [frame, {len(CLASSES_2018)}]",
+    "Z": "numbers [frame, 1] or [frame]",
+}
 
 
 def open_2018(path: Path | str) -> Source:
@@ -57,85 +61,153 @@ def open_2018(path: Path | str) -> Source:
     """
     path = Path(path).absolute()
     state = state_of(path)
-    with opened(path) as file:
-        x = frames_in(path, file)
+    with open_hdf5(path) as file:
+        x = _dataset(path, file, "X")
         frames, samples, _ = x.shape
-        kind = str(x.dtype)
-        column, snr_db = labels_in(path, file, frames)
+        facts = {"x_type": str(x.dtype)}
+        column, snr_db = _labels(path, file, frames)
+    read = partial(_read, ((path, state),), frames)
+    return _source(path, "RadioML 2018.01A", column, snr_db, samples, read, facts)
+
+
+def open_split(folder: Path | str) -> Source:
+    """Return the frames of the study's folder of ``MODULATION/SNR_x/MODULATION_SNR_x.h5`` files.
+
+    Each file has X, and as a rule Y and Z, as the whole file has them. Rows are numbered through
+    the cells, by class in the order of ``CLASSES_2018``, then by SNR. Class names may have
+    underscores for hyphens, as AM_DSB_SC.
+
+    The study's splitter computes the place of a cell from the length of its list of SNRs. With a
+    list shorter than 26 it puts the frames of other cells into a file. Y and Z, if present,
+    must therefore agree with the name.
+
+    Raises InputError for names that are not of that form or contradict each other, files that
+    ``open_2018`` would refuse, and files with other numbers of frames or samples than the first.
+    """
+    folder = Path(folder).absolute()
+    cells = _cells_in(folder)
+    files = tuple((path, state_of(path)) for path in cells.values())
+    shapes, confirmed = [], 0
+    for (number, snr), path in cells.items():
+        with open_hdf5(path) as file:
+            shapes.append(_dataset(path, file, "X").shape)
+            if shapes[-1] != shapes[0]:
+                raise InputError(
+                    f"{path}: X is {list(shapes[-1])} and that of {files[0][0]} is "
+                    f"{list(shapes[0])}; all cells must have equally many frames of equally many "
+                    "samples."
+                )
+            if any(_has(file, name) for name in "YZ"):
+                confirmed += 1
+                _check_name(path, *_labels(path, file, shapes[0][0]), number, snr)
+    frames, samples, _ = shapes[0]
+    column, snr_db = np.repeat(np.array([*cells], np.int16), frames, axis=0).T
+    facts = {"cells_confirmed_by_y_and_z": confirmed}
+    read = partial(_read, files, frames)
+    kind = "RadioML 2018.01A, one file a cell"
+    return _source(folder, kind, column, snr_db.astype(np.float32), samples, read, facts)
+
+
+def _source(
+    path: Path,
+    kind: str,
+    column: np.ndarray,
+    snr_db: np.ndarray,
+    samples: int,
+    read: Any,
+    facts: dict[str, Any],
+) -> Source:
     present = np.unique(column)
     rank = np.zeros(len(CLASSES_2018), np.int16)
     rank[present] = np.arange(len(present))
     return Source(
         path=path,
-        kind="RadioML 2018.01A",
+        kind=kind,
         classes=tuple(CLASSES_2018[k] for k in present),
         modulation=rank[column],
         snr_db=snr_db,
-        rows=np.arange(frames),
+        rows=np.arange(len(column)),
         samples=samples,
-        read=partial(read_2018, path, state),
+        read=read,
         snr_definition=SNR_DEFINITION,
-        facts={"columns": present.tolist(), "x_type": kind, **_layout(path, column, snr_db)},
+        facts={"columns": present.tolist(), **facts, **_cell_facts(path, column, snr_db)},
     )
 
 
-# Opening
+def _cells_in(folder: Path) -> dict[tuple[int, int], Path]:
+    """Return (class, SNR in dB) -> file of every cell, sorted; the class is an index."""
+    cells: dict[tuple[int, int], Path] = {}
+    for place in sorted(filter(Path.is_dir, folder.glob("*/*"))):
+        name = place.parent.name.replace("_", "-")
+        level = re.fullmatch(r"SNR_(0|-?[1-9]\d{0,2})", place.name)
+        path = place / f"{place.parent.name}_{place.name}.h5"
+        if name not in CLASSES_2018 or not level or [*place.glob("*.h5")] != [path]:
+            raise InputError(
+                f"{place} must be called MODULATION/SNR_x, with a class of RadioML 2018.01A and "
+                f"whole dB, as QPSK/SNR_-4, and hold {path.name} and no other HDF5 file."
+            )
+        cell = CLASSES_2018.index(name), int(level[1])
+        if cell in cells:
+            raise InputError(f"{cells[cell]} and {path} are the same cell: remove one.")
+        cells[cell] = path
+    if not cells:
+        raise InputError(f"{folder} holds no MODULATION/SNR_x folder.")
+    return dict(sorted(cells.items()))
 
 
-@contextmanager
-def refused(path: Path) -> Iterator[None]:
-    """Raise InputError for what h5py raises on a damaged file; only its calls may stand inside."""
-    try:
-        yield
-    except (KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+def _check_name(path: Path, column: np.ndarray, snr_db: np.ndarray, number: int, snr: int) -> None:
+    """Raise InputError if labels contradict the name of their file."""
+    if (column != number).any():
+        wrong = int((column != number).argmax())
         raise InputError(
-            f"{path} is no HDF5 file, or a damaged or incomplete one: {error}"
-        ) from error
+            f"{path}: {int((column != number).sum())} of {len(column)} frames are not of the class "
+            f"in its name, the first at index {wrong}: {CLASSES_2018[column[wrong]]} by Y. The "
+            "file is misnamed, or the split went by the shipped classes.txt, whose order is wrong. "
+            "Split the original file again by the right order, or open that."
+        )
+    _refuse_rows(path, "Z", snr_db != snr, f"are not the {snr} dB of its name")
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    with refused(path):
-        file = h5py.File(path, "r")
-    try:
-        yield file
-    finally:
-        with refused(path):
-            file.close()
+# Datasets
 
 
-def has(path: Path, file: Any, name: str) -> bool:
-    with refused(path):
-        return file.id.links.exists(name.encode())
+def _has(file: Any, name: str) -> bool:
+    return file.id.links.exists(name.encode())
 
 
 def _dataset(path: Path, file: Any, name: str) -> Any:
-    """Return a dataset that lies in the file itself, all of it."""
-    if not has(path, file, name):
+    """Return a dataset that lies in the file itself, all of it, in the layout of RadioML."""
+    if not _has(file, name):
         raise InputError(f"{path} has no dataset {name}; RadioML 2018.01A has X, Y and Z.")
-    with refused(path):
-        # Links and virtual datasets could name any other file of this machine.
-        link = file.id.links.get_info(name.encode()).type
-        own = link == h5py.h5l.TYPE_HARD  # pyright: ignore[reportAttributeAccessIssue]
-        found: Any = file[name] if own else None
-        own = isinstance(found, h5py.Dataset) and not (found.is_virtual or found.external)
-    if not own:
+    # Links and virtual datasets could name any other file of this machine.
+    link = file.id.links.get_info(name.encode()).type
+    own = link == h5py.h5l.TYPE_HARD  # pyright: ignore[reportAttributeAccessIssue]
+    found: Any = file[name] if own else None
+    if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
         raise InputError(
             f"{path}: {name} is a group, a link or a dataset kept elsewhere; it must be a dataset "
             "in this file."
         )
-    with refused(path):
-        shape, itemsize = found.shape, found.dtype.itemsize
-        stored, place, chunk = found.id.get_storage_size(), found.id.get_offset(), found.chunks
-        present = found.id.get_num_chunks() if chunk else 0
+    shape, kind, width = found.shape, found.dtype.kind, found.dtype.itemsize
     if not shape or not all(shape):
         raise InputError(f"{path}: {name} is empty, its shape {shape}.")
-    size, needed = state_of(path).size, prod(shape) * itemsize
-    if chunk:
-        pieces = prod(-(-length // step) for length, step in zip(shape, chunk, strict=True))
-        whole = present == pieces and max(needed, prod(chunk) * itemsize) <= DEFLATE_RATIO * size
+    fits = {
+        "X": kind == "f" and width in (4, 8) and len(shape) == 3 and shape[2] == 2,
+        "Y": kind in "iu" and shape[1:] == (len(CLASSES_2018),),
+        "Z": kind in "iuf" and shape[1:] in ((), (1,)),
+    }
+    if not fits[name]:
+        raise InputError(
+            f"{path}: {name} must be {WANTED[name]}; it is {found.dtype} {list(shape)}."
+        )
+    size, needed = state_of(path).size, prod(shape) * width
+    if found.chunks:
+        pieces = prod(-(-length // step) for length, step in zip(shape, found.chunks, strict=True))
+        largest = max(needed, prod(found.chunks) * width)
+        whole = found.id.get_num_chunks() == pieces and largest <= DEFLATE_RATIO * size
     else:
-        whole = stored >= needed and (place or 0) + needed <= size
+        place = found.id.get_offset() or 0
+        whole = found.id.get_storage_size() >= needed and place + needed <= size
     if not whole:
         raise InputError(
             f"{path}: {name} is declared as {list(shape)}, {needed} bytes, which are not all in "
@@ -144,31 +216,9 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
     return found
 
 
-def frames_in(path: Path, file: Any) -> Any:
-    x = _dataset(path, file, "X")
-    if x.ndim != 3 or x.shape[2] != 2 or x.dtype.kind != "f" or x.dtype.itemsize not in (4, 8):
-        raise InputError(
-            f"{path}: X must be float32 or float64 [frame, sample, 2]; it is {x.dtype} "
-            f"{list(x.shape)}."
-        )
-    return x
-
-
-# Labels
-
-
-def labels_in(path: Path, file: Any, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the column of Y, int64 [frame], and the SNR in dB, float32 [frame]."""
+def _labels(path: Path, file: Any, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the column of Y, int16 [frame], and the SNR in dB, float32 [frame]."""
     y, z = (_dataset(path, file, name) for name in "YZ")
-    width = len(CLASSES_2018)
-    if y.dtype.kind not in "iu" or y.ndim != 2 or y.shape[1] != width:
-        raise InputError(
-            f"{path}: Y must be integers [frame, {width}]; it is {y.dtype} {list(y.shape)}."
-        )
-    if z.dtype.kind not in "iuf" or z.shape[1:] not in ((), (1,)):
-        raise InputError(
-            f"{path}: Z must be numbers [frame, 1] or [frame]; it is {z.dtype} {list(z.shape)}."
-        )
     if not len(y) == len(z) == frames:
         raise InputError(
             f"{path} has {frames} frames in X, {len(y)} rows in Y and {len(z)} in Z; there must be "
@@ -178,20 +228,18 @@ def labels_in(path: Path, file: Any, frames: int) -> tuple[np.ndarray, np.ndarra
     not_hot, not_whole = np.empty(frames, bool), np.empty(frames, bool)
     for start in range(0, frames, BLOCK):
         block = slice(start, min(start + BLOCK, frames))
-        with refused(path):
-            hot, level = y[block], z[block]
-        level = level.reshape(-1)
+        hot, level = y[block], z[block].reshape(-1)
         column[block] = hot.argmax(1)
         not_hot[block] = (np.count_nonzero(hot, axis=1) != 1) | (hot.max(1) != 1)
         whole = (level >= -HIGHEST_DB) & (level <= HIGHEST_DB) & (level == np.floor(level))
         snr_db[block] = np.where(whole, level, 0)
         not_whole[block] = ~whole
-    refuse_rows(path, "Y", not_hot, "are not one-hot")
-    refuse_rows(path, "Z", not_whole, f"are no whole number of dB within {HIGHEST_DB}")
+    _refuse_rows(path, "Y", not_hot, "are not one-hot")
+    _refuse_rows(path, "Z", not_whole, f"are no whole number of dB within {HIGHEST_DB}")
     return column, snr_db
 
 
-def refuse_rows(path: Path, name: str, bad: np.ndarray, what: str) -> None:
+def _refuse_rows(path: Path, name: str, bad: np.ndarray, what: str) -> None:
     if bad.any():
         raise InputError(
             f"{path}: {int(bad.sum())} of {len(bad)} rows of {name} {what}, the first at index "
@@ -199,64 +247,53 @@ def refuse_rows(path: Path, name: str, bad: np.ndarray, what: str) -> None:
         )
 
 
-def _layout(path: Path, column: np.ndarray, snr_db: np.ndarray) -> dict[str, Any]:
-    """Return facts about the layout; refuse cells that are not one block each, all of one size."""
-    other = (column[1:] != column[:-1]) | (snr_db[1:] != snr_db[:-1])
-    start = np.concatenate([[0], np.flatnonzero(other) + 1])
-    size = np.diff(np.append(start, len(column)))
-    level = snr_db[start].astype(np.int64)
+def _cell_facts(path: Path, column: np.ndarray, snr_db: np.ndarray) -> dict[str, Any]:
+    """Return facts about the cells; refuse those that are not one block each, all of one size."""
     # Ascends by class and, within a class, by SNR: the documented order of the cells.
-    key = column[start].astype(np.int64) * (4 * HIGHEST_DB) + level
-
-    def named(block: int) -> str:
-        return f"{CLASSES_2018[int(column[start[block]])]} at {level[block]} dB"
-
-    _, first, count = np.unique(key, return_index=True, return_counts=True)
-    if len(first) < len(key):
-        torn = first[count > 1].min()
-        again = np.flatnonzero(key == key[torn])[1]
-        raise InputError(
-            f"{path}: Y and Z give {int((count > 1).sum())} of {len(count)} (modulation, SNR) "
-            f"cells in more than one piece, the first {named(torn)}, from index {start[torn]} and "
-            f"again from {start[again]}. RadioML 2018.01A has each cell in one block: the file was "
-            "shuffled or merged, and its labels cannot be trusted; use the original."
-        )
-    if size.min() != size.max():
-        usual = np.bincount(size).argmax()
-        odd = np.flatnonzero(size != usual)
-        raise InputError(
-            f"{path}: {len(odd)} of {len(size)} (modulation, SNR) cells do not have {usual} frames "
-            f"as the others, the first {named(odd[0])} from index {start[odd[0]]}: it has "
-            f"{size[odd[0]]}. RadioML 2018.01A has equally many in all: frames are lost or "
-            "mislabelled; use the original."
-        )
-    grid, classes = np.unique(level), np.unique(column[start])
+    key = column.astype(np.int64) * (4 * HIGHEST_DB) + snr_db.astype(np.int64)
+    start = np.concatenate([[0], np.flatnonzero(np.diff(key)) + 1])
+    size = np.diff(start, append=len(key))
+    cell, first, count = np.unique(key[start], return_index=True, return_counts=True)
+    usual = np.bincount(size).argmax()
+    for what, blocks in {
+        "lie in more than one piece": first[count > 1],
+        f"do not have {usual} frames as the others": np.flatnonzero(size != usual),
+    }.items():
+        if len(blocks):
+            row = start[blocks.min()]
+            raise InputError(
+                f"{path}: {len(blocks)} of {len(cell)} (modulation, SNR) cells {what}, the first "
+                f"{CLASSES_2018[column[row]]} at {snr_db[row]:g} dB from index {row}. RadioML "
+                "2018.01A has each cell in one block, all of one size: the file was shuffled or "
+                "merged, or frames are lost or mislabelled; use the original."
+            )
+    grid = np.unique(snr_db[start])
     return {
-        "frames_per_cell": int(size[0]),
-        "cells": len(size),
-        "snr_grid_db": grid.tolist(),
-        "grid_is_complete": len(size) == len(grid) * len(classes),
-        "layout_is_documented": bool((np.diff(key) > 0).all()),
+        "frames_per_cell": int(usual),
+        "cells": len(cell),
+        "snr_grid_db": grid.astype(int).tolist(),
+        "grid_is_complete": len(cell) == len(grid) * len(np.unique(column[start])),
+        "layout_is_documented": bool((np.diff(key[start]) > 0).all()),
     }
 
 
 # Reading
 
 
-def read_2018(path: Path, state: FileState, rows: np.ndarray, *_labels: np.ndarray) -> np.ndarray:
-    """Read ``rows`` of X as complex64 [frame, sample].
+def _read(
+    files: tuple[tuple[Path, FileState], ...], frames: int, rows: np.ndarray, *_labels: np.ndarray
+) -> np.ndarray:
+    """Read ascending rows, numbered through files of ``frames`` each, complex64 [frame, sample]."""
+    number, row = np.divmod(rows, frames)
+    needed = np.unique(number) if len(rows) else [0]
+    parts = [_read_file(*files[k], row[number == k]) for k in needed]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    Raises InputError if the file is no longer in the ``state`` in which it was opened.
-    """
+
+def _read_file(path: Path, state: FileState, rows: np.ndarray) -> np.ndarray:
+    """Read rows of X; raise InputError if the file is no longer in the state of its opening."""
     refuse_change(path, state)
-    with opened(path) as file:
-        with refused(path):
-            x = file["X"]  # which was found right when the file was opened
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(x):
-            raise InputError(
-                f"{path} has {len(x)} frames; rows {rows.min()} to {rows.max()} were requested."
-            )
-        with refused(path):
-            parts = np.ascontiguousarray(read_rows(x, rows), np.float32)
+    with open_hdf5(path) as file:
+        parts = np.ascontiguousarray(read_rows(file["X"], rows), np.float32)
     refuse_change(path, state)  # what a file loses while it is open, HDF5 reads as zeros
     return parts.view(np.complex64)[..., 0]

@@ -19,6 +19,7 @@ from modsnr.recordings.physics import PERIOD, robust_median, usable
 SHORTEST = 64  # samples of a frame
 MARGIN = 4  # standard errors by which a bias may leave the others'
 TAPERS, BANDWIDTH = 5, 4.0  # Slepian sequences and their time-bandwidth product
+LARGEST_ROLLOFF = 0.4
 CARRIER_OFFSET = 0.01  # cycles/sample, the largest expected
 PRECISION_DB = 1.5  # a frame's estimate must be better than this for its label to be judged
 STEP_DB = 0.5  # a quarter of the usual 2 dB grid: a bias of more is no rounding
@@ -28,73 +29,54 @@ STEP_DB = 0.5  # a quarter of the usual 2 dB grid: a bias of more is no rounding
 class SnrMeaning:
     """What the SNR labels of a file mean.
 
-    ``verdict`` is "per sample", "Es/N0", "offset" (the labels are off by the constant
-    ``offset_db`` = estimate - label, whatever it means), "not calibrated" (the bias depends on the
-    label; ``slope`` is dB of estimate a dB of label) or "coloured noise" (the floor outside the
-    band is not flat, by ``tilt_db``, so it does not show the noise inside). ``sentence`` is the
-    same in words. ``table`` has a row a label: ``frames``, ``estimate_db`` (median), ``bias_db``,
-    ``error_db`` (standard error of the median), ``spread_db`` (robust standard deviation a frame),
-    ``bound_db`` (its Cramer-Rao bound with known symbols), ``tilt_db``, ``judged`` and ``reason``.
+    ``verdict`` is "per sample", "Es/N0", "offset" (the labels are off by a constant, whatever it
+    means), "not calibrated" (the bias depends on the label) or "coloured noise" (the floor outside
+    the band is not flat, so it does not show the noise inside). ``sentence`` is the same in words,
+    with the figures. ``table`` has a row a label: ``frames``, ``estimate_db`` (median),
+    ``bias_db``, ``error_db`` (standard error of the median), ``spread_db`` (robust standard
+    deviation a frame), ``tilt_db`` (of the floor), ``judged`` and ``reason`` if not.
     """
 
     verdict: str
-    offset_db: float
-    slope: float
-    tilt_db: float
     sentence: str
     table: pd.DataFrame
 
 
-def snr_meaning(
-    frames_of_label: Mapping[float, np.ndarray],
-    samples_per_symbol: int = PERIOD,
-    rolloff_max: float = 0.4,
-) -> SnrMeaning:
+def snr_meaning(frames_of_label: Mapping[float, np.ndarray]) -> SnrMeaning:
     """Return what SNR labels mean, from the noise floor outside the band of linear digital frames.
 
-    ``frames_of_label`` is label in dB -> complex [frame, sample]. A frame's SNR is signal power
-    over noise power per sample, noise white over the sampled band; its floor is the multitaper
-    density (Thomson, Proc. IEEE 70(9), 1982) beyond the signal's band, the tapers' bandwidth and
-    a carrier offset of 0.01 cycles/sample. A label is judged where theory allows it:
-    the estimate's standard deviation a frame is under 1.5 dB, and the floor is at least 20 dB over
-    what the signal leaks through the tapers.
+    ``frames_of_label`` is label in dB -> complex [frame, sample] at eight samples a symbol. A
+    frame's SNR is signal power over noise power per sample, noise white over the sampled band; its
+    floor is the multitaper density (Thomson, Proc. IEEE 70(9), 1982) beyond the signal's band, the
+    tapers' bandwidth and a carrier offset of 0.01 cycles/sample. A label is judged where theory
+    allows it: the estimate's standard deviation a frame is under 1.5 dB, and the floor is at least
+    20 dB over what the signal leaks through the tapers.
 
-    Raises InputError for frames that cannot be used, if no band is left for noise alone, and if
-    fewer than three labels, or a span under 6 dB, can be judged.
+    Raises InputError for frames that cannot be used, and if fewer than three labels, or a span
+    under 6 dB, can be judged.
     """
-    rows = [
-        _estimate(float(label), frames, samples_per_symbol, rolloff_max)
-        for label, frames in sorted(frames_of_label.items())
-    ]
-    labels = [row["label_db"] for row in rows if row["judged"]]
-    if len(labels) < 3 or np.ptp(labels) < 6:
-        reasons = ", ".join(f"{row['label_db']:g} dB: {row['reason'] or 'good'}" for row in rows)
+    table = pd.DataFrame(
+        [_estimate(float(label), frames) for label, frames in sorted(frames_of_label.items())]
+    )
+    judged = table[table["judged"]] if len(table) else table
+    if len(judged) < 3 or np.ptp(judged["label_db"]) < 6:
+        reasons = [f"{row.label_db:g} dB: {row.reason or 'good'}" for row in table.itertuples()]
         raise InputError(
             f"Meaning of the SNR labels undecided: three labels over at least 6 dB are needed "
-            f"with frames that can be judged; of {len(rows)} given {len(labels)} can ({reasons})."
+            f"with frames that can be judged; of {len(table)} given {len(judged)} can "
+            f"({', '.join(reasons)})."
         )
-    table = pd.DataFrame(rows)
-    judged = table[table["judged"]]
-    offset, tilt = float(judged["bias_db"].median()), float(judged["tilt_db"].median())
-    slope = float(np.polyfit(labels, judged["estimate_db"], 1)[0])
-    verdict, sentence = _verdict(judged, offset, slope, tilt, samples_per_symbol)
-    return SnrMeaning(verdict, offset, slope, tilt, sentence, table)
+    return SnrMeaning(*_verdict(judged), table)
 
 
-def _estimate(
-    label: float, frames: np.ndarray, samples_per_symbol: int, rolloff_max: float
-) -> dict[str, Any]:
+def _estimate(label: float, frames: np.ndarray) -> dict[str, Any]:
     """Return the row of one label in the table of ``SnrMeaning``."""
     iq = usable(frames, f"Label {label:g} dB", SHORTEST)
-    ratio, tilt, ceiling, freedom = _floor_snr(iq, samples_per_symbol, rolloff_max)
+    ratio, tilt, ceiling, freedom = _floor_snr(iq)
     middle = max(float(np.median(ratio)), 1e-6)
     estimate, spread, error = robust_median(10 * np.log10(np.maximum(ratio, 1e-12)))
     sigma = 10 / np.log(10) * (1 + middle) / middle / np.sqrt(freedom)
-    reason = ""
-    if sigma > PRECISION_DB:
-        reason = "too little signal"
-    elif middle > ceiling / 100:
-        reason = "too little noise"
+    too_little = "signal" if sigma > PRECISION_DB else "noise" if middle > ceiling / 100 else ""
     return {
         "label_db": label,
         "frames": len(iq),
@@ -102,20 +84,18 @@ def _estimate(
         "bias_db": estimate - label if estimate > -60 else np.nan,
         "error_db": error,
         "spread_db": spread,
-        "bound_db": 10 / np.log(10) * np.sqrt((2 / middle + 1) / iq.shape[1]),
         "tilt_db": tilt,
-        "judged": not reason,
-        "reason": reason,
+        "judged": not too_little,
+        "reason": f"too little {too_little}" if too_little else "",
     }
 
 
-def _verdict(
-    judged: pd.DataFrame, offset: float, slope: float, tilt: float, samples_per_symbol: int
-) -> tuple[str, str]:
+def _verdict(judged: pd.DataFrame) -> tuple[str, str]:
     """Return what the labels mean, in a word and in a sentence."""
     labels, biases = judged["label_db"], judged["bias_db"]
+    offset, tilt = float(biases.median()), float(judged["tilt_db"].median())
     excess = ((biases - offset).abs() - MARGIN * judged["error_db"]).max()
-    symbol_db = float(10 * np.log10(samples_per_symbol))
+    symbol_db = float(10 * np.log10(PERIOD))
     where = f"From {labels.min():g} to {labels.max():g} dB"
     if abs(tilt) > STEP_DB:
         return "coloured noise", (
@@ -123,6 +103,7 @@ def _verdict(
             "further out: it is not white, and does not show the SNR in the band."
         )
     if excess > STEP_DB:
+        slope = float(np.polyfit(labels, judged["estimate_db"], 1)[0])
         return "not calibrated", (
             f"{where} a step of 1 dB of the label is {slope:.2f} dB of SNR per sample; the bias "
             f"runs from {biases.min():.1f} to {biases.max():.1f} dB."
@@ -132,14 +113,12 @@ def _verdict(
     if abs(offset + symbol_db) <= STEP_DB:
         return "Es/N0", (
             f"{where} the SNR per sample is the label {offset:+.2f} dB: the label is Es/N0, "
-            f"{symbol_db:.2f} dB more at {samples_per_symbol} samples a symbol."
+            f"{symbol_db:.2f} dB more at {PERIOD} samples a symbol."
         )
     return "offset", f"{where} the SNR per sample is the label {offset:+.2f} dB, a constant offset."
 
 
-def _floor_snr(
-    iq: np.ndarray, period: int, rolloff_max: float
-) -> tuple[np.ndarray, float, float, float]:
+def _floor_snr(iq: np.ndarray) -> tuple[np.ndarray, float, float, float]:
     """Return the SNR ratio [frame], the floor's tilt in dB, the ceiling ratio and the freedom.
 
     The tilt is the floor's inner over its outer half, the ceiling the ratio that the signal's own
@@ -148,14 +127,9 @@ def _floor_snr(
     """
     samples = iq.shape[1]
     frequency = np.abs(np.fft.fftfreq(samples))
-    edge = (1 + rolloff_max) / 2 / period
+    edge = (1 + LARGEST_ROLLOFF) / 2 / PERIOD
     first = edge + BANDWIDTH / samples + CARRIER_OFFSET
     outside = frequency > first
-    if outside.mean() < 0.2:
-        raise InputError(
-            f"No band is left for noise alone at {period} samples a symbol, roll-off up to "
-            f"{rolloff_max:g} and {samples} samples a frame."
-        )
     tapers = dpss(samples, BANDWIDTH, TAPERS)  # [taper, sample], unit energy
     density = np.zeros(iq.shape)
     for taper in tapers:
