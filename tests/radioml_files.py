@@ -30,9 +30,9 @@ PIECE = 512  # frames simulated at once
 
 
 def message(frames: int, samples: int, band: float, rng: np.random.Generator) -> np.ndarray:
-    """Return Gaussian messages, unit mean power: the analytic signal, complex [frame, sample].
+    """Return analytic signals whose real parts are Gaussian messages of unit mean power.
 
-    Its real part is the message; both parts hold no frequency beyond ``band`` (cycles/sample).
+    Complex [frame, sample]; both parts hold no frequency beyond ``band`` (cycles/sample).
     """
     frequency = np.fft.fftfreq(samples)
     kept = (frequency > 0) & (frequency <= max(band, 1 / samples))
@@ -41,13 +41,24 @@ def message(frames: int, samples: int, band: float, rng: np.random.Generator) ->
     return analytic / np.sqrt(np.square(analytic.real).mean(1, keepdims=True))
 
 
-def analog(name: str, frames: int, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return noise-free analog signals, complex [frame, sample], at a random carrier phase."""
+def analog(
+    name: str,
+    frames: int,
+    samples: int,
+    rng: np.random.Generator,
+    *,
+    band: float = MESSAGE_BAND,
+    deviation: float = 0.02,
+) -> np.ndarray:
+    """Return noise-free analog signals, complex [frame, sample], at a random carrier phase.
+
+    ``band`` is the message's, ``deviation`` that of FM, rms, both in cycles/sample.
+    """
     phase = np.exp(2j * pi * rng.random((frames, 1)))
-    if name in ("FM", "WBFM"):  # 0.02 cycles/sample rms deviation: Carson's band is twice 0.06
-        sound = message(frames, samples, 0.01, rng).real
-        return phase * np.exp(2j * pi * 0.02 * sound.cumsum(1))
-    analytic = message(frames, samples, MESSAGE_BAND, rng)
+    if name in ("FM", "WBFM"):  # of a fifth of the band, so that Carson's band is about twice 0.06
+        sound = message(frames, samples, band / 5, rng).real
+        return phase * np.exp(2j * pi * deviation * sound.cumsum(1))
+    analytic = message(frames, samples, band, rng)
     sideband = analytic if name.startswith("AM-SSB") else analytic.real
     return phase * (sideband + 3.0 if name.endswith("WC") else sideband)
 

@@ -89,29 +89,22 @@ def test_labels_and_frames_are_those_of_the_file(written):
     assert source.frames().iq.dtype == np.complex64
 
 
-def test_a_full_grid_of_small_cells_has_all_classes_in_the_documented_layout(tmp_path):
-    write_2018(tmp_path / "full.h5", frames_per_cell=2, samples=32)
-    source = radioml.open_2018(tmp_path / "full.h5")
-    assert source.classes == CLASSES_2018
-    assert len(source) == 24 * 26 * 2
+def test_the_facts_are_those_of_columns_and_cells(tmp_path):
+    path, options = tmp_path / "shipped.h5", {"snrs_db": [20, 30], "samples": 32}
+    write_2018(
+        path, classes=CHOSEN, column_order=SHIPPED_CLASSES_2018, frames_per_cell=2, **options
+    )
+    source = radioml.open_2018(path)
+    assert source.classes == ("BPSK", "32PSK", "AM-DSB-WC")
     assert source.facts == {
-        "columns": list(range(24)),
+        "columns": [3, 7, 19],
         "x_type": "float32",
         "frames_per_cell": 2,
-        "cells": 24 * 26,
-        "snr_grid_db": list(range(-20, 32, 2)),
+        "cells": 6,
+        "snr_grid_db": [20, 30],
         "grid_is_complete": True,
         "layout_is_documented": True,
     }
-
-
-def test_the_columns_of_the_classes_are_known(tmp_path):
-    path = tmp_path / "shipped.h5"
-    options = {"frames_per_cell": 2, "snrs_db": [30], "samples": 32}
-    write_2018(path, classes=CHOSEN, column_order=SHIPPED_CLASSES_2018, **options)
-    source = radioml.open_2018(path)
-    assert source.classes == ("BPSK", "32PSK", "AM-DSB-WC")
-    assert source.facts["columns"] == [3, 7, 19]
 
 
 @pytest.mark.parametrize(
@@ -133,20 +126,13 @@ def test_a_source_is_read_the_same_after_a_trip_to_another_process(written):
     assert_array_equal(sent(source.rows, None, None), source.frames().iq)
 
 
-@pytest.mark.parametrize("kind", ["<f8", ">f4", ">f8"])
-def test_other_floating_point_types_are_read_as_single_precision(kind, written, path):
-    with h5py.File(written) as file:
-        replace(path, "X", file["X"][:].astype(kind))
-    source = radioml.open_2018(path)
-    assert source.facts["x_type"] == kind.replace("<f8", "float64")
-    assert_array_equal(source.frames().iq, samples_of(written))
-
-
-def test_compressed_chunks_flat_snrs_and_unsigned_labels_are_read_too(written, path):
+@pytest.mark.parametrize("kind", ["<f8", ">f4"])
+def test_other_types_and_forms_are_read_too(kind, written, path):
     with h5py.File(path, "a") as file:
         x, y, z = (file[name][:] for name in "XYZ")
         del file["X"], file["Y"], file["Z"]
-        file.create_dataset("X", data=x, chunks=(5, 64, 2), compression="gzip", shuffle=True)
+        options = {"chunks": (5, 64, 2), "compression": "gzip", "shuffle": True}
+        file.create_dataset("X", data=x.astype(kind), **options)
         file["Y"], file["Z"] = y.astype(np.uint8), z[:, 0].astype(np.float64)
     source, plain = radioml.open_2018(path), radioml.open_2018(written)
     assert_array_equal(source.modulation, plain.modulation)
@@ -155,18 +141,12 @@ def test_compressed_chunks_flat_snrs_and_unsigned_labels_are_read_too(written, p
 
 
 def test_cells_in_another_order_are_read_and_reported(path):
-    reorder(path, np.arange(36).reshape(9, 4)[::-1].ravel())
+    reorder(path, np.arange(36).reshape(9, 4)[:0:-1].ravel())  # the first cell is left out
     source = radioml.open_2018(path)
     assert source.facts["layout_is_documented"] is False
-    assert source.facts["grid_is_complete"] is True
+    assert source.facts["grid_is_complete"] is False
     assert_array_equal(source.snr_db[:12], np.repeat(SNRS[::-1], 4))
     assert_array_equal(source.frames().iq, samples_of(path))
-
-
-def test_a_grid_with_a_hole_is_read_and_reported(path):
-    reorder(path, np.r_[0:8, 12:36])
-    facts = radioml.open_2018(path).facts
-    assert (facts["cells"], facts["grid_is_complete"]) == (8, False)
 
 
 def test_opening_takes_little_memory_beside_the_labels(tmp_path):
@@ -190,32 +170,21 @@ def test_opening_takes_little_memory_beside_the_labels(tmp_path):
 # Files that cannot be right
 
 
-@pytest.mark.parametrize("name", ["X", "Y", "Z"])
-def test_a_missing_dataset_is_named(name, path):
-    replace(path, name, None)
-    with pytest.raises(InputError, match=rf"copy\.h5 has no dataset {name}"):
-        radioml.open_2018(path)
-
-
 @pytest.mark.parametrize(
     ("name", "array", "complaint"),
     [
+        ("Y", None, r"copy\.h5 has no dataset Y"),
         ("X", np.ones((36, 64), np.float32), r"X must be .*; it is float32 \[36, 64\]"),
         ("X", np.ones((36, 2, 64), np.float32), r"X must be .*; it is float32 \[36, 2, 64\]"),
         ("X", np.ones((36, 64, 2), np.int16), "X must be float32 or float64 .*; it is int16"),
         ("X", np.ones((36, 64, 2), np.float16), "X must be .*; it is float16"),
-        ("X", np.ones((36, 64, 2), complex), "X must be .*; it is complex128"),
         ("X", np.ones((0, 64, 2), np.float32), r"X is empty, its shape \(0, 64, 2\)"),
-        ("X", np.float32(1), r"X is empty, its shape \(\)"),
         ("X", h5py.Empty("f4"), "X is empty, its shape None"),
         ("Y", np.ones((36, 23), int), r"Y must be integers \[frame, 24\]; it is int64 \[36, 23\]"),
-        ("Y", np.ones(36, int), r"Y must be integers .*; it is int64 \[36\]"),
-        ("Y", np.ones((36, 24)), "Y must be integers .*; it is float64"),
         ("Y", np.full((36, 24), b"QPSK"), r"Y must be integers .*; it is \|S4"),
         ("Z", np.ones((36, 2), int), r"Z must be numbers .*; it is int64 \[36, 2\]"),
         ("Z", np.full((36, 1), b"30"), r"Z must be numbers .*; it is \|S2"),
         ("X", np.ones((35, 64, 2), np.float32), "35 frames in X, 36 rows in Y and 36 in Z"),
-        ("Y", np.ones((35, 24), int), "36 frames in X, 35 rows in Y and 36 in Z"),
         ("Z", np.ones((37, 1), int), "36 frames in X, 36 rows in Y and 37 in Z"),
     ],
 )
@@ -226,8 +195,10 @@ def test_datasets_of_another_shape_or_type_are_refused(name, array, complaint, p
 
 
 @pytest.mark.parametrize("row", [np.zeros(24), np.ones(24), np.eye(24)[3] * 2, -np.eye(24)[3]])
-def test_rows_that_are_not_one_hot_are_counted(row, path):
-    change(path, "Y", slice(7, 9), row)
+def test_rows_that_are_not_one_hot_are_counted_over_all_blocks(row, path, monkeypatch):
+    monkeypatch.setattr(radioml, "BLOCK", 5)
+    assert len(radioml.open_2018(path)) == 36
+    change(path, "Y", [7, 35], np.stack([row, row]))
     with pytest.raises(InputError, match="2 of 36 rows of Y are not one-hot, the first at index 7"):
         radioml.open_2018(path)
 
@@ -239,14 +210,6 @@ def test_snrs_that_are_no_whole_db_are_counted(value, path):
     replace(path, "Z", levels)
     complaint = "3 of 36 rows of Z are no whole number of dB .*, the first at index 5"
     with pytest.raises(InputError, match=complaint):
-        radioml.open_2018(path)
-
-
-def test_refusals_count_over_all_blocks(path, monkeypatch):
-    monkeypatch.setattr(radioml, "BLOCK", 5)
-    assert len(radioml.open_2018(path)) == 36
-    change(path, "Y", [7, 35], np.zeros((2, 24)))
-    with pytest.raises(InputError, match="2 of 36 rows of Y are not one-hot, the first at index 7"):
         radioml.open_2018(path)
 
 
@@ -281,13 +244,13 @@ def test_missing_empty_and_foreign_files_and_folders_are_refused(tmp_path):
         "none.h5": "There is no file .*none.h5",
         "empty.h5": "empty.h5 is empty",
         "text.h5": "text.h5 is no HDF5 file, or a damaged",
-        ".": "is a folder; give a file",
+        ".": "There is no file",
     }.items():
         with pytest.raises(InputError, match=complaint):
             radioml.open_2018(tmp_path / name)
 
 
-@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
 def test_a_file_cut_short_is_refused(share, path):
     os.truncate(path, int(share * path.stat().st_size))
     with pytest.raises(InputError, match="damaged or incomplete"):
@@ -446,10 +409,4 @@ def test_labels_that_contradict_the_name_are_refused(snr, name, complaint, folde
     options = {"snrs_db": [snr], "classes": [name], "samples": 64}
     write_2018(cell_file(folder, snr=0), frames_per_cell=4, **options)
     with pytest.raises(InputError, match=complaint):
-        radioml.open_split(folder)
-
-
-def test_one_wrong_label_in_a_cell_is_found(folder):
-    change(cell_file(folder, snr=0), "Z", 2, 2)
-    with pytest.raises(InputError, match=r"1 of 4 rows of Z are not the 0 dB .* index 2"):
         radioml.open_split(folder)

@@ -62,39 +62,17 @@ def test_a_recording_has_four_names(iq, tmp_path):
 
 
 def test_annotations_captures_and_facts_are_read(iq, tmp_path):
+    captures = [{"core:sample_start": 1000, "core:frequency": 433e6}, {"core:sample_start": 1200}]
+    spans = [(1010, 20, "QPSK"), (1100, None, "8PSK"), (1200, None, "BPSK"), (1250, 50, None)]
     meta = write_sigmf(
-        tmp_path / "a",
-        iq,
-        annotations=[
-            (1010, 20, "QPSK"),
-            (1100, None, "8PSK"),
-            (1200, None, "BPSK"),
-            (1250, 50, None),
-        ],
-        captures=[
-            {"core:sample_start": 1000, "core:frequency": 433e6},
-            {"core:sample_start": 1200},
-        ],
-        offset=1000,
-        hw="a dongle",
+        tmp_path / "a", iq, annotations=spans, captures=captures, offset=1000, hw="a dongle"
     )
     recording = open_recording(meta)
     # Indices count from core:offset; without a count an annotation reaches to its capture's end.
-    assert recording.annotations == (
-        (10, 20, "QPSK"),
-        (100, 100, "8PSK"),
-        (200, 100, "BPSK"),
-        (250, 50, None),
-    )
+    counted = (10, 20, "QPSK"), (100, 100, "8PSK"), (200, 100, "BPSK"), (250, 50, None)
+    assert recording.annotations == counted
     assert recording.facts["centre frequency, Hz"] == 433e6
     assert recording.facts["hardware"] == "a dongle"
-
-
-def edited(meta, change):
-    metadata = json.loads(meta.read_text())
-    change(metadata)
-    meta.write_text(json.dumps(metadata))
-    return meta
 
 
 @pytest.mark.parametrize(
@@ -104,7 +82,6 @@ def edited(meta, change):
         (lambda m: m["global"].update({"core:num_channels": 2}), "holds 2 interleaved channels"),
         (lambda m: m["global"].update({"core:datatype": "cf16_le"}), "is no SigMF recording"),
         (lambda m: m["global"].update({"core:datatype": "cf32"}), "'cf32' is no SigMF datatype"),
-        (lambda m: m["global"].update({"core:datatype": "cf32_lee"}), "is no SigMF datatype"),
         (lambda m: m["global"].pop("core:datatype"), "is no SigMF recording"),
         (lambda m: m["global"].update({"core:sample_rate": -1}), "core:sample_rate.* -1 is less"),
         (lambda m: m["global"].update({"core:sample_rate": np.nan}), "positive and finite"),
@@ -121,7 +98,10 @@ def edited(meta, change):
     ],
 )
 def test_metadata_that_contradict_the_samples_are_refused(change, complaint, iq, tmp_path):
-    meta = edited(write_sigmf(tmp_path / "a", iq), change)
+    meta = write_sigmf(tmp_path / "a", iq)
+    metadata = json.loads(meta.read_text())
+    change(metadata)
+    meta.write_text(json.dumps(metadata))
     with pytest.raises(InputError, match=complaint):
         open_recording(meta)
 
@@ -235,28 +215,20 @@ def test_a_wav_gives_what_was_written_and_what_scipy_reads(kind, form, iq, real,
     assert_allclose(read, theirs if form == "real" else theirs @ [1, 1j], rtol=0, atol=1e-7)
 
 
-def test_a_wav_with_other_chunks_and_an_extensible_header_is_read(iq, tmp_path):
-    plain = write_wav(tmp_path / "a.wav", iq).read_bytes()
-    tag, fields = b"fmt ", plain[20:36]
-    guid = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
-    long = struct.pack("<H", 0xFFFE) + fields[2:] + struct.pack("<HHI", 22, 16, 3) + guid
-    body = b"auxi" + struct.pack("<I", 3) + b"abc\0" + tag + struct.pack("<I", 40) + long
-    path = tmp_path / "b.wav"
-    path.write_bytes(plain[:12] + body + plain[36:])
-    assert_array_equal(
-        open_recording(path).read(0, 300), open_recording(tmp_path / "a.wav").read(0, 300)
-    )
-
-
-def test_the_lengths_of_rf64_are_read(iq, tmp_path):
-    plain = write_wav(tmp_path / "a.wav", iq).read_bytes()
-    sizes = b"ds64" + struct.pack("<IQQQI", 28, len(plain), 1200, 300, 0)
-    samples = b"data" + struct.pack("<I", 0xFFFFFFFF) + plain[44:]
-    path = tmp_path / "b.wav"
-    path.write_bytes(b"RF64\xff\xff\xff\xffWAVE" + sizes + plain[12:36] + samples)
-    assert_array_equal(
-        open_recording(path).read(0, 300), open_recording(tmp_path / "a.wav").read(0, 300)
-    )
+@pytest.mark.parametrize("form", ["other chunks and an extensible header", "RF64"])
+def test_wav_files_of_other_forms_are_read(form, iq, tmp_path):
+    path, changed = write_wav(tmp_path / "a.wav", iq), tmp_path / "b.wav"
+    plain = path.read_bytes()
+    if form == "RF64":
+        sizes = b"ds64" + struct.pack("<IQQQI", 28, len(plain), 1200, 300, 0)
+        samples = b"data" + struct.pack("<I", 0xFFFFFFFF) + plain[44:]
+        changed.write_bytes(b"RF64\xff\xff\xff\xffWAVE" + sizes + plain[12:36] + samples)
+    else:
+        guid = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
+        fields = struct.pack("<H", 0xFFFE) + plain[22:36] + struct.pack("<HHI", 22, 16, 3) + guid
+        extra = b"auxi" + struct.pack("<I", 3) + b"abc\0" + b"fmt " + struct.pack("<I", 40)
+        changed.write_bytes(plain[:12] + extra + fields + plain[36:])
+    assert_array_equal(open_recording(changed).read(0, 300), open_recording(path).read(0, 300))
 
 
 def patched(place, form, value):
@@ -269,20 +241,15 @@ def patched(place, form, value):
     ("change", "complaint"),
     [
         (lambda _: b"", "no WAV file, or a damaged one: .* not recognised"),
-        (lambda whole: b"RIFX" + whole[4:], "no WAV file, or a damaged one"),
         (lambda whole: whole[:40], "no WAV file, or a damaged one: .*data"),
-        (lambda whole: whole[:20], "no WAV file, or a damaged one"),
         (lambda whole: whole[:-4], "1196 bytes of samples are there, 4 each, which is not"),
         (patched(40, "<I", 0xFFFFFFF0), "1200 bytes of samples are there, 4 each, which is not"),
         (patched(40, "<I", 1198), "1196 bytes of samples are there, 4 each, which is not"),
         (patched(40, "<I", 0), "0 samples: that is no recording"),
-        (patched(40, "<I", 4), "1 samples: that is no recording"),
         (patched(20, "<H", 7), "is a WAV of ULAW; WAV of PCM_U8"),
         (patched(22, "<H", 3), "has 3 channels; two"),
-        (patched(22, "<H", 0), "no WAV file, or a damaged one"),
         (patched(32, "<H", 8), "4 each, which is not what it declares"),
         (patched(24, "<I", 0), "no WAV file, or a damaged one"),
-        (patched(16, "<I", 0xFFFFFFF0), "no WAV file, or a damaged one"),
         (patched(12, "<4s", b"data"), "no WAV file, or a damaged one"),
         (lambda whole: whole[:12] + bytes(100_000), "no WAV file, or a damaged one"),
     ],
@@ -315,9 +282,6 @@ def test_pieces_are_those_of_the_whole_also_in_another_process(name, iq, tmp_pat
     whole = recording.read(0, 300)
     for start, count in [(0, 0), (0, 1), (17, 100), (299, 1), (300, 0)]:
         assert_array_equal(recording.read(start, count), whole[start : start + count])
-    for start, count in [(-1, 1), (299, 2), (0, 301), (5, -1)]:
-        with pytest.raises(InputError, match="has samples 0 to 299"):
-            recording.read(start, count)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, complex(0, np.inf), 1e300])

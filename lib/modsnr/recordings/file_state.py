@@ -21,12 +21,9 @@ class FileState(NamedTuple):
 
 def state_of(path: Path) -> FileState:
     """Return a file's state; raise InputError if there is none, or nothing in it."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise InputError(f"There is no file {path}, or it cannot be reached: {error}") from error
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give a file.")
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    status = path.stat()
     if not status.st_size:
         raise InputError(f"{path} is empty: fetch it again.")
     return FileState(status.st_size, status.st_mtime_ns)
@@ -48,28 +45,23 @@ def fingerprint(path: Path | str, *, whole: bool = False) -> str:
     Of a folder all files count, with their names. Unless ``whole``, only 64 pieces of 1 MiB of a
     large file are read, spread evenly from its first byte to its last, and its size: enough to
     distinguish two files, not to find a flipped bit. The result shows which of the two it is.
-
-    Raises InputError if a file cannot be read.
     """
     path = Path(path)
     if path == Path():
         return ""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     total, sampled = hashlib.sha256(), False
-    try:
-        for file in files:
-            size = file.stat().st_size
-            if file != path:
-                total.update(f"{file.relative_to(path)} {size}\n".encode())
-            places = range(0, size, PIECE)
-            if not whole and len(places) > PIECES:
-                sampled = True
-                total.update(str(size).encode())
-                places = [round(k * (size - PIECE) / (PIECES - 1)) for k in range(PIECES)]
-            with open(file, "rb", buffering=0) as opened:
-                for place in places:
-                    opened.seek(place)
-                    total.update(opened.read(PIECE))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    for file in files:
+        size = file.stat().st_size
+        if file != path:
+            total.update(f"{file.relative_to(path)} {size}\n".encode())
+        places = range(0, size, PIECE)
+        if not whole and len(places) > PIECES:
+            sampled = True
+            total.update(str(size).encode())
+            places = [round(k * (size - PIECE) / (PIECES - 1)) for k in range(PIECES)]
+        with open(file, "rb", buffering=0) as opened:
+            for place in places:
+                opened.seek(place)
+                total.update(opened.read(PIECE))
     return f"{'sampled ' if sampled else ''}sha256:{total.hexdigest()}"

@@ -192,9 +192,9 @@ class _Unpickler(_PYTHONS_OWN):
         record.state = state
 
     def load_dict(self) -> None:
-        pairs = self.pop_mark()
+        if self.pop_mark():
+            raise pickle.UnpicklingError("it makes a dict otherwise than Python 2 does")
         self.append({})
-        self.set_items(pairs)
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
