@@ -1,10 +1,7 @@
 """Makers of files in RadioML's formats, with signals that are what their labels say."""
 
-from __future__ import annotations
-
 import pickle
 import struct
-from collections.abc import Iterator, Sequence
 from io import BytesIO
 from math import pi
 from pathlib import Path
@@ -17,19 +14,17 @@ import torch
 from modsnr import signals
 from modsnr.recordings.radioml import CLASSES_2018
 
-MESSAGE_BAND = 0.05  # cycles/sample: an analog message, within the digital signals' band
 GRID_2018 = tuple(range(-20, 32, 2))
 CLASSES_2016 = (
     *("8PSK", "AM-DSB", "AM-SSB", "BPSK", "CPFSK", "GFSK"),
     *("PAM4", "QAM16", "QAM64", "QPSK", "WBFM"),
 )
-PIECE = 512  # frames simulated at once
 
 
 # Signals
 
 
-def message(frames: int, samples: int, band: float, rng: np.random.Generator) -> np.ndarray:
+def message(frames, samples, band, rng):
     """Return analytic signals whose real parts are Gaussian messages of unit mean power.
 
     Complex [frame, sample]; both parts hold no frequency beyond ``band`` (cycles/sample).
@@ -41,15 +36,7 @@ def message(frames: int, samples: int, band: float, rng: np.random.Generator) ->
     return analytic / np.sqrt(np.square(analytic.real).mean(1, keepdims=True))
 
 
-def analog(
-    name: str,
-    frames: int,
-    samples: int,
-    rng: np.random.Generator,
-    *,
-    band: float = MESSAGE_BAND,
-    deviation: float = 0.02,
-) -> np.ndarray:
+def analog(name, frames, samples, rng, *, band=0.05, deviation=0.02):
     """Return noise-free analog signals, complex [frame, sample], at a random carrier phase.
 
     ``band`` is the message's, ``deviation`` that of FM, rms, both in cycles/sample.
@@ -63,7 +50,7 @@ def analog(
     return phase * (sideband + 3.0 if name.endswith("WC") else sideband)
 
 
-def keyed(name: str, frames: int, samples: int, rng: np.random.Generator) -> np.ndarray:
+def keyed(name, frames, samples, rng):
     """Return noise-free CPFSK (index 1/2) or GFSK (smoothed bits), 8 samples a symbol."""
     bits = np.repeat(rng.integers(0, 2, (frames, samples // 8 + 1)) * 2.0 - 1, 8, axis=1)
     bits = bits[:, :samples]
@@ -73,9 +60,7 @@ def keyed(name: str, frames: int, samples: int, rng: np.random.Generator) -> np.
     return np.exp(2j * pi * (rng.random((frames, 1)) + bits.cumsum(1) / 32))
 
 
-def simulated(
-    name: str, snr_db: np.ndarray, *, samples: int, rng: np.random.Generator
-) -> np.ndarray:
+def simulated(name, snr_db, *, samples, rng):
     """Return one frame an SNR, complex64 [frame, sample], each of unit mean power, noise and all.
 
     ``snr_db`` is dB per sample [frame]. Names are those of 2018.01A and of 2016.10.
@@ -98,40 +83,20 @@ def simulated(
     return (iq / np.sqrt(np.square(np.abs(iq)).mean(1, keepdims=True))).astype(np.complex64)
 
 
-def cell(
-    name: str, snr: float, frames: int, *, samples: int, tile: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """Yield the frames of one cell in pieces, complex64 [frame, sample].
-
-    Only ``tile`` frames are simulated; the others are these again, each turned by another phase.
-    """
-    few = [
-        simulated(name, np.full(min(PIECE, tile - start), snr), samples=samples, rng=rng)
-        for start in range(0, tile, PIECE)
-    ]
-    yield from few
-    first = few[0]
-    for start in range(tile, frames, len(first)):
-        count = min(len(first), frames - start)
-        turn = np.exp(2j * pi * rng.random((count, 1))).astype(np.complex64)
-        yield first[:count] * turn
-
-
 # 2018.01A
 
 
 def write_2018(
-    path: Path | str,
+    path,
     *,
-    frames_per_cell: int,
-    snrs_db: Sequence[int] = GRID_2018,
-    classes: Sequence[str] = CLASSES_2018,
-    column_order: Sequence[str] = CLASSES_2018,
-    seed: int = 2018,
-    samples: int = 1024,
-    tile: int | None = None,
-    x_type: str = "<f4",
-) -> None:
+    frames_per_cell,
+    snrs_db=GRID_2018,
+    classes=CLASSES_2018,
+    column_order=CLASSES_2018,
+    seed=2018,
+    samples=1024,
+    tile=None,
+):
     """Write a file laid out as 2018.01A: cell after cell, by column of Y, then by SNR.
 
     ``column_order`` is what the columns of Y mean. With ``tile``, only so many frames a cell are
@@ -140,54 +105,38 @@ def write_2018(
     rng = np.random.default_rng(seed)
     numbers = sorted(column_order.index(name) for name in classes)
     frames = len(numbers) * len(snrs_db) * frames_per_cell
+    some = min(tile or frames_per_cell, frames_per_cell)
     with h5py.File(path, "w") as file:
-        x = file.create_dataset("X", (frames, samples, 2), x_type)
+        x = file.create_dataset("X", (frames, samples, 2), "<f4")
         y = file.create_dataset("Y", (frames, len(column_order)), "<i8")
         z = file.create_dataset("Z", (frames, 1), "<i8")
-        start = 0
+        starts = iter(range(0, frames, frames_per_cell))
         for number in numbers:
-            hot = np.zeros((frames_per_cell, len(column_order)), np.int64)
-            hot[:, number] = 1
             for snr in snrs_db:
-                y[start : start + frames_per_cell] = hot
-                z[start : start + frames_per_cell] = np.full((frames_per_cell, 1), snr)
-                pieces = cell(
-                    column_order[number],
-                    snr,
-                    frames_per_cell,
-                    samples=samples,
-                    tile=min(tile or frames_per_cell, frames_per_cell),
-                    rng=rng,
+                start = next(starts)
+                end = start + frames_per_cell
+                y[start:end] = np.eye(len(column_order), dtype=np.int64)[[number]]
+                z[start:end] = snr
+                first = simulated(
+                    column_order[number], np.full(some, snr), samples=samples, rng=rng
                 )
-                for iq in pieces:
+                iq = first
+                while start < end:
                     x[start : start + len(iq)] = iq.view(np.float32).reshape(*iq.shape, 2)
                     start += len(iq)
+                    turn = np.exp(2j * pi * rng.random((some, 1))).astype(np.complex64)
+                    iq = (first * turn)[: end - start]
 
 
-def write_split(
-    folder: Path | str,
-    *,
-    frames_per_cell: int,
-    snrs_db: Sequence[int] = GRID_2018,
-    classes: Sequence[str] = CLASSES_2018,
-    seed: int = 2018,
-    samples: int = 1024,
-    labels: bool = True,
-) -> None:
+def write_split(folder, *, labels=True, snrs_db, classes=CLASSES_2018, seed=2018, **options):
     """Write the study's folder of one file a cell; without ``labels`` they hold X only."""
     for name in classes:
         for snr in snrs_db:
             place = Path(folder) / name / f"SNR_{snr}"
             place.mkdir(parents=True)
             whole = place / f"{name}_SNR_{snr}.h5"
-            write_2018(
-                whole,
-                frames_per_cell=frames_per_cell,
-                snrs_db=[snr],
-                classes=[name],
-                seed=seed + 100 * CLASSES_2018.index(name) + snr,
-                samples=samples,
-            )
+            own = {"snrs_db": [snr], "classes": [name]}
+            write_2018(whole, seed=seed + 100 * CLASSES_2018.index(name) + snr, **own, **options)
             if not labels:
                 with h5py.File(whole, "a") as file:
                     del file["Y"], file["Z"]
@@ -197,30 +146,28 @@ def write_split(
 
 
 def write_2016(
-    path: Path | str,
-    protocol: int,
+    path,
+    protocol,
     *,
-    frames_per_cell: int,
-    snrs_db: Sequence[int] = tuple(range(-20, 20, 2)),
-    classes: Sequence[str] = CLASSES_2016,
-    seed: int = 2016,
-    samples: int = 128,
-    dtype: str = "<f4",
-) -> None:
+    frames_per_cell,
+    snrs_db=tuple(range(-20, 20, 2)),
+    classes=CLASSES_2016,
+    samples=128,
+):
     """Write a pickle as Python 2 wrote 2016.10: {(modulation, SNR): [frame, 2, sample]}."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(2016)
     cells = {}
     for name in classes:
         for snr in snrs_db:
             iq = simulated(name, np.full(frames_per_cell, snr), samples=samples, rng=rng)
-            cells[name, snr] = np.stack([iq.real, iq.imag], 1).astype(dtype)
+            cells[name, snr] = np.stack([iq.real, iq.imag], 1)
     Path(path).write_bytes(python2_pickle(cells, protocol))
 
 
-def python2_pickle(cells: dict[tuple[str, int], np.ndarray], protocol: int) -> bytes:
+def python2_pickle(content, protocol):
     """Return a dict of arrays pickled as Python 2 did: all strings are byte strings."""
     file = BytesIO()
-    Python2Pickler(file, protocol).dump(cells)
+    Python2Pickler(file, protocol).dump(content)
     return file.getvalue().replace(b"numpy._core.", b"numpy.core.")  # as numpy 1 was called
 
 
@@ -229,7 +176,7 @@ class Python2Pickler(pickle._Pickler):  # pyright: ignore[reportAttributeAccessI
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def save_string(self, text: str | bytes) -> None:
+    def save_string(self, text):
         value = text.encode() if isinstance(text, str) else text
         if not self.proto:
             self.write(b"S" + repr(value)[1:].encode("ascii") + b"\n")

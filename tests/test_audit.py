@@ -18,8 +18,9 @@ RIGHT, SHIPPED = CLASSES_2018, SHIPPED_CLASSES_2018
 ORDERS = {"fixed": RIGHT, "shipped": SHIPPED}
 
 
-def noisy_analog(name, count, snr_db, rng, *, offset=1e-4, **options):
+def noisy_analog(name, count, snr_db, rng, *, offset=1e-4, band=0.04, deviation=0.04):
     """Return frames of one analog class, each of unit signal power before the noise."""
+    options = {"band": 5 * band if name == "FM" else band, "deviation": deviation}
     turns = offset * rng.normal(size=(count, 1)) * np.arange(1024)
     signal = analog(name, count, 1024, rng, **options) * np.exp(2j * np.pi * turns)
     signal /= np.sqrt(np.square(np.abs(signal)).mean(1, keepdims=True))
@@ -103,7 +104,7 @@ def test_rings_of_another_geometry_hold_the_expectations():
     assert found.held == 1
 
 
-@pytest.mark.parametrize(("band", "deviation"), [(0.02, 0.1), (0.1, 0.04), (0.04, 0.005)])
+@pytest.mark.parametrize(("band", "deviation"), [(0.004, 0.1), (0.1, 0.04), (0.04, 0.005)])
 def test_messages_of_all_kinds_hold_the_expectations(band, deviation, rng):
     options = {"band": band, "deviation": deviation}
     messy = {k: noisy_analog(RIGHT[k], 32, 30, rng, **options) for k in range(17, 22)}
@@ -166,13 +167,9 @@ def test_orders_that_differ_where_physics_cannot_see_are_not_told_apart():
 
 def test_the_evidence_reads_as_a_table():
     table = class_order(file(), ORDERS).table
-    assert tuple(table["fixed"]) == RIGHT
-    assert table["fixed: agrees"].eq(True).all()
-    assert tuple(table["shipped"]) == SHIPPED
-    # The shipped names of three columns are of the same kind as the right ones.
-    assert table["shipped: agrees"].sum() <= 4
-    assert [*physics.FEATURES] == [name for name in table if name in physics.FEATURES]
-    assert_allclose(table["SNR (dB)"], 30, atol=0.5)
+    assert tuple(table["class"]) == RIGHT
+    assert [*table] == ["column", "class", "snr_db", *physics.FEATURES]
+    assert_allclose(table["snr_db"], 30, atol=0.5)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
-from radioml_files import simulated, write_2018, write_split
+from numpy.testing import assert_array_equal
+from radioml_files import write_2018, write_split
 
 from modsnr import InputError
 from modsnr.recordings import radioml
@@ -60,20 +60,6 @@ def reorder(path, order):
         replace(path, name, array)
 
 
-# What the makers write
-
-
-@pytest.mark.parametrize("name", [*CLASSES_2018, "CPFSK", "GFSK", "WBFM", "AM-DSB", "AM-SSB"])
-def test_frames_of_every_class_have_unit_power_and_the_noise_of_their_label(name, rng):
-    # 10 dB: a power of 1 / 11 is noise, spread over the band; far from the carrier is nothing else.
-    iq = simulated(name, np.full(80, 10.0), samples=1024, rng=rng)
-    assert iq.dtype == np.complex64
-    assert_allclose(np.square(np.abs(iq)).mean(1), 1, rtol=1e-5)
-    far = np.abs(np.fft.fftfreq(1024)) > 0.3
-    floor = np.square(np.abs(np.fft.fft(iq, norm="ortho")))[:, far].mean()
-    assert 10 * np.log10(floor * 11) == pytest.approx(0, abs=0.15 if name != "GMSK" else 0.4)
-
-
 # The one large file
 
 
@@ -87,6 +73,9 @@ def test_labels_and_frames_are_those_of_the_file(written):
     assert source.samples == 64
     assert_array_equal(source.frames().iq, samples_of(written))
     assert source.frames().iq.dtype == np.complex64
+    sent = pickle.dumps(source.read)  # to another process
+    assert len(sent) < 1000  # no labels, no open file
+    assert_array_equal(pickle.loads(sent)(source.rows), samples_of(written))  # noqa: S301
 
 
 def test_the_facts_are_those_of_columns_and_cells(tmp_path):
@@ -117,13 +106,6 @@ def test_any_ascending_rows_are_read(rows, written):
     iq = source.read(rows, source.modulation[rows], source.snr_db[rows])
     assert_array_equal(iq, samples_of(written)[rows])
     assert iq.shape == (len(rows), 64)
-
-
-def test_a_source_is_read_the_same_after_a_trip_to_another_process(written):
-    source = radioml.open_2018(written)
-    assert len(pickle.dumps(source.read)) < 1000  # no labels, no open file
-    sent = pickle.loads(pickle.dumps(source.read))  # noqa: S301
-    assert_array_equal(sent(source.rows, None, None), source.frames().iq)
 
 
 @pytest.mark.parametrize("kind", ["<f8", ">f4"])
@@ -225,12 +207,6 @@ def test_snrs_that_are_no_whole_db_are_counted(value, path):
 def test_cells_that_are_not_one_block_each_of_one_size_are_refused(kept, complaint, path):
     reorder(path, kept)
     with pytest.raises(InputError, match=complaint):
-        radioml.open_2018(path)
-
-
-def test_one_mislabelled_frame_is_found(path):
-    change(path, "Z", 13, 2)  # QPSK: -20 dB frames 12 to 15
-    with pytest.raises(InputError, match="in more than one piece, the first QPSK at -20 dB"):
         radioml.open_2018(path)
 
 

@@ -1,9 +1,5 @@
 """The recording notebook on recordings whose content is known, with the committed network."""
 
-import json
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +9,6 @@ from scipy.signal import resample_poly
 from modsnr import runs, signals
 from modsnr.recordings.demonstration import write_demonstration
 
-ROOT = Path(__file__).parents[1]
 SNR_DB, FRAMES = 18.0, 40
 QUICK = {"calibration_frames": 1088, "max_frames": FRAMES}  # 64 frames for each of two times 17
 
@@ -86,22 +81,6 @@ def test_digital_silence_is_left_out_and_counted(house):
     run = runs.execute("recording", parameters={"file": str(file), **QUICK}, name="silent")
     assert run.status == "failed"
     assert "is silent: none of the 40 frames read from its beginning on has any power" in run.error
-
-
-@pytest.mark.long
-def test_a_recording_is_drawn_at_the_extent_that_was_asked_for_when_the_network_was_trained(
-    house,
-):
-    (trained,) = (house / "runs").glob("*-02_training-all-views")
-    folder = trained.with_name(trained.name.replace("all-views", "far"))
-    shutil.copytree(trained, folder)
-    told = json.loads((folder / "run.json").read_text())
-    told |= {"name": "far", "parameters": told["parameters"] | {"extent": 2.5}}
-    (folder / "run.json").write_text(json.dumps(told))
-    run = runs.execute("recording", parameters={"model": "far", **QUICK}, name="far")
-    # Drawn as it has never seen them, known frames of low SNR are none to this network.
-    assert run.status == "failed"
-    assert "known frames near 0 dB" in (run.error or "")
 
 
 @pytest.mark.long

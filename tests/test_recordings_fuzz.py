@@ -19,7 +19,7 @@ from recording_files import encoded, received, write_archive, write_sigmf, write
 from modsnr.recordings.files import RAW_FORMATS
 
 pytestmark = pytest.mark.long
-SECONDS_EACH = 2.0
+SECONDS_EACH = 3.0
 NASTY = (
     *(None, True, -1, 0, 1, 0.5, 2**31, 2**63 - 1, 2**64, 10**400, 1e308, np.nan, np.inf, -np.inf),
     *("", "core:label", "cf32_le", "ri8", "\0", "9" * 50, [], {}, [[]], [{}], [None], {"": {}}),

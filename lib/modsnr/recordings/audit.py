@@ -48,21 +48,10 @@ class ClassOrder:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The evidence for people, a row a column: features, then class and verdict an order.
-
-        A verdict is False if any feature contradicts the class, None if none is judged.
-        """
-        wide = self.evidence.pivot_table("measured", "column", "feature", "first")[[*FEATURES]]
-        wide.columns.name = None
-        columns = self.evidence.groupby("column")
-        wide.insert(0, "SNR (dB)", columns["snr_db"].first())
-        for order, rows in self.evidence.groupby("candidate", sort=False):
-            of_column = rows.groupby("column")
-            wide[order] = of_column["class"].first()
-            wide[f"{order}: agrees"] = of_column["agrees"].agg(
-                lambda agrees: bool(agrees.dropna().all()) if agrees.notna().any() else None
-            )
-        return wide.reset_index()
+        """What was measured in each column, a row a column, a column a feature."""
+        rows = self.evidence[self.evidence["candidate"] == self.order]
+        wide = rows.pivot_table("measured", ["column", "class", "snr_db"], "feature")
+        return wide[[*FEATURES]].reset_index()
 
 
 def class_order(
