@@ -244,7 +244,7 @@ class ResampledFrames:
 
     def _snr_and_power(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return SNR in dB, NaN if unknown, and signal power (then with the noise's) [frame]."""
-        snr_db = estimates.noise_floor_snr(frames, SAMPLES_PER_SYMBOL, noise_band=self.noise_band)
+        snr_db = estimates.noise_floor_snr(frames, self.noise_band)
         power = np.square(np.abs(frames)).mean(1, dtype=np.float64)
         ratio = 10 ** (snr_db.astype(np.float64) / 10)
         return snr_db, power * np.where(np.isnan(ratio), 1, ratio / (1 + ratio))

@@ -201,22 +201,18 @@ def _strongest_line(product: np.ndarray, low: float, high: float) -> float | Non
     return (first + _vertex(np.log(power), peak)) / size
 
 
-def noise_floor_snr(
-    iq: np.ndarray,
-    samples_per_symbol: int = 8,
-    rolloff_max: float = 0.4,
-    noise_band: tuple[float, float] = (-0.5, 0.5),
-) -> np.ndarray:
+def noise_floor_snr(iq: np.ndarray, noise_band: tuple[float, float] = (-0.5, 0.5)) -> np.ndarray:
     """Return each frame's SNR in dB, float32 [frame], from the power outside the signal band.
 
-    ``iq`` is complex [frame, sample]. SNR is signal power over noise power per sample, noise white
-    over the sampled band. Beyond ``(1 + rolloff_max) / 2`` symbol rates and six bins of leakage
-    there is noise only. If the noise fills only ``noise_band`` (cycles/sample), its density there
-    stands for the whole band. Not below -30 dB; NaN where fewer than 64 bins hold noise only.
+    ``iq`` is complex [frame, sample] at eight samples a symbol, of a roll-off up to 0.4. SNR is
+    signal power over noise power per sample, noise white over the sampled band. Beyond 0.7 symbol
+    rates and six bins of leakage there is noise only. If the noise fills only ``noise_band``
+    (cycles/sample), its density there stands for the whole band. Not below -30 dB; NaN where fewer
+    than 64 bins hold noise only.
     """
     samples = iq.shape[1]
     frequency = fft.fftfreq(samples)
-    edge = (1 + rolloff_max) / 2 / samples_per_symbol + 6 / samples
+    edge = 0.7 / 8 + 6 / samples
     filled = (frequency >= noise_band[0]) & (frequency <= noise_band[1])
     empty = filled & (np.abs(frequency) > edge)
     if empty.sum() < 64:

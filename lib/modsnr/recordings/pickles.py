@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -122,6 +122,7 @@ def _cells(path: Path, state: FileState) -> dict[tuple[str, int], np.ndarray]:
             plain = {
                 IndexError: "it takes a value where there is none",
                 EOFError: "it is cut short",
+                KeyError: "it uses an opcode that no RadioML pickle of protocols 0 to 2 has",
             }
             raise InputError(
                 f"{path} is no RadioML 2016.10 pickle, or a damaged one; at byte {file.tell()}: "
@@ -158,19 +159,10 @@ class _Record:
     state: Any = None
 
 
-class _Steps(dict[int, Callable[..., None]]):
-    """What each opcode does; an opcode that is not listed is refused."""
-
-    def __missing__(self, code: int) -> None:
-        raise pickle.UnpicklingError(
-            f"it uses opcode {bytes([code])!r}, which no RadioML pickle of protocols 0 to 2 has"
-        )
-
-
 class _Unpickler(_PYTHONS_OWN):
     """Python's loader with the opcodes and names of a dict of arrays, and strings as bytes."""
 
-    dispatch = _Steps()
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {}  # a code beyond it is a KeyError
 
     def find_class(self, module: str, name: str) -> _Record:
         if f"{module}.{name}" not in NAMES:
