@@ -82,8 +82,8 @@ def test_the_order_of_a_file_is_recognised(snr_db, offset, seed):
     [
         {"rolloff": 0.1},
         {"snr_db": 16, "rolloff": 0.4},
-        {"delay_spread": 0.5, "gmsk_bt": 0.2},
-        {"clock_offset_std": 0.0, "random_timing": False, "gmsk_bt": 0.5},
+        {"delay_spread": 0.5},
+        {"clock_offset_std": 0.0, "random_timing": False},
     ],
     ids=str,
 )
