@@ -184,7 +184,7 @@ def test_a_recording_becomes_a_store_by_the_same_command(kind, house, tmp_path):
     assert (run.metrics["source"], store["classes"]) == (kind, wanted[kind])
     assert 24 <= sum(store["counts"].values()) <= 46
     card = (run.folder / "data_card.md").read_text()
-    silent = re.search(r"^- frames without power, left out: (\d+)$", card, re.MULTILINE)
+    silent = re.search(r"^- frames without power, left out: [1-9]\d*$", card, re.MULTILINE)
     assert (silent is not None) == (kind == "SigMF")
     modulation, snr_db = frames.labels(runs.store("foreign"), "train")
     assert set(np.unique(snr_db)) <= {18.0, 20.0, 22.0}
