@@ -84,12 +84,6 @@ def test_blue_holds_up_and_red_holds_down():
     assert_allclose(nothing, 1, atol=0.05)  # white
 
 
-def test_a_map_of_nothing_is_drawn():
-    nothing = np.zeros((1, 1, 8, 8))
-    figure = figures.attribution_grid(nothing, {"x": nothing}, rows=["a"], views=["v"])
-    assert figure._repr_png_().startswith(b"\x89PNG")
-
-
 # Maps
 
 
@@ -143,11 +137,6 @@ def test_of_a_map_of_nothing_only_the_points_are_seen():
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
-def test_reach_shows_a_part_of_the_plane():
-    assert panels_of(maps_over_alphabet())[0].get_xlim() == (-2, 2)
-    assert panels_of(maps_over_alphabet(reach=1.5))[0].get_ylim() == (-1.5, 1.5)
-
-
 # Points
 
 
@@ -165,15 +154,6 @@ def test_dots_lie_at_the_frames_magnitude_at_their_times_and_carry_their_values(
     sizes = dict(zip(dots.get_offsets()[:, 0], dots.get_sizes(), strict=True))
     assert sizes[5.0] > sizes[7.5] > sizes[2.0]
     assert dots.get_clim()[0] == -dots.get_clim()[1]
-
-
-def test_panels_share_the_time_axis():
-    panels = panels_of(points_in_time())
-    assert [ax.get_title(loc="left") for ax in panels] == [
-        "constellation", "synchronised", "residual"
-    ]  # fmt: skip
-    assert {ax.get_xlim() for ax in panels} == {(0, 255)}
-    assert panels[-1].get_xlabel() == "time (samples)"
 
 
 def test_a_frame_of_points_that_hold_nothing_is_drawn():

@@ -84,7 +84,6 @@ def test_without_repeats_and_retrained_networks_no_empty_table_is_shown_or_kept(
     [
         ({"network": "nat"}, "did you mean 'net'"),
         ({"network": "net", "steps": 0}, "steps .*given 0 .*greater than 0"),
-        ({"network": "net", "explained_frames": 0}, "explained_frames .*greater than 0"),
     ],
 )
 def test_what_cannot_be_explained_is_refused_before_it_starts(trained, parameters, complaint):
@@ -92,10 +91,3 @@ def test_what_cannot_be_explained_is_refused_before_it_starts(trained, parameter
     with pytest.raises(InputError, match=complaint):
         runs.execute("09_attribution", parameters=SMALL | parameters, name="refused")
     assert {run.id for run in runs.records()} == before
-
-
-def test_a_window_larger_than_the_diagram_is_refused(trained):
-    asked = {"network": "net", "occlusion_window": 99}
-    refused = runs.execute("09_attribution", parameters=SMALL | asked, name="refused")
-    assert refused.status == "failed"
-    assert "stride <= window <= bins" in refused.error

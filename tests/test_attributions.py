@@ -1,7 +1,7 @@
 """Attributions of toys are what a hand finds; each frame keeps its own label in every method."""
 
 from functools import cache
-from math import inf, nan, tanh
+from math import nan
 
 import pytest
 import torch
@@ -63,14 +63,6 @@ def test_each_region_of_a_linear_score_holds_up_its_own_terms(method, regions, i
     assert_close(found, sums(images * weights, regions), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", OF_REGIONS.values(), ids=OF_REGIONS)
-def test_regions_may_carry_the_axis_of_the_frames(method, images, weights):
-    with_axis, without = (
-        method(linear(weights), images, regions) for regions in (SQUARES.unsqueeze(0), SQUARES)
-    )
-    assert torch.equal(with_axis, without)
-
-
 # An interaction: three regions of one pixel each, a, b and c, and the score a b + 2 c.
 
 THREE = torch.tensor([[[0, 1], [2, 2]]])
@@ -104,14 +96,6 @@ def pairs(diagrams):
     return diagrams[:, 0, :2, :2].sum((1, 2)) * diagrams[:, 0, :2, 2:].sum((1, 2))
 
 
-def test_drawn_orders_split_a_product_about_evenly_and_always_sum_to_the_score(images):
-    found = explain.shapley_values(pairs, images, SQUARES, samples=400)
-    half = pairs(images) / 2
-    assert_close(found[:, 0, 0, 0], half, atol=0, rtol=0.2)  # 4 sigma of 400 even draws
-    assert_close(found[:, 0, 0, 0] + found[:, 0, 0, 2], 2 * half)
-    assert not found[:, 1].any()
-
-
 @pytest.mark.parametrize("method", [explain.shapley_values, explain.kernel_shap])
 def test_the_seed_decides_the_draws_more_change_the_answer_and_torchs_own_are_untouched(
     method, images
@@ -124,6 +108,12 @@ def test_the_seed_decides_the_draws_more_change_the_answer_and_torchs_own_are_un
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("samples", [2, 8])
+def test_kernel_shap_refuses_samples_that_determine_no_shares(samples, images, weights):
+    with pytest.raises(InputError, match=f"{samples} samples do not determine the shares of 8"):
+        explain.kernel_shap(linear(weights), images, SQUARES, samples=samples)
+
+
 @pytest.mark.parametrize(
     ("method", "sets"), [("feature_ablation", 4), ("shapley_values", 8), ("kernel_shap", 8)]
 )
@@ -134,41 +124,6 @@ def test_the_score_is_asked_once_for_each_set_of_regions_about_all_frames(method
     assert asked == [5] * sets
 
 
-@pytest.mark.parametrize(
-    ("regions", "samples", "message"),
-    [
-        (torch.zeros_like(SQUARES), 200, "there is only one"),
-        (SQUARES, 2, "2 samples do not determine the shares of 8"),
-        (SQUARES, 8, "8 samples do not determine the shares of 8"),
-        (SQUARES, 0, "samples must be 1 or more; it is 0"),
-    ],
-)
-def test_kernel_shap_refuses_what_determines_no_shares(regions, samples, message, images, weights):
-    with pytest.raises(InputError, match=message):
-        explain.kernel_shap(linear(weights), images, regions, samples=samples)
-
-
-@pytest.mark.parametrize("method", OF_REGIONS.values(), ids=OF_REGIONS)
-@pytest.mark.parametrize(
-    ("regions", "message"),
-    [
-        (SQUARES.float(), "must be int64"),
-        (SQUARES > 2, "must be int64"),
-        (SQUARES[:1], "a number for each pixel"),
-        (SQUARES[:, :, :3], "a number for each pixel"),
-        (SQUARES.expand(3, -1, -1, -1), "a number for each pixel"),
-        (SQUARES + 1, "8 numbers lie in 1..8"),
-        (SQUARES * 2, "8 numbers lie in 0..14"),
-        (SQUARES - 1, "8 numbers lie in -1..6"),
-    ],
-)
-def test_regions_that_do_not_number_the_pixels_of_a_diagram_are_refused(
-    method, regions, message, images, weights
-):
-    with pytest.raises(InputError, match=message):
-        method(linear(weights), images, regions)
-
-
 # Evidence and occlusion
 
 
@@ -177,27 +132,6 @@ def test_occluding_in_squares_gives_each_square_its_own_sum(images, weights):
     assert_close(found, images * weights, atol=1e-5, rtol=1e-5)
     found = explain.occlusion(linear(weights), images, window=2, stride=2)
     assert_close(found, sums(images * weights, SQUARES), atol=1e-5, rtol=1e-5)
-
-
-def test_overlapping_squares_are_averaged_over_those_that_cover_a_pixel(generator):
-    weights = torch.randn(1, 4, 4, generator=generator)
-    diagrams = torch.rand(1, 1, 4, 4, generator=generator)
-    found = explain.occlusion(linear(weights), diagrams, window=2, stride=1)
-    total, cover = torch.zeros(4, 4), torch.zeros(4, 4)
-    for row in range(3):
-        for column in range(3):
-            square = slice(row, row + 2), slice(column, column + 2)
-            total[square] += (diagrams * weights)[0, 0][square].sum()
-            cover[square] += 1
-    assert_close(found[0, 0], total / cover, atol=1e-5, rtol=1e-5)
-
-
-def test_occlusion_of_a_lone_frame_equals_that_of_the_frame_in_a_batch(generator):
-    weights = torch.randn(2, 6, 6, generator=generator)
-    diagrams = torch.rand(3, 2, 6, 6, generator=generator)
-    batch = explain.occlusion(linear(weights), diagrams, window=3, stride=2)
-    alone = explain.occlusion(linear(weights), diagrams[1:2], window=3, stride=2)
-    assert_close(batch[1:2], alone, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(0, 0), (2, 3), (9, 1), (2, 0)])
@@ -232,17 +166,7 @@ def test_evidence_for_the_snr_is_minus_the_error_in_db(generator):
     assert score(diagrams).tolist() == [-3.0, -2.0]
 
 
-def test_evidence_for_another_task_is_refused():
-    with pytest.raises(InputError, match="'joint' is neither"):
-        explain.evidence(toy_forward, "joint", torch.zeros(1), torch.zeros(1), torch.zeros(1))
-
-
 # Integrated gradients
-
-
-def test_integrated_gradients_of_a_linear_score_are_its_terms(images, weights):
-    found = explain.integrated_gradients(linear(weights), images)
-    assert_close(found, images * weights)
 
 
 def test_integrated_gradients_of_a_square_are_solved_by_hand(images, weights):
@@ -250,31 +174,6 @@ def test_integrated_gradients_of_a_square_are_solved_by_hand(images, weights):
     found = explain.integrated_gradients(lambda d: linear(weights)(d) ** 2, images, steps=1)
     total = linear(weights)(images).view(-1, 1, 1, 1)
     assert_close(found, total * images * weights, atol=1e-5, rtol=1e-5)
-
-
-def test_integrated_gradients_sum_to_the_score_less_that_of_black_given_steps_enough():
-    def score(diagrams):
-        return torch.tanh(3 * diagrams.sum((1, 2, 3)))
-
-    image = torch.full((1, 1, 2, 2), 0.25)
-    totals = {n: explain.integrated_gradients(score, image, steps=n).sum().item() for n in (1, 32)}
-    assert totals[32] == pytest.approx(tanh(3), abs=1e-5)
-    assert totals[1] == pytest.approx(3 * (1 - tanh(1.5) ** 2))  # one gradient, half way
-
-
-def test_counts_below_one_are_refused(images, weights):
-    with pytest.raises(InputError, match="steps must be 1 or more; it is 0"):
-        explain.integrated_gradients(linear(weights), images, steps=0)
-    with pytest.raises(InputError, match="samples must be 1 or more; it is 0"):
-        explain.shapley_values(linear(weights), images, SQUARES, samples=0)
-
-
-def test_integrated_gradients_see_one_batch_at_a_time(images, weights):
-    asked = []
-    explain.integrated_gradients(
-        lambda d: (asked.append(len(d)), linear(weights)(d))[1], images, steps=5
-    )
-    assert asked == [3] * 5
 
 
 # Grad-CAM, solved by hand: one convolution makes two maps of a view, x and 1 - x, and the score is
@@ -301,8 +200,6 @@ def test_grad_cam_of_two_maps_is_the_positive_part_of_their_difference():
     layer, image = one_layer(), torch.tensor([[[[0.0, 0.5], [0.75, 1.0]]]])
     found = explain.grad_cam(toy_score(layer), image, layer)
     assert_close(found, torch.tensor([[[[0.0, 0.0], [0.5, 1.0]]]]) / 4)
-    with torch.no_grad():  # as captum's metrics ask
-        assert torch.equal(explain.grad_cam(toy_score(layer), image, layer), found)
 
 
 def test_grad_cam_is_enlarged_to_the_bins_bilinearly_and_the_same_in_all_views():
@@ -326,20 +223,6 @@ def test_a_layer_that_the_score_does_not_pass_just_once_is_refused(times, images
     with pytest.raises(InputError, match=f"passes {times} times through the layer"):
         explain.grad_cam(score, images, layer)
     assert not layer._forward_hooks
-
-
-def test_features_that_are_no_maps_are_refused(images):
-    layer = nn.Flatten()
-    with pytest.raises(InputError, match=r"the layer gives \[3, 32\]: pass as_maps"):
-        explain.grad_cam(lambda d: layer(d).sum(1), images, layer)
-
-
-@pytest.mark.parametrize("method", [explain.integrated_gradients, "grad_cam"])
-def test_a_score_without_gradients_is_refused(method, images):
-    layer = nn.Identity()
-    attribute = method if callable(method) else lambda *a: explain.grad_cam(*a, layer)
-    with pytest.raises(InputError, match="no gradients"):
-        attribute(lambda d: layer(d).flatten(1).argmax(1), images)
 
 
 def joint_net(name, bins):
@@ -396,24 +279,6 @@ def test_behind_mean_and_linear_head_grad_cam_is_the_class_activation_map(name, 
         assert_close(found, wanted.expand_as(images).contiguous(), atol=1e-6, rtol=1e-4)
 
 
-def test_grad_cam_of_a_resnet_is_captums(generator):
-    from captum.attr import LayerAttribution, LayerGradCam
-
-    net = net_of("resnet18")
-    images = drawn_for(net, generator)
-    layer, _ = model.last_features(net)
-    assert layer is net.backbone.layer4
-    total = 0.0
-    for sign in (1, -1):
-        score = logit(net, sign)
-        theirs = LayerGradCam(score, layer).attribute(images, relu_attributions=True)
-        theirs = LayerAttribution.interpolate(theirs, images.shape[2:], "bilinear").detach()
-        found = explain.grad_cam(score, images, layer)
-        assert_close(found, theirs.expand_as(images).contiguous())
-        total += float(found.sum())
-    assert total > 0
-
-
 @pytest.mark.long
 def test_grad_cam_of_a_vit_weighs_the_patches_that_the_last_block_attends_to(generator):
     net = net_of("vit_b_16")
@@ -462,19 +327,15 @@ class Strange(nn.Module):
 @pytest.mark.parametrize(
     "backbone",
     [
-        nn.Flatten(),
         Strange(5, 2, 2, made=False),
         Strange(4, 2, 2),  # no axis is as long as there are features
-        Strange(5),
         Strange(7, 5),  # tokens, but of no grid that is known
     ],
 )
 def test_a_backbone_of_which_no_layer_is_known_is_refused(backbone):
     net = joint_net("compact", 32)
     net.backbone = backbone
-    with pytest.raises(
-        InputError, match="No layer of compact is known whose features have a place"
-    ):
+    with pytest.raises(InputError, match="No layer of compact is known whose features have a pl"):
         model.last_features(net)
 
 
@@ -529,40 +390,16 @@ def test_explaining_leaves_diagrams_and_network_without_gradients(method, images
     assert not found.requires_grad
     assert found.shape == images.shape
     assert found.dtype == torch.float32
+    with torch.no_grad():
+        assert torch.equal(found, attribute(lambda d: net(d).squeeze(1), images))
     assert not images.requires_grad
     assert torch.equal(images, before)
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
+@pytest.mark.parametrize(("value", "fault"), [(nan, "NaN or infinite"), (0.0, "empty")])
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_explaining_works_where_gradients_are_switched_off(method, images, weights):
-    with torch.no_grad():
-        found = method(linear(weights), images)
-    assert torch.equal(found, method(linear(weights), images))
-
-
-def with_a(value, images):
-    images = images.clone()
-    images[1, 0, 2, 2] = value
-    return images
-
-
-def total(diagrams):
-    return diagrams.sum((1, 2, 3))
-
-
-REFUSED = {
-    "NaN": (lambda i: with_a(nan, i), total, r"1 diagrams hold NaN or infinite values.* index 1"),
-    "infinite": (lambda i: with_a(inf, i), total, r"1 diagrams hold NaN or infinite .* index 1"),
-    "none": (lambda i: i[:0], total, r"must be floats \[frame, view, bins, bins\] and some"),
-    "no batch": (lambda i: i[0], total, r"must be floats \[frame, view, bins, bins\] and some"),
-    "integers": (lambda i: i.long(), total, r"must be floats \[frame, view, bins, bins\] and some"),
-    "a score a row": (lambda i: i, lambda d: d.sum((2, 3)), r"a frame, \[3\]; it is \[3, 2\]"),
-}
-
-
-@pytest.mark.parametrize(("made", "score", "message"), REFUSED.values(), ids=REFUSED)
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_what_is_no_batch_of_diagrams_and_no_score_is_refused(method, made, score, message, images):
-    with pytest.raises(InputError, match=message):
-        method(score, made(images))
+def test_diagrams_without_points_or_numbers_are_refused(method, value, fault, images, weights):
+    images[1] = value
+    with pytest.raises(InputError, match=f"1 diagrams .*{fault}.* first at index 1"):
+        method(linear(weights), images)

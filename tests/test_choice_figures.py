@@ -55,10 +55,6 @@ def bounds_of(ax):
     return [line for line in ax.lines if line.get_marker() == "None"]
 
 
-def named(ax):
-    return [" ".join(text.get_text().split()) for text in ax.get_legend().get_texts()]
-
-
 def test_a_choices_lines_hold_the_values_its_bands_the_intervals():
     given, figure = by_choice(), accuracy_by_choice()
     titles = [ax.get_title("left") for ax in figure.axes]
@@ -68,27 +64,17 @@ def test_a_choices_lines_hold_the_values_its_bands_the_intervals():
             rows = given[(given.choice == choice) & (given.setting == name)]
             assert_allclose(line.get_xydata(), rows[["snr_db", "value"]])
             assert_allclose(band.get_paths()[0].vertices[:, 1].max(), rows.high.max())
-        assert named(ax) == names
-
-
-def test_the_bound_is_named_once_in_the_free_corner_or_in_the_first_panel_that_has_one():
-    (legend,) = accuracy_by_choice().legends
-    assert [text.get_text() for text in legend.get_texts()] == ["possible"]
-    given = by_choice(list(SETTINGS)[:3])
-    given.loc[given.choice == "bins", "possible"] = np.nan
-    figure = figures.accuracy_by_choice(given)
-    assert not figure.legends
-    assert ["possible" in named(ax) for ax in figure.axes] == [False, True, False]
-    assert not bounds_of(figure.axes[0])
+        assert [" ".join(text.get_text().split()) for text in ax.get_legend().texts] == names
 
 
 @pytest.mark.parametrize("alike", [0.0, 1e-4])
 def test_a_bound_that_settings_share_in_print_is_one_black_line_others_have_their_colours(alike):
     figure = figures.accuracy_by_choice(by_choice(alike=alike))
+    assert [text.get_text() for text in figure.legends[0].texts] == ["possible"]
     bins, _, samples, _ = figure.axes
     (shared,) = bounds_of(bins)
     assert to_hex(shared.get_color()) == "#000000"
-    assert_allclose(shared.get_ydata(), 0.99)
+    assert_allclose(shared.get_ydata(), 0.99, atol=1e-3)
     lines = samples.lines[:3]
     assert [line.get_color() for line in bounds_of(samples)] == [line.get_color() for line in lines]
     assert [line.get_ydata()[0] for line in bounds_of(samples)] == pytest.approx([0.99, 0.98, 0.97])
@@ -101,15 +87,15 @@ def test_subsets_are_sorted_by_the_first_task_and_their_dots_show_their_parts():
     joint = given[given.task == "joint"].sort_values("value", ascending=False, kind="stable")
     order = list(joint.subset)
     assert [label.get_text() for label in held.get_xticklabels()] == list(VIEWS)
-    black = [line for line in held.lines if to_hex(line.get_color()) == "#000000"]
-    for line, view in zip(black, VIEWS, strict=True):
-        assert list(line.get_ydata()) == [n for n, name in enumerate(order) if view in name]
+    (parts,) = held.collections
+    black = parts.get_offsets()[parts.get_facecolors()[:, 0] < 0.5]
+    wanted = [[c, r] for r, subset in enumerate(order) for c, v in enumerate(VIEWS) if v in subset]
+    assert_allclose(black, wanted)
     for ax, task in zip(panels, TASKS, strict=True):
         assert ax.get_title() == TASKS[task]
         wanted = given[given.task == task].set_index("subset").loc[order]
-        dots = next(line for line in ax.lines if line.get_linestyle() == "None")
+        dots, *intervals = (line for line in ax.lines if len(line.get_xdata()))
         assert_allclose(dots.get_xdata(), wanted.value)
-        (bars,) = [found for found in ax.collections if len(found.get_segments()) == len(order)]
-        ends = [segment[:, 0] for segment in bars.get_segments()]
+        ends = [(np.nanmin(of.get_xdata()), np.nanmax(of.get_xdata())) for of in intervals]
         assert_allclose(ends, wanted[["low", "high"]])
     assert held.get_ylim()[0] > held.get_ylim()[1]  # the first row is at the top

@@ -33,21 +33,16 @@ def mask(images, method, fraction=FRACTION, seed=0):
     return explain.masks(images, [fraction], generator=seeded(seed))[method, fraction]
 
 
-def values_hidden(images, method, fraction=FRACTION):
-    hidden = mask(images, method, fraction).hidden
-    return [sorted(image[where].tolist()) for image, where in zip(images, hidden, strict=True)]
-
-
 # Masks
 
 
 def test_brightest_hides_the_largest_values_and_dimmest_the_smallest_that_are_not_zero():
     images = ramp()
-    assert values_hidden(images, "brightest") == [[13.0, 14.0, 15.0, 16.0]] * 3
-    assert values_hidden(images, "dimmest") == [[1.0, 2.0, 3.0, 4.0]] * 3
+    assert torch.equal(mask(images, "brightest").hidden, images > 12)
+    assert torch.equal(mask(images, "dimmest").hidden, (images > 0) & (images < 5))
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize("fraction", [0.1, 1.0])
 def test_random_hides_occupied_pixels_only_and_as_many_as_brightest_and_dimmest(fraction):
     images = ramp(frames=20)
     masks = explain.masks(images, [fraction], generator=seeded())
@@ -88,12 +83,6 @@ def test_shares_are_reported_in_both_conventions():
     assert_close(control.share_of_occupied, struck / torch.tensor([16.0, 8.0], dtype=torch.float64))
 
 
-def test_a_rounded_share_is_the_one_really_hidden():
-    images = ramp(occupied=10)
-    assert mask(images, "brightest", 0.33).share_of_occupied.tolist() == [0.3] * 3
-    assert mask(images, "random_image", 0.33).share_of_image.tolist() == [21 / 64] * 3
-
-
 def counted(generator, frames=50, bins=16):
     """Return log counts of 1 to 30 points in about half of the pixels, and the counts."""
     counts = torch.randint(1, 31, (frames, bins, bins), generator=generator)
@@ -115,7 +104,7 @@ def test_the_share_of_the_points_is_that_of_the_counts_hidden(generator, method,
         assert of != method or fraction < 1 or (found.share_of_points > 1 - 1e-9).all()
 
 
-@pytest.mark.parametrize("fraction", [0.02, 0.1, 0.4, 1.0])
+@pytest.mark.parametrize("fraction", [0.02, 0.4, 1.0])
 def test_random_points_hides_as_many_points_as_the_brightest_and_more_pixels(generator, fraction):
     images, counts = counted(generator, frames=400)
     found = explain.masks(images, [fraction], generator=seeded())
@@ -172,47 +161,19 @@ def test_masks_do_not_depend_on_the_scale_of_the_images(scale):
         assert there[key].share_of_points.isfinite().all()
 
 
-def test_the_random_masks_differ_from_frame_to_frame_and_seed_to_seed():
-    image = ramp(frames=1).expand(2, -1, -1)
-    for method in ("random", "random_points", "random_image"):
-        first, second = mask(image, method).hidden
-        assert not torch.equal(first, second)
-        assert not torch.equal(mask(image, method).hidden, mask(image, method, seed=1).hidden)
-
-
-def test_masks_of_one_view_of_a_batch_are_those_of_its_copy():
-    views = torch.stack([ramp(), ramp() * 2], 1)
-    masks_of_slice = explain.masks(views[:, 1], [0.5], generator=seeded())
-    masks_of_copy = explain.masks(views[:, 1].contiguous(), [0.5], generator=seeded())
-    for key, found in masks_of_slice.items():
-        assert torch.equal(found.hidden, masks_of_copy[key].hidden)
-
-
-@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01, nan, inf])
+@pytest.mark.parametrize("fraction", [0.0, 1.01, nan])
 def test_a_fraction_outside_zero_to_one_is_refused(fraction):
     with pytest.raises(InputError, match="above 0 and up to 1"):
         explain.masks(ramp(), [0.5, fraction], generator=seeded())
 
 
-EMPTY, INFINITE = torch.zeros(2, 8, 8), torch.full((1, 8, 8), inf)
-UNRANKED = [
-    (EMPTY, "2 diagrams are empty, the first at index 0"),
-    (torch.cat([ramp(), EMPTY[:1]]), "1 diagrams are empty, the first at index 3"),
-    (INFINITE, "NaN or infinite"),
-    (torch.cat([ramp(), nan * INFINITE]), "NaN or infinite"),
-    (torch.zeros(0, 8, 8), "no diagrams to mask"),
-    (torch.ones(1, 2, 8, 8), r"\(1, 2, 8, 8\)"),
-]
-
-
-@pytest.mark.parametrize(("images", "message"), UNRANKED)
-def test_images_that_cannot_be_ranked_have_no_masks_and_no_regions(images, message):
-    with pytest.raises(InputError, match=message):
-        explain.masks(images, [0.5], generator=seeded())
-    with pytest.raises(InputError, match=message):
-        explain.regions(images)
-    with pytest.raises(InputError, match=message):
-        explain.random_like(images, images > 0, generator=seeded())
+@pytest.mark.parametrize(("value", "fault"), [(inf, "NaN or infinite"), (0.0, "empty")])
+def test_images_that_cannot_be_ranked_have_no_masks_and_no_regions(value, fault):
+    images = ramp()
+    images[2] = value
+    for find in (explain.masks, explain.regions):
+        with pytest.raises(InputError, match=f"1 diagrams .*{fault}.* first at index 2"):
+            find(images, generator=seeded())
 
 
 # What masks cost, on a toy that is solved by hand
@@ -277,13 +238,6 @@ def test_hiding_part_of_a_sum_moves_the_snr_to_the_grid_point_left_over():
     assert accuracy(of(impacts, "dimmest", 0.75))["snr"] == 0.0  # 10 - 6 = 4
 
 
-def test_random_costs_what_its_chance_of_striking_says():
-    impacts = toy_impacts(0, frames=4000, wrong=0, fractions=[0.125])
-    for mask in ("random", "random_image"):  # of 8 pixels one, or of 16 two: one of them matters
-        hit = 1 - accuracy(of(impacts, mask, 0.125))["modulation"]
-        assert_allclose(hit, 1 / 8, atol=0.025)
-
-
 def table(scores):
     """Return scores indexed by task and quantity."""
     return scores.set_index(["task", "quantity"])
@@ -303,29 +257,6 @@ def test_the_impact_score_is_the_drop_over_the_share_hidden_in_each_convention()
         for end in ("low", "high"):
             of_drop = scores[end][task, "accuracy_drop"]
             assert_allclose(scores[end][task, "pis_of_occupied"], of_drop * 8)
-
-
-def test_a_random_mask_that_strikes_background_only_scores_nothing():
-    def lonely_draw(iq):
-        return torch.nn.functional.pad(torch.ones(len(iq), 1, 1, 1), (15, 0, 15, 0))
-
-    iq = torch.zeros(1, 8, dtype=torch.complex64)
-    subject = explain.Subject(
-        lambda diagrams: (diagrams.sum((1, 2, 3)).long(), diagrams.sum((1, 2, 3))),
-        lonely_draw, iq, np.ones(1, int), np.full(1, 10.0), grid_db=GRID,
-    )  # fmt: skip
-    impacts = explain.perturb(subject, view=0, hide=of_fractions(0.001))
-    impact = of(impacts, "random_image", 0.001)
-    assert impact.share_of_occupied.tolist() == [0]
-    scores = explain.impact_scores(impact, ["mask"])
-    assert not scores[scores.quantity == "pis_of_occupied"].value.any()
-
-
-def test_scores_have_paired_intervals_over_the_frames():
-    impact = of(toy_impacts(0, frames=400, wrong=100, fractions=[0.125]), "random", 0.125)
-    drop = table(explain.impact_scores(impact, ["mask"])).loc["modulation", "accuracy_drop"]
-    change = impact.before_modulation.astype(int) - impact.after_modulation
-    assert_allclose(drop.high - drop.low, 2 * 1.96 * change.std() / 20, rtol=0.1)
 
 
 def test_scores_are_grouped_as_they_are_asked_for_and_saved_by_name():
@@ -350,20 +281,6 @@ def test_scores_are_grouped_as_they_are_asked_for_and_saved_by_name():
     regions = scores[scores.fraction == 0.5].rename(columns={"mask": "region"})
     named = explain.nested(regions.drop(columns="fraction"), "view", "region")
     assert list(named["one"]) == list(explain.METHODS)
-
-
-def test_frames_are_scored_by_label():
-    impact = of(toy_impacts(0, fractions=[0.125]), "brightest", 0.125)
-    labelled = impact.assign(label=np.where(impact.frame < 10, "wrong", "right"))
-    scores = explain.impact_scores(labelled, ["label"])
-    drops = scores[(scores.task == "joint") & (scores.quantity == "accuracy_drop")]
-    assert dict(zip(drops.label, drops.value, strict=True)) == {"wrong": -1.0, "right": 1.0}
-
-
-def test_a_mask_costs_nothing_in_the_view_it_leaves_alone():
-    for view, task in ((0, "snr"), (1, "modulation")):
-        impacts = toy_impacts(view, fractions=[1.0])
-        assert_array_equal(impacts[f"before_{task}"], impacts[f"after_{task}"])
 
 
 def test_the_network_is_shown_the_other_views_untouched_and_the_masked_view_otherwise_equal():
@@ -399,16 +316,3 @@ def test_the_seed_decides_the_random_masks_and_the_same_seed_repeats_them():
     )
     assert_array_equal(first, again)
     assert (first != other).any()
-
-
-@pytest.mark.parametrize("view", [2, -1])
-def test_a_view_that_the_diagrams_do_not_have_is_refused(view):
-    with pytest.raises(InputError, match=f"have 2 views; there is no {view}"):
-        toy_impacts(view)
-
-
-@pytest.mark.parametrize(("frames", "labels"), [(3, 2), (0, 0)])
-def test_frames_and_labels_must_be_as_many_and_some(frames, labels):
-    iq = torch.zeros(frames, 8, dtype=torch.complex64)
-    with pytest.raises(InputError, match=f"{frames} frames, {labels} modulations"):
-        explain.Subject(toy_decide, toy_draw, iq, np.ones(labels, int), np.ones(labels), GRID)

@@ -98,8 +98,23 @@ def bars_of(ax):
 
 def lines_of(ax):
     """Return the lines of a panel's series, not those of its intervals and axes."""
-    drawn = [line for line in ax.lines if line.get_marker() in figures.MARKERS]
-    return [line for line in drawn if len(line.get_xdata())]
+    return [line for line in ax.lines if line.get_marker() in figures.MARKERS]
+
+
+def legend_of(figure):
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def ticks(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def whiskers(ax):
+    """Return the ends of the upright intervals of bars or dots, sorted, [interval, 2]."""
+    drawn = [line.get_ydata() for line in ax.lines if line.get_marker() == "None"]
+    ends = np.array([[np.nanmin(of), np.nanmax(of)] for of in drawn])
+    return np.sort(ends[ends[:, 0] < ends[:, 1]], axis=0)  # without the line at nothing
 
 
 # Scores
@@ -112,17 +127,11 @@ def test_bars_are_as_high_as_the_scores_with_their_intervals_and_named_once():
         for group, mask in zip(bars_of(ax), MASKS, strict=True):
             wanted = given[(given["mask"] == mask) & (given.task == task)]
             assert_allclose([bar.get_height() for bar in group], wanted.value)
-        assert [label.get_text() for label in ax.get_xticklabels()] == ["1 %", "5 %", "10 %"]
-    whiskers = bars_of(figure.axes[0])[0].errorbar.lines[2][0].get_segments()
-    first = given[(given["mask"] == "brightest") & (given.task == "joint")]
-    assert_allclose([line[:, 1] for line in whiskers], first[["low", "high"]])
-    (legend,) = figure.legends
-    named = [text.get_text() for text in legend.get_texts()]
-    assert named == ["brightest", "dimmest", "random", "random image"]
-
-
-def test_bars_of_masks_differ_in_colour_and_hatch_and_do_not_overlap():
-    first = [group[0] for group in bars_of(impact_bars().axes[0])]
+        wanted = given[given.task == task]
+        assert_allclose(whiskers(ax), np.sort(wanted[["low", "high"]], axis=0))
+        assert ticks(ax.xaxis) == ["1 %", "5 %", "10 %"]
+    assert legend_of(figure) == ["brightest", "dimmest", "random", "random image"]
+    first = [group[0] for group in bars_of(figure.axes[0])]
     assert len({to_hex(bar.get_facecolor()) for bar in first}) == 4
     assert len({bar.get_hatch() for bar in first}) == 4
     assert_allclose(np.diff([bar.get_x() for bar in first]), first[0].get_width())
@@ -134,7 +143,6 @@ def test_any_number_of_masks_and_fractions_is_drawn(masks, fractions):
     assert len(bars_of(figures.impact_bars(given, tasks=TASKS).axes[0])) == len(masks)
     panels = figures.impact_panels(given, rows="view", tasks=TASKS)
     assert len(lines_of(panels.axes[0])) == len(masks)
-    assert panels._repr_png_().startswith(b"\x89PNG")
 
 
 def test_panels_hold_a_row_a_view_a_column_a_task_and_their_own_scales_unless_shared():
@@ -148,7 +156,7 @@ def test_panels_hold_a_row_a_view_a_column_a_task_and_their_own_scales_unless_sh
     dimmest = lines_of(grid[2, 2])[1]
     assert_allclose(dimmest.get_xdata(), [1, 5, 10], rtol=0.06)  # moved aside a little
     assert_allclose(dimmest.get_ydata(), -7)
-    assert [label.get_text() for label in grid[2, 0].get_xticklabels()] == ["1", "5", "10"]
+    assert ticks(grid[2, 0].xaxis) == ["1", "5", "10"]
     assert grid[1, 2].get_ylim() != grid[2, 2].get_ylim()
     shared = figures.impact_panels(given, rows="view", tasks=TASKS, sharey=True).axes
     assert shared[5].get_ylim() == shared[8].get_ylim()
@@ -164,27 +172,28 @@ def test_over_points_each_mask_stands_at_the_share_that_it_hid():
     (ax,) = figure.axes
     shown = [line.get_xdata().tolist() for line in lines_of(ax)]
     assert shown == [pytest.approx([1, 5, 10]), pytest.approx([3, 90])]
-    ticks = [label.get_text() for label in ax.get_xticklabels()]
-    assert ticks == ["1", "2", "5", "10", "20", "50", "100"]
+    assert ticks(ax.xaxis) == ["1", "2", "5", "10", "20", "50", "100"]
     assert ax.get_xlabel() == "points hidden (%)"
 
 
 def test_a_cell_of_the_region_matrix_shows_the_loss_and_what_chance_costs():
     left, right, _ = region_matrix().axes
     assert [text.get_text() for text in left.texts] == ["10 (0)", "40 (0)", "20 (0)", "50 (0)"]
-    assert_allclose(right.images[0].get_array(), [[15, 45], [25, 55]])
-    assert [label.get_text() for label in left.get_yticklabels()] == ["ring 1", "whole"]
+    assert_allclose(right.collections[0].get_array(), [[15, 45], [25, 55]])
+    assert ticks(left.yaxis) == ["ring 1", "whole"]
     assert [ax.get_title() for ax in (left, right)] == ["modulation", "SNR"]
 
 
-def test_a_score_stands_over_its_label():
+def test_a_score_stands_over_its_label_with_its_interval():
     first, second = impact_by_label().axes
-    assert [label.get_text() for label in first.get_xticklabels()] == ["BPSK", "QPSK", "8PSK"]
-    assert [label.get_text() for label in second.get_xticklabels()] == ["0", "2"]
+    assert ticks(first.xaxis) == ["BPSK", "QPSK", "8PSK"]
+    assert ticks(second.xaxis) == ["0", "2"]
     series = of_labels().series.unique()
-    for line, name in zip(lines_of(first), series, strict=False):
+    for line, name in zip(lines_of(first), series, strict=True):
         assert_allclose(line.get_ydata().astype(float), 0.1 * len(name))
         assert_allclose(line.get_xdata(), range(3), atol=0.45)
+    wanted = of_labels().query("kind == 'snr'")
+    assert_allclose(whiskers(second), np.sort(wanted[["low", "high"]], axis=0))
     assert second.get_xlabel() == "SNR (dB)"
 
 
@@ -193,8 +202,7 @@ def test_bars_of_methods_stand_for_their_values_the_first_on_top():
     assert len(bars_of(ax)) == 4
     for group in bars_of(ax):
         assert_allclose([bar.get_width() for bar in group], [0.2, 0.3, 0.4])
-    top = {label.get_text(): place for place, label in enumerate(ax.get_yticklabels())}
-    assert list(top) == ["a", "b", "c"]
+    assert ticks(ax.yaxis) == ["a", "b", "c"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
 
 
@@ -209,8 +217,7 @@ def test_curves_run_over_both_sides_in_order_with_their_intervals():
         for line, band, wanted in zip(lines_of(ax), ax.collections, series, strict=True):
             assert_array_equal(line.get_xydata(), wanted[["by", "value"]])
             edge = band.get_paths()[0].vertices[:, 1]
-            assert edge.max() == pytest.approx(wanted.high.max())
-            assert edge.min() == pytest.approx(wanted.low.min())
+            assert_allclose([edge.min(), edge.max()], [wanted.low.min(), wanted.high.max()])
     assert figure.axes[0].get_ylabel() == "share of answers turned"
 
 
@@ -220,14 +227,11 @@ def test_a_modulation_has_one_colour_in_all_panels_and_one_entry_of_the_legend()
     figure = figures.counterfactual_curves(given)
     colours = [[to_hex(line.get_color()) for line in lines_of(ax)] for ax in figure.axes]
     assert colours == [colours[0], colours[0], colours[0][1:]]
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["QPSK", "16APSK", "64QAM"]
+    assert legend_of(figure) == ["QPSK", "16APSK", "64QAM"]
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 5])
+@pytest.mark.parametrize("count", [1, 4])
 def test_any_number_of_changes_is_drawn(count):
     figure = figures.counterfactual_curves(turned(CHANGES[:count]))
     assert len(figure.axes) == count
-    assert figure._repr_png_().startswith(b"\x89PNG")
-    left = [ax for ax in figure.axes if ax.get_ylabel()]
-    assert len(left) == -(-count // 3)
+    assert len([ax for ax in figure.axes if ax.get_ylabel()]) == -(-count // 3)

@@ -33,7 +33,7 @@ def made(modulation="16APSK", snr_db=15.0, *, frames=4, samples=SAMPLES, **chann
 
 
 @pytest.mark.parametrize("view", diagrams.VIEWS)
-@pytest.mark.parametrize("bins", [2, 33, 64])
+@pytest.mark.parametrize("bins", [2, 33])
 @pytest.mark.parametrize("extent", [None, 0.4])
 def test_places_are_those_that_the_diagram_counts(view, bins, extent):
     iq = made()
@@ -55,24 +55,8 @@ def test_a_place_is_the_row_times_the_bins_and_the_column():
     assert diagrams.places(iq, "constellation", 2, 0.5).tolist() == [[-1] * 4]
 
 
-def test_places_refuse_what_the_diagram_refuses():
-    with pytest.raises(InputError, match="no view 'spectrum'"):
-        diagrams.places(made(), "spectrum", 8)
-    with pytest.raises(InputError, match="bins must be 2 or more"):
-        diagrams.places(made(), "constellation", 1)
-
-
-@pytest.mark.parametrize("view", diagrams.VIEWS)
-def test_every_point_of_a_view_has_a_time(view):
-    iq = made()
-    times = diagrams.times(view, SAMPLES)
-    assert times.shape == diagrams.points(iq, view).shape[1:]
-    assert 0 <= times.min() < times.max() < SAMPLES
-
-
-@pytest.mark.parametrize("at", [100, 257, 400])
-def test_a_click_is_seen_at_its_time_in_the_residual(at):
-    iq = made()
+def test_a_click_is_seen_at_its_time_in_the_residual():
+    iq, at = made(), 257
     clicked = iq.clone()
     clicked[:, at] += 30
     loudest = diagrams.points(clicked, "residual").abs().argmax(1)
@@ -87,7 +71,9 @@ def test_a_symbol_lies_within_half_a_symbol_of_its_time(view):
     for shift in range(8):  # a symbol peaks on every eighth sample before
         iq, peak = frames[:, shift:][:, :SAMPLES], 8 * strong - shift
         near = (torch.arange(SAMPLES) - peak).abs() < 4
-        found = diagrams.points(torch.where(near, 3 * iq, iq), view).abs().argmax(1)
+        points = diagrams.points(torch.where(near, 3 * iq, iq), view)
+        assert times.shape == points.shape[1:]
+        found = points.abs().argmax(1)
         assert (times[found] - peak).abs().max() <= 4
 
 
@@ -120,13 +106,6 @@ def test_the_points_of_a_frame_have_together_what_its_occupied_pixels_have(view)
     assert_close(shares.sum(1), (attribution * (counts > 0)).sum((1, 2)), rtol=1e-4, atol=1e-4)
 
 
-def test_places_of_other_bins_or_frames_are_refused():
-    with pytest.raises(InputError, match="made with the same bins"):
-        explain.point_shares(torch.zeros(1, 2, 2), torch.tensor([[4]]))
-    with pytest.raises(InputError, match="same frames"):
-        explain.point_shares(torch.zeros(2, 2, 2), torch.tensor([[0]]))
-
-
 # The least change that turns an answer
 
 
@@ -138,34 +117,10 @@ def thresholds(change):
 def test_the_first_change_that_turns_an_answer_is_reported_for_each_frame():
     change = explain.smallest_change(thresholds, [0, 1, 2, 4, 6])
     assert_array_equal(change, [4, nan, nan, 4])
-    assert change.dtype == float
-
-
-def test_the_other_side_is_asked_for_by_itself():
     change = explain.smallest_change(thresholds, [0, -1, -2, -4])
     assert_array_equal(change, [nan, -2, nan, nan])
-
-
-def test_an_answer_that_turns_and_turns_back_between_two_changes_is_not_seen():
-    change = explain.smallest_change(thresholds, [0, 2, 6])
-    assert_array_equal(change, [6, nan, nan, nan])
-
-
-def test_nothing_is_asked_once_every_answer_has_turned():
-    asked = []
-
-    def answer(change):
-        asked.append(change)
-        return torch.tensor([change > 0.5, change > 1.5]).long()
-
-    explain.smallest_change(answer, [0, 1, 2, 3, 4])
-    assert asked == [0, 1, 2]
-
-
-@pytest.mark.parametrize("changes", [[0], [1, 2], [0, 2, 1], [0, -1, 2], [0, 1, nan]])
-def test_changes_must_begin_with_none_and_grow_to_one_side(changes):
-    with pytest.raises(InputError, match="begin with 0 and grow in size"):
-        explain.smallest_change(thresholds, changes)
+    # An answer that turns and turns back between two changes is not seen.
+    assert_array_equal(explain.smallest_change(thresholds, [0, 2, 6]), [6, nan, nan, nan])
 
 
 def test_the_share_turned_counts_each_frame_from_its_own_change_on():
@@ -175,19 +130,6 @@ def test_the_share_turned_counts_each_frame_from_its_own_change_on():
     assert shares.low[0] == 0 < shares.high[0] < 0.5  # none of four
     assert shares.low[4] < 0.75 < shares.high[4]
     assert explain.share_turned(-change, [0, -2, -4, -6]).value.tolist() == [0, 0.25, 0.75, 0.75]
-
-
-def test_a_decision_by_a_level_turns_where_the_noise_reaches_it():
-    """A toy that calls a frame by its power, 1 + 10^(-SNR/10): it passes 1.5 at 3 dB."""
-
-    def answer(change):
-        return (made("QPSK", 10 + change, frames=32).abs().square().mean(1) > 1.5).long()
-
-    change = explain.smallest_change(answer, [0, *-np.arange(1, 13, 0.5)])
-    assert not np.isnan(change).any()
-    # The mean power of 512 samples of QPSK and noise is known to 0.06: 0.6 dB of SNR here.
-    assert abs(change.mean() + 7) < 0.6
-    assert np.abs(change + 7).max() < 2
 
 
 # Frames made again with one thing changed
@@ -218,7 +160,7 @@ def radii(modulation, rings):
 
 
 @pytest.mark.parametrize("modulation", signals.DVB_RINGS)
-@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+@pytest.mark.parametrize("factor", [0.8, 1.25])
 def test_the_outermost_radius_over_the_innermost_is_stretched_at_unit_power(modulation, factor):
     stretched = signals.stretched(signals.DVB_RINGS, factor)
     before, after = radii(modulation, signals.DVB_RINGS), radii(modulation, stretched)
@@ -230,24 +172,7 @@ def test_the_outermost_radius_over_the_innermost_is_stretched_at_unit_power(modu
     assert_close(symbols.angle() % (2 * pi), original.angle() % (2 * pi))
 
 
-def test_all_ratios_of_radii_are_raised_to_one_power():
-    rings = {"32APSK": [(1.0, [0.0]), (2.0, [0.0]), (4.0, [0.0])]}
-    stretched = signals.stretched(rings, 4.0)["32APSK"]
-    assert [radius for radius, _ in stretched] == pytest.approx([1, 4, 16])
-
-
-def test_stretching_twice_is_stretching_by_the_product():
-    twice = signals.stretched(signals.stretched(signals.DVB_RINGS, 1.5), 0.8)
-    once = signals.stretched(signals.DVB_RINGS, 1.2)
-    assert_close(signals.alphabet("128APSK", twice), signals.alphabet("128APSK", once))
-
-
-@pytest.mark.parametrize("factor", [0.0, -1.0, 0.5, nan, float("inf")])
-def test_rings_that_would_meet_are_refused(factor):
-    with pytest.raises(InputError, match="must be above 1"):
-        signals.stretched({"16APSK": [(1.0, [0.0]), (2.0, [0.0])]}, factor)
-
-
-def test_a_single_ring_has_no_ratio_to_stretch():
-    with pytest.raises(InputError, match="two rings or more"):
-        signals.stretched({"16APSK": [(1.0, [0.0])]}, 1.1)
+@pytest.mark.parametrize(("rings", "fault"), [([1.0, 2.0], "above 1"), ([1.0], "two rings")])
+def test_rings_that_would_meet_or_have_no_ratio_are_not_stretched(rings, fault):
+    with pytest.raises(InputError, match=fault):
+        signals.stretched({"16APSK": [(radius, [0.0]) for radius in rings]}, 0.5)

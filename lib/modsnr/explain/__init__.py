@@ -27,7 +27,7 @@ from modsnr.explain.fills import FILLS, fill
 from modsnr.explain.hiding import hidden
 from modsnr.explain.impact import SHARES, TASKS, Subject, impact_scores, nested, perturb, wide
 from modsnr.explain.judging import agreements, judge, judgement_rows, pixel_methods
-from modsnr.explain.masks import FRACTIONS, METHODS, masks, random_like
+from modsnr.explain.masks import FRACTIONS, METHODS, masks
 from modsnr.explain.radio import point_shares, share_turned, smallest_change
 from modsnr.explain.regions import RINGS, TAIL, players, quadrants, regions, rings
 from modsnr.explain.shapley import feature_ablation, kernel_shap, shapley_values
@@ -66,7 +66,6 @@ __all__ = [
     "players",
     "point_shares",
     "quadrants",
-    "random_like",
     "randomised",
     "rank_agreement",
     "regions",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modsnr import InputError
-from modsnr.explain.evidence import Score, at_least_one, check, value, value_with_gradients
+from modsnr.explain.evidence import Score, check
 
 
 def occlusion(score: Score, diagrams: Tensor, *, window: int, stride: int) -> Tensor:
@@ -18,7 +18,7 @@ def occlusion(score: Score, diagrams: Tensor, *, window: int, stride: int) -> Te
     A square window is blackened in one view at a time (captum's Occlusion, after Zeiler and Fergus
     2014) and the score's loss is spread over it.
 
-    Raises InputError for a window that does not fit, and for diagrams that are none.
+    Raises InputError for a window that does not fit.
     """
     from captum.attr import Occlusion  # here: it takes seconds to import
 
@@ -28,13 +28,9 @@ def occlusion(score: Score, diagrams: Tensor, *, window: int, stride: int) -> Te
             f"Occlusion needs 0 < stride <= window <= bins; they are {stride}, {window}, "
             f"{diagrams.shape[-1]}."
         )
+    shapes = {"sliding_window_shapes": (1, window, window), "strides": (1, stride, stride)}
     with torch.no_grad():
-        return Occlusion(lambda inputs: value(score, inputs)).attribute(
-            diagrams,
-            sliding_window_shapes=(1, window, window),
-            strides=(1, stride, stride),
-            baselines=0.0,
-        )
+        return Occlusion(score).attribute(diagrams, baselines=0.0, **shapes)
 
 
 def integrated_gradients(score: Score, diagrams: Tensor, *, steps: int = 32) -> Tensor:
@@ -43,16 +39,11 @@ def integrated_gradients(score: Score, diagrams: Tensor, *, steps: int = 32) -> 
     Sundararajan, Taly and Yan 2017, by captum with Gauss-Legendre quadrature over ``steps``
     points, one batch of diagrams at a time. A frame's shares sum to its score less that of a black
     diagram, as near as the steps allow.
-
-    Raises InputError for steps below 1, for diagrams that are none, and for a score without
-    gradients.
     """
     from captum.attr import IntegratedGradients
 
-    at_least_one(steps=steps)
     check(diagrams)
-    method = IntegratedGradients(lambda inputs: value_with_gradients(score, inputs))
-    shares = method.attribute(
+    shares = IntegratedGradients(score).attribute(
         diagrams.detach(), baselines=0.0, n_steps=steps, internal_batch_size=len(diagrams)
     )
     return shares.float()
@@ -66,14 +57,12 @@ def grad_cam(
 ) -> Tensor:
     """Return where the features of a layer speak for a score (Grad-CAM, Selvaraju et al. 2017).
 
-    ``layer`` is a part of the score's network; ``as_maps`` turns what it returns into maps
-    [frame, channel, row, column], where it returns anything else, which captum's LayerGradCam
-    cannot use. Each map is weighted by the mean of its gradients; the positive part of their sum
-    is enlarged to the bins bilinearly. A layer has no views to tell apart: all views carry the
-    same map.
+    ``layer`` is a part of the score's network that runs once; ``as_maps`` turns what it returns
+    into maps [frame, channel, row, column], where it returns anything else, which captum's
+    LayerGradCam cannot use. Each map is weighted by the mean of its gradients; the positive part of
+    their sum is enlarged to the bins bilinearly. All views carry the same map.
 
-    Raises InputError for diagrams that are none, for a score without gradients or that does not
-    pass through the layer just once, and for features that are no maps.
+    Raises InputError for a score that does not pass through the layer just once.
     """
     check(diagrams)
     outputs: list[Tensor] = []
@@ -84,7 +73,7 @@ def grad_cam(
     hook = layer.register_forward_hook(keep)
     try:
         with torch.enable_grad():
-            total = value_with_gradients(score, diagrams.detach().requires_grad_()).sum()
+            total = score(diagrams.detach().requires_grad_()).sum()
     finally:
         hook.remove()
     if len(outputs) != 1:
@@ -92,15 +81,10 @@ def grad_cam(
             f"The score passes {len(outputs)} times through the layer that Grad-CAM uses; it must "
             "be a part of the score's network that runs once."
         )
-    (gradients,) = torch.autograd.grad(total, outputs)
-    maps, slopes = outputs[0].detach(), gradients
+    (slopes,) = torch.autograd.grad(total, outputs)
+    maps = outputs[0].detach()
     if as_maps:
         maps, slopes = as_maps(maps), as_maps(slopes)
-    if maps.ndim != 4:
-        raise InputError(
-            f"Grad-CAM needs maps [frame, channel, row, column]; the layer gives "
-            f"{list(maps.shape)}: pass as_maps."
-        )
     found = (slopes.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).relu().float()
     found = nn.functional.interpolate(found, diagrams.shape[2:], mode="bilinear")
     return found.expand_as(diagrams).contiguous()

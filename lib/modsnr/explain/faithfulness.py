@@ -7,7 +7,6 @@ Attributions, like diagrams, are [frame, view, bins, bins]; all views count toge
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Callable
 from itertools import chain
@@ -18,7 +17,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from modsnr import InputError
-from modsnr.explain.evidence import Score, at_least_one, check, seeded, value
+from modsnr.explain.evidence import Score, check, seeded
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -34,8 +33,7 @@ def deletion(
     occupied pixels, rounded (Petsiuk, Das and Saenko 2018). Ties are broken at random by ``seed``.
     The control is the same curve of a random attribution; a steeper fall is better.
 
-    Raises InputError for attributions of another shape than the diagrams or not finite, for
-    diagrams that are none or have no points, and for steps below 1.
+    Raises InputError for attributions and diagrams that are not finite or empty.
     """
     return _curve(score, diagrams, attribution, steps, seed, shown=False)
 
@@ -52,8 +50,6 @@ def insertion(
 
 def area(curve: Tensor) -> Tensor:
     """Return the area under curves [frame, step + 1] over 0..1 by trapezoids, [frame]."""
-    if curve.ndim != 2 or curve.shape[1] < 2:
-        raise InputError(f"A curve is [frame, step + 1], two points or more; it is {curve.shape}.")
     return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1), dim=1)
 
 
@@ -61,7 +57,6 @@ def area(curve: Tensor) -> Tensor:
 def _curve(
     score: Score, diagrams: Tensor, attribution: Tensor, steps: int, seed: int, *, shown: bool
 ) -> Tensor:
-    at_least_one(steps=steps)
     occupied = _occupied(diagrams, attribution).flatten(1)
     generator = torch.Generator(diagrams.device).manual_seed(seed)
     chance = torch.rand(occupied.shape, generator=generator, device=diagrams.device).argsort(1)
@@ -72,7 +67,7 @@ def _curve(
     points = []
     for step in range(steps + 1):
         reached = turn < (count * step / steps).round()
-        points.append(value(score, diagrams * (reached if shown else ~reached)))
+        points.append(score(diagrams * (reached if shown else ~reached)))
     return torch.stack(points, 1)
 
 
@@ -90,18 +85,11 @@ def infidelity(
     float32 [frame], by captum after Yeh et al. 2019: the mean over ``samples`` draws, each of which
     blackens every occupied pixel with probability ``share``, of (sum of their attribution - loss of
     the score) squared. The attribution is first scaled by the factor that suits a frame best, so
-    that methods without a unit, such as Grad-CAM, can be compared.
-
-    Raises InputError as ``deletion``, for samples below 1, and for a share outside 0..1.
+    that methods without a unit, such as Grad-CAM, can be compared. Raises as ``deletion``.
     """
     from captum.metrics import infidelity as captum_infidelity  # here: it takes seconds to import
 
-    at_least_one(samples=samples)
     occupied = _occupied(diagrams, attribution)
-    if not 0 < share <= 1:
-        raise InputError(
-            f"The share of pixels to hide must lie above 0 and up to 1; it is {share}."
-        )
     generator = torch.Generator(diagrams.device).manual_seed(seed)
 
     def hide(inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,15 +97,9 @@ def infidelity(
         hidden = (chance < share) & occupied
         return hidden.float(), inputs.masked_fill(hidden, 0.0)
 
-    found = captum_infidelity(
-        lambda inputs: value(score, inputs),
-        hide,
-        diagrams,
-        attribution,
-        n_perturb_samples=samples,
-        max_examples_per_batch=len(diagrams),  # a batch is the frames in their order
-        normalize=True,
-    )
+    # A batch is the frames in their order.
+    given: Any = {"n_perturb_samples": samples, "max_examples_per_batch": len(diagrams)}
+    found = captum_infidelity(score, hide, diagrams, attribution, normalize=True, **given)
     return found.clamp(min=0)  # a difference of sums, which may round below 0
 
 
@@ -134,16 +116,9 @@ def sensitivity(
     float32 [frame], by captum (max-sensitivity, Yeh et al. 2019). ``attribute`` maps diagrams to
     attributions. In each of ``samples`` draws every pixel is changed by a share of its value drawn
     evenly from -radius..radius: what is black stays black.
-
-    Raises InputError for diagrams that are none, samples below 1, and a radius that is not
-    positive.
     """
     from captum.metrics import sensitivity_max
 
-    at_least_one(samples=samples)
-    check(diagrams)
-    if not radius > 0:
-        raise InputError(f"The radius must be positive; it is {radius}.")
     generator = torch.Generator(diagrams.device).manual_seed(seed)
 
     def shake(inputs: Tensor) -> Tensor:
@@ -154,26 +129,16 @@ def sensitivity(
         # captum passes the diagrams themselves in a tuple, and expects one back
         return (attribute(given[0]),) if isinstance(given, tuple) else attribute(given)
 
-    return sensitivity_max(
-        explain, diagrams, shake, n_perturb_samples=samples, max_examples_per_batch=len(diagrams)
-    )
+    given: Any = {"n_perturb_samples": samples, "max_examples_per_batch": len(diagrams)}
+    return sensitivity_max(explain, diagrams, shake, **given)
 
 
 def _occupied(diagrams: Tensor, attribution: Tensor) -> Tensor:
     """Return which pixels are occupied, bool; diagrams and their attribution are checked."""
     check(diagrams)
-    if attribution.shape != diagrams.shape:
-        raise InputError(
-            f"An attribution has the shape of its diagrams, {list(diagrams.shape)}; it has "
-            f"{list(attribution.shape)}."
-        )
     if not attribution.isfinite().all():
         raise InputError("The attribution holds NaN or infinite values; it ranks nothing.")
-    occupied = diagrams != 0
-    empty = (~occupied.flatten(1).any(1)).nonzero().flatten()
-    if len(empty):
-        raise InputError(f"{len(empty)} diagrams are empty, the first at index {int(empty[0])}.")
-    return occupied
+    return diagrams != 0
 
 
 # Does the attribution follow the network?
@@ -187,30 +152,19 @@ def randomised(net: Network, seed: int) -> Network:
     with ``reset_parameters`` are drawn anew, and batch norm forgets its statistics; a parameter
     that no such layer holds, such as a class token, has its values shuffled. The same seed draws
     the same weights on all devices; torch's own generator is not touched.
-
-    Raises InputError for a network without layers.
     """
     drawn = copy.deepcopy(net).cpu()
-    layers = [module for module in drawn.modules() if _can_be_drawn(module)]
-    if not layers:
-        raise InputError("The network has no layers to draw anew.")
     with seeded(seed):
-        for layer in layers:
-            reset = getattr(layer, "reset_parameters", None)
-            if reset:
-                reset()
+        for layer in drawn.modules():
+            parameters = list(layer.parameters(recurse=False))
+            if hasattr(layer, "reset_parameters"):
+                if parameters or list(layer.buffers(recurse=False)):
+                    layer.reset_parameters()
                 continue
-            for parameter in layer.parameters(recurse=False):
+            for parameter in parameters:
                 flat = parameter.flatten()
                 parameter.copy_(flat[torch.randperm(len(flat))].view_as(parameter))
     return drawn.to(next(chain(net.parameters(), net.buffers())).device)
-
-
-def _can_be_drawn(module: nn.Module) -> bool:
-    """Return whether a module itself, not its parts, holds parameters or statistics to reset."""
-    held = any(True for _ in module.parameters(recurse=False))
-    kept = any(True for _ in module.buffers(recurse=False))
-    return held or (kept and hasattr(module, "reset_parameters"))
 
 
 def rank_agreement(first: Tensor, second: Tensor, diagrams: Tensor) -> Tensor:
@@ -218,14 +172,14 @@ def rank_agreement(first: Tensor, second: Tensor, diagrams: Tensor) -> Tensor:
 
     It is taken over the frame's occupied pixels, ties sharing their mean rank: 1 the same order,
     0 none in common, -1 the reverse. An attribution that is constant there ranks nothing: 0.
-
-    Raises InputError as ``deletion``, for either attribution.
+    Raises as ``deletion``, for either attribution.
     """
     occupied = (_occupied(diagrams, first) & _occupied(diagrams, second)).cpu()
-    agreements = []
-    for pixels, one, other in zip(occupied, first.cpu(), second.cpu(), strict=True):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.ConstantInputWarning)
-            found: Any = stats.spearmanr(one[pixels].numpy(), other[pixels].numpy())
-        agreements.append(0.0 if math.isnan(found.statistic) else float(found.statistic))
-    return torch.tensor(agreements, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        found: list[Any] = [
+            stats.spearmanr(one[pixels].numpy(), other[pixels].numpy())
+            for pixels, one, other in zip(occupied, first.cpu(), second.cpu(), strict=True)
+        ]
+    agreements = torch.tensor([of.statistic for of in found], dtype=torch.float64)
+    return agreements.nan_to_num(0.0)

@@ -7,16 +7,15 @@ other fills hide a pixel's value too, and leave the picture nearer to those of t
 from __future__ import annotations
 
 from math import pi
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from modsnr import InputError
-from modsnr.explain.regions import layout
+from modsnr.explain.regions import centres
 
 Fill = Literal["blackout", "mean", "resampled"]
-FILLS: tuple[Fill, ...] = ("blackout", "mean", "resampled")
+FILLS: tuple[Fill, ...] = get_args(Fill)
 TURNS = 8  # angles tried for a pixel that is not hidden
 
 
@@ -27,16 +26,7 @@ def fill(images: Tensor, hidden: Tensor, how: Fill, *, generator: torch.Generato
     hidden. resampled: each by a pixel of the same image at the same radius, at an angle drawn for
     it, so that the density over the radius stays; of ``TURNS`` angles the first whose pixel is not
     hidden, and zero where none is.
-
-    Raises InputError for another fill, and for shapes that differ.
     """
-    if how not in FILLS:
-        raise InputError(f"A fill is one of {', '.join(FILLS)}; it is {how!r}.")
-    if images.shape != hidden.shape:
-        raise InputError(
-            f"A mask must have the shape of its images, {tuple(images.shape)}; it has "
-            f"{tuple(hidden.shape)}."
-        )
     if how == "blackout":
         return images.masked_fill(hidden, 0.0)
     if how == "mean":
@@ -49,8 +39,8 @@ def fill(images: Tensor, hidden: Tensor, how: Fill, *, generator: torch.Generato
 def _resampled(images: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
     frames, bins = images.shape[0], images.shape[-1]
     frame, row, column = hidden.nonzero(as_tuple=True)  # [hidden pixel]
-    place = layout(bins, images.device)
-    x, y = place["column"].flatten()[column], place["row"].flatten()[row]
+    centre = centres(bins, images.device)
+    x, y = centre[column], centre[row]
     flat, covered = images.reshape(frames, -1), hidden.reshape(frames, -1)
     found = torch.zeros_like(x)
     missing = torch.ones_like(x, dtype=torch.bool)

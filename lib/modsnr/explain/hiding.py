@@ -15,7 +15,7 @@ from modsnr import InputError
 from modsnr.explain.attributions import integrated_gradients
 from modsnr.explain.evidence import ANSWERS, Forward, own_answer
 from modsnr.explain.impact import Draw
-from modsnr.explain.masks import METHODS, masks
+from modsnr.explain.masks import masks
 
 STEPS = 4  # of integrated gradients: they are computed in every step of a training
 
@@ -32,24 +32,17 @@ def hidden(
     gradients of the network's own answer, so that no label is needed. Shares count occupied
     pixels. Or it is "": then ``draw`` is returned as it is.
 
-    Raises InputError for anything else, for a fraction outside 0..1, for an answer without a
-    network, and for a network that would not be used.
+    Raises InputError for an answer without a network, and for a network that would not be used.
     """
     if what not in ANSWERS and forward is not None:
         raise InputError(f"A network is needed only to hide its answer's pixels, not {what!r}.")
-    if not what:
-        return draw
-    if what not in (*METHODS, *ANSWERS):
-        raise InputError(f"A mask is one of {', '.join(METHODS)}; it is {what!r}.")
-    if not 0 < fraction <= 1:
-        raise InputError(f"A mask's fraction lies above 0 and up to 1; it is {fraction}.")
-    if what not in ANSWERS:
-        return partial(_without_mask, draw, what, fraction, seed)
-    if forward is None:
+    if what in ANSWERS and forward is None:
         raise InputError(
             f"To hide the pixels that the {what} rests on, give a trained network (hide_by)."
         )
-    return partial(_without_evidence, draw, forward, what, fraction)
+    if forward is not None:
+        return partial(_without_evidence, draw, forward, what, fraction)
+    return partial(_without_mask, draw, what, fraction, seed) if what else draw
 
 
 def _without_mask(draw: Draw, method: str, fraction: float, seed: int, iq: Tensor) -> Tensor:

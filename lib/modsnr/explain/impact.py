@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from modsnr import InputError, metrics
+from modsnr import metrics
 from modsnr.explain.fills import Fill, fill
 from modsnr.explain.masks import Mask, masks
 from modsnr.metrics import Answers, Interval, difference, share
@@ -21,12 +21,7 @@ TASKS = ("modulation", "snr", "joint")
 SHARES = ("share_of_occupied", "share_of_image", "share_of_points")  # hidden by a mask
 
 Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams
-
-
-class Hide(Protocol):
-    """Images of one view, float32 [frame, bins, bins], to masks by (method, fraction) or name."""
-
-    def __call__(self, images: Tensor, *, generator: torch.Generator) -> Mapping[Any, Mask]: ...
+Hide = Callable[..., Mapping[Any, Mask]]  # images, generator=... -> masks by (method, fraction)
 
 
 @dataclass(frozen=True)
@@ -36,8 +31,6 @@ class Subject:
     ``decide`` maps diagrams to modulations and SNRs in dB, [frame] each; ``draw`` maps IQ to
     diagrams. ``iq`` is complex64 [frame, sample], ``modulation`` int [frame], ``snr_db`` dB [frame]
     on the ascending grid ``grid_db``.
-
-    Raises InputError for no frames, and for labels of another length.
     """
 
     decide: Callable[[Tensor], Sequence[Tensor]]
@@ -46,13 +39,6 @@ class Subject:
     modulation: np.ndarray
     snr_db: np.ndarray
     grid_db: Sequence[float]
-
-    def __post_init__(self) -> None:
-        if not len(self.iq) == len(self.modulation) == len(self.snr_db) or not len(self.iq):
-            raise InputError(
-                f"Frames and their labels must be as many, and some: {len(self.iq)} frames, "
-                f"{len(self.modulation)} modulations, {len(self.snr_db)} SNRs."
-            )
 
     def outcomes(self, rows: slice, diagrams: Tensor) -> dict[str, np.ndarray]:
         """Return task -> where the network is right about diagrams of these frames, bool [row]."""
@@ -80,16 +66,12 @@ def perturb(
 
     Columns: mask, fraction (NaN for masks that have a name only), frame; before_ and after_ each
     task: whether the network was right; the shares hidden, means over the views masked.
-
-    Raises InputError for a view that the diagrams do not have.
     """
     pieces = []
     starts = range(0, len(subject.iq), batch_size)
     for start in tqdm(starts, desc="perturb", unit="batch", disable=not progress):
         rows = slice(start, start + batch_size)
         diagrams = subject.draw(subject.iq[rows]).contiguous(memory_format=torch.channels_last)
-        if view is not None and not 0 <= view < diagrams.shape[1]:
-            raise InputError(f"The diagrams have {diagrams.shape[1]} views; there is no {view}.")
         generator = torch.Generator(diagrams.device).manual_seed(seed + start)
         before = subject.outcomes(rows, diagrams)
         channels = range(diagrams.shape[1]) if view is None else [view]
@@ -157,11 +139,9 @@ def wide(scores: pd.DataFrame) -> pd.DataFrame:
     """Return scores a row a group: its columns, the shares hidden, and each task's quantities."""
     group = [name for name in scores if name not in ("task", "quantity", "value", "low", "high")]
     shares = {name: name.replace("share_of", "of").replace("_", " ") for name in SHARES}
-    rows = []
-    for _, found in scores.groupby(group, sort=False, dropna=False):
-        names = found.task + " " + found.quantity.map(COLUMNS)
-        rows.append({**found[group].iloc[0], **dict(zip(names, found.value, strict=True))})
-    return pd.DataFrame(rows).rename(columns=shares)
+    names = scores.task + " " + scores.quantity.map(COLUMNS)
+    table = scores.assign(name=names).pivot_table("value", group, "name", sort=False)
+    return table[names.unique()].reset_index().rename(columns=shares).rename_axis(columns=None)
 
 
 def nested(scores: pd.DataFrame, *by: str) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def pixel_methods(
     of which it strides; ``steps`` are those of integrated gradients; ``orders`` and ``sets`` are
     the samples of the two ways to Shapley values.
     """
+
+    def at_random(_score: Score, diagrams: Tensor) -> Tensor:
+        generator = torch.Generator(diagrams.device).manual_seed(seed)
+        return torch.rand(diagrams.shape, generator=generator, device=diagrams.device)
+
     return {
         "occlusion": partial(occlusion, window=window, stride=max(1, window // 2)),
         "integrated gradients": partial(integrated_gradients, steps=steps),
@@ -56,13 +61,8 @@ def pixel_methods(
         "ablation of rings": partial(feature_ablation, regions=regions),
         "Shapley, sampled": partial(shapley_values, regions=regions, samples=orders, seed=seed),
         "kernel SHAP": partial(kernel_shap, regions=regions, samples=sets, seed=seed),
-        CONTROL: partial(_at_random, seed=seed),
+        CONTROL: at_random,
     }
-
-
-def _at_random(_score: Score, diagrams: Tensor, *, seed: int) -> Tensor:
-    generator = torch.Generator(diagrams.device).manual_seed(seed)
-    return torch.rand(diagrams.shape, generator=generator, device=diagrams.device)
 
 
 def judge(
@@ -90,7 +90,7 @@ def judge(
     def certainty(images: Tensor) -> Tensor:
         return score(images).exp()
 
-    found, tables = {}, []
+    found, tables = {}, {}
     for name, attribute in methods.items():
         start = time.perf_counter()
         maps = found[name] = attribute(score, diagrams)
@@ -103,12 +103,9 @@ def judge(
             "sensitivity": sensitivity(explain, diagrams, samples=shakes, seed=seed),
             "untrained": rank_agreement(maps, others[name](other_score, diagrams), diagrams),
         }
-        tables.append(
-            pd.DataFrame(
-                {"method": name, "frame": np.arange(len(diagrams)), "seconds": seconds}
-            ).assign(**{merit: of.double().cpu().numpy() for merit, of in merits.items()})
-        )
-    return found, pd.concat(tables, ignore_index=True)
+        columns = {merit: of.double().cpu().numpy() for merit, of in merits.items()}
+        tables[name] = pd.DataFrame({"seconds": seconds, **columns})
+    return found, pd.concat(tables, names=["method", "frame"]).reset_index()
 
 
 def agreements(
@@ -144,26 +141,16 @@ def judgement_rows(judged: pd.DataFrame, *, seed: int = 0) -> list[dict[str, Any
     }
     control = by_method[CONTROL]
     for method, found in by_method.items():
-        gain = {
-            "deletion gain": mean(control.deletion - found.deletion),
-            "insertion gain": mean(found.insertion - control.insertion),
-        }
-        agreement = mean(found.untrained)
-        faults = [name.removesuffix(" gain") for name, of in gain.items() if of["low"] <= 0]
-        if abs(agreement["value"]) >= FOLLOWS:
+        row: dict[str, Any] = {"method": method}
+        row["deletion gain"] = mean(control.deletion - found.deletion)
+        row["insertion gain"] = mean(found.insertion - control.insertion)
+        row["untrained agreement"] = mean(found.untrained)
+        for merit in ("deletion", "insertion", "infidelity", "sensitivity"):
+            row[merit] = mean(found[merit])
+        row["seconds a frame"] = float(found.seconds.iloc[0])
+        faults = [test for test in ("deletion", "insertion") if row[f"{test} gain"]["low"] <= 0]
+        if abs(row["untrained agreement"]["value"]) >= FOLLOWS:
             faults.append("follows the picture")
         verdict = f"fails: {', '.join(faults)}" if faults else "believed"
-        rows.append(
-            {
-                "method": method,
-                "deletion": mean(found.deletion),
-                "insertion": mean(found.insertion),
-                **gain,
-                "infidelity": mean(found.infidelity),
-                "sensitivity": mean(found.sensitivity),
-                "untrained agreement": agreement,
-                "seconds a frame": float(found.seconds.iloc[0]),
-                "verdict": "control" if method == CONTROL else verdict,
-            }
-        )
+        rows.append(row | {"verdict": "control" if method == CONTROL else verdict})
     return rows

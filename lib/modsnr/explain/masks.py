@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from modsnr import InputError
+from modsnr.explain.evidence import check
 
 METHODS = ("brightest", "dimmest", "random", "random_points", "random_image")
 FRACTIONS = (0.01, 0.05, 0.10)
@@ -86,22 +87,19 @@ def masks(
     return result
 
 
-def random_like(
-    images: Tensor, hidden: Tensor, *, generator: torch.Generator, over_maximum: bool = False
-) -> Mask:
-    """Return the mask that hides as many occupied pixels of each image, drawn at random.
+def random_like(images: Tensor, hidden: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Return as many occupied pixels of each image as are hidden, drawn at random.
 
-    ``images`` is float32 and ``hidden`` bool, both [frame, bins, bins].
+    ``images`` is float32, ``hidden`` and the result are bool, [frame, bins, bins].
     """
-    check(images)
     occupied = (images > 0).flatten(1)
     size = (hidden.flatten(1) & occupied).sum(1, keepdim=True)
     chance = torch.rand(occupied.shape, generator=generator, device=images.device)
     rank = torch.where(occupied, chance, 2.0).argsort(1).argsort(1)
-    return masked(images, (rank < size).view(images.shape), over_maximum=over_maximum)
+    return (rank < size).view(images.shape)
 
 
-def masked(images: Tensor, hidden: Tensor, *, over_maximum: bool = False) -> Mask:
+def masked(images: Tensor, hidden: Tensor, over_maximum: bool = False) -> Mask:
     """Return the mask of ``hidden``, bool, with its shares; both are [frame, bins, bins]."""
     flat = images.flatten(1)
     return _mask(hidden, flat > 0, _points(flat, over_maximum))
@@ -124,18 +122,3 @@ def _points(flat: Tensor, over_maximum: bool) -> Tensor:
     # exp(value) - 1, over exp(greatest): whatever the scale of the images, nothing overflows.
     held = -torch.expm1(-values) * (values - values.amax(1, keepdim=True)).exp()
     return held / held.sum(1, keepdim=True)
-
-
-def check(images: Tensor) -> None:
-    """Raise InputError for images [frame, bins, bins] that cannot be ranked: none, not finite,
-    empty."""
-    if images.ndim != 3 or not len(images):
-        raise InputError(
-            f"Masks are for diagrams [frame, bins, bins] of one view, and some; these have the "
-            f"shape {tuple(images.shape)}: there are no diagrams to mask."
-        )
-    if not torch.isfinite(images).all():
-        raise InputError("A diagram holds NaN or infinite values; nothing can be ranked in it.")
-    empty = (images.flatten(1).amax(1) <= 0).nonzero().flatten()
-    if len(empty):
-        raise InputError(f"{len(empty)} diagrams are empty, the first at index {int(empty[0])}.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modsnr.explain.masks import Mask, check, masked, random_like
+from modsnr.explain.evidence import check
+from modsnr.explain.masks import Mask, masked, random_like
 
 RINGS = 4  # of equal width, out to the diagram's edge; the last takes the corners
 TAIL = 0.1  # share of the diagram's sum in its innermost pixels, and in its outermost
@@ -42,25 +43,23 @@ def regions(
         "transitions": occupied & ~clusters,
         "whole": torch.ones_like(occupied),
     }
-    way = {"over_maximum": over_maximum}
-    result = {name: masked(images, where, **way) for name, where in hidden.items()}
     if generator is not None:
-        for name, where in hidden.items():
-            result[f"{name} at random"] = random_like(images, where, generator=generator, **way)
-    return result
+        hidden |= {
+            f"{name} at random": random_like(images, where, generator=generator)
+            for name, where in hidden.items()
+        }
+    return {name: masked(images, where, over_maximum) for name, where in hidden.items()}
 
 
-def layout(bins: int, device: torch.device | None = None) -> dict[str, Tensor]:
-    """Return the centres of the pixels along each axis, -1 .. 1 from edge to edge, as ``column``
-    [1, bins] (in-phase) and ``row`` [bins, 1] (quadrature)."""
-    centre = (2 * torch.arange(bins, device=device) + 1 - bins) / bins
-    return {"row": centre.unsqueeze(1), "column": centre.unsqueeze(0)}
+def centres(bins: int, device: torch.device | None = None) -> Tensor:
+    """Return the centres of the pixels along an axis [bins], -1 .. 1 from edge to edge."""
+    return (2 * torch.arange(bins, device=device) + 1 - bins) / bins
 
 
 def radii(bins: int, device: torch.device | None = None) -> Tensor:
     """Return how far each pixel's centre is from the origin [bins, bins], 1 at an edge's middle."""
-    place = layout(bins, device)
-    return (place["row"].square() + place["column"].square()).sqrt()
+    square = centres(bins, device).square()
+    return (square.unsqueeze(1) + square).sqrt()
 
 
 def rings(bins: int, device: torch.device | None = None) -> Tensor:
@@ -70,8 +69,8 @@ def rings(bins: int, device: torch.device | None = None) -> Tensor:
 
 def quadrants(bins: int, device: torch.device | None = None) -> Tensor:
     """Return the quadrant that each pixel's centre lies in, int64 [bins, bins], 0 for I, Q >= 0."""
-    place = layout(bins, device)
-    left, below = place["column"] < 0, place["row"] < 0
+    left = centres(bins, device) < 0
+    below = left.unsqueeze(1)
     return torch.where(below, torch.where(left, 2, 3), torch.where(left, 1, 0))
 
 

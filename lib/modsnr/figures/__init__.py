@@ -23,9 +23,8 @@ from modsnr.figures.impacts import (
     method_bars,
     region_matrix,
 )
-from modsnr.figures.limits import accuracy_limits, snr_limits
+from modsnr.figures.limits import accuracy_over_snr, snr_limits
 from modsnr.figures.models import (
-    accuracy_over_snr,
     confusion_pair,
     learning_curve,
     reliability,
@@ -51,7 +50,6 @@ __all__ = [
     "Picture",
     "ablation",
     "accuracy_by_choice",
-    "accuracy_limits",
     "accuracy_over_snr",
     "attribution_grid",
     "class_order_audit",

@@ -6,7 +6,6 @@ Blue holds an answer up, red holds it down, white is nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -32,34 +31,37 @@ def attribution_grid(
 
     ``attributions`` is task -> maps. Each map has its own symmetric scale.
     """
-    kinds = 1 + len(attributions)
-    shape = (len(rows), kinds * len(views))
-    cell = PAGE * 0.9 / shape[1]
-    figure = Picture(figsize=(PAGE, cell * shape[0] + 0.5))
-    axes = figure.subplots(*shape, squeeze=False)
-    size = 7 if shape[1] <= 9 else 6  # the names of twelve columns would run into one another
-    for line, name in enumerate(rows):
-        for channel, view in enumerate(views):
-            for kind in range(kinds):
-                ax = axes[line, channel * kinds + kind]
-                ax.set(xticks=[], yticks=[])
-                ax.grid(visible=False)
-                ax.spines[:].set_visible(kind > 0)
-                ax.spines[:].set_linewidth(0.3)
-                if kind == 0:
-                    ax.imshow(diagrams[line, channel], origin="lower", cmap=DIAGRAM_MAP)
-                    title = view
-                else:
-                    title, maps = list(attributions.items())[kind - 1]
-                    limit = max(np.abs(maps[line, channel]).max(), 1e-12)
-                    norm = Normalize(-limit, limit)
-                    ax.imshow(maps[line, channel], origin="lower", cmap=ATTRIBUTION_MAP, norm=norm)
-                if line == 0:
-                    ax.set_title(title, fontsize=size)
-        axes[line, 0].set_ylabel(name, fontsize=7)
-    layout: Any = figure.get_layout_engine()
-    layout.set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
+    columns = [(channel, task) for channel in range(len(views)) for task in (None, *attributions)]
+    inch = PAGE * 0.9 / len(columns)
+    figure = Picture(figsize=(PAGE, inch * len(rows) + 0.5))
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    size = 7 if len(columns) <= 9 else 6  # the names of twelve columns would run into one another
+    for (line, column), ax in np.ndenumerate(axes):
+        channel, task = columns[column]
+        if task is None:
+            ax.imshow(diagrams[line, channel], origin="lower", cmap=DIAGRAM_MAP)
+        else:
+            shown = attributions[task][line, channel]
+            _attribution(ax, shown, max(float(np.abs(shown).max()), 1e-12))
+        if line == 0:
+            ax.set_title(task or views[channel], fontsize=size)
+        ax.set(xticks=[], yticks=[])
+        ax.grid(visible=False)
+        ax.spines[:].set(visible=task is not None, linewidth=0.3)
+    for ax, name in zip(axes[:, 0], rows, strict=True):
+        ax.set_ylabel(name, fontsize=7)
+    _close_together(figure)
     return figure
+
+
+def _attribution(ax: Axes, values: np.ndarray, limit: float, **options: Any) -> None:
+    options |= {"cmap": ATTRIBUTION_MAP, "norm": Normalize(-limit, limit)}
+    ax.imshow(values, origin="lower", interpolation="nearest", **options)
+
+
+def _close_together(figure: Figure) -> None:
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
 
 
 @styled
@@ -85,23 +87,21 @@ def maps_over_alphabet(
     cell = min((PAGE - 0.85) / shape[1], 1.5)
     figure = Picture(figsize=(cell * shape[1] + 0.85, cell * shape[0] + 0.75))
     axes = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)
-    for (row, points), column in product(enumerate(alphabets.values()), range(shape[1])):
-        ax = axes[row, column]
+    for (row, column), ax in np.ndenumerate(axes):
+        points = list(alphabets.values())[row]
         _map_upon_points(ax, diagrams[row, column], maps[row, column], points, extent)
-        ax.set(xlim=(-(reach or extent), reach or extent))
-        ax.set(ylim=ax.get_xlim())
+    axes[0, 0].set(xlim=(-(reach or extent), reach or extent))
+    axes[0, 0].set(ylim=axes[0, 0].get_xlim())
     for ax, title in zip(axes[0], columns, strict=True):
         ax.set_title(title)
     for ax, name in zip(axes[:, 0], alphabets, strict=True):
         ax.set_ylabel(name)
     figure.supxlabel("in-phase (RMS)", fontsize=8)
-    figure.supylabel("quadrature (RMS)", fontsize=8)
+    figure.supylabel("quadrature (RMS)\n", fontsize=8)
     whole = ScalarMappable(Normalize(-1, 1), ATTRIBUTION_MAP)
     bar = figure.colorbar(whole, ax=axes, fraction=0.025, pad=0.01, aspect=30)
     bar.set_ticks([-1, 0, 1], labels=["−", "0", "+"])
-    bar.outline.set_linewidth(0.3)
-    layout: Any = figure.get_layout_engine()
-    layout.set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    _close_together(figure)
     return figure
 
 
@@ -109,14 +109,7 @@ def _map_upon_points(
     ax: Axes, diagram: np.ndarray, values: np.ndarray, points: np.ndarray, extent: float
 ) -> None:
     limit = _end_of(values)
-    ax.imshow(
-        values,
-        origin="lower",
-        cmap=ATTRIBUTION_MAP,
-        norm=Normalize(-limit, limit),
-        extent=(-extent, extent, -extent, extent),
-        interpolation="nearest",
-    )
+    _attribution(ax, values, limit, extent=(-extent, extent, -extent, extent))
     if diagram.max() > diagram.min():
         middle = (np.arange(len(values)) + 0.5) / len(values) * 2 * extent - extent
         ax.contour(middle, middle, diagram, [diagram.max() / 5], colors="0.55", linewidths=0.4)
@@ -166,7 +159,6 @@ def points_in_time(
         )
         bar = figure.colorbar(dots, ax=ax, fraction=0.03, pad=0.01)
         bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:.1g}", "0", f"+{limit:.1g}"])
-        bar.outline.set_linewidth(0.3)
         ax.set(xlim=(0, len(iq) - 1), ylim=(0, None))
         ax.set_title(name, loc="left")
     panels[-1].set_xlabel("time (samples)")

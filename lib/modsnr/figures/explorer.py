@@ -44,7 +44,18 @@ def one_frame(
 
     cell = min((width - 0.2) / count, 1.65)  # inches
     images = axes(0.1, height - cell - 0.2, count * cell, cell)
-    _diagrams(images, diagrams, attribution, view, hidden)
+    images.set_axis_off()
+    for place, (name, image) in enumerate(diagrams.items()):
+        _image(images, place, image, cmap=DIAGRAM_MAP)
+        weight = "bold" if name == view else "normal"
+        images.text(place + 0.5, 1, name, ha="center", fontweight=weight)
+        if name == view and hidden.any():
+            covered = np.ma.masked_equal(hidden.astype(float), 0)
+            _image(images, place, covered, cmap=ListedColormap([PALETTE[2]]))
+    limit = max(float(np.abs(attribution).max()), 1e-12)
+    _image(images, count - 1, attribution, cmap=ATTRIBUTION_MAP, vmin=-limit, vmax=limit)
+    images.text(count - 0.5, 1, "attribution", ha="center")
+    images.set(xlim=(0, count), ylim=(0, 1))
     caption = f"{view}, for {task.replace('snr', 'SNR')}"
     images.text(count - 0.04, 0, caption, fontsize=7, ha="right", va="top")
     _probabilities(axes(0.55, 0.62, 4.4, 1.1), answers[0], truth[0])
@@ -52,28 +63,9 @@ def one_frame(
     return figure
 
 
-def _diagrams(
-    ax: Axes,
-    diagrams: Mapping[str, np.ndarray],
-    attribution: np.ndarray,
-    view: str,
-    hidden: np.ndarray,
-) -> None:
-    ax.set_axis_off()
-    limit = max(float(np.abs(attribution).max()), 1e-12)
-    for place, (name, image) in enumerate([*diagrams.items(), ("attribution", attribution)]):
-        within = (place + 0.04, place + 0.96, 0.04, 0.96)
-        look: Any = {"extent": within, "origin": "lower", "interpolation": "nearest"}
-        if place < len(diagrams):
-            ax.imshow(image, cmap=DIAGRAM_MAP, **look)
-        else:
-            ax.imshow(image, cmap=ATTRIBUTION_MAP, vmin=-limit, vmax=limit, **look)
-        if name == view and hidden.any():
-            covered = np.ma.masked_equal(hidden.astype(float), 0)
-            ax.imshow(covered, cmap=ListedColormap([PALETTE[2]]), **look)
-        weight = "bold" if name == view else "normal"
-        ax.text(place + 0.5, 1, name, ha="center", fontweight=weight)
-    ax.set(xlim=(0, len(diagrams) + 1), ylim=(0, 1))
+def _image(ax: Axes, place: int, image: np.ndarray, **options: Any) -> None:
+    within = (place + 0.04, place + 0.96, 0.04, 0.96)
+    ax.imshow(image, extent=within, origin="lower", interpolation="nearest", **options)
 
 
 def _probabilities(ax: Axes, probabilities: Mapping[str, float], modulation: str) -> None:

@@ -13,13 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from modsnr.figures.style import (
-    COLUMN,
     DIAGRAM_MAP,
     PAGE,
     PALETTE,
     Picture,
     bare,
+    legend_above,
     look,
+    panels,
     reach,
     styled,
 )
@@ -33,39 +34,36 @@ def view_gallery(
 
     ``groups`` are views, ``rows`` SNRs, ``columns`` modulations, say. Each image has its own scale.
     """
-    margin = 0.25  # at the right, for the last of the slanting titles
-    gap, tall = 0.08, 0.95  # below each block, and the least height of one: its view's name
-    cell = min(max(0.6, (tall - gap) / len(rows)), (PAGE - 0.75 - margin) / len(columns))
-    block = max(cell * len(rows) + gap, tall)
-    width, height = cell * len(columns) + 0.75 + margin, block * len(groups) + 0.5
-    figure = Picture(figsize=(width, height))
-    figure.set_layout_engine("none")  # every image has its place
-    size = 0.94 * cell / width, 0.94 * cell / height
-    for group, row in np.ndindex(len(groups), len(rows)):
-        bottom = 1 - (0.48 + group * block + (row + 1) * cell) / height
-        for column, title in enumerate(columns):
-            ax = figure.add_axes(((0.73 + column * cell) / width, bottom, *size))
-            ax.imshow(diagrams[group, row, column], origin="lower", cmap=DIAGRAM_MAP)
-            ax.set(xticks=[], yticks=[])
-            bare(ax)
-            if group == row == 0:
-                ax.set_title(title, fontsize=6.5, rotation=40, ha="left", x=0.2, pad=2)
-        middle = bottom + cell / 2 / height
-        figure.text(0.7 / width, middle, str(rows[row]), fontsize=6.5, ha="right", va="center")
-    for group, view in enumerate(groups):
-        middle = 1 - (0.48 + group * block + len(rows) * cell / 2) / height
-        upright: Any = {"rotation": 90, "ha": "center", "va": "center", "fontweight": "bold"}
-        figure.text(0.12 / width, middle, view, **upright)
+    bins = diagrams.shape[-1]
+    cell = bins + max(1, bins // 16)  # pixels, with the gap to the next image
+    scaled = diagrams / np.maximum(diagrams.max((-1, -2), keepdims=True), 1e-12)
+    gaps = [(0, 0)] * 3 + [(0, cell - bins)] * 2
+    tiles = np.pad(scaled[..., ::-1, :], gaps, constant_values=np.nan)
+    sheets = tiles.swapaxes(2, 3).reshape(len(groups), len(rows) * cell, len(columns) * cell)
+    inch = min(0.6, (PAGE - 1) / len(columns))
+    tall = max(inch * len(rows), 0.85)  # the least height of a block: its view's name
+    figure = Picture(figsize=(inch * len(columns) + 1, (tall + 0.1) * len(groups) + 0.5))
+    axes = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+    for ax, sheet, group in zip(axes, sheets, groups, strict=True):
+        ax.imshow(sheet, cmap=DIAGRAM_MAP, interpolation="nearest")
+        ax.set_yticks((np.arange(len(rows)) + 0.5) * cell, rows, fontsize=6.5)
+        ax.set_ylabel(group, fontweight="bold")
+        ax.set_xticks([])
+        bare(ax)
+    middles = (np.arange(len(columns)) + 0.5) * cell
+    slant: Any = {"rotation": 40, "ha": "left", "rotation_mode": "anchor", "fontsize": 6.5}
+    axes[0].xaxis.tick_top()
+    axes[0].set_xticks(middles, columns, **slant)
+    axes[0].tick_params(length=0)
     return figure
 
 
 @styled
 def spectrum(density_db: pd.DataFrame) -> Figure:
     """Draw power densities in dB, a line a column; the index is the frequency in cycles/sample."""
-    figure = Picture(figsize=(COLUMN, 2.2))
-    ax = figure.subplots()
+    figure, (ax,) = panels([""], height=2.2)
     for index, (name, density) in enumerate(density_db.items()):
-        ax.plot(density, color=PALETTE[index % len(PALETTE)], label=name)
+        ax.plot(density, color=look(index)["color"], label=name)
     ax.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
     ax.legend()
     return figure
@@ -136,52 +134,51 @@ def class_order_audit(evidence: pd.DataFrame) -> Figure:
     """
     features, candidates = list(evidence["feature"].unique()), list(evidence["candidate"].unique())
     columns = sorted(evidence["column"].unique())
-    judged = evidence.loc[evidence["agrees"].notna(), "column"]
+    evidence = evidence.assign(place=np.searchsorted(columns, evidence["column"]))
     colours = dict(zip(candidates, (PALETTE[0], PALETTE[4], *PALETTE[5:]), strict=False))
     figure = Picture(figsize=(PAGE, 0.8 + 0.17 * len(columns)))
     ratios = [1.0] * len(features) + [1.5] * len(candidates)
     axes = figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios)
     for ax, feature in zip(axes, features, strict=False):
-        rows = evidence[evidence["feature"] == feature]
-        rows = rows.assign(place=[columns.index(column) for column in rows["column"]])
-        # A column too noisy to be judged may lie anywhere: it does not stretch the axis.
-        shown = rows[rows["column"].isin(judged)] if len(judged) else rows
-        ends = shown[["measured", "low", "high"]].to_numpy(float)
-        low, high = (pick(ends[np.isfinite(ends)]) for pick in (np.min, np.max))
-        margin = 0.12 * (high - low) + 1e-9
-        limits = low - margin, high + margin
-        ax.set(title=feature, xlim=limits)
-        ax.locator_params(axis="x", nbins=2)
-        ax.tick_params(axis="x", labelsize=6)
-        ax.tick_params(axis="y", length=0)
-        bar: Any = {"linewidth": 2, "alpha": 0.7, "capstyle": "projecting"}  # seen if narrow, too
-        for index, name in enumerate(candidates):
-            step = 0.5 * ((index + 0.5) / len(candidates) - 0.5)
-            expected = rows[(rows["candidate"] == name) & (rows["low"] < np.inf)]
-            reached = expected[["low", "high"]].clip(*limits)
-            ax.hlines(expected["place"] + step, *reached.T.to_numpy(), color=colours[name], **bar)
-        given = rows.drop_duplicates("column")
-        dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
-        ax.errorbar(given["measured"], given["place"], xerr=given["margin"], **dot)
+        _strip(ax, evidence[evidence["feature"] == feature], colours)
+        ax.set_title(feature)
     verdicts = {True: ("✓", PALETTE[2]), False: ("✗", PALETTE[1]), None: ("–", PALETTE[6])}
     for ax, name in zip(axes[len(features) :], candidates, strict=True):
         ax.set_title(name, color=colours[name], fontweight="bold")
-        ax.set_xticks([])
         ax.axis("off")
-        rows_of_order = evidence[evidence["candidate"] == name]
-        for place, column in enumerate(columns):
-            rows = rows_of_order[rows_of_order["column"] == column]
+        of_order = evidence[evidence["candidate"] == name]
+        for place, rows in of_order.groupby("place"):
             known = rows["agrees"].dropna()
             mark, colour = verdicts[bool(known.all()) if len(known) else None]
             text = f"{mark} {rows['class'].iloc[0]}"
             ax.text(0, place, text, color=colour, fontsize=6.5, va="center")
     axes[0].set_yticks(range(len(columns)), columns)
     axes[0].set(ylabel="label column", ylim=(len(columns) - 0.5, -0.5))
-    handles = [Line2D([], [], color="black", marker="o", linestyle="none", label="measured")]
-    for name, colour in colours.items():
-        handles.append(Line2D([], [], color=colour, linewidth=2.2, label=f"expected if {name}"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    legend_above(figure)
     return figure
+
+
+def _strip(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draw what was measured of a feature, and what each candidate expects."""
+    # A column too noisy to be judged may lie anywhere: it does not stretch the axis.
+    judged = rows[rows["column"].isin(rows.loc[rows["agrees"].notna(), "column"])]
+    ends = (judged if len(judged) else rows)[["measured", "low", "high"]].to_numpy(float)
+    low, high = (pick(ends[np.isfinite(ends)]) for pick in (np.min, np.max))
+    margin = 0.12 * (high - low) + 1e-9
+    given = rows.drop_duplicates("column")
+    dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
+    ax.errorbar(given["measured"], given["place"], xerr=given["margin"], label="measured", **dot)
+    bar: Any = {"linewidth": 2, "alpha": 0.7, "capstyle": "projecting"}  # seen if narrow, too
+    for index, (name, colour) in enumerate(colours.items()):
+        step = 0.5 * ((index + 0.5) / len(colours) - 0.5)
+        expected = rows[(rows["candidate"] == name) & (rows["low"] < np.inf)]
+        reached = expected[["low", "high"]].clip(low - margin, high + margin).T.to_numpy()
+        label = f"expected if {name}"
+        ax.hlines(expected["place"] + step, *reached, color=colour, label=label, **bar)
+    ax.set_xlim(low - margin, high + margin)
+    ax.locator_params(axis="x", nbins=2)
+    ax.tick_params(axis="x", labelsize=6)
+    ax.tick_params(axis="y", length=0)
 
 
 @styled
@@ -190,20 +187,19 @@ def snr_audit(table: pd.DataFrame, *, verdict: str, samples_per_symbol: int = 8)
 
     ``table`` has ``label_db``, ``bias_db``, ``spread_db`` and ``judged``; the others are hollow.
     """
-    figure = Picture(figsize=(COLUMN, 2.6))
-    ax = figure.subplots()
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure, (ax,) = panels([verdict], height=2.6)
     symbol_db = -10 * np.log10(samples_per_symbol)
     ax.axhline(0, color=PALETTE[2], label="per sample")
     ax.axhline(symbol_db, color=PALETTE[1], linestyle="--", label="Es/N0")
-    dots = {"judged": {"color": PALETTE[0]}, "not judged": {"color": PALETTE[6], "mfc": "white"}}
-    for label, dot in dots.items():
+    looks = {"judged": {"color": PALETTE[0]}, "not judged": {"color": PALETTE[6], "mfc": "white"}}
+    for label, dot in looks.items():
         rows = table[table["judged"] == (label == "judged")]
         style: Any = {**dot, "fmt": "o", "elinewidth": 0.8, "capsize": 1.5, "label": label}
         ax.errorbar(rows["label_db"], rows["bias_db"], yerr=rows["spread_db"], **style)
     judged = table[table["judged"]]
     ends = [*(judged["bias_db"] - judged["spread_db"]), *(judged["bias_db"] + judged["spread_db"])]
     ax.set_ylim(min(symbol_db, *ends) - 1.5, max(0, *ends) + 1.5)
-    ax.set(title=verdict, xlabel="SNR label (dB)", ylabel="measured SNR − label (dB)")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="SNR label (dB)", ylabel="measured SNR − label (dB)")
     figure.legend(loc="outside lower center", ncols=2)
     return figure

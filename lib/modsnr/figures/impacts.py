@@ -7,23 +7,21 @@ Scores are tidy: a row an interval, with columns task, value, low and high, as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from modsnr.figures.style import (
-    COLUMN,
-    HATCHES,
     PAGE,
+    SLANTED,
     Picture,
-    bare,
+    bars,
     colour_bar,
+    dots,
+    heatmap,
     legend_above,
-    look,
-    reach,
+    panels,
     series,
     styled,
 )
@@ -40,42 +38,18 @@ def impact_bars(
 
     ``scores`` has columns mask and fraction; ``tasks`` is task -> title.
     """
-    figure = Picture(figsize=(PAGE, 2.4))
-    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
-    for ax, (task, title) in zip(panels, tasks.items(), strict=True):
-        here = _spelt(scores[scores.task == task])
-        _bars(ax, here, "mask")
-        percents = [f"{100 * fraction:g} %" for fraction in here.fraction.unique()]
-        ax.set_xticks(range(len(percents)), percents)
+    table = _spelt(scores)
+    table["percent"] = (100 * table.fraction).map("{:g} %".format)
+    figure, axes = panels(list(tasks.values()), xlabel="pixels hidden", ylabel=ylabel)
+    for ax, task in zip(axes, tasks, strict=True):
+        bars(ax, table[table.task == task], "percent", "mask")
         ax.axhline(0, color="black", linewidth=0.6)
-        ax.set(title=title, xlabel="pixels hidden")
-        ax.grid(visible=False, axis="x")
-    panels[0].set_ylabel(ylabel)
     legend_above(figure, most=5)
     return figure
 
 
 def _spelt(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(mask=scores["mask"].str.replace("_", " "))
-
-
-def _bars(ax: Axes, table: pd.DataFrame, name: str, *, lying: bool = False) -> None:
-    """Draw bars with their intervals, a group a place, in the order of the rows of each name."""
-    names = list(table[name].unique())
-    width = 0.8 / len(names)
-    for index, key in enumerate(names):
-        rows = table[table[name] == key]
-        places = np.arange(len(rows)) + (index - (len(names) - 1) / 2) * width
-        bars: Any = {
-            "xerr" if lying else "yerr": reach(rows),
-            "label": key,
-            "color": look(index)["color"],
-            "hatch": HATCHES[index % len(HATCHES)],
-            "edgecolor": "white",
-            "linewidth": 0.4,
-            "error_kw": {"elinewidth": 0.8, "capsize": 1.5},
-        }
-        (ax.barh if lying else ax.bar)(places, rows.value, width, **bars)
 
 
 @styled
@@ -97,16 +71,14 @@ def impact_panels(
     share = scores.fraction if over == "pixels" else scores[f"share_of_{over}"]
     table, names = _spelt(scores.assign(percent=100 * share)), scores[rows].unique()
     if over == "pixels":  # all masks hide as much: their intervals stand side by side
-        place = pd.Series(pd.factorize(table["mask"])[0], table.index)
-        table["percent"] *= 1 + 0.03 * (place - 1.5)
+        table["percent"] *= 1 + 0.03 * (pd.factorize(table["mask"])[0] - 1.5)
     figure = Picture(figsize=(PAGE, 0.55 + 1.5 * len(names)))
-    panels = figure.subplots(
+    grid = figure.subplots(
         len(names), len(tasks), sharex=True, sharey="col" if sharey else False, squeeze=False
     )
-    for (row, column), ax in np.ndenumerate(panels):
+    for (row, column), ax in np.ndenumerate(grid):
         here = table[(table[rows] == names[row]) & (table.task == list(tasks)[column])]
         series(ax, here, "percent", "mask", intervals="bars")
-        ax.set(xlabel="", ylabel="")
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xscale("log")
         low, high = ax.get_xlim()
@@ -114,13 +86,14 @@ def impact_panels(
         ticks = [tick for tick in ticks if low <= tick <= high]
         ax.set_xticks(ticks, [f"{value:g}" for value in ticks])
         ax.minorticks_off()
-    for ax, title in zip(panels[0], tasks.values(), strict=True):
+    for ax, title in zip(grid[0], tasks.values(), strict=True):
         ax.set_title(title)
-    for ax in panels[-1]:
+    for ax in grid[-1]:
         ax.set_xlabel(f"{over} hidden (%)")
-    for ax, name in zip(panels[:, 0], names, strict=True):
-        ax.set_ylabel(name)
-    figure.supylabel(ylabel, fontsize=8)
+    for ax, name in zip(grid[:, 0], names, strict=True):
+        ax.set_ylabel(f"{name}\n{ylabel}" if len(names) == 1 else name)
+    if len(names) > 1:
+        figure.supylabel(f"{ylabel}\n", fontsize=8)
     legend_above(figure, most=5)
     return figure
 
@@ -133,26 +106,21 @@ def region_matrix(scores: pd.DataFrame, *, tasks: Mapping[str, str]) -> Figure:
     called "... at random": the accuracy lost with as many pixels drawn at random, which stands in
     brackets. A cell's shade is its loss. ``tasks`` is task -> title.
     """
-    lost_points = scores.assign(points=100 * scores.value).pivot_table(
+    points = scores.assign(points=100 * scores.value).pivot_table(
         index=["task", "region"], columns="view", values="points", sort=False
     )
-    views = list(lost_points)
     controls = [name for name in scores.region.unique() if name.endswith(AT_RANDOM)]
     regions = [name.removesuffix(AT_RANDOM) for name in controls]
-    figure = Picture(figsize=(PAGE, 1.1 + 0.27 * max(len(regions), 4)))
-    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
-    for ax, (task, title) in zip(panels, tasks.items(), strict=True):
-        lost, chance = (lost_points.loc[task].loc[of].to_numpy() for of in (regions, controls))
-        ax.imshow(lost, vmin=0, vmax=100, cmap="Blues", aspect="auto")
-        for row, column in np.ndindex(*lost.shape):
-            shade = "white" if lost[row, column] > 60 else "black"
-            text = f"{lost[row, column]:.0f} ({chance[row, column]:.0f})".replace("-0", "0")
-            ax.text(column, row, text, color=shade, ha="center", va="center", fontsize=7)
-        ax.set_title(title)
-        ax.set_xticks(range(len(views)), views, rotation=60, ha="right", rotation_mode="anchor")
-        ax.set_yticks(range(len(regions)), [region.replace("_", " ") for region in regions])
-        bare(ax)
-    colour_bar(figure, panels[0].images[0], panels, "accuracy lost (points)", aspect=30)
+    spelt = [region.replace("_", " ") for region in regions]
+    figure, axes = panels(list(tasks.values()), height=1.1 + 0.27 * max(len(regions), 4))
+    for ax, task in zip(axes, tasks, strict=True):
+        lost, chance = (points.loc[task].loc[of].set_axis(spelt) for of in (regions, controls))
+        texts = lost.round().astype(int).astype(str) + " ("
+        texts += chance.round().astype(int).astype(str) + ")"
+        named = "auto" if ax is axes[0] else False
+        heatmap(ax, lost, annot=texts, cmap="Blues", vmin=0, vmax=100, yticklabels=named)
+        ax.set_xticks(ax.get_xticks(), list(points), **SLANTED)
+    colour_bar(figure, axes[0].collections[0], axes, "accuracy lost (points)", aspect=30)
     return figure
 
 
@@ -168,25 +136,16 @@ def impact_by_label(
     ``scores`` has columns kind, series and label, text or numbers, in the order to be drawn;
     ``xlabels`` is kind -> name of its axis. Text is written aslant.
     """
-    figure = Picture(figsize=(PAGE, 2.5))
     widths = [max(scores[scores.kind == kind].label.nunique(), 8) for kind in xlabels]
-    panels = figure.subplots(1, len(xlabels), sharey=True, width_ratios=widths, squeeze=False)[0]
-    for ax, (kind, xlabel) in zip(panels, xlabels.items(), strict=True):
+    figure, axes = panels([""] * len(xlabels), sharey=True, width_ratios=widths, ylabel=ylabel)
+    for ax, (kind, xlabel) in zip(axes, xlabels.items(), strict=True):
         here = scores[scores.kind == kind]
-        labels, names = list(here.label.unique()), list(here.series.unique())
-        for index, name in enumerate(names):
-            rows, shift = here[here.series == name], 0.22 * (index - (len(names) - 1) / 2)
-            dots: Any = {"linestyle": "none", "elinewidth": 0.8, "capsize": 1.5, "label": name}
-            places = np.arange(len(rows)) + shift
-            ax.errorbar(places, rows.value, reach(rows), **look(index), **dots)
-        if isinstance(labels[0], str):
-            slant = {"rotation": 55, "ha": "right", "rotation_mode": "anchor"}
-            ax.set_xticks(range(len(labels)), labels, **slant)
-        else:
-            ax.set_xticks(range(len(labels)), [f"{label:g}" for label in labels])
+        words = isinstance(here.label.iloc[0], str)
+        spelt = here.label if words else here.label.map("{:g}".format)
+        dots(ax, here.assign(label=spelt), "label", "series")
+        ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), **(SLANTED if words else {}))
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xlabel(xlabel)
-    panels[0].set_ylabel(ylabel)
     legend_above(figure)
     return figure
 
@@ -197,20 +156,15 @@ def method_bars(areas: pd.DataFrame, *, xlabel: str = "area under the curve") ->
 
     ``areas`` has columns method, quantity, value, low and high.
     """
-    methods, quantities = areas.method.unique(), areas.quantity.unique()
-    figure = Picture(figsize=(COLUMN, 0.75 + 0.09 * len(quantities) * len(methods)))
-    ax = figure.subplots()
-    _bars(ax, areas, "quantity", lying=True)
-    ax.set_yticks(range(len(methods)), methods)
-    ax.invert_yaxis()
-    ax.set_xlabel(xlabel)
-    ax.grid(visible=False, axis="y")
+    bars_drawn = areas.method.nunique() * areas.quantity.nunique()
+    figure, (ax,) = panels([""], height=0.75 + 0.09 * bars_drawn, xlabel=xlabel)
+    bars(ax, areas, "method", "quantity", lying=True)
     legend_above(figure, most=2)
     return figure
 
 
 @styled
-def counterfactual_curves(shares: pd.DataFrame, *, columns: int = 3) -> Figure:
+def counterfactual_curves(shares: pd.DataFrame) -> Figure:
     """Draw the share of frames whose answer has turned over the size of a change.
 
     ``shares`` has columns change (what is changed, with its unit), modulation, by (the size), and
@@ -218,18 +172,13 @@ def counterfactual_curves(shares: pd.DataFrame, *, columns: int = 3) -> Figure:
     both sides go into one panel.
     """
     changes, names = shares.change.unique(), shares.modulation.unique()
-    across = min(columns, len(changes))
-    down = -(-len(changes) // across)
-    figure = Picture(figsize=(PAGE if across > 1 else COLUMN, 0.5 + 2.1 * down))
-    panels = figure.subplots(down, across, sharey=True, squeeze=False)
-    for spare in panels.flat[len(changes) :]:
-        spare.remove()
-    for ax, change in zip(figure.axes, changes, strict=True):
+    figure, axes = panels(
+        [""] * len(changes), height=2.6, sharey=True, ylabel="share of answers turned"
+    )
+    for ax, change in zip(axes, changes, strict=True):
         here = shares[shares.change == change]
         series(ax, here, "by", "modulation", order=names, markersize=2.5)
         ax.axvline(0, color="0.35", linewidth=0.6, linestyle="--")
-        ax.set(xlabel=change, ylabel="", ylim=(-0.02, 1.02))
-    for ax in figure.axes[::across]:
-        ax.set_ylabel("share of answers turned")
+        ax.set(xlabel=change, ylim=(-0.02, 1.02))
     legend_above(figure, most=6)
     return figure

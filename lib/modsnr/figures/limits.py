@@ -1,19 +1,50 @@
-"""Plots of what is reached beside what is possible, over SNR."""
+"""Plots over SNR: what networks reach, beside what is possible."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from modsnr.figures.style import PAGE, Picture, legend_above, series, styled
+from modsnr.figures.style import legend_above, panels, series, styled
 
 BOUND_LINES = ("--", ":", "-.", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)))
-BOUND_COLOUR = "black"
+SNR = "SNR per sample (dB)"
+
+
+@styled
+def accuracy_over_snr(
+    points: pd.DataFrame,
+    *,
+    bounds: Mapping[str, pd.DataFrame] | None = None,
+    titles: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw accuracy over SNR, a panel a task, a line a model, shaded by its 95 % interval.
+
+    ``points`` has the columns task, model, snr_db, value, low and high; ``titles`` renames the
+    tasks. ``bounds`` is task -> a row an SNR and a column a bound, drawn as broken lines. Where
+    ``seeds``, the number of networks whose mean a point is, is above 1, the shade is from the least
+    of these to the greatest, as the legend notes.
+    """
+    bounds = bounds or {}
+    if "seeds" in points:
+        several = points.model + ", range of " + points.seeds.astype(str) + " seeds"
+        points = points.assign(model=points.model.where(points.seeds == 1, several))
+    models, tasks = list(points.model.unique()), list(points.task.unique())
+    limits = list(dict.fromkeys(name for task in tasks for name in bounds.get(task, [])))
+    figure, axes = panels(
+        [(titles or {}).get(task, task) for task in tasks], height=2.7, sharey=True,
+        xlabel=SNR, ylabel="accuracy",
+    )  # fmt: skip
+    for ax, task in zip(axes, tasks, strict=True):
+        series(ax, points[points.task == task], "snr_db", "model", order=models)
+        _bounds(ax, bounds.get(task, pd.DataFrame()), limits)
+        ax.set_ylim(0, 1.02)
+    legend_above(figure, most=3 if limits else 4, order=[*models, *limits])
+    return figure
 
 
 @styled
@@ -24,11 +55,10 @@ def snr_limits(errors: pd.DataFrame, bounds: pd.DataFrame, of: str) -> Figure:
     ``bounds`` a row an SNR and a column a bound, in dB. Left both, logarithmic, bounds as broken
     black lines; right the bound called ``of`` over each error, one where it is reached.
     """
-    figure = Picture(figsize=(PAGE, 2.9))
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels(["", ""], height=2.9, xlabel=SNR)
     series(left, errors, "snr_db", "estimator")
-    _bounds(left, bounds)
-    left.set(xlabel="SNR per sample (dB)", ylabel="RMSE of the SNR (dB)", yscale="log")
+    _bounds(left, bounds, list(bounds))
+    left.set(ylabel="RMSE of the SNR (dB)", yscale="log")
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     left.yaxis.set_minor_formatter(NullFormatter())
@@ -37,42 +67,14 @@ def snr_limits(errors: pd.DataFrame, bounds: pd.DataFrame, of: str) -> Figure:
     ends = {"value": "value", "low": "high", "high": "low"}  # the larger the error the less of it
     shares = {end: reached / errors[other].clip(lower=1e-9) for end, other in ends.items()}
     series(right, errors.assign(**shares), "snr_db", "estimator")
-    right.axhline(1, color=BOUND_COLOUR, linewidth=0.6)
-    right.set(xlabel="SNR per sample (dB)", ylabel=f"share of the bound\n({of})")
+    right.axhline(1, color="black", linewidth=0.6)
+    right.set_ylabel(f"share of the bound\n({of})")
     right.set_ylim(bottom=0)
     legend_above(figure)
     return figure
 
 
-@styled
-def accuracy_limits(
-    accuracies: pd.DataFrame,
-    bounds: Mapping[str, pd.DataFrame],
-    *,
-    titles: Mapping[str, str] | None = None,
-) -> Figure:
-    """Draw accuracy over SNR, a panel a task, shaded by its interval, beside bounds on it.
-
-    ``accuracies`` has the columns task, estimator (or network), snr_db, value, low and high;
-    ``bounds`` is task -> a row an SNR and a column a bound; a task may have none. ``titles``
-    renames the tasks. An estimator or a bound that stands in several panels has one line.
-    """
-    tasks, names = accuracies.task.unique(), accuracies.estimator.unique()
-    limits = list(dict.fromkeys(str(name) for task in tasks for name in bounds.get(task, [])))
-    figure = Picture(figsize=(PAGE, 3.0))
-    panels = np.atleast_1d(figure.subplots(1, len(tasks), sharey=True))
-    for ax, task in zip(panels, tasks, strict=True):
-        series(ax, accuracies[accuracies.task == task], "snr_db", "estimator", order=names)
-        _bounds(ax, bounds.get(task, pd.DataFrame()), limits)
-        title = (titles or {}).get(task, task)
-        ax.set(title=title, xlabel="SNR per sample (dB)", ylabel="accuracy", ylim=(0, 1.02))
-        ax.label_outer()
-    legend_above(figure, most=3, order=[*names, *limits])
-    return figure
-
-
-def _bounds(ax: Axes, bounds: pd.DataFrame, names: list[str] | None = None) -> None:
-    names = names or list(map(str, bounds))
+def _bounds(ax: Axes, bounds: pd.DataFrame, names: list[str]) -> None:
     for name, values in bounds.items():
         style = BOUND_LINES[names.index(str(name)) % len(BOUND_LINES)]
-        ax.plot(values.index, values, color=BOUND_COLOUR, linestyle=style, label=str(name))
+        ax.plot(values.index, values, color="black", linestyle=style, label=str(name))

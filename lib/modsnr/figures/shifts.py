@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from modsnr.figures.style import (
-    HATCHES,
+    BROKEN,
     PAGE,
     PALETTE,
-    Picture,
-    bare,
+    SLANTED,
+    bars,
     colour_bar,
+    heatmap,
     legend_above,
-    reach,
+    panels,
     styled,
 )
 
@@ -37,29 +38,22 @@ def shift_matrix(
     a network under the condition of the same name is framed.
     """
     tasks, networks = accuracies.task.unique(), list(accuracies.model.unique())
-    rows = len(networks)
-    height = 0.32 + 0.2 * max(rows, 2)  # of a panel, its title included
-    figure = Picture(figsize=(PAGE, height * len(tasks) + 1.1))
-    panels = figure.subplots(len(tasks), 1, squeeze=False, sharex=True)[:, 0]
-    for ax, task in zip(panels, tasks, strict=True):
-        of_task = accuracies[accuracies.task == task].pivot_table("value", "model", "condition")
-        value = of_task.reindex(index=networks, columns=list(conditions)).to_numpy()
-        ax.imshow(100 * value, vmin=0, vmax=100, cmap="cividis", aspect="auto")
-        for row, column in np.argwhere(np.isfinite(value)):
-            shade = "black" if value[row, column] > 0.5 else "white"
-            text = f"{100 * value[row, column]:.1f}"
-            ax.text(column, row, text, color=shade, ha="center", va="center", fontsize=7)
-            if networks[row] == conditions[column]:
-                edge: Any = {"fill": False, "edgecolor": PALETTE[1], "linewidth": 1.6}
-                ax.add_patch(Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, **edge))
-        ax.set_yticks(range(rows), [network.replace("_", " ") for network in networks])
-        ax.set_ylabel("network")
-        ax.set_title((titles or {}).get(task, task))
-        bare(ax)
+    figure, axes = panels(
+        [(titles or {}).get(task, task) for task in tasks], across=1, sharex=True,
+        height=0.72 + 0.2 * max(len(networks), 2), xlabel="frames it is tested on",
+    )  # fmt: skip
+    figure.set_figwidth(PAGE)
     names = [condition.replace("_", " ") for condition in conditions]
-    panels[-1].set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
-    panels[-1].set_xlabel("frames it is tested on")
-    colour_bar(figure, panels[0].images[0], list(panels), "accuracy (%)", aspect=40)
+    for ax, task in zip(axes, tasks, strict=True):
+        of_task = accuracies[accuracies.task == task].pivot_table("value", "model", "condition")
+        percent = 100 * of_task.reindex(index=networks, columns=list(conditions))
+        heatmap(ax, percent.set_axis(names, axis=1), annot=True, fmt=".1f", vmin=0, vmax=100)
+        for row, column in np.argwhere(np.equal.outer(networks, list(conditions))):
+            edge: Any = {"fill": False, "edgecolor": PALETTE[1], "linewidth": 1.6}
+            ax.add_patch(Rectangle((column + 0.03, row + 0.05), 0.94, 0.9, **edge))
+        ax.set_ylabel("network")
+    axes[-1].set_xticks(axes[-1].get_xticks(), names, **SLANTED)
+    colour_bar(figure, axes[0].collections[0], axes, "accuracy (%)", aspect=40)
     return figure
 
 
@@ -67,36 +61,16 @@ def shift_matrix(
 def rejection_bars(rejections: pd.DataFrame, *, false_alarm: float) -> Figure:
     """Draw how well unknown modulations are detected, a group a modulation, a bar a score.
 
-    ``rejections`` has the columns left out, score, measure (auc and detected), value, low and high;
-    all modulations have the same scores. Broken lines are what chance achieves: an area of a half,
-    and as many detections as false alarms.
+    ``rejections`` has the columns left out, score, measure (auc and detected), value, low and high.
+    Broken lines are what chance achieves: an area of a half, and as many detections as false
+    alarms.
     """
-    figure = Picture(figsize=(PAGE, 2.5))
-    panels = figure.subplots(1, 2)
-    names, scores = rejections["left out"].unique(), rejections.score.unique()
-    width = 0.8 / len(scores)
-    drawn = (("auc", "area under the ROC curve", 0.5), ("detected", "detected", false_alarm))
-    for ax, (key, label, chance) in zip(panels, drawn, strict=True):
-        place = np.arange(len(names))
-        for index, score in enumerate(scores):
-            points = rejections[(rejections.score == score) & (rejections.measure == key)]
-            ax.bar(
-                place + (index - (len(scores) - 1) / 2) * width,
-                points.value,
-                width * 0.92,
-                yerr=reach(points),
-                color=PALETTE[index],
-                hatch=HATCHES[index % len(HATCHES)],
-                edgecolor="white",
-                linewidth=0,
-                error_kw={"linewidth": 0.9, "ecolor": "0.2"},
-                label=score,
-            )
-        ax.axhline(chance, color="black", linewidth=0.8, linestyle=(0, (4, 2)), label="chance")
-        ax.set(ylabel=label, ylim=(0, 1.02), xlim=(-0.6, len(names) - 0.4))
-        ax.set_xticks(range(len(names)), names)
-        ax.grid(visible=False, axis="x")
-        ax.set_axisbelow(True)
-    panels[1].set_ylabel(f"detected at {100 * false_alarm:g} % false alarms")
+    figure, axes = panels(["", ""])
+    detected = f"detected at {100 * false_alarm:g} % false alarms"
+    drawn = {"auc": ("area under the ROC curve", 0.5), "detected": (detected, false_alarm)}
+    for ax, (measure, (label, chance)) in zip(axes, drawn.items(), strict=True):
+        ax.set(ylabel=label, ylim=(0, 1.02))
+        bars(ax, rejections[rejections.measure == measure], "left out", "score")
+        ax.axhline(chance, color="black", label="chance", **BROKEN)
     legend_above(figure)
     return figure

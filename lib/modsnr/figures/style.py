@@ -1,9 +1,9 @@
-"""One style sheet for every plot, and the widths of a two-column paper."""
+"""One style sheet for every plot, and what plots share: panels, series, bars, heatmaps."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Literal
@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-Interval = Mapping[str, float]  # value, low, high
 
 COLUMN, PAGE = 3.5, 7.16  # inches
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
@@ -52,6 +50,40 @@ def style_sheet(**options: Any) -> Iterator[None]:
         yield
 
 
+SLANTED: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+BROKEN: Any = {"linestyle": (0, (4, 2)), "linewidth": 0.9}
+
+
+def panels(
+    titles: Sequence[str],
+    *,
+    height: float = 2.5,
+    across: int = 3,
+    xlabel: str = "",
+    ylabel: str = "",
+    **options: Any,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each title, at most so many side by side, and its panels.
+
+    ``height`` is that of a row in inches; ``options`` are those of matplotlib's ``subplots``. The
+    labels stand at the lowest and the leftmost panels.
+    """
+    across = min(across, len(titles))
+    rows = -(-len(titles) // across)
+    figure = Picture(figsize=(PAGE if across > 1 else COLUMN, height * rows))
+    grid = figure.subplots(rows, across, squeeze=False, **options)
+    for spare in grid.flat[len(titles) :]:
+        spare.remove()
+    for ax, title in zip(figure.axes, titles, strict=True):
+        ax.set_title(title)
+    for ax in figure.axes[-across:]:
+        ax.set_xlabel(xlabel)
+        ax.tick_params(labelbottom=True)
+    for ax in figure.axes[::across]:
+        ax.set_ylabel(ylabel)
+    return figure, figure.axes
+
+
 def look(index: int) -> dict[str, Any]:
     """Return the colour and the marker of the series with that number."""
     return {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
@@ -61,6 +93,37 @@ def reach(points: pd.DataFrame) -> np.ndarray:
     """Return how far intervals reach below and above their value, float64 [2, point]."""
     # Rounding may leave a value outside its interval.
     return np.maximum([points.value - points.low, points.high - points.value], 0)
+
+
+@contextmanager
+def _own_labels(ax: Axes) -> Iterator[None]:
+    """Keep the labels of a panel's axes: seaborn would fill in those that are empty."""
+    labels = {"xlabel": ax.get_xlabel(), "ylabel": ax.get_ylabel()}
+    yield
+    ax.set(**labels)
+
+
+def _looks(names: pd.Series, order: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Return the look of each name that occurs: that of its place in ``order``, or in the rows."""
+    found = names.unique()
+    order = list(found if order is None else order)
+    return {key: look(index) for index, key in enumerate(order) if key in found}
+
+
+def _tidy(points: pd.DataFrame, place: str, name: str, looks: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a plot of seaborn's: points with their intervals, a colour a name.
+
+    The median of value, low and high is the value, and their range the interval.
+    """
+    return {
+        "data": points.melt([place, name], ["value", "low", "high"], value_name="accuracy"),
+        "hue": name,
+        "hue_order": list(looks),
+        "palette": [of["color"] for of in looks.values()],
+        "estimator": "median",
+        "errorbar": ("pi", 100),
+        "legend": False,
+    }
 
 
 def series(
@@ -80,23 +143,77 @@ def series(
     """
     import seaborn as sns  # here: it takes a second and 70 MB
 
-    names = list(order if order is not None else points[name].unique())
-    looks = [look(index) for index in range(len(names))]
-    bars = {"elinewidth": 0.8}
-    ends = points.melt([x, name], ["value", "low", "high"], value_name="accuracy")
-    before = len(ax.lines)
-    # The median of value, low and high is the value, and their range the interval.
-    sns.lineplot(
-        ends, x=x, y="accuracy", hue=name, style=name, hue_order=names, style_order=names,
-        palette=[of["color"] for of in looks], markers=[of["marker"] for of in looks],
-        dashes=False, estimator="median", errorbar=("pi", 100), err_style=intervals,
-        err_kws={"alpha": 0.2, "linewidth": 0} if intervals == "band" else bars,
-        legend=False, ax=ax, **options,
-    )  # fmt: skip
+    looks, before = _looks(points[name], order), len(ax.lines)
+    styles = {"band": {"alpha": 0.2, "linewidth": 0}, "bars": {"elinewidth": 0.8, "capsize": 1.5}}
+    with _own_labels(ax):
+        sns.lineplot(
+            ax=ax, x=x, y="accuracy", **_tidy(points, x, name, looks), style=name,
+            style_order=list(looks), markers=[of["marker"] for of in looks.values()],
+            dashes=False, err_style=intervals, err_kws=styles[intervals], **options,
+        )  # fmt: skip
     lines = [line for line in ax.lines[before:] if line.get_linestyle() == "-"]  # not a bar's ends
-    drawn = [key for key in names if (points[name] == key).any()]
-    for line, key in zip(lines, drawn, strict=True):
+    for line, key in zip(lines, looks, strict=True):
         line.set(label=key, markeredgecolor=line.get_color())
+
+
+def bars(ax: Axes, points: pd.DataFrame, group: str, name: str, *, lying: bool = False) -> None:
+    """Draw bars with their intervals: a place for each ``group``, side by side a bar for each name.
+
+    ``points`` has the columns ``group``, ``name``, value, low and high. Names differ in colour and
+    hatch.
+    """
+    import seaborn as sns
+
+    looks, before = _looks(points[name], None), len(ax.containers)
+    axes = {"y": group, "x": "accuracy"} if lying else {"x": group, "y": "accuracy"}
+    with _own_labels(ax):
+        sns.barplot(
+            ax=ax, **axes, **_tidy(points, group, name, looks), saturation=1, edgecolor="white",
+            linewidth=0.4, capsize=0.3, err_kws={"color": "black", "linewidth": 0.8},
+        )  # fmt: skip
+    ax.grid(visible=False, axis="y" if lying else "x")
+    for index, (drawn, key) in enumerate(zip(ax.containers[before:], looks, strict=True)):
+        drawn.set_label(key)
+        for bar in drawn:
+            bar.set_hatch(HATCHES[index % len(HATCHES)])
+
+
+def dots(
+    ax: Axes,
+    points: pd.DataFrame,
+    group: str,
+    name: str,
+    *,
+    order: Sequence[str] | None = None,
+    lying: bool = False,
+) -> None:
+    """Draw markers with their intervals: as ``bars``, with the looks of ``series``."""
+    import seaborn as sns
+
+    looks, before = _looks(points[name], order), len(ax.lines)
+    axes = {"y": group, "x": "accuracy"} if lying else {"x": group, "y": "accuracy"}
+    with _own_labels(ax):
+        sns.pointplot(
+            ax=ax, **axes, **_tidy(points, group, name, looks), linestyle="none", markersize=3,
+            markers=[of["marker"] for of in looks.values()], capsize=0.1,
+            dodge=0.5 if len(looks) > 1 else False, err_kws={"linewidth": 0.8},
+            markerfacecolor="none",  # which shows an interval that is smaller
+        )  # fmt: skip
+    lines = [line for line in ax.lines[before:] if line.get_marker() in MARKERS]
+    for line, key in zip(lines, looks, strict=True):
+        line.set_label(key)
+
+
+def heatmap(ax: Axes, values: pd.DataFrame, **options: Any) -> None:
+    """Draw a table as coloured cells; the options are seaborn's."""
+    import seaborn as sns
+
+    # Rasterised: readers of vector graphics would draw a line between any two cells.
+    drawn: Any = {"cmap": "cividis", "cbar": False, "rasterized": True, "fmt": ""} | options
+    with _own_labels(ax):
+        sns.heatmap(values, ax=ax, annot_kws={"size": 7}, **drawn)
+    ax.tick_params(axis="y", rotation=0)
+    bare(ax)
 
 
 def legend_above(figure: Figure, *, most: int = 4, order: Sequence[str] | None = None) -> None:
