@@ -1,14 +1,12 @@
 """Perturbations of diagrams and what they cost: the perturbation impact score; attributions to
 pixels and regions, and whether they can be trusted.
 
-A mask marks the pixels of one view that are hidden. Masks are pure functions of diagrams and a
-generator; accuracies come from the caller's model. The study counted p % of the occupied pixels
-for its brightest and dimmest masks but p % of all pixels, mostly empty background, for its random
-ones; here every mask reports the share it really hid in both conventions, and ``random`` hides as
-many occupied pixels as the brightest and dimmest masks do. ``regions`` hides by place instead,
-each beside as many pixels at random; ``fill`` chooses what stands where pixels are hidden.
-``radio`` maps pixels back to the samples and symbols behind them, and finds how little of a change
-to a frame changes the answer.
+The study counted p % of the occupied pixels for its brightest and dimmest masks but p % of all
+pixels, mostly empty background, for its random ones; here every mask reports the share it really
+hid in both conventions, and ``random`` hides as many occupied pixels as the brightest and dimmest
+masks do. ``regions`` hides by place instead, each beside as many pixels at random; ``fill`` chooses
+what stands where pixels are hidden. ``radio`` maps pixels back to the samples and symbols behind
+them, and finds how little of a change to a frame changes the answer.
 """
 
 from modsnr.explain.attributions import grad_cam, integrated_gradients, occlusion

@@ -33,9 +33,8 @@ def smallest_change(answer: Callable[[float], Tensor], changes: Sequence[float])
     float64 [frame], NaN where no change turned the answer. ``answer`` maps a change to decisions
     int64 [frame] on the same frames made again with one thing changed by so much: the SNR in dB,
     the phase in degrees, the logarithm of a ring ratio. ``changes`` begin with 0 and grow in size
-    to one side; call twice for both sides. Changes are tried until every answer has turned. An
-    answer may turn back at a larger change, or turn and turn back between two changes, which goes
-    unseen: the smaller changes of the list keep the answer, larger ones need not change it.
+    to one side; they are tried until every answer has turned. An answer that turns and turns back
+    between two changes goes unseen.
     """
     before = answer(0.0)
     change = np.full(len(before), np.nan)

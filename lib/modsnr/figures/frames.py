@@ -134,7 +134,8 @@ def class_order_audit(evidence: pd.DataFrame) -> Figure:
     """
     features, candidates = list(evidence["feature"].unique()), list(evidence["candidate"].unique())
     columns = sorted(evidence["column"].unique())
-    evidence = evidence.assign(place=np.searchsorted(columns, evidence["column"]))
+    judged = evidence["column"].isin(evidence.loc[evidence["agrees"].notna(), "column"])
+    evidence = evidence.assign(place=np.searchsorted(columns, evidence["column"]), judged=judged)
     colours = dict(zip(candidates, (PALETTE[0], PALETTE[4], *PALETTE[5:]), strict=False))
     figure = Picture(figsize=(PAGE, 0.8 + 0.17 * len(columns)))
     ratios = [1.0] * len(features) + [1.5] * len(candidates)
@@ -145,6 +146,7 @@ def class_order_audit(evidence: pd.DataFrame) -> Figure:
     verdicts = {True: ("✓", PALETTE[2]), False: ("✗", PALETTE[1]), None: ("–", PALETTE[6])}
     for ax, name in zip(axes[len(features) :], candidates, strict=True):
         ax.set_title(name, color=colours[name], fontweight="bold")
+        ax.set_xticks([])
         ax.axis("off")
         of_order = evidence[evidence["candidate"] == name]
         for place, rows in of_order.groupby("place"):
@@ -161,13 +163,10 @@ def class_order_audit(evidence: pd.DataFrame) -> Figure:
 def _strip(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
     """Draw what was measured of a feature, and what each candidate expects."""
     # A column too noisy to be judged may lie anywhere: it does not stretch the axis.
-    judged = rows[rows["column"].isin(rows.loc[rows["agrees"].notna(), "column"])]
-    ends = (judged if len(judged) else rows)[["measured", "low", "high"]].to_numpy(float)
+    shown = rows[rows["judged"]] if rows["judged"].any() else rows
+    ends = shown[["measured", "low", "high"]].to_numpy(float)
     low, high = (pick(ends[np.isfinite(ends)]) for pick in (np.min, np.max))
     margin = 0.12 * (high - low) + 1e-9
-    given = rows.drop_duplicates("column")
-    dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
-    ax.errorbar(given["measured"], given["place"], xerr=given["margin"], label="measured", **dot)
     bar: Any = {"linewidth": 2, "alpha": 0.7, "capstyle": "projecting"}  # seen if narrow, too
     for index, (name, colour) in enumerate(colours.items()):
         step = 0.5 * ((index + 0.5) / len(colours) - 0.5)
@@ -175,6 +174,9 @@ def _strip(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
         reached = expected[["low", "high"]].clip(low - margin, high + margin).T.to_numpy()
         label = f"expected if {name}"
         ax.hlines(expected["place"] + step, *reached, color=colour, label=label, **bar)
+    given = rows.drop_duplicates("column")
+    dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
+    ax.errorbar(given["measured"], given["place"], xerr=given["margin"], label="measured", **dot)
     ax.set_xlim(low - margin, high + margin)
     ax.locator_params(axis="x", nbins=2)
     ax.tick_params(axis="x", labelsize=6)
