@@ -18,39 +18,18 @@ differ only in which points they count:
                    the rings of an alphabet are lines, and so are its angles.
 """
 
-from modsnr.diagrams.aligning import align
 from modsnr.diagrams.drawing import Canvas, as_trained, places, render
-from modsnr.diagrams.views import (
-    EXTENTS,
-    RESIDUAL_DB,
-    VIEWS,
-    log_polar,
-    log_radius,
-    out_of_band,
-    points,
-    symbol_noise,
-    synchronise,
-    times,
-    unit_power,
-    views_of,
-)
+from modsnr.diagrams.views import EXTENTS, VIEWS, points, synchronise, times, views_of
 
 __all__ = [
     "EXTENTS",
-    "RESIDUAL_DB",
     "VIEWS",
     "Canvas",
-    "align",
     "as_trained",
-    "log_polar",
-    "log_radius",
-    "out_of_band",
     "places",
     "points",
     "render",
-    "symbol_noise",
     "synchronise",
     "times",
-    "unit_power",
     "views_of",
 ]

@@ -30,9 +30,9 @@ REACH = 0.004  # cycles/symbol searched on either side
 EXPECTED = 0.0012  # cycles/symbol
 OFFSETS, PHASES = 41, 12  # tried over the reach, and over the turn after which an alphabet repeats
 REFINED = 4  # parts that a step of either is divided into at last
-# Of the tables: radii in RMS of what is received, farther out is no farther; angles over the turn
-# after which an alphabet repeats; noise over the symbols' power. It is taken for no less than the
-# first, as narrower peaks need higher harmonics, nor for more than the last, where no line is left.
+# Of the tables: radii in RMS of what is received, any greater is the widest; angles over the turn
+# after which an alphabet repeats; noise over the symbols' power. Less noise counts as the first
+# level, as narrower peaks need higher harmonics, and more as the last, where no line is left.
 RADII, WIDEST, SECTOR_ANGLES = 128, 2.75, 32
 NOISE_DB = tuple(range(-22, 17, 2))
 AT_A_TIME = 512, 2048  # frames on a CPU, for its caches, and elsewhere, which bounds memory
@@ -43,9 +43,8 @@ def align(symbols: Tensor, noise: Tensor) -> Tensor:
 
     ``noise`` is the noise's share of the symbols' power, float [frame], 0 to 1. What is left is a
     turn by one of the symmetries of the alphabet, and by half a quadrant in the mean where the
-    frame is mistaken for one that has its points there. Frames that are NaN, as those without power
-    are once they are scaled, stay NaN. Under a caller's autocast the products are in single
-    precision all the same: in bf16 some searches would end at another carrier.
+    frame is mistaken for one that has its points there. Frames of NaN stay NaN. Under a caller's
+    autocast the products stay in single precision: in bf16 some searches would end elsewhere.
     """
     share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
     level = (10 * torch.log10(share / (1 - share))).clamp(NOISE_DB[0], NOISE_DB[-1])
@@ -59,8 +58,7 @@ def align(symbols: Tensor, noise: Tensor) -> Tensor:
 def _align(symbols: Tensor, step: Tensor) -> Tensor:
     """Align symbols whose noise is that of the tables' ``step``, int64 [frame]."""
     device = symbols.device
-    tables = _tables(device)
-    order, lines = tables.order, tables.lines
+    tables = _tables(device, at_once=device.type != "cpu")
     radius = symbols.abs()
     rms = radius.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
     ring = (radius / rms * ((RADII - 1) / WIDEST)).round().clamp(max=RADII - 1)
@@ -70,37 +68,34 @@ def _align(symbols: Tensor, step: Tensor) -> Tensor:
     offsets = torch.linspace(-REACH, REACH, OFFSETS, device=device)
     prior = -(offsets / EXPECTED).square().view(1, -1, 1) / 2
     angle = symbols.angle()
-    powers = torch.polar(torch.ones_like(angle), order.view(-1, 1, 1) * angle)
-    turn = 2 * pi * order.view(-1, 1, 1) * time.unsqueeze(1) * offsets
+    powers = torch.polar(torch.ones_like(angle), tables.order.view(-1, 1, 1) * angle)
+    turn = 2 * pi * tables.order.view(-1, 1, 1) * time.unsqueeze(1) * offsets
     waves = torch.polar(torch.ones_like(turn), -turn)  # [order, symbol, offset]
     best = torch.full((len(symbols),), -torch.inf, device=device)
     chosen = torch.zeros(len(symbols), dtype=torch.long, device=device)
     found = torch.zeros(len(symbols), 2, device=device)  # offset, phase
-    for kind in tables.kinds:
-        phases = torch.arange(PHASES, device=device) * (2 * pi / kind.first / PHASES)
-        line = (kind.lines[..., place] * powers[kind.its]) @ waves[kind.its]
+    for first, its, alphabets in tables.kinds:
+        phases = torch.arange(PHASES, device=device) * (2 * pi / first / PHASES)
+        lines = tables.lines[alphabets, : len(its)]
+        line = (lines[..., place] * powers[its]) @ waves[its]
         line = line.movedim(1, 3)  # [alphabet, frame, offset, harmonic]
-        turn = order[kind.its].unsqueeze(1) * phases
+        turn = tables.order[its].unsqueeze(1) * phases
         score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin()) + prior
         highest, where = score.flatten(2).max(2)
-        highest, which = (highest + kind.constant[:, place].sum(2)).max(0)
+        highest, which = (highest + tables.constant[alphabets][:, place].sum(2)).max(0)
         where = where.gather(0, which.unsqueeze(0)).squeeze(0)
         better = highest > best
         best = torch.where(better, highest, best)
-        chosen = torch.where(better, kind.alphabets[which], chosen)
+        chosen = torch.where(better, alphabets[which], chosen)
         here = torch.stack([offsets[where // PHASES], phases[where % PHASES]], 1)
         found = torch.where(better.unsqueeze(1), here, found)
     its = tables.its[chosen]  # [frame, harmonic]
     row = torch.arange(len(symbols), device=device)
-    found = _refined(
-        found,
-        order[its],
-        (
-            lines[chosen.unsqueeze(1), column, place] * powers[its[:, column], row]
-            for column in range(PER_ALPHABET)
-        ),
-        time,
+    lines = (
+        tables.lines[chosen.unsqueeze(1), column, place] * powers[its[:, column], row]
+        for column in range(PER_ALPHABET)
     )
+    found = _refined(found, tables.order[its], lines, time)
     turn = found[:, 1:] + 2 * pi * found[:, :1] * time
     return symbols * torch.polar(torch.ones_like(turn), -turn)
 
@@ -125,71 +120,50 @@ def _refined(found: Tensor, orders: Tensor, lines: Iterable[Tensor], time: Tenso
     return torch.cat([offsets.gather(1, across), phases.gather(1, along)], 1)
 
 
-class _Kind(NamedTuple):
-    """Alphabets of one symmetry and one number of harmonics, which are tried at once."""
-
-    first: int  # the order of their symmetry
-    alphabets: Tensor  # int64 [alphabet]
-    its: Tensor  # int64 [harmonic], into the orders that occur
-    lines: Tensor  # complex64 [alphabet, harmonic, place], their harmonics
-    constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
-
-
 class _Tables(NamedTuple):
     """What is known of each alphabet before a frame is seen; places are noise and radius."""
 
-    kinds: tuple[_Kind, ...]
-    order: Tensor  # int64 [order], all that occur, ascending
+    order: Tensor  # int64 [order], of all harmonics of all alphabets, ascending
     its: Tensor  # int64 [alphabet, harmonic], into ``order``; 0 for those that it lacks
     lines: Tensor  # complex64 [alphabet, harmonic, place], its harmonics; 0 for those that it lacks
+    constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
+    # Alphabets of the same harmonics, tried at once: order of symmetry, one's ``its``, alphabets.
+    kinds: list[tuple[int, Tensor, Tensor]]
 
 
 @lru_cache(maxsize=8)
-def _tables(device: torch.device) -> _Tables:
-    """Return the tables, the radius in RMS of what is received, on the device."""
+def _tables(device: torch.device, *, at_once: bool) -> _Tables:
+    """Return the tables on the device, the radius in RMS of what is received.
+
+    A GPU works fastest on few large calls, so on alphabets ``at_once``; one at a time suits the
+    caches of a CPU.
+    """
     noise = torch.pow(10.0, torch.tensor(NOISE_DB) / 10).view(-1, 1, 1)
     radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
-    orders, constant = [], []
-    lines = torch.zeros(len(ALPHABETS), PER_ALPHABET, len(NOISE_DB) * RADII, dtype=torch.complex64)
-    for number, name in enumerate(ALPHABETS):
-        points = alphabet(name)
-        first = symmetry(points)
-        angle = torch.arange(SECTOR_ANGLES) * (2 * pi / first / SECTOR_ANGLES)
+    first = [symmetry(alphabet(name)) for name in ALPHABETS]
+    orders = [range(n, HIGHEST + 1, n)[:PER_ALPHABET] for n in first]
+    order = sorted(set().union(*orders))
+    its = torch.zeros(len(ALPHABETS), PER_ALPHABET, dtype=torch.long)
+    constant = torch.zeros(len(ALPHABETS), len(NOISE_DB) * RADII)
+    lines = torch.zeros(*its.shape, len(NOISE_DB) * RADII, dtype=torch.complex64)
+    alike: dict[tuple[range, int], list[int]] = {}
+    for number, (name, own) in enumerate(zip(ALPHABETS, orders, strict=True)):
+        points = alphabet(name).to(torch.complex64)
+        angle = torch.arange(SECTOR_ANGLES) * (2 * pi / own[0] / SECTOR_ANGLES)
         total = torch.full((len(NOISE_DB), RADII, SECTOR_ANGLES), -torch.inf)
-        for point in points.to(torch.complex64):
-            apart = (
-                radius**2
-                + point.abs() ** 2
-                - 2 * radius * point.abs() * (angle - point.angle()).cos()
-            )
+        for point in points:
+            cosine = (angle - point.angle()).cos()
+            apart = radius**2 + point.abs() ** 2 - 2 * radius * point.abs() * cosine
             total = torch.logaddexp(total, -apart / noise)
         harmonics = torch.fft.fft(total - log(len(points))) / SECTOR_ANGLES
-        orders.append(range(first, HIGHEST + 1, first)[:PER_ALPHABET])
-        constant.append(harmonics[..., 0].real.flatten())
-        found = harmonics[..., 1 : len(orders[-1]) + 1]
-        lines[number, : len(orders[-1])] = found.flatten(0, 1).T
-    order = sorted(set().union(*orders))
-    its = torch.zeros(len(orders), PER_ALPHABET, dtype=torch.long)
-    for number, some in enumerate(orders):
-        its[number, : len(some)] = torch.tensor([order.index(one) for one in some])
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for number, some in enumerate(orders):
-        # One at a time suits a processor's caches; a GPU works faster on few large calls.
-        apart = number if device.type == "cpu" else 0
-        alike.setdefault((some[0], len(some), apart), []).append(number)
+        constant[number] = harmonics[..., 0].real.flatten()
+        lines[number, : len(own)] = harmonics[..., 1 : len(own) + 1].flatten(0, 1).T
+        its[number, : len(own)] = torch.tensor([order.index(each) for each in own])
+        alike.setdefault((own, 0 if at_once else number), []).append(number)
     kinds = [
-        _Kind(
-            first,
-            torch.tensor(numbers).to(device),
-            its[numbers[0], :harmonics].to(device),
-            lines[numbers, :harmonics].to(device),
-            torch.stack([constant[number] for number in numbers]).to(device),
-        )
-        for (first, harmonics, _), numbers in alike.items()
+        (own[0], its[numbers[0], : len(own)].to(device), torch.tensor(numbers).to(device))
+        for (own, _), numbers in alike.items()
     ]
     return _Tables(
-        tuple(kinds),
-        torch.tensor(order).to(device),
-        its.to(device),
-        lines.to(device),
+        torch.tensor(order).to(device), its.to(device), lines.to(device), constant.to(device), kinds
     )

@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr import InputError
+from modsnr import InputError, files
 from modsnr.diagrams.aligning import align
+from modsnr.signals import root_raised_cosine
 
 SAMPLES_PER_SYMBOL = 8
 MATCHED_ROLLOFF = 0.25  # the middle of U(0.1, 0.4): the frame's own is not known to a receiver
 EDGE_SYMBOLS = 3  # on either side of a frame, where the filter sees past its ends
 STOP_BAND = 0.11  # cycles/sample; the widest band ends at (1 + 0.4) / 2 / 8 = 0.0875
-RESIDUAL_TAPS = 129
+RESIDUAL_REACH = 64  # taps of its filter on either side of the middle one
 POLAR_DB = (-20.0, 6.0)  # power of a symbol over their mean: left and right edge
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
 
@@ -27,26 +28,31 @@ class View(NamedTuple):
     """A view. To add one, write a function from samples to points and an entry in ``_VIEWS``.
 
     ``points`` maps frames complex64 [frame, sample] to complex64 [frame, point]; ``extent`` is that
-    of its diagrams; ``fits`` returns whether frames of so many samples are long enough; ``times``
-    gives the place of each point in such a frame, float32 [point], in samples from its first.
-    Where ``of`` names another view, ``points`` maps that one's points instead of samples.
+    of its diagrams. There is a point every ``step`` samples, but for ``edge`` samples at either end
+    of a frame, which must be a multiple of ``step`` samples and have ``shortest`` at least. Where
+    ``of`` names another view, ``points`` maps that one's points instead of samples.
     """
 
     points: Callable[[Tensor], Tensor]
     extent: float
-    fits: Callable[[int], bool]
-    times: Callable[[int], Tensor]
+    step: int = 1
+    edge: int = 0
+    shortest: int = 1
     of: str = ""
+
+    def fits(self, samples: int) -> bool:
+        """Return whether frames of so many samples have this view."""
+        return samples % self.step == 0 and samples >= self.shortest
 
 
 def points(iq: Tensor, view: str, known: dict[str, Tensor] | None = None) -> Tensor:
     """Return the points that ``view`` counts: complex64 [frame, point], each view's own scale.
 
     ``known`` holds points of these frames by view; those found on the way are added.
+
+    Raises InputError for an unknown view and for frames too short for it.
     """
-    if view not in _VIEWS:
-        raise InputError(f"There is no view {view!r}; the views are {', '.join(VIEWS)}.")
-    known, entry = {} if known is None else known, _VIEWS[view]
+    known, entry = {} if known is None else known, _view(view, iq.shape[1])
     if view not in known:
         given = points(iq, entry.of, known) if entry.of else iq.to(torch.complex64)
         known[view] = entry.points(given)
@@ -62,17 +68,24 @@ def times(view: str, samples: int) -> Tensor:
 
     Raises InputError for an unknown view and for frames too short for it.
     """
-    if view not in views_of(samples):
-        raise InputError(
-            f"Frames of {samples} samples have the views {', '.join(views_of(samples))}; "
-            f"{view!r} is none of them."
-        )
-    return _VIEWS[view].times(samples)
+    entry = _view(view, samples)
+    return torch.arange(entry.edge, samples - entry.edge, entry.step, dtype=torch.float32)
 
 
 def views_of(samples: int) -> tuple[str, ...]:
     """Return the views that frames of so many samples are long enough for."""
     return tuple(name for name, view in _VIEWS.items() if view.fits(samples))
+
+
+def _view(name: str, samples: int) -> View:
+    files.check_name("view", name, _VIEWS)
+    view = _VIEWS[name]
+    if not view.fits(samples):
+        raise InputError(
+            f"The {name} view needs frames of a multiple of {view.step} samples, {view.shortest} "
+            f"or more; these have {samples}."
+        )
+    return view
 
 
 def unit_power(iq: Tensor) -> Tensor:
@@ -92,21 +105,13 @@ def synchronise(iq: Tensor) -> Tensor:
     All in the frequency domain: matched filter, timing phase of the line of |y|^2 at the symbol
     rate, delay by that fraction of a symbol, decimation by folding. Edge symbols are dropped.
     """
-    samples = iq.shape[1]
-    if not _long_enough_to_synchronise(samples):
-        raise InputError(
-            "The synchronised view, the aligned view and the log_polar view need frames of a "
-            f"multiple of {SAMPLES_PER_SYMBOL} samples and {2 * EDGE_SYMBOLS + 2} symbols or more; "
-            f"these have {samples} samples."
-        )
-    symbols = samples // SAMPLES_PER_SYMBOL
-    matched, line, frequency = _synchroniser(samples, iq.device)
+    matched, line, frequency = _synchroniser(iq.shape[1], iq.device)
     spectrum = torch.fft.fft(iq) * matched
     filtered = torch.fft.ifft(spectrum)
     # The sum over |y|^2 is real-valued in y, so its phase at the symbol rate is the timing alone.
     timing = -torch.angle((filtered.abs().square() * line).sum(1)) / (2 * pi)  # symbols
     delayed = spectrum * torch.exp(2j * pi * frequency * timing.unsqueeze(1))
-    folded = delayed.view(len(iq), SAMPLES_PER_SYMBOL, symbols).sum(1)
+    folded = delayed.unflatten(1, (SAMPLES_PER_SYMBOL, -1)).sum(1)
     return unit_power(torch.fft.ifft(folded)[:, EDGE_SYMBOLS:-EDGE_SYMBOLS])
 
 
@@ -124,25 +129,14 @@ def symbol_noise(iq: Tensor) -> Tensor:
     return passed / (signal + passed).clamp(min=1e-30)
 
 
-def _long_enough_to_synchronise(samples: int) -> bool:
-    shortest = (2 * EDGE_SYMBOLS + 2) * SAMPLES_PER_SYMBOL
-    return samples % SAMPLES_PER_SYMBOL == 0 and samples >= shortest
-
-
 def out_of_band(iq: Tensor) -> Tensor:
     """Return the part of unit-power frames outside the signal's band: complex64 [frame, sample].
 
-    A linear-phase high-pass of ``RESIDUAL_TAPS`` taps; only samples that the whole filter covers
-    are kept, so nothing of the frame's ends leaks into the stop band.
+    A linear-phase high-pass; only samples that the whole filter covers are kept, so nothing of the
+    frame's ends leaks into the stop band.
     """
-    samples = iq.shape[1]
-    if not _long_enough_for_the_residual(samples):
-        raise InputError(
-            f"The residual view needs frames of {2 * RESIDUAL_TAPS - 1} samples or more; "
-            f"these have {samples}."
-        )
-    passed = torch.fft.ifft(torch.fft.fft(unit_power(iq)) * _highpass(samples, iq.device))
-    return passed[:, RESIDUAL_TAPS - 1 :]
+    response = _highpass(iq.shape[1], iq.device)
+    return torch.fft.ifft(torch.fft.fft(unit_power(iq)) * response)[:, 2 * RESIDUAL_REACH :]
 
 
 def log_radius(residual: Tensor) -> Tensor:
@@ -160,39 +154,22 @@ def log_polar(symbols: Tensor) -> Tensor:
     return torch.complex(2 * level - 1, symbols.angle() / pi)
 
 
-def _aligned(iq: Tensor) -> Tensor:
-    return align(synchronise(iq), symbol_noise(iq))
-
-
-def _long_enough_for_the_residual(samples: int) -> bool:
-    return samples >= 2 * RESIDUAL_TAPS - 1
-
-
-def _times_of_samples(samples: int) -> Tensor:
-    return torch.arange(samples, dtype=torch.float32)
-
-
-def _times_of_symbols(samples: int) -> Tensor:
-    symbols = torch.arange(EDGE_SYMBOLS, samples // SAMPLES_PER_SYMBOL - EDGE_SYMBOLS)
-    return symbols.to(torch.float32) * SAMPLES_PER_SYMBOL
-
-
-def _times_of_the_residual(samples: int) -> Tensor:
-    middle = RESIDUAL_TAPS // 2
-    return torch.arange(middle, samples - middle, dtype=torch.float32)
-
-
+_BY_SYMBOL = {
+    "step": SAMPLES_PER_SYMBOL,
+    "edge": EDGE_SYMBOLS * SAMPLES_PER_SYMBOL,
+    "shortest": (2 * EDGE_SYMBOLS + 2) * SAMPLES_PER_SYMBOL,
+}
 _VIEWS: dict[str, View] = {
-    "constellation": View(unit_power, 3.0, lambda samples: samples >= 1, _times_of_samples),
-    "synchronised": View(synchronise, 2.0, _long_enough_to_synchronise, _times_of_symbols),
-    "aligned": View(_aligned, 2.0, _long_enough_to_synchronise, _times_of_symbols),
+    "constellation": View(unit_power, 3.0),
+    "synchronised": View(synchronise, 2.0, **_BY_SYMBOL),
+    "aligned": View(lambda iq: align(synchronise(iq), symbol_noise(iq)), 2.0, **_BY_SYMBOL),
     "residual": View(
         lambda iq: log_radius(out_of_band(iq)),
         1.0,
-        _long_enough_for_the_residual,
-        _times_of_the_residual,
+        edge=RESIDUAL_REACH,
+        shortest=4 * RESIDUAL_REACH + 1,
     ),
-    "log_polar": View(log_polar, 1.0, _long_enough_to_synchronise, _times_of_symbols, of="aligned"),
+    "log_polar": View(log_polar, 1.0, **_BY_SYMBOL, of="aligned"),
 }
 VIEWS = tuple(_VIEWS)
 EXTENTS = {name: view.extent for name, view in _VIEWS.items()}
@@ -200,11 +177,11 @@ EXTENTS = {name: view.extent for name, view in _VIEWS.items()}
 
 @lru_cache(maxsize=8)
 def _synchroniser(samples: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return matched filter [bin], line at the symbol rate [sample], frequencies [bin]."""
     frequency = torch.fft.fftfreq(samples, device=device) * SAMPLES_PER_SYMBOL  # symbol rates
-    ramp = (frequency.abs() - (1 - MATCHED_ROLLOFF) / 2) / MATCHED_ROLLOFF
-    matched = torch.cos(ramp.clamp(0, 1) * (pi / 2))
     time = torch.arange(samples, device=device) / SAMPLES_PER_SYMBOL
-    return matched, torch.exp(-2j * pi * time), frequency
+    line = torch.exp(-2j * pi * time)
+    return root_raised_cosine(frequency.abs(), MATCHED_ROLLOFF), line, frequency
 
 
 @lru_cache(maxsize=8)
@@ -217,7 +194,7 @@ def _periodogram(samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=8)
 def _highpass(samples: int, device: torch.device) -> Tensor:
     """Return the response of a Kaiser-windowed high-pass at ``STOP_BAND``, complex64 [bin]."""
-    time = np.arange(RESIDUAL_TAPS) - RESIDUAL_TAPS // 2
-    taps = -2 * STOP_BAND * np.sinc(2 * STOP_BAND * time) * np.kaiser(RESIDUAL_TAPS, 8.0)
-    taps[RESIDUAL_TAPS // 2] += 1
+    time = np.arange(-RESIDUAL_REACH, RESIDUAL_REACH + 1)
+    taps = -2 * STOP_BAND * np.sinc(2 * STOP_BAND * time) * np.kaiser(len(time), 8.0)
+    taps[RESIDUAL_REACH] += 1
     return torch.fft.fft(torch.tensor(taps, dtype=torch.float32), n=samples).to(device)
