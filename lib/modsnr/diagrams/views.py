@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import pi
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -154,7 +154,7 @@ def log_polar(symbols: Tensor) -> Tensor:
     return torch.complex(2 * level - 1, symbols.angle() / pi)
 
 
-_BY_SYMBOL = {
+_BY_SYMBOL: Any = {
     "step": SAMPLES_PER_SYMBOL,
     "edge": EDGE_SYMBOLS * SAMPLES_PER_SYMBOL,
     "shortest": (2 * EDGE_SYMBOLS + 2) * SAMPLES_PER_SYMBOL,

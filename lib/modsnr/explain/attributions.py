@@ -28,7 +28,7 @@ def occlusion(score: Score, diagrams: Tensor, *, window: int, stride: int) -> Te
             f"Occlusion needs 0 < stride <= window <= bins; they are {stride}, {window}, "
             f"{diagrams.shape[-1]}."
         )
-    shapes = {"sliding_window_shapes": (1, window, window), "strides": (1, stride, stride)}
+    shapes: Any = {"sliding_window_shapes": (1, window, window), "strides": (1, stride, stride)}
     with torch.no_grad():
         return Occlusion(score).attribute(diagrams, baselines=0.0, **shapes)
 

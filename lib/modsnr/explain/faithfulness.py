@@ -157,9 +157,10 @@ def randomised(net: Network, seed: int) -> Network:
     with seeded(seed):
         for layer in drawn.modules():
             parameters = list(layer.parameters(recurse=False))
-            if hasattr(layer, "reset_parameters"):
+            reset: Any = getattr(layer, "reset_parameters", None)
+            if reset is not None:
                 if parameters or list(layer.buffers(recurse=False)):
-                    layer.reset_parameters()
+                    reset()
                 continue
             for parameter in parameters:
                 flat = parameter.flatten()

@@ -49,7 +49,7 @@ def accuracy_by_choice(
     for ax, choice in zip(axes, choices, strict=True):
         here = points[points.choice == choice]
         series(ax, here, "snr_db", "setting", markersize=2.5)
-        ax.set_title((titles or {}).get(choice, choice), loc="left", fontweight="bold")
+        ax.set_title(str((titles or {}).get(choice, choice)), loc="left", fontweight="bold")
         ax.set_ylim(0, 1.03)
         _legend(ax)
         _bounds(ax, here)

@@ -84,14 +84,14 @@ def fidelity(density_db: pd.DataFrame, moments: pd.DataFrame) -> Figure:
     """
     series = dict.fromkeys([*density_db, *moments["series"]])
     measured = [name for name in series if name != THEORY]
-    looks = {name: look(index) for index, name in enumerate(measured)}
+    looks: dict[str, Any] = {str(name): look(i) for i, name in enumerate(measured)}
     names = list(moments["modulation"].unique())
     panels = list(moments.groupby("quantity", sort=False))
     figure = Picture(figsize=(PAGE, max(2.6, 0.85 + 0.14 * len(names))))
     widths = [1.6, *[1] * len(panels)]
     left, *right = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     for name, density in density_db.items():
-        style = DASHES | {"zorder": 3} if name == THEORY else {"color": looks[name]["color"]}
+        style = DASHES | {"zorder": 3} if name == THEORY else {"color": looks[str(name)]["color"]}
         left.plot(density, **style)
     left.set(xlabel="frequency (cycles/sample)", ylabel="power density (dB)")
     left.set_xlim(density_db.index[0], density_db.index[-1])
@@ -112,7 +112,8 @@ def _moments(
     """Draw one quantity: a row a modulation of ``names``, a marker a series of ``looks``."""
     row = min(1, len(names) / 12)  # of the space for one: few modulations do not fill it
     step = 0.7 * row / max(len(looks), 2)
-    for name, points in moments.groupby("series", sort=False):
+    for name in moments["series"].unique():
+        points = moments[moments["series"] == name]
         place = np.array([names.index(modulation) for modulation in points.modulation], float)
         if name == THEORY:
             tick = {"color": "black", "linewidth": 1.1, "zorder": 3}  # seen upon the markers
@@ -171,9 +172,9 @@ def _strip(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
     for index, (name, colour) in enumerate(colours.items()):
         step = 0.5 * ((index + 0.5) / len(colours) - 0.5)
         expected = rows[(rows["candidate"] == name) & (rows["low"] < np.inf)]
-        reached = expected[["low", "high"]].clip(low - margin, high + margin).T.to_numpy()
+        left, right = expected[["low", "high"]].clip(low - margin, high + margin).to_numpy().T
         label = f"expected if {name}"
-        ax.hlines(expected["place"] + step, *reached, color=colour, label=label, **bar)
+        ax.hlines(expected["place"] + step, left, right, color=colour, label=label, **bar)
     given = rows.drop_duplicates("column")
     dot: Any = {"fmt": "o", "color": "black", "markersize": 2, "elinewidth": 0.6}
     ax.errorbar(given["measured"], given["place"], xerr=given["margin"], label="measured", **dot)

@@ -118,8 +118,10 @@ def region_matrix(scores: pd.DataFrame, *, tasks: Mapping[str, str]) -> Figure:
         texts = lost.round().astype(int).astype(str) + " ("
         texts += chance.round().astype(int).astype(str) + ")"
         named = "auto" if ax is axes[0] else False
-        heatmap(ax, lost, annot=texts, cmap="Blues", vmin=0, vmax=100, yticklabels=named)
-        ax.set_xticks(ax.get_xticks(), list(points), **SLANTED)
+        heatmap(
+            ax, pd.DataFrame(lost), annot=texts, cmap="Blues", vmin=0, vmax=100, yticklabels=named
+        )
+        ax.set_xticks(ax.get_xticks(), list(map(str, points)), **SLANTED)
     colour_bar(figure, axes[0].collections[0], axes, "accuracy lost (points)", aspect=30)
     return figure
 
@@ -143,7 +145,11 @@ def impact_by_label(
         words = isinstance(here.label.iloc[0], str)
         spelt = here.label if words else here.label.map("{:g}".format)
         dots(ax, here.assign(label=spelt), "label", "series")
-        ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), **(SLANTED if words else {}))
+        ax.set_xticks(
+            ax.get_xticks(),
+            [text.get_text() for text in ax.get_xticklabels()],
+            **(SLANTED if words else {}),
+        )
         ax.axhline(0, color="black", linewidth=0.6)
         ax.set_xlabel(xlabel)
     legend_above(figure)

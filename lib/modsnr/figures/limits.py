@@ -34,9 +34,9 @@ def accuracy_over_snr(
         several = points.model + ", range of " + points.seeds.astype(str) + " seeds"
         points = points.assign(model=points.model.where(points.seeds == 1, several))
     models, tasks = list(points.model.unique()), list(points.task.unique())
-    limits = list(dict.fromkeys(name for task in tasks for name in bounds.get(task, [])))
+    limits = list(dict.fromkeys(str(name) for task in tasks for name in bounds.get(task, [])))
     figure, axes = panels(
-        [(titles or {}).get(task, task) for task in tasks], height=2.7, sharey=True,
+        [str((titles or {}).get(task, task)) for task in tasks], height=2.7, sharey=True,
         xlabel=SNR, ylabel="accuracy",
     )  # fmt: skip
     for ax, task in zip(axes, tasks, strict=True):
@@ -57,7 +57,7 @@ def snr_limits(errors: pd.DataFrame, bounds: pd.DataFrame, of: str) -> Figure:
     """
     figure, (left, right) = panels(["", ""], height=2.9, xlabel=SNR)
     series(left, errors, "snr_db", "estimator")
-    _bounds(left, bounds, list(bounds))
+    _bounds(left, bounds, [str(name) for name in bounds])
     left.set(ylabel="RMSE of the SNR (dB)", yscale="log")
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from modsnr.figures.style import colour_bar, heatmap, legend_above, look, panels, series, styled
 
@@ -112,7 +113,7 @@ def learning_curve(history: pd.DataFrame) -> Figure:
     for ax, columns in names.items():
         for index, (column, label) in enumerate(columns.items()):
             ax.plot(history["epoch"], history[column], label=label, **look(index))
-        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         ax.legend()
     left.set(ylabel="training loss", yscale="log")
     right.set(ylabel="validation accuracy", ylim=(0, 1.02))

@@ -39,7 +39,7 @@ def shift_matrix(
     """
     tasks, networks = accuracies.task.unique(), list(accuracies.model.unique())
     figure, axes = panels(
-        [(titles or {}).get(task, task) for task in tasks], across=1, sharex=True,
+        [str((titles or {}).get(task, task)) for task in tasks], across=1, sharex=True,
         height=0.72 + 0.2 * max(len(networks), 2), xlabel="frames it is tested on",
     )  # fmt: skip
     figure.set_figwidth(PAGE)

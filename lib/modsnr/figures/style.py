@@ -191,12 +191,13 @@ def dots(
     import seaborn as sns
 
     looks, before = _looks(points[name], order), len(ax.lines)
+    apart: Any = 0.5 if len(looks) > 1 else False
     axes = {"y": group, "x": "accuracy"} if lying else {"x": group, "y": "accuracy"}
     with _own_labels(ax):
         sns.pointplot(
             ax=ax, **axes, **_tidy(points, group, name, looks), linestyle="none", markersize=3,
             markers=[of["marker"] for of in looks.values()], capsize=0.1,
-            dodge=0.5 if len(looks) > 1 else False, err_kws={"linewidth": 0.8},
+            dodge=apart, err_kws={"linewidth": 0.8},
             markerfacecolor="none",  # which shows an interval that is smaller
         )  # fmt: skip
     lines = [line for line in ax.lines[before:] if line.get_marker() in MARKERS]

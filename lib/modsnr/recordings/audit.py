@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def class_order(
             "frames of the highest SNR."
         )
     fits = compared.pivot_table("fits", "column", "class", aggfunc="all").loc[judged]
-    chance = float(fits.mean(axis=1).prod())
+    chance = float(np.prod(fits.mean(axis=1)))
     if chance > CHANCE:
         raise InputError(
             f"Class order undecided: {len(judged)} columns are too few, as classes drawn at "
@@ -90,7 +91,7 @@ def class_order(
         )
         for name, classes in candidates.items()
     )
-    possible = fits.to_dict("index")
+    possible: Any = fits.to_dict("index")
     complaints = {
         order: _complaint(order, classes, possible, evidence[evidence["candidate"] == order])
         for order, classes in candidates.items()

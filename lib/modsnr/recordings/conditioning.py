@@ -324,13 +324,13 @@ def open_as_source(
     if not len(kept):
         raise InputError(f"{recording.path} has no frame left: all that are labelled lie in gaps.")
     names, modulation = np.unique(kept["label"].to_numpy(str), return_inverse=True)
-    rounded = np.clip(2 * np.round(kept["snr_db"] / 2), *SNR_RANGE_DB)
+    rounded = np.clip(2 * np.round(kept["snr_db"].to_numpy() / 2), *SNR_RANGE_DB)
     return Source(
         path=recording.path,
         kind=recording.kind,
         classes=tuple(names.tolist()),
         modulation=modulation.astype(np.int64),
-        snr_db=rounded.to_numpy(np.float32),
+        snr_db=rounded.astype(np.float32),
         rows=kept.index.to_numpy(),
         samples=samples,
         read=frames.read,

@@ -96,7 +96,10 @@ def _radioml_2018(path: Path, class_order: Order) -> tuple[Source, audit.ClassOr
     split = path.is_dir()
     source = open_split(path) if split else open_2018(path)
     columns = source.facts["columns"]
-    candidates = {"fixed": CLASSES_2018, "shipped": SHIPPED_CLASSES_2018}
+    candidates: dict[str, tuple[str, ...]] = {
+        "fixed": CLASSES_2018,
+        "shipped": SHIPPED_CLASSES_2018,
+    }
     if split:
         # A column is a name of the folder, in its place in CLASSES_2018. If the shipped order gave
         # the names, what is called its k-th name is the k-th class of the right one.

@@ -1,10 +1,10 @@
 """RadioML 2016.10a and b: Python 2 pickles of {(modulation, SNR): float32 [frame, 2, sample]}.
 
 A pickle is a program for a stack machine, and the usual loader can be made to call any function of
-any module. The loader here is the one that Python has in Python, with two restrictions. It takes only
-the opcodes that Python 2 wrote for a dict of arrays. For a name in the file, and for a call of it,
-it makes a record: no module is imported, no class is looked up, and nothing that the file names is
-ever called. Arrays are made of the records afterwards.
+any module. The loader here is Python's own, the slow one that is written in Python, with two
+restrictions. It takes only the opcodes that Python 2 wrote for a dict of arrays. For a name in the
+file, and for a call of it, it makes a record: no module is imported, no class is looked up, and
+nothing that the file names is ever called. Arrays are made of the records afterwards.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,9 @@ def moments(
     """
     names = dict.fromkeys(name for frames in series.values() for name in frames if name in LINEAR)
     parts = channel.parts.values()
-    found = {(THEORY, name): _expected_moments(name, parts) for name in names}
+    found: dict[tuple[str, str], Mapping[str, Any]] = {
+        (THEORY, name): _expected_moments(name, parts) for name in names
+    }
     for label, frames in series.items():
         for name in frames:
             if name in names:

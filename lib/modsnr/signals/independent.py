@@ -49,7 +49,7 @@ def independent(
     time = np.arange(samples)
     frames = np.empty((len(modulation), samples), np.complex64)
     for place, (number, snr) in enumerate(zip(modulation, snr_db.astype(float), strict=True)):
-        signal = _signal(classes[number], samples, rng.uniform(*rolloff), rng)
+        signal = _signal(str(classes[number]), samples, rng.uniform(*rolloff), rng)
         offset = rng.uniform(-carrier_offset, carrier_offset)
         signal *= np.exp(2j * pi * (rng.uniform() + offset * time))
         signal /= sqrt(np.mean(np.abs(signal) ** 2))
