@@ -252,12 +252,12 @@ def test_the_matrix_is_drawn_with_its_numbers_and_frames_each_networks_own_condi
     figure = figures.shift_matrix(given, conditions=conditions, titles={"snr": "SNR"})
     panels = figure.axes[:3]
     assert [ax.get_title() for ax in panels] == ["joint", "modulation", "SNR"]
-    shown = np.ma.filled(panels[0].images[0].get_array(), np.nan)
+    shown = np.ma.filled(panels[0].collections[0].get_array(), np.nan)
     assert np.argwhere(np.isnan(shown)).tolist() == [[1, 1]]
     assert len(panels[0].texts) == 5
-    texts = {tuple(map(round, t.get_position())): t.get_text() for t in panels[1].texts}
+    texts = {tuple(map(int, t.get_position())): t.get_text() for t in panels[1].texts}
     assert texts[2, 1] == "23.0"
-    framed = {(round(p.get_x() + 0.47), round(p.get_y() + 0.45)) for p in panels[0].patches}
+    framed = {(round(p.get_x()), round(p.get_y())) for p in panels[0].patches}
     assert framed == {(2, 0)}
 
 

@@ -81,9 +81,10 @@ def _view(name: str, samples: int) -> View:
     files.check_name("view", name, _VIEWS)
     view = _VIEWS[name]
     if not view.fits(samples):
+        steps = f", a multiple of {view.step}" if view.step > 1 else ""
         raise InputError(
-            f"The {name} view needs frames of a multiple of {view.step} samples, {view.shortest} "
-            f"or more; these have {samples}."
+            f"The {name} view needs frames of {view.shortest} samples or more{steps}; these have "
+            f"{samples}."
         )
     return view
 
