@@ -47,7 +47,8 @@ def test_reproduce_runs_every_notebook_and_ends_with_the_path_of_a_pdf(smoke_pip
     for run in made.values():
         assert (run.folder / "notebook.ipynb").exists()
         assert list((run.folder / "figures").glob("*.pdf"))
-        assert f"# {run.notebook}, {run.name}\n" in (run.folder / "README.md").read_text()
+        page = (run.folder / "README.md").read_text()
+        assert page.startswith(f"# {run.notebook}, {run.name}")
     log = (house / "runs" / "RUNLOG.md").read_text()
     places = [log.index(f"]({run.id}/)", log.index("## Other runs")) for run in made.values()]
     assert places == sorted(places, reverse=True)
