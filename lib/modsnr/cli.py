@@ -35,6 +35,13 @@ class Refusal(click.ClickException):
     exit_code = 2
 
 
+def _not_written(error: OSError) -> str:
+    """Return what cannot be written for want of a right or of space; raise any other error."""
+    if error.errno not in NOT_WRITABLE:
+        raise error
+    return f"cannot write {error.filename or 'a file'}"  # a full disk names none
+
+
 class Commands(click.Group):
     """Commands that print a refusal in one line and end an interrupt by exit code 130."""
 
@@ -50,11 +57,9 @@ class Commands(click.Group):
         except runs.NotCompletedError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except OSError as error:
-            if error.errno not in NOT_WRITABLE:
-                raise
             raise Refusal(
-                f"cannot write {error.filename}: {error.strerror}; make its folder writable, free "
-                "space on its disk, or set MODSNR_ROOT to a copy of the repository"
+                f"{_not_written(error)}: {error.strerror}; make its folder writable, free space on "
+                "its disk, or set MODSNR_ROOT to a copy of the repository"
             ) from error
         except KeyboardInterrupt as error:
             click.echo(str(error) or "interrupted", err=True)
@@ -230,10 +235,8 @@ def runs_(
     try:
         known = runs.write_runlog()
     except OSError as error:
-        if error.errno not in NOT_WRITABLE:
-            raise
+        click.echo(f"RUNLOG.md is as it was: {_not_written(error)}", err=True)
         known = runs.survey()
-        click.echo(f"RUNLOG.md is as it was: cannot write {error.filename}", err=True)
     for fault in known.faults:
         click.echo(f"not used: {fault}", err=True)
     wanted = runs.select(known.runs, since=begun, **patterns)

@@ -1,4 +1,4 @@
-"""Ground floor: whole-or-nothing writes, locks between processes, nearest names, orphans' end.
+"""Ground floor: whole-or-nothing writes, locks between processes, nearest names.
 
 Every package may import this module; it imports none of them.
 """
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -81,10 +78,10 @@ def is_held(path: str | Path) -> bool | None:
     return False
 
 
-def did_you_mean(name: str, names: Iterable[str], *, most: int = 1) -> str:
-    """Return "did you mean 'x'?" with the ``most`` nearest of the names; "" if none is near."""
-    near = get_close_matches(str(name), list(map(str, names)), n=most, cutoff=0.5)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return "did you mean 'x'?" with the nearest of the names; "" if none is near."""
+    near = get_close_matches(str(name), list(map(str, names)), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def check_name(kind: str, name: str, names: Iterable[str], of: str = "") -> None:
@@ -95,17 +92,3 @@ def check_name(kind: str, name: str, names: Iterable[str], of: str = "") -> None
     hint = f"{did_you_mean(name, known)} ".lstrip()
     shown = ", ".join(known[:40]) + ", ..." * (len(known) > 40)
     raise InputError(f"no {kind}{of} is called {name!r}; {hint}known: {shown or 'none'}")
-
-
-def end_with_parent(parent: int) -> None:
-    """Kill this process as soon as the process that started it is gone, however that one ended.
-
-    ``parent`` is the number of that process, which may be gone already.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -55,12 +55,11 @@ def lasted(seconds: Iterable[float | None]) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a line a row, its cells below one another."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        (indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip()
-        for row in rows
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
 
 

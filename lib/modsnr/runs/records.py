@@ -54,7 +54,6 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     sweep: dict[str, Any] | None = None
     error: str | None = None
     sweep_table: str | None = Field(None, exclude=True)  # of which the run is a row, if it is one
-
     row_metrics: dict[str, Any] | None = Field(None, exclude=True)  # of such a row
 
     @property
@@ -88,7 +87,7 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     def has_history(self) -> bool:
         """Whether ``history`` can be read."""
         if self.sweep_table:
-            return sweep_tables.history(self.sweep_table, self.id) is not None
+            return sweep_tables.has_history(self.sweep_table, self.id)
         return (self.folder / "history.csv").exists()
 
     @property

@@ -15,6 +15,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +58,28 @@ def history(name: str, id: str) -> pd.DataFrame | None:
     """Return the history of a run, a row an epoch; None if it has none."""
     import pandas as pd
 
-    table = pd.read_csv(folder() / f"{name}-history.csv", dtype=str, keep_default_na=False)
+    table = _histories(name)
     rows = table[table.id == id].drop(columns="id")
     rows = rows.loc[:, (rows != "").any()]
     return pd.read_csv(io.StringIO(rows.to_csv(index=False))) if len(rows) else None
+
+
+def has_history(name: str, id: str) -> bool:
+    """Return whether ``history`` has rows of a run."""
+    return bool((_histories(name).id == id).any())
+
+
+def _histories(name: str) -> pd.DataFrame:
+    """Return the epochs of all runs of a table, as text."""
+    path = folder() / f"{name}-history.csv"
+    return _read_histories(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_histories(path: Path, _changed: int) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def add(name: str, runs: Iterable[Record], *, remove: bool = False) -> None:
@@ -150,7 +169,7 @@ def _add_history(name: str, runs: Sequence[Record]) -> None:
     path = folder() / f"{name}-history.csv"
     tables = [pd.DataFrame({"id": []}, dtype=str)]
     if path.exists():
-        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        old = _histories(name)
         tables = [old[~old.id.isin([run.id for run in runs])]]
     for run in runs:
         if run.has_history:
