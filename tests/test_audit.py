@@ -5,12 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from radioml_files import analog, message
 from scipy.signal import lfilter
 
 from modsnr import InputError, signals
-from modsnr.recordings import CLASSES_2018, SHIPPED_CLASSES_2018, audit, physics
+from modsnr.recordings import CLASSES_2018, SHIPPED_CLASSES_2018, physics
 from modsnr.recordings.audit import class_order
 from modsnr.recordings.snr_labels import snr_meaning
 
@@ -306,15 +306,3 @@ def test_the_spread_stays_close_to_the_bound_with_known_symbols():
 def test_labels_that_cannot_be_judged_are_refused(labels, complaint):
     with pytest.raises(InputError, match=complaint):
         snr_meaning(labelled(lambda label: label, labels=labels, count=8))
-
-
-# Repeated frames
-
-
-def test_all_but_the_first_of_equal_digests_are_repeated(rng):
-    few = rng.integers(0, 256, (200, 16), dtype=np.uint8)
-    few[100:, :8] = few[:100, :8]  # digests that share a half are different
-    digests, seen = few[rng.integers(0, 200, 500)], set()
-    slow = [digest in seen or seen.add(digest) is not None for digest in map(bytes, digests)]
-    assert_array_equal(audit.repeated(digests), slow)
-    assert audit.repeated(digests[:0]).shape == (0,)

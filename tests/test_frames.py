@@ -1,6 +1,7 @@
 """A frame store holds the frames of its source, or does not exist."""
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -425,13 +426,52 @@ def test_a_sound_store_is_verified_and_a_flipped_bit_is_found(noise, path):
             frames.verify(path)
 
 
-def test_digests_of_a_source_are_those_that_its_store_has(noise, path):
-    write(path, noise)
-    with h5py.File(path) as file:
-        index = np.concatenate([file[part]["source_index"] for part in PARTS])
-    found = frames.digests_of_source(source_of(noise))
-    assert_array_equal(found[index], frames.stored_digests(path))
-    assert len(np.unique(found, axis=0)) == 120
+# Frames to leave out
+
+
+def test_frames_that_cannot_be_used_are_left_out_and_counted_on_request(noise, path, shards):
+    spoilt = changed(noise, iq=([5, 60], 0))
+    spoilt = changed(spoilt, iq=(np.ix_([7, 90], [3]), np.nan))
+    spoilt = changed(spoilt, iq=((100, 8), np.inf))
+    kept = np.delete(np.arange(120), [5, 7, 60, 90, 100])
+    counts = []
+    found = frames.cleaned(source_of(spoilt), unusable=True, progress=counts.append)
+    assert_array_equal(found.rows, kept)
+    assert found.facts == {"unusable frames, left out": 5}
+    assert sum(counts) == 120
+    frames.write(path, found, halves(found), split_seed=1)
+    stored = np.concatenate([frames.read(path, part).snr_db for part in PARTS])
+    assert len(stored) == 115
+    with pytest.raises(
+        InputError, match="; pass -p drop_unusable true to leave all such frames out"
+    ):
+        write(path, spoilt)
+
+
+def test_later_copies_of_a_frame_are_left_out_and_counted_on_request(noise, shards):
+    copied = changed(noise, iq=([50, 110], 3 * noise.iq[20]))  # a store keeps no scale apart
+    copied = changed(copied, iq=([4, 5], 0))
+    source = replace(source_of(copied), facts={"author": "me"})
+    found = frames.cleaned(source, duplicates=True)
+    assert_array_equal(found.rows, np.delete(np.arange(120), [50, 110]))
+    assert found.facts == {"author": "me", "repeated frames, left out": 2}
+    both = frames.cleaned(source, unusable=True, duplicates=True)
+    assert_array_equal(both.rows, np.delete(np.arange(120), [4, 5, 50, 110]))
+    assert both.facts["unusable frames, left out"] == 2
+
+
+def test_a_source_of_which_nothing_is_left_is_refused(noise):
+    with pytest.raises(InputError, match="None of the 120 frames can be used"):
+        frames.cleaned(source_of(changed(noise, iq=(slice(None), 0))), unusable=True)
+
+
+def test_all_but_the_first_of_equal_digests_are_repeated(rng):
+    few = rng.integers(0, 256, (200, 16), dtype=np.uint8)
+    few[100:, :8] = few[:100, :8]  # digests that share a half are different
+    digests, seen = few[rng.integers(0, 200, 500)], set()
+    slow = [digest in seen or seen.add(digest) is not None for digest in map(bytes, digests)]
+    assert_array_equal(frames.repeated(digests), slow)
+    assert frames.repeated(digests[:0]).shape == (0,)
 
 
 # The data card
@@ -481,13 +521,34 @@ def test_a_missing_file_and_a_missing_part_are_refused(noise, path):
 def test_a_file_that_is_no_store_is_refused(noise, path):
     path.parent.mkdir(parents=True)
     path.write_text("hello")
-    for what in (path, path.parent):
-        with pytest.raises(InputError, match="is no HDF5 file, or a damaged"):
+    for what, complaint in {
+        path: "is no HDF5 file, or a damaged",
+        path.parent: "cannot be read: Is a directory",
+    }.items():
+        with pytest.raises(InputError, match=complaint):
             frames.read(what, "train")
     with h5py.File(path, "w") as file:
         file["X"] = [1.0]
     with pytest.raises(InputError, match="no frame store of format 2, but None"):
         frames.read(path, "train")
+
+
+def test_a_store_that_another_process_writes_is_locked_and_not_damaged(noise, path):
+    write(path, noise)
+    with open(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=r"another process has locked .*HDF5_USE_FILE_LOCKING"):
+            frames.read(path, "train")
+    assert len(frames.read(path, "train")) == 96
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_file():
+    # Nothing is mapped at the first page of a process, so that reading it is an error of the disk.
+    with (
+        pytest.raises(InputError, match=r"Input/output error. Its disk or server fails"),
+        store.open_hdf5("/proc/self/mem"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("loss", ["train", "train/step", "test/snr_db"])

@@ -1,8 +1,13 @@
 """One call opens every kind of file and audits its labels."""
 
+import bz2
+import gzip
 import subprocess
 import sys
+import tarfile
+import zipfile
 
+import h5py
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -10,7 +15,7 @@ from radioml_files import write_2016, write_2018, write_split
 from recording_files import received, write_sigmf, write_wav
 
 from modsnr import InputError, recordings
-from modsnr.recordings import CLASSES_2018, SHIPPED_CLASSES_2018
+from modsnr.recordings import CLASSES_2018, SHIPPED_CLASSES_2018, archives
 
 SNRS = (-10, 0, 10, 20, 30)
 
@@ -67,6 +72,68 @@ def test_columns_in_no_known_order_are_refused_with_advice(tmp_path):
     write_2018(path, frames_per_cell=16, snrs_db=(20, 30), column_order=CLASSES_2018[::-1])
     with pytest.raises(InputError, match=r"gold\.hdf5: .*pass -p class_order fixed, or shipped"):
         recordings.open_source(path)
+
+
+def reordered(path, copy, order):
+    """Write a copy of a file with X, Y and Z each in an order of its own; "": as they are."""
+    with h5py.File(path) as file, h5py.File(copy, "w") as new:
+        for name in "XYZ":
+            new[name] = file[name][:][order[name]] if name in order else file[name][:]
+    return copy
+
+
+def test_a_file_shuffled_as_a_whole_is_read_and_audited_as_any_other(right, tmp_path, rng):
+    order = rng.permutation(24 * 5 * 16)[:1800]  # so that cells differ in size as well
+    path = reordered(right, tmp_path / "mixed.hdf5", dict.fromkeys("XYZ", order))
+    source, audits = recordings.open_source(path)
+    plain, _ = recordings.open_source(right)
+    assert (audits.order.order, audits.snr.verdict) == ("fixed", "per sample")
+    assert_array_equal(source.modulation, plain.modulation[order])
+    assert named_rightly(source)
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "class_order", "complaint"),
+    [
+        ("Y", "audit", r"fixed is contradicted .* labels are in another order than they look"),
+        ("X", "audit", r"too noisy, .* labels are in another order than they look"),
+        ("Z", "audit", r"too noisy, .* labels are in another order than they look"),
+        ("X", "fixed", r"a step of 1 dB of the label is -?0\.0\d dB .* are not in one order"),
+        ("Z", "fixed", r"a step of 1 dB of the label is -?0\.0\d dB .* are not in one order"),
+    ],
+)
+def test_labels_shuffled_apart_from_their_frames_are_not_believed(
+    shuffled, class_order, complaint, right, tmp_path, rng
+):
+    path = reordered(right, tmp_path / "apart.hdf5", {shuffled: rng.permutation(24 * 5 * 16)})
+    with pytest.raises(InputError, match=complaint):
+        recordings.open_source(path, class_order=class_order)
+
+
+def test_audits_leave_out_frames_that_cannot_be_used(right, tmp_path):
+    path = reordered(right, tmp_path / "spoilt.hdf5", {})
+    with h5py.File(path, "a") as file:
+        x, qpsk = file["X"], 4 * 5 * 16
+        x[3] = x[100] = np.zeros((1024, 2))
+        x[qpsk + 64 : qpsk + 80] = np.full((16, 1024, 2), np.nan)  # all at 30 dB, the strongest
+        x[::16] = np.zeros((120, 1024, 2))
+    source, audits = recordings.open_source(path)
+    assert (audits.order.order, audits.snr.verdict) == ("fixed", "per sample")
+    strongest = audits.order.table.set_index("class")["snr_db"]
+    assert strongest["QPSK"] == pytest.approx(20, abs=0.5)
+    assert strongest.drop("QPSK").median() == pytest.approx(30, abs=0.5)
+    assert "is the SNR per sample" in source.facts["what SNR labels mean"]
+
+
+def test_a_file_without_a_usable_frame_is_refused_and_not_a_crash(right, tmp_path):
+    path = reordered(right, tmp_path / "dead.hdf5", {})
+    with h5py.File(path, "a") as file:
+        file["X"][:] = np.zeros(file["X"].shape)
+    with pytest.raises(InputError, match=r"dead\.hdf5: .*undecided"):
+        recordings.open_source(path)
+    source, audits = recordings.open_source(path, class_order="fixed")
+    assert audits.snr is None
+    assert "of 0 given 0 can" in source.facts["what SNR labels mean"]
 
 
 def test_the_studys_folder_is_audited_by_its_names(tmp_path):
@@ -136,6 +203,70 @@ def test_what_cannot_be_read_is_refused_by_name(name, content, complaint, tmp_pa
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=complaint):
         recordings.open_source(tmp_path / name)
+
+
+# As downloaded
+
+
+@pytest.mark.parametrize("name", ["r.tar.gz", "r.tar.bz2", "r.tar.xz", "r.tgz", "r.tar"])
+def test_a_packed_archive_is_refused_by_what_to_unpack_from_it(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "HEAD", 10_000)  # the last member lies beyond it
+    for inner, size in {"LICENSE.TXT": 100, "GOLD.hdf5": 20_000, "late.h5": 10}.items():
+        (tmp_path / inner).write_bytes(bytes(size))
+    kind = {"tgz": "gz", "tar": ""}.get(name.split(".")[-1], name.split(".")[-1])
+    with tarfile.open(tmp_path / name, f"w:{kind}") as archive:
+        for inner in ("LICENSE.TXT", "GOLD.hdf5", "late.h5"):
+            archive.add(tmp_path / inner, f"2018.01/{inner}")
+    with pytest.raises(InputError, match=r"unpack it first, and .* in it: '2018.01/GOLD.hdf5'\.$"):
+        recordings.open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "complaint"),
+    [
+        (
+            "a.zip",
+            lambda path: zipfile.ZipFile(path, "w").writestr("x/R.pkl", b"1"),
+            r"'x/R\.pkl'\.$",
+        ),
+        ("R.pkl.gz", lambda path: path.write_bytes(gzip.compress(b"1")), r"in it: 'R\.pkl'\.$"),
+        ("R.pkl", lambda path: path.write_bytes(bz2.compress(b"1")), "is a packed archive"),
+        ("a.tar.gz", lambda path: path.write_bytes(gzip.compress(b"1")[:-9]), "may be cut short"),
+        ("a.7z", lambda path: path.write_bytes(b"7z\xbc\xaf\x27\x1c"), "it cannot be listed"),
+    ],
+)
+def test_other_packed_files_are_refused_likewise(name, make, complaint, tmp_path):
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=complaint):
+        recordings.open_source(tmp_path / name)
+
+
+def test_of_an_unpacked_folder_its_one_file_is_read(right, tmp_path):
+    (tmp_path / "2018.01").mkdir()
+    (tmp_path / "2018.01" / "GOLD.hdf5").symlink_to(right)
+    for beside in ("classes.txt", "2018.01.tar.gz", "2018.01/._GOLD.hdf5"):
+        (tmp_path / beside).write_text("beside")
+    source, _ = recordings.open_source(tmp_path, class_order="fixed")
+    assert source.path == tmp_path / "2018.01" / "GOLD.hdf5"
+    (tmp_path / "R.pkl").write_text("another")
+    complaint = r"holds 2 files that may be meant: 2018.01/GOLD.hdf5, R.pkl; give the path of one"
+    with pytest.raises(InputError, match=complaint):
+        recordings.open_source(tmp_path)
+
+
+def test_of_a_folder_that_was_not_unpacked_its_archive_is_named(tmp_path):
+    (tmp_path / "RML2016.10a.tar.bz2").write_bytes(bz2.compress(b"1"))
+    with pytest.raises(InputError, match=r"RML2016\.10a\.tar\.bz2 is a packed archive"):
+        recordings.open_source(tmp_path)
+    (tmp_path / "RML2016.10a.tar.bz2").unlink()
+    with pytest.raises(InputError, match=r"holds no MODULATION/SNR_x folder, .* and no file of"):
+        recordings.open_source(tmp_path)
+
+
+def test_raw_samples_under_the_extension_of_a_pickle_are_pointed_to_their_format(tmp_path):
+    (tmp_path / "capture.dat").write_bytes(np.ones(100, np.complex64).tobytes())
+    with pytest.raises(InputError, match=r"no RadioML 2016.10 pickle.* pass iq_format: cf32, cf64"):
+        recordings.open_source(tmp_path / "capture.dat")
 
 
 # Sources

@@ -116,25 +116,29 @@ def test_a_radioml_file_in_the_wrong_order_is_caught_named_rightly_and_exported(
     file = tmp_path / "gold.hdf5"
     write_2018(file, frames_per_cell=16, snrs_db=(10, 20, 30), column_order=SHIPPED_CLASSES_2018)
     with h5py.File(file, "a") as opened:
-        opened["X"][5] = opened["X"][3]  # in the first cell
+        first = SHIPPED_CLASSES_2018.index("QPSK") * 3 * 16
+        opened["X"][first + 5] = opened["X"][first + 3]
+        opened["X"][first + 8] = np.zeros((1024, 2))
+        opened["X"][first + 9] = np.full((1024, 2), np.nan)
     names = ["QPSK", "BPSK", "16QAM"]
-    run, store = preprocessed(
-        file, classes=names, export="png", export_per_cell=1, drop_duplicates=True
-    )
+    left_out = {"drop_duplicates": True, "drop_unusable": True}
+    run, store = preprocessed(file, classes=names, export="png", export_per_cell=1, **left_out)
     assert run.metrics["class_order"] == "shipped"
     assert run.metrics["snr_verdict"] == "per sample"
     assert store["classes"] == names
     assert store["source_hash"].startswith("sha256:")
-    assert sum(store["counts"].values()) == 3 * 3 * 16
+    assert sum(store["counts"].values()) == 3 * 3 * 16 - 3
     assert {path.stem for path in (run.folder / "figures").glob("*.png")} == {
         *("class_order", "snr_audit", "fidelity", "views"),
     }
     card = (run.folder / "data_card.md").read_text()
     assert "## Class order: shipped" in card
+    assert "- unusable frames, left out: 2\n- repeated frames, left out: 1\n" in card
+    assert "is the SNR per sample, off by" in card
     assert (runs.store("foreign").parent / "data_card.md").read_text() == card
     exported = runs.store("foreign").parent / "diagrams"
     assert len(list(exported.glob("*/SNR_*/*.png"))) == 3 * 3 * len(diagrams.VIEWS)
-    assert run.table("cells")[["train", "validation", "test"]].to_numpy().sum() == 3 * 3 * 16
+    assert run.table("cells")[["train", "validation", "test"]].to_numpy().sum() == 3 * 3 * 16 - 3
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ Every package may import this module; it imports none of them.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
@@ -76,6 +77,31 @@ def is_held(path: str | Path) -> bool | None:
     finally:
         os.close(file)
     return False
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Raise InputError, with what to do, where the machine keeps a file from being read within.
+
+    An OSError without a number comes from what the file holds, and goes through.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not error.errno:
+            raise
+        why = os.strerror(error.errno)
+        if "unable to lock file" in str(error):  # HDF5 locks what it reads
+            why = (
+                "another process has locked it to write to it, or its file system has no locks. "
+                "Wait for the end of that process; if there is none, set HDF5_USE_FILE_LOCKING="
+                "FALSE in the environment"
+            )
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            why += ". Ask its owner for the right to read it and to enter its folder"
+        elif error.errno in (errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT):
+            why += ". Its disk or server fails: copy it to this machine's disk, or fetch it again"
+        raise InputError(f"{path} cannot be read: {why}.") from error
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """Labelled frames, their split, and their store on disk."""
 
 from modsnr.frames.card import card, counts
-from modsnr.frames.labelled import PARTS, SNR_DEFINITION, Frames, Source, simulated
+from modsnr.frames.labelled import PARTS, SNR_DEFINITION, Frames, Source, simulated, usable
 from modsnr.frames.split import grid_labels, remaining, some_of, split, split_hash
 from modsnr.frames.store import (
     describe,
@@ -10,10 +10,11 @@ from modsnr.frames.store import (
     read,
     read_of,
     read_rows,
+    repeated,
     stored_digests,
     verify,
 )
-from modsnr.frames.writing import digests_of_source, write
+from modsnr.frames.writing import cleaned, write
 
 __all__ = [
     "PARTS",
@@ -21,9 +22,9 @@ __all__ = [
     "Frames",
     "Source",
     "card",
+    "cleaned",
     "counts",
     "describe",
-    "digests_of_source",
     "grid_labels",
     "labels",
     "open_hdf5",
@@ -31,11 +32,13 @@ __all__ = [
     "read_of",
     "read_rows",
     "remaining",
+    "repeated",
     "simulated",
     "some_of",
     "split",
     "split_hash",
     "stored_digests",
+    "usable",
     "verify",
     "write",
 ]

@@ -13,6 +13,7 @@ from modsnr import InputError, files
 
 PARTS = ("train", "validation", "test")
 SNR_DEFINITION = "signal power over noise power per sample, dB"
+LEAST_POWER = np.finfo(np.float32).tiny  # of a frame that can be used
 
 # Of rows int64, modulation (integers), snr_db float32, each [frame]; complex64 [frame, sample].
 Read = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -125,23 +126,34 @@ def check(frames: Frames, *, samples: int, rows: np.ndarray) -> Frames:
             f"Frames from index {rows[0]} on must be complex [{len(rows)}, {samples}]; they are "
             f"{iq.dtype} {list(iq.shape)}."
         )
-    power = np.concatenate([_power(iq[start : start + 64]) for start in range(0, len(iq), 64)])
+    power = _power(iq)
     outside = (frames.modulation < 0) | (frames.modulation >= len(frames.classes))
-    for what, bad in {
-        "hold NaN or infinite samples": ~np.isfinite(power),
-        "have no power at all": power < np.finfo(np.float32).tiny,
-        f"have a modulation label outside the {len(frames.classes)} classes": outside,
-        "have an SNR that is not finite": ~np.isfinite(frames.snr_db),
+    left_out = "; pass -p drop_unusable true to leave all such frames out"
+    for (what, way_on), bad in {
+        ("hold NaN or infinite samples", left_out): ~np.isfinite(power),
+        ("have no power at all", left_out): power < LEAST_POWER,
+        (f"have a modulation label outside the {len(frames.classes)} classes", ""): outside,
+        ("have an SNR that is not finite", ""): ~np.isfinite(frames.snr_db),
     }.items():
         if bad.any():
             raise InputError(
                 f"{int(bad.sum())} of {len(rows)} frames {what}, the first at index "
-                f"{int(rows[bad.argmax()])}."
+                f"{int(rows[bad.argmax()])}{way_on}."
             )
     return frames
 
 
+def usable(iq: np.ndarray) -> np.ndarray:
+    """Return which frames, complex [frame, sample], have power and finite samples, bool [frame]."""
+    power = _power(iq)
+    return np.isfinite(power) & (power >= LEAST_POWER)
+
+
 def _power(iq: np.ndarray) -> np.ndarray:
     """Return each frame's mean power, in double precision, which no sample's square exceeds."""
-    parts = np.ascontiguousarray(iq, np.complex64).view(np.float32).astype(np.float64)
-    return np.einsum("fs,fs->f", parts, parts) / iq.shape[1]
+    power = np.empty(len(iq))
+    for start in range(0, len(iq), 64):
+        parts = np.ascontiguousarray(iq[start : start + 64], np.complex64).view(np.float32)
+        parts = parts.astype(np.float64)
+        power[start : start + 64] = np.einsum("fs,fs->f", parts, parts) / iq.shape[1]
+    return power

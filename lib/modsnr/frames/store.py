@@ -69,6 +69,13 @@ def digests(parts: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(each), np.uint8).reshape(len(parts), DIGEST_BYTES)
 
 
+def repeated(digests: np.ndarray) -> np.ndarray:
+    """Return which frames have the digest, uint8 [frame, 16], of an earlier one: bool [frame]."""
+    import pandas as pd  # here: processes that only write frames do not need it
+
+    return pd.DataFrame(digests.view(np.uint64)).duplicated().to_numpy()
+
+
 def read_rows(dataset: Any, rows: np.ndarray) -> np.ndarray:
     """Return rows of an HDF5 dataset, in any order; consecutive ones are read at one go."""
     if not len(rows):
@@ -205,10 +212,11 @@ def _plain(value: object) -> object:
 def open_hdf5(path: Path | str) -> Iterator[Any]:
     """Open an HDF5 file for reading.
 
-    Raises InputError for what h5py raises on a damaged file, now or within the block.
+    Raises InputError for what h5py raises on a damaged file, now or within the block, and where
+    the machine does not let it be read.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with files.reading(path), h5py.File(path, "r") as file:
             yield file
     except InputError:
         raise

@@ -16,7 +16,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -26,7 +26,7 @@ import numpy as np
 from filelock import Timeout
 
 from modsnr import InputError, files
-from modsnr.frames.labelled import PARTS, Source, check
+from modsnr.frames.labelled import PARTS, Source, check, usable
 from modsnr.frames.split import split_hash
 from modsnr.frames.store import (
     DIGEST_BYTES,
@@ -35,6 +35,7 @@ from modsnr.frames.store import (
     content_hash,
     digests,
     quantise,
+    repeated,
 )
 
 SHARD_FRAMES = 1024  # 8 MB of samples at a time: what a process holds
@@ -134,23 +135,53 @@ def _full_disk_refused(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def digests_of_source(
-    source: Source, *, each: Each = map, progress: Callable[[int], object] | None = None
-) -> np.ndarray:
-    """Return the digest of every frame of a source, uint8 [frame, 16], as a store would have it."""
+def cleaned(
+    source: Source,
+    *,
+    unusable: bool = False,
+    duplicates: bool = False,
+    each: Each = map,
+    progress: Callable[[int], object] | None = None,
+) -> Source:
+    """Return a source without its frames that cannot be used, and without those that came before.
+
+    All frames are read once, in stretches. ``unusable`` are those with NaN or infinite samples or
+    without power; ``duplicates`` have the digest that a store would give to an earlier frame that
+    can be used. The source's facts count either. ``each`` and ``progress`` are as for ``write``.
+
+    Raises InputError if no frame is left.
+    """
+    good = np.ones(len(source), bool)
     found = np.zeros((len(source), DIGEST_BYTES), np.uint8)
     starts = range(0, len(source), SHARD_FRAMES)
     stretches = ((start, source[start : start + SHARD_FRAMES]) for start in starts)
-    for start, part in each(_digest_shard, stretches):
+    for start, can_be_used, part in each(_survey_shard, stretches):
+        good[start : start + len(part)] = can_be_used
         found[start : start + len(part)] = part
         if progress is not None:
             progress(len(part))
-    return found
+    kept, facts = np.ones(len(source), bool), dict(source.facts)
+    if unusable:
+        kept &= good
+        facts["unusable frames, left out"] = int((~good).sum())
+    if duplicates:
+        later = np.zeros(len(source), bool)
+        later[good] = repeated(found[good])
+        kept &= ~later
+        facts["repeated frames, left out"] = int(later.sum())
+    if not kept.any():
+        raise InputError(
+            f"None of the {len(source)} frames can be used: all hold NaN or infinite samples or "
+            "have no power."
+        )
+    return replace(source[kept], facts=facts)
 
 
-def _digest_shard(stretch: tuple[int, Source]) -> tuple[int, np.ndarray]:
+def _survey_shard(stretch: tuple[int, Source]) -> tuple[int, np.ndarray, np.ndarray]:
     start, source = stretch
-    return start, digests(quantise(np.nan_to_num(source.frames().iq))[0])
+    iq = source.frames().iq
+    good = usable(iq)
+    return start, good, digests(quantise(np.where(good[:, None], iq, 1))[0])
 
 
 # Shards

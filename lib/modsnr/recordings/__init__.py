@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modsnr.recordings.audit import repeated
     from modsnr.recordings.conditioning import condition
     from modsnr.recordings.file_state import fingerprint
     from modsnr.recordings.files import open_recording
@@ -24,7 +23,6 @@ _HOMES = {
     "open_2018": "radioml",
     "open_recording": "files",
     "open_source": "opening",
-    "repeated": "audit",
 }
 
 __all__ = [
@@ -36,7 +34,6 @@ __all__ = [
     "open_2018",
     "open_recording",
     "open_source",
-    "repeated",
 ]
 
 

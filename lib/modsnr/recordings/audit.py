@@ -1,4 +1,4 @@
-"""Which order of class names do the columns of a file follow, and which of its frames are twins?
+"""Which order of class names do the columns of a file follow?
 
 No label is believed: what is measured in a column is compared with what the definition of a
 modulation demands.
@@ -168,11 +168,3 @@ def _complaint(
         f"{order} is contradicted by {len(wrong)} of {len(possible)} columns: "
         f"{', '.join(reasons)}{', ...' * (len(wrong) > len(reasons))}{hint}"
     )
-
-
-def repeated(digests: np.ndarray) -> np.ndarray:
-    """Return which frames have the samples of an earlier one, bool [frame].
-
-    ``digests`` is uint8 [frame, 16], a content hash a frame.
-    """
-    return pd.DataFrame(digests.view(np.uint64)).duplicated().to_numpy()

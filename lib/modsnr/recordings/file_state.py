@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from modsnr import InputError
+from modsnr import InputError, files
 
 PIECE = 2**20  # bytes hashed at a time
 PIECES = 64  # of a file that is not hashed whole
@@ -21,9 +21,10 @@ class FileState(NamedTuple):
 
 def state_of(path: Path) -> FileState:
     """Return a file's state; raise InputError if there is none, or nothing in it."""
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    status = path.stat()
+    with files.reading(path):
+        if not path.is_file():
+            raise InputError(f"There is no file {path}.")
+        status = path.stat()
     if not status.st_size:
         raise InputError(f"{path} is empty: fetch it again.")
     return FileState(status.st_size, status.st_mtime_ns)
@@ -49,9 +50,9 @@ def fingerprint(path: Path | str, *, whole: bool = False) -> str:
     path = Path(path)
     if path == Path():
         return ""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    inner = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     total, sampled = hashlib.sha256(), False
-    for file in files:
+    for file in inner:
         size = file.stat().st_size
         if file != path:
             total.update(f"{file.relative_to(path)} {size}\n".encode())
@@ -60,7 +61,7 @@ def fingerprint(path: Path | str, *, whole: bool = False) -> str:
             sampled = True
             total.update(str(size).encode())
             places = [round(k * (size - PIECE) / (PIECES - 1)) for k in range(PIECES)]
-        with open(file, "rb", buffering=0) as opened:
+        with files.reading(file), open(file, "rb", buffering=0) as opened:
             for place in places:
                 opened.seek(place)
                 total.update(opened.read(PIECE))

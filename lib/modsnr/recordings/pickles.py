@@ -1,9 +1,9 @@
-"""RadioML 2016.10a and b: Python 2 pickles of {(modulation, SNR): float32 [frame, 2, sample]}.
+"""RadioML 2016.10a and b: pickles of {(modulation, SNR): float32 [frame, 2, sample]}.
 
 A pickle is a program for a stack machine, and the usual loader can be made to call any function of
 any module. The loader here is Python's own, the slow one that is written in Python, with two
-restrictions. It takes only the opcodes that Python 2 wrote for a dict of arrays. For a name in the
-file, and for a call of it, it makes a record: no module is imported, no class is looked up, and
+restrictions. It takes only the opcodes that Python 2 or 3 wrote for a dict of arrays. For a name in
+the file, and for a call of it, it makes a record: no module is imported, no class is looked up, and
 nothing that the file names is ever called. Arrays are made of the records afterwards.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
-from modsnr import InputError
+from modsnr import InputError, files
 from modsnr.frames import Source
 from modsnr.recordings.file_state import FileState, refuse_change, state_of
 
@@ -35,20 +35,32 @@ SNR_DEFINITION = (
 _PYTHONS_OWN: Any = pickle._Unpickler  # pyright: ignore[reportAttributeAccessIssue]
 MOST_READS = 1_000_000  # of a file; the published ones take some ten thousand
 HIGHEST_DB = 1000  # beyond it no number is an SNR
-NAMES = ("numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype")
-TYPES = (b"<f4", b">f4", b"<f8", b">f8")
+NAMES = (
+    *("numpy.ndarray", "numpy.dtype", "_codecs.encode"),
+    # NumPy 2 has an underscore before its core.
+    *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
+    *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+    *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
+)
+TYPES = ("<f4", ">f4", "<f8", ">f8")
+SAVE_AGAIN = (
+    "A file of your own can be saved again as a dict of (modulation, SNR): float32 [frame, 2, "
+    "sample] in C's order, by pickle.dump with protocol=2."
+)
 OPCODES = (
     *("PROTO", "MARK", "STOP", "NONE", "NEWTRUE", "NEWFALSE"),
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
     *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
-    *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL", "REDUCE", "BUILD"),
-    *("PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET"),
+    *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
+    *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET", "FRAME"),
 )
 
 
 def open_2016(path: Path | str) -> Source:
-    """Return the frames of a RadioML 2016.10a or b pickle, protocols 0 to 2, unpacked.
+    """Return the frames of a RadioML 2016.10a or b pickle, of any protocol, unpacked.
 
     Rows are numbered through the cells, by class in alphabetical order of the file's own names,
     then by SNR. Every process reads the whole pickle once and then keeps its arrays.
@@ -107,26 +119,26 @@ def _cells(path: Path, state: FileState) -> dict[tuple[str, int], np.ndarray]:
 
     The memory that this takes is a small multiple of the file's size.
     """
-    with open(path, "rb") as file, warnings.catch_warnings():
+    with files.reading(path), open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("error")  # Python only warns of a bad escape in a string
         try:
-            if file.read(3) == b"BZh":
-                raise pickle.UnpicklingError("it is packed (bzip2): unpack it first, as by tar xjf")
-            file.seek(0)
             unpickler = _Unpickler(_BoundedFile(file, state.size), encoding="bytes")
             content = unpickler.load()
             if not isinstance(content, dict) or unpickler.stack or unpickler.metastack:
                 raise pickle.UnpicklingError("it is not one dict")
             cells = _arrays(content, state.size)
+        except OSError:
+            raise
         except Exception as error:  # Python's loader raises many kinds of them for a damaged file
             plain = {
                 IndexError: "it takes a value where there is none",
                 EOFError: "it is cut short",
-                KeyError: "it uses an opcode that no RadioML pickle of protocols 0 to 2 has",
+                KeyError: "it uses an opcode that no dict of arrays needs",
             }
             raise InputError(
                 f"{path} is no RadioML 2016.10 pickle, or a damaged one; at byte {file.tell()}: "
-                f"{plain.get(type(error), str(error)[:200])}. Nothing in it was executed."
+                f"{plain.get(type(error), str(error)[:200])}. Nothing in it was executed. "
+                f"{SAVE_AGAIN}"
             ) from error
     if not cells:
         raise InputError(f"{path} holds no frames.")
@@ -160,7 +172,7 @@ class _Record:
 
 
 class _Unpickler(_PYTHONS_OWN):
-    """Python's loader with the opcodes and names of a dict of arrays, and strings as bytes."""
+    """Python's loader with the opcodes and names of a dict of arrays."""
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {}  # a code beyond it is a KeyError
 
@@ -169,6 +181,12 @@ class _Unpickler(_PYTHONS_OWN):
             full = f"{module}.{name}"[:100]
             raise pickle.UnpicklingError(f"it names {full!r}, which is refused")
         return _Record(name)
+
+    def load_frame(self) -> None:
+        self.read(8)  # its size; it is not read at once, so that its steps count as any others
+
+    def load_bytearray8(self) -> None:
+        self.append(self.read(int.from_bytes(self.read(8), "little")))
 
     def load_reduce(self) -> None:
         arguments, record = self.stack.pop(), self.stack.pop()
@@ -185,7 +203,7 @@ class _Unpickler(_PYTHONS_OWN):
 
     def load_dict(self) -> None:
         if self.pop_mark():
-            raise pickle.UnpicklingError("it makes a dict otherwise than Python 2 does")
+            raise pickle.UnpicklingError("it makes a dict otherwise than Python does")
         self.append({})
 
     def load_setitem(self) -> None:
@@ -217,52 +235,81 @@ for _opcode in OPCODES:
 def _cell(key: Any) -> tuple[str, int]:
     """Return (modulation, SNR in dB) of a key."""
     match key:
-        case (bytes() as name, int() as snr) if re.fullmatch(rb"[\w.+-]{1,64}", name):
-            if abs(snr) > HIGHEST_DB:
+        case (bytes() | str() as name, snr) if re.fullmatch(r"[A-Za-z0-9_.+-]{1,64}", _text(name)):
+            level = _whole(snr)
+            if abs(level) > HIGHEST_DB:
                 raise pickle.UnpicklingError(f"a key has an SNR beyond {HIGHEST_DB} dB")
-            return name.decode("ascii"), int(snr)
+            return _text(name), level
     raise pickle.UnpicklingError("a key is not (modulation, SNR)")
+
+
+def _whole(value: Any) -> int:
+    """Return an integer, of Python's own or of NumPy's."""
+    match value:
+        case int():
+            return int(value)
+        case _Record("scalar", (_Record("dtype", (code, *_), (_, order, *_)), content), None):
+            content, kind = _bytes(content, most=8), _text(order) + _text(code)
+            if re.fullmatch("[<>][iu][248]|[|][iu]1", kind) and len(content) == int(kind[2]):
+                return int(np.frombuffer(content, kind)[0])
+    raise pickle.UnpicklingError("a key has no whole number for its SNR")
+
+
+def _text(value: Any) -> str:
+    """Return the first letters of a string, of Python 2 or 3."""
+    if not isinstance(value, bytes | str):
+        raise pickle.UnpicklingError(f"it has a {type(value).__name__} for a name")
+    few = value[:100]
+    return few.decode("latin1") if isinstance(few, bytes) else few
+
+
+def _bytes(value: Any, most: int) -> bytes:
+    """Return bytes, which Python 3 writes as a call of ``encode`` where the protocol has none."""
+    match value:
+        case bytes() if len(value) <= most:
+            return value
+        case _Record("encode", (str() as text, "latin1"), None) if len(text) <= most:
+            return text.encode("latin1")
+    raise pickle.UnpicklingError("its numbers are no bytes, or more than the file has")
 
 
 def _arrays(content: dict[tuple[str, int], Any], size: int) -> dict[tuple[str, int], np.ndarray]:
     """Return the cells of a file of ``size`` bytes with their arrays."""
     cells, total = {}, 0
     for cell, value in content.items():
-        cells[cell] = _array(value)
+        cells[cell] = _array(value, size)
         total += cells[cell].nbytes
         if total > size:
             raise pickle.UnpicklingError("several (modulation, SNR) cells have the same array")
     return cells
 
 
-def _array(value: Any) -> np.ndarray:
-    """Return the array that a record describes, of exactly the bytes in the file, which it shares.
+def _array(value: Any, size: int) -> np.ndarray:
+    """Return the array that a record describes, of exactly the bytes in the file.
 
     The records are those of a call of ``_reconstruct`` and of its state: version, shape, type,
-    whether the order is Fortran's, and bytes. A type is the call of ``dtype`` and its state.
+    whether the order is Fortran's, and bytes; or, in protocol 5, of a call of ``_frombuffer``. A
+    type is the call of ``dtype`` and its state.
     """
+    shape = kind = content = None
     match value:
         case _Record(
-            "_reconstruct",
-            (_Record("ndarray", None), *_),
-            (
-                _,
-                (int() as frames, int() as parts, int() as samples),
-                _Record(
-                    "dtype", (bytes() as code, *_), (_, bytes() as order, None, None, None, *_)
-                ),
-                False,
-                bytes() as content,
-            ),
+            "_reconstruct", (_Record("ndarray", None), *_), (_, shape, kind, False, content)
+        ) | _Record("_frombuffer", (content, kind, shape, "C"), None):
+            pass
+    match shape, kind:
+        case (
+            (int() as frames, int() as parts, int() as samples),
+            _Record("dtype", (code, *_), (_, order, None, None, None, *_)),
         ):
-            shape = frames, parts, samples
+            name, content = _text(order) + _text(code), _bytes(content, size)
         case _:
             raise pickle.UnpicklingError("a value is no array [frame, 2, sample] in C's order")
-    if order + code not in TYPES:
-        raise pickle.UnpicklingError(f"its numbers are of type {(order + code)[:20]!r}")
-    numbers = np.dtype((order + code).decode())
+    if name not in TYPES:
+        raise pickle.UnpicklingError(f"its numbers are of type {name[:20]!r}")
     if parts != 2 or not 0 < frames < 2**40 or not 0 < samples < 2**40:
         raise pickle.UnpicklingError(f"an array is {list(shape)}, not [frame, 2, sample]")
+    numbers = np.dtype(name)
     if len(content) != prod(shape) * numbers.itemsize:
         raise pickle.UnpicklingError(
             f"the bytes of an array {list(shape)} of {numbers} are too many or too few"

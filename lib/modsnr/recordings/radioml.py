@@ -54,10 +54,11 @@ def open_2018(path: Path | str) -> Source:
     ``facts["columns"]`` holds the column of Y of each that is there. Files of some classes, some
     SNRs or another frame length are as welcome as the whole one.
 
+    Frames may be in any order and (modulation, SNR) cells of any size: ``facts`` tell both, and the
+    audits of ``open_source`` whether Y and Z fit X.
+
     Raises InputError for a file that is no HDF5 file or a damaged one, X, Y or Z that are missing
-    or of the wrong shape or type, rows of Y that are not one-hot, SNRs that are no whole dB, and
-    (modulation, SNR) cells that are not one block each, all of one size: files that were merged or
-    shuffled wrongly look like that.
+    or of the wrong shape or type, rows of Y that are not one-hot, and SNRs that are no whole dB.
     """
     path = Path(path).absolute()
     state = state_of(path)
@@ -66,7 +67,7 @@ def open_2018(path: Path | str) -> Source:
         frames, samples, _ = x.shape
         facts = {"x_type": str(x.dtype)}
         column, snr_db = _labels(path, file, frames)
-    read = partial(_read, ((path, state),), frames)
+    read = partial(_read, ((path, state),), np.array([0]))
     return _source(path, "RadioML 2018.01A", column, snr_db, samples, read, facts)
 
 
@@ -82,7 +83,7 @@ def open_split(folder: Path | str) -> Source:
     must therefore agree with the name.
 
     Raises InputError for names that are not of that form or contradict each other, files that
-    ``open_2018`` would refuse, and files with other numbers of frames or samples than the first.
+    ``open_2018`` would refuse, and frames of other numbers of samples than the first.
     """
     folder = Path(folder).absolute()
     cells = _cells_in(folder)
@@ -91,19 +92,19 @@ def open_split(folder: Path | str) -> Source:
     for (number, snr), path in cells.items():
         with open_hdf5(path) as file:
             shapes.append(_dataset(path, file, "X").shape)
-            if shapes[-1] != shapes[0]:
+            if shapes[-1][1] != shapes[0][1]:
                 raise InputError(
                     f"{path}: X is {list(shapes[-1])} and that of {files[0][0]} is "
-                    f"{list(shapes[0])}; all cells must have equally many frames of equally many "
-                    "samples."
+                    f"{list(shapes[0])}; all frames must have equally many samples."
                 )
             if any(_has(file, name) for name in "YZ"):
                 confirmed += 1
-                _check_name(path, *_labels(path, file, shapes[0][0]), number, snr)
-    frames, samples, _ = shapes[0]
+                _check_name(path, *_labels(path, file, shapes[-1][0]), number, snr)
+    frames = np.array([shape[0] for shape in shapes])
+    samples = shapes[0][1]
     column, snr_db = np.repeat(np.array([*cells], np.int16), frames, axis=0).T
     facts = {"cells_confirmed_by_y_and_z": confirmed}
-    read = partial(_read, files, frames)
+    read = partial(_read, files, np.cumsum(frames) - frames)
     kind = "RadioML 2018.01A, one file a cell"
     return _source(folder, kind, column, snr_db.astype(np.float32), samples, read, facts)
 
@@ -130,7 +131,7 @@ def _source(
         samples=samples,
         read=read,
         snr_definition=SNR_DEFINITION,
-        facts={"columns": present.tolist(), **facts, **_cell_facts(path, column, snr_db)},
+        facts={"columns": present.tolist(), **facts, **_cell_facts(column, snr_db)},
     )
 
 
@@ -247,33 +248,18 @@ def _refuse_rows(path: Path, name: str, bad: np.ndarray, what: str) -> None:
         )
 
 
-def _cell_facts(path: Path, column: np.ndarray, snr_db: np.ndarray) -> dict[str, Any]:
-    """Return facts about the cells; refuse those that are not one block each, all of one size."""
+def _cell_facts(column: np.ndarray, snr_db: np.ndarray) -> dict[str, Any]:
     # Ascends by class and, within a class, by SNR: the documented order of the cells.
     key = column.astype(np.int64) * (4 * HIGHEST_DB) + snr_db.astype(np.int64)
-    start = np.concatenate([[0], np.flatnonzero(np.diff(key)) + 1])
-    size = np.diff(start, append=len(key))
-    cell, first, count = np.unique(key[start], return_index=True, return_counts=True)
-    usual = np.bincount(size).argmax()
-    for what, blocks in {
-        "lie in more than one piece": first[count > 1],
-        f"do not have {usual} frames as the others": np.flatnonzero(size != usual),
-    }.items():
-        if len(blocks):
-            row = start[blocks.min()]
-            raise InputError(
-                f"{path}: {len(blocks)} of {len(cell)} (modulation, SNR) cells {what}, the first "
-                f"{CLASSES_2018[column[row]]} at {snr_db[row]:g} dB from index {row}. RadioML "
-                "2018.01A has each cell in one block, all of one size: the file was shuffled or "
-                "merged, or frames are lost or mislabelled; use the original."
-            )
-    grid = np.unique(snr_db[start])
+    cells, sizes = np.unique(key, return_counts=True)
+    least, most = int(sizes.min()), int(sizes.max())
+    grid = np.unique(snr_db)
     return {
-        "frames_per_cell": int(usual),
-        "cells": len(cell),
+        "frames_per_cell": most if least == most else [least, most],
+        "cells": len(cells),
         "snr_grid_db": grid.astype(int).tolist(),
-        "grid_is_complete": len(cell) == len(grid) * len(np.unique(column[start])),
-        "layout_is_documented": bool((np.diff(key[start]) > 0).all()),
+        "grid_is_complete": len(cells) == len(grid) * len(np.unique(column)),
+        "layout_is_documented": least == most and bool((np.diff(key) >= 0).all()),
     }
 
 
@@ -281,12 +267,18 @@ def _cell_facts(path: Path, column: np.ndarray, snr_db: np.ndarray) -> dict[str,
 
 
 def _read(
-    files: tuple[tuple[Path, FileState], ...], frames: int, rows: np.ndarray, *_labels: np.ndarray
+    files: tuple[tuple[Path, FileState], ...],
+    starts: np.ndarray,
+    rows: np.ndarray,
+    *_labels: np.ndarray,
 ) -> np.ndarray:
-    """Read ascending rows, numbered through files of ``frames`` each, complex64 [frame, sample]."""
-    number, row = np.divmod(rows, frames)
+    """Read ascending rows, numbered through files, complex64 [frame, sample].
+
+    ``starts`` is the row with which each file begins.
+    """
+    number = np.searchsorted(starts, rows, side="right") - 1
     needed = np.unique(number) if len(rows) else [0]
-    parts = [_read_file(*files[k], row[number == k]) for k in needed]
+    parts = [_read_file(*files[k], rows[number == k] - starts[k]) for k in needed]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -22,6 +22,8 @@ TAPERS, BANDWIDTH = 5, 4.0  # Slepian sequences and their time-bandwidth product
 LARGEST_ROLLOFF = 0.4
 CARRIER_OFFSET = 0.01  # cycles/sample, the largest expected
 PRECISION_DB = 1.5  # a frame's estimate must be better than this for its label to be judged
+LEAST_SLOPE = 0.25  # dB of SNR that a dB of the label must mean, if its frames are of one SNR ...
+ONE_SNR_DB = 4.0  # ... and differ by no more than fading makes them
 STEP_DB = 0.5  # a quarter of the usual 2 dB grid: a bias of more is no rounding
 
 
@@ -30,8 +32,9 @@ class SnrMeaning:
     """What the SNR labels of a file mean.
 
     ``verdict`` is "per sample", "Es/N0", "offset" (the labels are off by a constant, whatever it
-    means), "not calibrated" (the bias depends on the label) or "coloured noise" (the floor outside
-    the band is not flat, so it does not show the noise inside). ``sentence`` is the same in words,
+    means), "not calibrated" (the bias depends on the label), "coloured noise" (the floor outside
+    the band is not flat, so it does not show the noise inside) or "unrelated" (the SNR does not
+    rise with the label: labels and frames are not in one order). ``sentence`` is the same in words,
     with the figures. ``table`` has a row a label: ``frames``, ``estimate_db`` (median),
     ``bias_db``, ``error_db`` (standard error of the median), ``spread_db`` (robust standard
     deviation a frame), ``tilt_db`` (of the floor), ``judged`` and ``reason`` if not.
@@ -96,14 +99,20 @@ def _verdict(judged: pd.DataFrame) -> tuple[str, str]:
     offset, tilt = float(biases.median()), float(judged["tilt_db"].median())
     excess = ((biases - offset).abs() - MARGIN * judged["error_db"]).max()
     symbol_db = float(10 * np.log10(PERIOD))
+    slope = float(np.polyfit(labels, judged["estimate_db"], 1)[0])
+    spread = float(judged["spread_db"].median())
     where = f"From {labels.min():g} to {labels.max():g} dB"
+    if slope < -LEAST_SLOPE or (slope < LEAST_SLOPE and spread > ONE_SNR_DB):
+        return "unrelated", (
+            f"{where} a step of 1 dB of the label is {slope:.2f} dB of SNR per sample, and frames "
+            f"of one label differ by {spread:.1f} dB: labels and frames are not in one order."
+        )
     if abs(tilt) > STEP_DB:
         return "coloured noise", (
             f"The noise beside the band is {abs(tilt):.1f} dB {'lower' if tilt > 0 else 'higher'} "
             "further out: it is not white, and does not show the SNR in the band."
         )
     if excess > STEP_DB:
-        slope = float(np.polyfit(labels, judged["estimate_db"], 1)[0])
         return "not calibrated", (
             f"{where} a step of 1 dB of the label is {slope:.2f} dB of SNR per sample; the bias "
             f"runs from {biases.min():.1f} to {biases.max():.1f} dB."
