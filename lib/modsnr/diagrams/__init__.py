@@ -20,16 +20,3 @@ differ only in which points they count:
 
 from modsnr.diagrams.drawing import Canvas, as_trained, places, render
 from modsnr.diagrams.views import EXTENTS, VIEWS, points, synchronise, times, views_of
-
-__all__ = [
-    "EXTENTS",
-    "VIEWS",
-    "Canvas",
-    "as_trained",
-    "places",
-    "points",
-    "render",
-    "synchronise",
-    "times",
-    "views_of",
-]

@@ -14,6 +14,7 @@ from modsnr.frames.store import (
     stored_digests,
     verify,
 )
+<<<<<<< HEAD
 from modsnr.frames.writing import cleaned, write
 
 __all__ = [
@@ -42,3 +43,6 @@ __all__ = [
     "verify",
     "write",
 ]
+=======
+from modsnr.frames.writing import digests_of_source, write
+>>>>>>> 769981a (A package's public names are its imports: the lists that repeated them go)

@@ -13,22 +13,3 @@ from modsnr.limits.classifiers import log_likelihood
 from modsnr.limits.estimators import SNR_RANGE_DB, m2m4_snr, noise_floor_snr, split_symbol_snr
 from modsnr.limits.genie import genie_accuracy, symbol_samples
 from modsnr.limits.trees import cascade, cumulant_tree
-
-__all__ = [
-    "SNR_RANGE_DB",
-    "band_limited",
-    "bin_accuracy",
-    "cascade",
-    "cumulant_tree",
-    "data_aided",
-    "frame_bounds",
-    "genie_accuracy",
-    "log_likelihood",
-    "m2m4_snr",
-    "noise_floor_snr",
-    "non_data_aided",
-    "possible_accuracy",
-    "spectrum_aware",
-    "split_symbol_snr",
-    "symbol_samples",
-]

@@ -23,34 +23,3 @@ from modsnr.metrics.scores import attractor_index, confusion_pair, summary
 from modsnr.metrics.seeds import curves_over_seeds, over_seeds, seed_groups
 from modsnr.metrics.tables import nested, side_by_side, stacked, wide
 from modsnr.metrics.trust import trust
-
-__all__ = [
-    "RESAMPLES",
-    "TASKS",
-    "Answers",
-    "Interval",
-    "alarm_level",
-    "alarm_levels",
-    "attractor_index",
-    "calibration",
-    "chance_of_alarms",
-    "confusion_pair",
-    "curves_over_seeds",
-    "difference",
-    "familiar",
-    "mean_interval",
-    "nested",
-    "over_seeds",
-    "percentiles",
-    "rates",
-    "seed_groups",
-    "share",
-    "share_of",
-    "side_by_side",
-    "snap",
-    "stacked",
-    "summary",
-    "trust",
-    "verdict",
-    "wide",
-]

@@ -14,22 +14,3 @@ from modsnr.model.network import (
     load,
 )
 from modsnr.model.tensors import read_tensors, replacing_file, write_tensors
-
-__all__ = [
-    "SNR_LAYERS",
-    "STUDY_BACKBONES",
-    "Features",
-    "JointLoss",
-    "JointNet",
-    "Output",
-    "Prediction",
-    "build_backbone",
-    "dwa_weights",
-    "fastest_device",
-    "is_out_of_memory",
-    "last_features",
-    "load",
-    "read_tensors",
-    "replacing_file",
-    "write_tensors",
-]

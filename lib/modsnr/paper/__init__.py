@@ -19,5 +19,3 @@ result depends on the clock or on the machine's fonts, so the same runs give the
 """
 
 from modsnr.paper.building import build, check, constants, lacks
-
-__all__ = ["build", "check", "constants", "lacks"]

@@ -25,6 +25,7 @@ _HOMES = {
     "open_source": "opening",
 }
 
+<<<<<<< HEAD
 __all__ = [
     "CLASSES_2018",
     "SHIPPED_CLASSES_2018",
@@ -36,6 +37,8 @@ __all__ = [
     "open_source",
 ]
 
+=======
+>>>>>>> 769981a (A package's public names are its imports: the lists that repeated them go)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:

@@ -27,37 +27,3 @@ from modsnr.signals.noise import awgn
 from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
 from modsnr.signals.theory import oversampled_kurtosis, power_density
 from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, traits, unknown
-
-__all__ = [
-    "APSK_GEOMETRIES",
-    "CHANNELS",
-    "CONDITIONS",
-    "DIGITAL_CLASSES",
-    "DVB_RINGS",
-    "LIQUID_RINGS",
-    "STUDY_CLASSES",
-    "UNKNOWN_KINDS",
-    "Channel",
-    "Mixture",
-    "Simulator",
-    "alphabet",
-    "at_random_phases",
-    "awgn",
-    "calibration",
-    "channel",
-    "cumulants",
-    "densities",
-    "independent",
-    "moments",
-    "oversampled_kurtosis",
-    "power_density",
-    "root_raised_cosine",
-    "settings",
-    "simulate",
-    "simulate_condition",
-    "simulated_like",
-    "stretched",
-    "symmetry",
-    "traits",
-    "unknown",
-]

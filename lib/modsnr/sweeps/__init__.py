@@ -14,24 +14,3 @@ from modsnr.sweeps.factors import alone, choices, repeats
 from modsnr.sweeps.space import Range, Space, load_space
 from modsnr.sweeps.study import Outcome
 from modsnr.sweeps.trials import Summary, sweep
-
-__all__ = [
-    "Outcome",
-    "Range",
-    "Space",
-    "Spread",
-    "Summary",
-    "alone",
-    "choices",
-    "compare",
-    "importance",
-    "load_space",
-    "lost",
-    "ranking",
-    "repeats",
-    "students_interval",
-    "sweep",
-    "table",
-    "varied",
-    "verdicts",
-]

@@ -13,19 +13,3 @@ from modsnr.training.loop import Diverged
 from modsnr.training.recipe import Execution, Recipe, precision_of, rate_factor
 from modsnr.training.recognition import predict, recognise
 from modsnr.training.sampling import Labelled, frame_order
-
-__all__ = [
-    "Diverged",
-    "Draw",
-    "Execution",
-    "Fit",
-    "Labelled",
-    "Recipe",
-    "fit",
-    "frame_order",
-    "precision_of",
-    "predict",
-    "print_epoch",
-    "rate_factor",
-    "recognise",
-]
