@@ -10,6 +10,7 @@ The smoke pipeline is made once a session, also with several xdist workers:
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,9 @@ import yaml
 from modsnr import files
 
 REPOSITORY = Path(__file__).parents[1]
+
+# A suite started in the background ignores Ctrl-C, and so would the processes that it interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
