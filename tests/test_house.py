@@ -83,7 +83,7 @@ def test_no_underscored_name_crosses_a_modules_wall(path):
 
 
 # Lines at most; the aim is 15,000 and 16,000, so these numbers may only fall.
-@pytest.mark.parametrize(("folder", "most"), [("lib", 18_070), ("tests", 18_660)])
+@pytest.mark.parametrize(("folder", "most"), [("lib", 18_021), ("tests", 18_660)])
 def test_the_house_grows_no_thicker(folder, most):
     paths = [path for path in (ROOT / folder).rglob("*.py") if "api" not in path.parts]
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths) <= most
@@ -116,7 +116,7 @@ def test_every_public_name_says_what_it_is():
     for name in sorted(names - {"__main__"}):
         module = importlib.import_module(f"modsnr.{name}")
         assert module.__doc__, name
-        for key in [key for key in vars(module) if key[0] != "_"]:
+        for key in getattr(module, "__all__", [key for key in vars(module) if key[0] != "_"]):
             of = getattr(module, key)
             if not (inspect.isfunction(of) or inspect.isclass(of)) or "modsnr" not in of.__module__:
                 continue

@@ -14,35 +14,4 @@ from modsnr.frames.store import (
     stored_digests,
     verify,
 )
-<<<<<<< HEAD
 from modsnr.frames.writing import cleaned, write
-
-__all__ = [
-    "PARTS",
-    "SNR_DEFINITION",
-    "Frames",
-    "Source",
-    "card",
-    "cleaned",
-    "counts",
-    "describe",
-    "grid_labels",
-    "labels",
-    "open_hdf5",
-    "read",
-    "read_of",
-    "read_rows",
-    "remaining",
-    "repeated",
-    "simulated",
-    "some_of",
-    "split",
-    "split_hash",
-    "stored_digests",
-    "usable",
-    "verify",
-    "write",
-]
-=======
-from modsnr.frames.writing import digests_of_source, write
->>>>>>> 769981a (A package's public names are its imports: the lists that repeated them go)

@@ -24,21 +24,8 @@ _HOMES = {
     "open_recording": "files",
     "open_source": "opening",
 }
+__all__ = list(_HOMES)
 
-<<<<<<< HEAD
-__all__ = [
-    "CLASSES_2018",
-    "SHIPPED_CLASSES_2018",
-    "Audits",
-    "condition",
-    "fingerprint",
-    "open_2018",
-    "open_recording",
-    "open_source",
-]
-
-=======
->>>>>>> 769981a (A package's public names are its imports: the lists that repeated them go)
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
