@@ -1,22 +1,22 @@
 """The typed parameters that a notebook declares in its cell tagged ``parameters``.
 
-The cell holds imports of types and literals with annotations, and nothing else of it is executed.
-Its annotations and values become a pydantic model, which checks what a notebook is given.
+The cell is run in a scope of its own. Its annotations and values become a pydantic model, which
+checks what a notebook is given.
 """
 
 from __future__ import annotations
 
-import ast
+import inspect
 import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
 from modsnr import InputError
@@ -55,13 +55,7 @@ class RunOf:
     profile: str = "own"
 
 
-TYPES_FROM = ("typing", "pydantic", "modsnr.runs")
-BUILTINS = {kind.__name__: kind for kind in (int, float, str, bool, list, dict, tuple, __import__)}
-CALLED = ("Field", "FrameStore", "RunOf")
-IN_TYPES = (
-    *(ast.Name, ast.Constant, ast.Subscript, ast.Tuple, ast.BinOp, ast.BitOr, ast.Load),
-    *(ast.Call, ast.keyword, ast.UnaryOp, ast.USub),
-)
+LITERALS = (int, float, str, list, tuple, dict, type(None))
 # JSON is what a run keeps of its parameters, hence what they are checked as: lists and tuples
 # are alike, numbers are finite. Strict: an int passes for a float, nothing else for another.
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=())
@@ -72,7 +66,8 @@ WORDS = {"true": True, "false": False, "none": None, "null": None}
 def parameters(notebook: str) -> dict[str, FieldInfo]:
     """Return what the notebook's parameters cell declares: name -> field, with its default.
 
-    Raises InputError naming notebook and line where a line is no literal of a plain type.
+    Raises InputError naming the notebook where its cell cannot be run, or a default is no JSON or of
+    another type than is declared.
     """
     return dict(_model(notebook).model_fields)
 
@@ -158,58 +153,29 @@ def _model(notebook: str) -> type[BaseModel]:
 
 @lru_cache(maxsize=64)
 def _built(notebook: str, source: str) -> type[BaseModel]:
-    """Return the model of a parameters cell; InputError for what is no literal of a plain type."""
+    """Return the model of a parameters cell; InputError for a cell that makes none."""
+    cell, found = ModuleType("parameters"), {}
     try:
-        statements = ast.parse(source).body
-    except SyntaxError as error:
-        raise InputError(f"{notebook}, parameters, line {error.lineno}: {error.msg}") from error
-    scope: dict[str, Any] = {"__builtins__": BUILTINS}
-    fields: dict[str, Any] = {}
-    defaults: dict[str, Any] = {}
-    for line in statements:
-        where = f"{notebook}, parameters, line {line.lineno}: {ast.unparse(line)!r}"
-        try:
-            found: dict[str, Any] = _declared(line, scope)
-            defaults = {name: default for name, (_, default) in found.items()}
-            model = create_model(notebook, __config__=STRICT, **found)
-            model.model_validate_json(json.dumps(defaults))
-        except ValidationError as error:
-            raise InputError(f"{where}: {_complaint(error, defaults)}") from error
-        except (ValueError, TypeError, NameError, ImportError, PydanticUserError) as error:
-            raise InputError(
-                f"{where} is not a plain literal of a plain type, such as 'epochs: int = 10'"
-            ) from error
-        fields |= found
-    return create_model(notebook, __config__=STRICT, **fields)
-
-
-def _declared(line: ast.stmt, scope: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return name -> type and default of one line of the cell; a name for a type goes to ``scope``.
-
-    Raises ValueError for what is no literal, no plain type and no import of types.
-    """
-    match line:
-        case ast.ImportFrom(module=module, level=0) if module in TYPES_FROM:
-            exec(compile(ast.Module([line], []), "parameters", "exec"), scope)
-            return {}
-        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript() as node):
-            scope[name] = _type(node, scope)
-            return {}
-        case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            default = ast.literal_eval(value)
-            return {name: (type(default), default)}
-        case ast.AnnAssign(target=ast.Name(id=name), annotation=node, value=ast.expr() as value):
-            return {name: (_type(node, scope), ast.literal_eval(value))}
-    raise ValueError("no literal assignment")
-
-
-def _type(node: ast.expr, scope: dict[str, Any]) -> Any:
-    """Return the type that an annotation spells; ValueError if it could do anything else."""
-    for part in ast.walk(node):
-        called = isinstance(part, ast.Call)
-        if not isinstance(part, IN_TYPES) or (called and ast.unparse(part.func) not in CALLED):
-            raise ValueError(f"{ast.unparse(part)} is no part of a type")
-    return eval(compile(ast.Expression(node), "parameters", "eval"), scope)
+        exec(compile(source, f"parameters of {notebook}", "exec", dont_inherit=True), vars(cell))
+        kinds = inspect.get_annotations(cell)
+        found = {
+            name: value
+            for name, value in vars(cell).items()
+            if isinstance(value, LITERALS) and not name.startswith("__")
+        }
+        fields: dict[str, Any] = {n: (kinds.get(n, type(v)), v) for n, v in found.items()}
+        model = create_model(notebook, __config__=STRICT, **fields)
+        model.model_validate_json(json.dumps(found))
+    except ValidationError as error:
+        raise InputError(f"parameters of {notebook}: {_complaint(error, found)}") from error
+    except Exception as error:  # whatever a cell may raise
+        raise InputError(f"parameters of {notebook}: {type(error).__name__}: {error}") from error
+    if unset := kinds.keys() - found.keys():
+        raise InputError(
+            f"parameters of {notebook}: {', '.join(sorted(unset))} must be set to a number, a text, "
+            "a list, a dict or None, such as 'epochs: int = 10'"
+        )
+    return model
 
 
 def _complaint(error: ValidationError, values: Mapping[str, Any], of: str = "") -> str:

@@ -17,7 +17,7 @@ from modsnr import InputError
 from modsnr.files import check_name, hold, write
 from modsnr.runs.circumstances import hardware, is_watched, papermill_output, versions
 from modsnr.runs.pages import write_readme, write_runlog
-from modsnr.runs.parameters import check, counting, parameters
+from modsnr.runs.parameters import LITERALS, check, counting, parameters
 from modsnr.runs.profiles import command
 from modsnr.runs.records import CHECKPOINT, Record, Status, records
 from modsnr.runs.repository import commit, plain_name, portable, root
@@ -186,10 +186,9 @@ def start(notebook: str, scope: dict[str, Any], parents: Sequence[str | Record] 
     """
     global _current
     declared = parameters(notebook)
-    literals = (int, float, str, list, tuple, dict, type(None))
     # Once a run was started here (JupyterLab), the notebook's own variables are in scope too.
     for name, value in scope.items() if _current is None else ():
-        if isinstance(value, literals) and not name.startswith("_") and name not in ("In", "Out"):
+        if isinstance(value, LITERALS) and not name.startswith("_") and name not in ("In", "Out"):
             check_name("parameter", name, declared, of=f" of {notebook}")
     values = check(notebook, {name: scope[name] for name in declared if name in scope})
     if _current is not None:
