@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 from notebook_runs import write_record
 
-from modsnr import InputError, runs
+from modsnr import runs
 from modsnr.runs.formatting import lasted
-from modsnr.runs.headlines import Headlines, best_runs, found, read_headlines
+from modsnr.runs.overview import Headlines, best_runs, found
 from modsnr.runs.pages import runlog
 
 HERE = {"name": "here", "sha256": "here"}
@@ -71,10 +71,10 @@ def test_headlines_print_numbers_intervals_and_words_and_leave_out_what_is_not_t
         ("a: {", "expected"),
     ],
 )
-def test_headlines_that_cannot_be_used_are_refused_by_name(house, text, complaint):
+def test_headlines_that_cannot_be_used_are_named(house, text, complaint):
     (house / "notebooks" / "headlines.yaml").write_text(text)
-    with pytest.raises(InputError, match=f"^notebooks/headlines.yaml: .*{complaint}"):
-        read_headlines()
+    (fault,) = runs.survey().faults
+    assert re.match(f"notebooks/headlines.yaml: .*{complaint}", fault)
 
 
 def test_the_best_is_the_highest_of_a_notebooks_completed_runs_on_the_same_frames(make):
@@ -86,16 +86,15 @@ def test_the_best_is_the_highest_of_a_notebooks_completed_runs_on_the_same_frame
         ("alone", 0.8, "completed", there),
         ("mute", None, "completed", HERE),
     ]
+    speeds = [{"speed": 2}, {"speed": 1}, {}, {}, {}]
     known = [
-        make(name, metrics={"joint_accuracy": accuracy}, status=status, data=data)
-        for name, accuracy, status, data in accuracies
+        make(name, metrics={"joint_accuracy": accuracy} | speed, status=status, data=data)
+        for (name, accuracy, status, data), speed in zip(accuracies, speeds, strict=True)
     ]
-    metrics = {run.id: run.metrics for run in known}
-    assert best_runs(known, metrics, {}) == {known[1].id}
-    assert best_runs(known, metrics, {"01_work": Headlines()}) == set()
+    assert best_runs(known, {}) == {known[1].id}
+    assert best_runs(known, {"01_work": Headlines()}) == set()
     # By another metric that only two have, the order is another.
-    metrics[known[0].id]["speed"], metrics[known[1].id]["speed"] = 2, 1
-    assert best_runs(known, metrics, {"01_work": Headlines(best="speed")}) == {known[0].id}
+    assert best_runs(known, {"01_work": Headlines(best="speed")}) == {known[0].id}
 
 
 def test_runs_that_left_modulations_out_are_compared_with_those_that_left_out_the_same(make):
@@ -105,7 +104,7 @@ def test_runs_that_left_modulations_out_are_compared_with_those_that_left_out_th
         make(name, metrics={"joint_accuracy": value}, parameters={"leave_out": names}, data=HERE)
         for name, value, names in left_out
     ]
-    best = best_runs(known, {run.id: run.metrics for run in known}, {})
+    best = best_runs(known, {})
     assert [run.name for run in known if run.id in best] == ["all", "fewer"]
 
 

@@ -13,8 +13,7 @@ from paper_house import PROSE, House
 
 from modsnr import paper
 from modsnr.paper.pages import document_of, pandoc
-from modsnr.paper.typeset import for_typst
-from modsnr.paper.web import numbered
+from modsnr.paper.targets import for_typst, numbered
 
 APPENDIX = """
 See @sec:more, @tbl:commands, @tbl:data and @tbl:environment.

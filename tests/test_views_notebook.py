@@ -170,22 +170,6 @@ def test_the_interval_over_seeds_is_students_and_one_seed_decides_nothing():
             sweeps.students_interval(values)
 
 
-@pytest.mark.parametrize(
-    ("interval", "ends", "said"),
-    [
-        ((0.1, 0.3), {"above": 0}, "holds"),
-        ((-0.1, 0.3), {"above": 0}, "not decided"),
-        ((-0.3, -0.1), {"above": 0}, "contradicted"),
-        ((0.111, 0.129), {"above": 0.11, "below": 0.13}, "holds"),
-        ((0.05, 0.20), {"above": 0.11, "below": 0.13}, "not decided"),
-        ((0.14, 0.20), {"above": 0.11, "below": 0.13}, "contradicted"),
-    ],
-)
-def test_a_verdict_follows_from_the_interval_and_the_claim(interval, ends, said):
-    low, high = interval
-    assert metrics.verdict({"low": low, "high": high}, **ends) == said
-
-
 # The notebook
 
 

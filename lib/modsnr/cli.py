@@ -152,10 +152,11 @@ def sweep(
     from modsnr.workers import connect, settings_of
 
     wanted = sweeps.load_space(space, name)
+    where = cluster or ("local" if workers > 1 else "here")
     # A running scheduler has the workers that it has.
-    count = workers if cluster in ("local", "slurm", "pbs") else 0
-    with connect(cluster or "here", count=count, **settings_of(settings)) as client:
-        found = sweeps.sweep(wanted, workers=workers, client=client, echo=_echo, **options)
+    count = workers if where in ("local", "slurm", "pbs") else 0
+    with connect(where, count=count, **settings_of(settings)) as client:
+        found = sweeps.sweep(wanted, client=client, echo=_echo, **options)
     click.echo(", ".join(f"{n} {status}" for status, n in found.counts.items()) or "no trials")
     if found.repeated or found.under_way:
         click.echo(f"{found.repeated} begun again after a kill, {found.under_way} under way")

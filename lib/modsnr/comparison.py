@@ -51,18 +51,12 @@ def parameters(records: Sequence[runs.Record]) -> pd.DataFrame:
 
 def circumstances(records: Sequence[runs.Record]) -> pd.DataFrame:
     """Return of profile, commit, frames, versions and hardware what differs, a column a run."""
-    texts = []
-    for run in records:
-        git, data = run.git or {}, run.data or {}
-        texts.append(
-            {
-                "profile": run.profile,
-                "commit": git.get("commit", "")[:12] + " with changes" * git.get("dirty", False),
-                "frames": f"{data['name']}, {data['sha256'][:12]}" if data else None,
-            }
-            | run.versions
-            | {name: json.dumps(value).strip('"') for name, value in run.hardware.items()}
-        )
+    texts = [
+        {"profile": run.profile, "commit": run.commit, "frames": run.frames}
+        | run.versions
+        | {name: json.dumps(value).strip('"') for name, value in run.hardware.items()}
+        for run in records
+    ]
     return _differing(pd.DataFrame(texts).T)
 
 

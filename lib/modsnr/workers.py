@@ -32,7 +32,7 @@ QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
 ADDRESS = re.compile(r"tcp://[^/]+:\d+")
 CONNECT_WITHIN_S = 10.0
 IN_FLIGHT = 3  # items a thread: one is worked on, the next are there already
-# Workers of one thread do not fight for cores.
+# The workers of a machine do not fight for its cores.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 SCHEDULER = {"allowed_failures": 3, "dashboard": False}  # workers that may die under an item
 # Jobs that have ended do not come back, as a process of this machine does.
@@ -57,8 +57,8 @@ def settings_of(pairs: Iterable[str]) -> dict[str, Any]:
 def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterator[Client | None]:
     """Yield a Dask client whose workers end with the block; None for "here", this process.
 
-    ``where`` is "here", "local" (``count`` processes of one thread on this machine, as many as
-    usable cores if 0), "slurm" or "pbs" (``count`` jobs), or the address of a running Dask
+    ``where`` is "here", "local" (``count`` processes on this machine, as many as usable cores if
+    0, which share these), "slurm" or "pbs" (``count`` jobs), or the address of a running Dask
     scheduler, tcp://host:port. ``settings`` go to dask_jobqueue's cluster class (queue, account,
     walltime, cores, memory, security, ...). A job gets one worker of one thread a core, without a
     memory limit of Dask's, which counts file pages that a worker has mapped.
@@ -150,15 +150,16 @@ def _local(count: int) -> Any:
     from dask.system import cpu_count  # sees affinity and a container's share
     from distributed import LocalCluster
 
+    count = count or cpu_count()
     return LocalCluster(
-        n_workers=count or cpu_count(),
+        n_workers=count,
         threads_per_worker=1,
         host="127.0.0.1",
         memory_limit=None,
         dashboard_address=":0",
         silence_logs=CRITICAL,  # what fails in a worker is raised in the caller
         scheduler_kwargs=SCHEDULER,
-        env=ONE_THREAD,
+        env=dict.fromkeys(ONE_THREAD, str(max(1, cpu_count() // count))),
     )
 
 

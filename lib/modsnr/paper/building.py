@@ -25,8 +25,7 @@ from modsnr.paper.results import (
     table,
 )
 from modsnr.paper.sources import Sources, read, read_sources
-from modsnr.paper.typeset import for_typst
-from modsnr.paper.web import for_web
+from modsnr.paper.targets import for_typst, for_web
 
 RESULTS_BEGIN = "<!-- results: written by `make paper` from paper/sources.yaml -->"
 RESULTS_END = "<!-- end of the results -->"

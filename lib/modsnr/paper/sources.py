@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import pydantic
-import yaml
+from pydantic import BaseModel
 
 from modsnr import InputError
 from modsnr.paper.appendix import TABLES
@@ -23,6 +22,7 @@ from modsnr.paper.pages import (
     words,
 )
 from modsnr.published import published
+from modsnr.runs.profiles import read_yaml
 
 NAMES_WITH_DIGITS = r"\d+A?(?:ASK|PSK|QAM)\b|20\d\d\.\d\d[A-C]\b"  # 16QAM, RadioML 2018.01A
 # A number by itself: no part of a name (ResNet50, DVB-S2) and no name of its own.
@@ -32,11 +32,7 @@ TABLE_ALONE = re.compile(r"^::: *\{#tbl:([\w-]+).*\}\n\{\{table:\1\}\}$", re.MUL
 TYPED_IN_FORMULA = re.compile(r"\d+\.\d+|\d\s*\\?%|(?<!\d)(?!10(?!\d))\d{2,}|\{\{")
 
 
-class _Source(pydantic.BaseModel, extra="forbid"):
-    pass
-
-
-class RunSource(_Source):
+class RunSource(BaseModel, extra="forbid"):
     """A run the paper rests on; ``run`` is the id of the canonical one, once there is one.
 
     Of a run that is kept in a sweep's table, ``run`` is ``sweeps/NAME`` and ``row`` the run's id.
@@ -57,7 +53,7 @@ class RunSource(_Source):
         return self.row or self.run
 
 
-class NumberSource(_Source):
+class NumberSource(BaseModel, extra="forbid"):
     """A value of a run's metrics (or of its run.json), times ``scale``, printed by ``format``.
 
     An interval ``{value, low, high}``, or what else has named parts, is printed by their names, and
@@ -71,7 +67,7 @@ class NumberSource(_Source):
     source: Literal["metrics", "run"] = "metrics"
 
 
-class TableSource(_Source):
+class TableSource(BaseModel, extra="forbid"):
     """A table of a run; ``columns`` selects and titles, ``formats`` prints a column's numbers.
 
     ``words`` replaces the text of whole cells, such as ``{snr: SNR}``.
@@ -84,14 +80,14 @@ class TableSource(_Source):
     words: dict[str, str] = {}
 
 
-class FigureSource(_Source):
+class FigureSource(BaseModel, extra="forbid"):
     """A figure of a run."""
 
     run: str
     figure: str
 
 
-class ConstantSource(_Source):
+class ConstantSource(BaseModel, extra="forbid"):
     """A fact that no run measures: published elsewhere or fixed by definition.
 
     ``published`` in place of ``value`` is the path of a figure in modsnr/published.yaml.
@@ -108,7 +104,7 @@ class ConstantSource(_Source):
         return published(self.published) if self.published else self.value
 
 
-class Sources(_Source):
+class Sources(BaseModel, extra="forbid"):
     """Where everything in the paper comes from: the content of ``sources.yaml``."""
 
     runs: dict[str, RunSource]
@@ -121,11 +117,7 @@ class Sources(_Source):
 
 def read_sources(paper: Path) -> Sources:
     """Return the content of ``sources.yaml``; InputError names an unknown or ill-typed key."""
-    path = paper / "sources.yaml"
-    try:
-        return Sources.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except pydantic.ValidationError as error:
-        raise InputError(f"{path}: {error}") from error
+    return read_yaml(paper / "sources.yaml", Sources, "paper/sources.yaml")
 
 
 def read(paper: Path) -> tuple[Sources, str]:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,15 +50,13 @@ def execute(
     sweep: dict[str, Any] | None = None,
     echo: Echo | None = None,
     stop: Stop | None = None,
-    environment: Mapping[str, str] | None = None,
 ) -> Record:
     """Run a notebook with papermill and return its run, whatever its status.
 
     Everything is checked before anything starts (InputError). A run that resumes another has its
     name, unless it is given one. ``echo`` is called with what the notebook prints; ``sweep`` is
-    kept in the record and names the trial; ``environment`` adds variables to the kernel's. SIGINT
-    or SIGTERM in the main thread, or ``stop``, interrupts the cell and ends the run. One that was
-    interrupted is raised as KeyboardInterrupt.
+    kept in the record and names the trial. SIGINT or SIGTERM in the main thread, or ``stop``,
+    interrupts the cell and ends the run. One that was interrupted is raised as KeyboardInterrupt.
     """
     stop = stop or Stop()
     notebook = notebook_path(notebook).stem
@@ -76,7 +74,7 @@ def execute(
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.
     try:
         with _stopped_by_signals(stop):
-            kernel = _kernel_class(lock, _environment(record) | {**(environment or {})}, stop)
+            kernel = _kernel_class(lock, _environment(record), stop)
             outcome, error = _papermill(record, kernel, echo, stop)
         record = Record.load(record.folder)
         if stop.status and outcome != "completed":

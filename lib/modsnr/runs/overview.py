@@ -1,24 +1,121 @@
-"""All runs together: results, marks, children, and a line a run or sweep."""
+"""All runs together: their main results, as ``headlines.yaml`` defines them, which are best or in
+the paper, and a line a run or sweep."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-import yaml
+from pydantic import BaseModel, field_validator
 
 from modsnr import InputError
 from modsnr.runs.formatting import lasted
-from modsnr.runs.headlines import USUAL, Headlines, best_runs, read_headlines
+from modsnr.runs.profiles import read_yaml
 from modsnr.runs.records import Record, records, repeated
 from modsnr.runs.repository import root
 
 OVERVIEW = ("run", "", "name", "notebook", "frames", "took", "outcome")
 BEST, IN_PAPER = "★", "¶"
 LONGEST_ERROR = 60
+MOST = 4  # names that a `*` stands for; a comparison of twenty models is no headline
+
+
+class Headline(BaseModel, frozen=True, extra="forbid"):
+    """The key of a result in metrics.json, and the format of its number."""
+
+    key: str
+    format: str = "{}"
+
+    @field_validator("format")
+    @classmethod
+    def _prints_numbers(cls, value: str) -> str:
+        # A run that ends must not fail for it, so it is tried where it is read.
+        try:
+            value.format(0.5)
+        except (ValueError, IndexError, KeyError) as error:
+            raise ValueError(f"{value!r} prints no number: {error}") from error
+        return value
+
+    def text(self, metrics: Mapping[str, Any]) -> str:
+        """Return the results under ``key``, after the names of its ``*``; "" if there are none."""
+        texts = []
+        for name, value in found(metrics, self.key).items():
+            value = value.get("value") if isinstance(value, dict) else value
+            if isinstance(value, int | float):
+                value = self.format.format(value)
+            if isinstance(value, str):
+                texts.append(f"{name} {value}".lstrip())
+        more = [f"{len(texts) - MOST} more"] if len(texts) > MOST else []
+        return ", ".join(texts[:MOST] + more)
+
+
+class Headlines(BaseModel, frozen=True, extra="forbid"):
+    """The main results of a notebook, label -> headline; the key that ranks its runs; a figure."""
+
+    results: dict[str, Headline] = {}
+    best: str | None = None
+    figure: str | None = None
+
+    def line(self, metrics: Mapping[str, Any]) -> str:
+        """Return the results in a line: "joint 93.0%; SNR: a 99.9%, b 40.1%"; "" if none is there.
+
+        Of a key with a ``*`` the line has four names, and how many more there are.
+        """
+        texts = {label: headline.text(metrics) for label, headline in self.results.items()}
+        colon = {label: ":" * ("*" in headline.key) for label, headline in self.results.items()}
+        return "; ".join(f"{label}{colon[label]} {text}" for label, text in texts.items() if text)
+
+
+JOINT = Headline(key="joint_accuracy", format="{:.1%}")
+USUAL = Headlines(results={"joint accuracy": JOINT}, best="joint_accuracy")
+
+
+def found(metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the results in ``metrics`` under ``key``, by the names that its ``*`` stand for.
+
+    ``models/*/snr`` of {"models": {"a": {"snr": 1}, "b": {}}} is {"a": 1}; a key without a ``*``
+    has one result, called "", or none.
+    """
+    level: dict[str, Any] = {"": metrics}
+    for part in key.split("/"):
+        level = {
+            f"{name} {one}".strip() if part == "*" else name: inner[one]
+            for name, inner in level.items()
+            if isinstance(inner, dict)
+            for one in (inner if part == "*" else [part])
+            if one in inner
+        }
+    return level
+
+
+def best_runs(runs: Iterable[Record], headlines: Mapping[str, Headlines]) -> set[str]:
+    """Return the ids of runs that are best of their notebook's completed ones on the same frames.
+
+    The highest is best, of equals the last id; a run alone on its frames is not compared. Runs
+    that left out the same modulations are compared with one another: fewer classes are easier.
+    """
+    rivals: dict[tuple[str, ...], list[tuple[float, str]]] = {}
+    for run in runs:
+        key = headlines.get(run.notebook, USUAL).best
+        value = found(run.metrics, key).get("") if key and run.status == "completed" else None
+        value = value.get("value") if isinstance(value, dict) else value
+        if isinstance(value, int | float):
+            left_out = sorted(run.parameters.get("leave_out") or ())
+            group = (run.notebook, (run.data or {}).get("sha256", ""), *left_out)
+            rivals.setdefault(group, []).append((value, run.id))
+    return {max(known)[1] for known in rivals.values() if len(known) > 1}
+
+
+class _PaperRun(BaseModel):
+    run: str | None
+    row: str | None = None
+
+
+class _PaperSources(BaseModel):
+    runs: dict[str, _PaperRun]
 
 
 @dataclass(frozen=True)
@@ -30,7 +127,6 @@ class Survey:
     """
 
     runs: list[Record]
-    metrics: dict[str, dict[str, Any]]
     headlines: dict[str, Headlines]
     best: set[str]
     paper: dict[str, list[str]]
@@ -38,7 +134,7 @@ class Survey:
 
     def headline(self, run: Record) -> str:
         """Return the run's main results in a line; "" if it left none."""
-        return self.headlines.get(run.notebook, USUAL).line(self.metrics.get(run.id, run.metrics))
+        return self.headlines.get(run.notebook, USUAL).line(run.metrics)
 
     def mark(self, runs: Iterable[Record]) -> str:
         """Return the marks of a run or of a sweep's trials: ★ for best, ¶ for in the paper."""
@@ -52,37 +148,21 @@ def survey() -> Survey:
     Where one of these two files cannot be used, that is among the faults: a run that ends must not
     fail for it.
     """
-    known = records()
-    metrics = {run.id: run.metrics for run in known}
     faults: list[str] = []
 
-    def tried(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def tried(path: str, kind: Any) -> Any:
         try:
-            return read()
+            return read_yaml(root() / path, kind, path) if (root() / path).exists() else None
         except InputError as error:
             faults.append(str(error))
-            return {}
 
-    headlines, paper = tried(read_headlines), tried(_paper_names)
-    best = best_runs(known, metrics, headlines)
-    return Survey(known, metrics, headlines, best, paper, faults)
-
-
-def _paper_names() -> dict[str, list[str]]:
-    """Return run id -> its names in the paper's sources; empty where there is no paper."""
-    path = root() / "paper" / "sources.yaml"
-    if not path.exists():
-        return {}
-    try:
-        # libyaml's loader is ten times as fast on this long file, and each run reads it twice.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        sources = yaml.load(path.read_text(encoding="utf-8"), loader)["runs"]
-        names: dict[str, list[str]] = {}
-        for alias, source in sources.items():
-            names.setdefault(source.get("row") or source["run"], []).append(alias)
-    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"paper/sources.yaml: {' '.join(str(error).split())}") from error
-    return names
+    headlines = tried("notebooks/headlines.yaml", dict[str, Headlines]) or {}
+    sources = tried("paper/sources.yaml", _PaperSources)
+    paper: dict[str, list[str]] = {}
+    for alias, source in sources.runs.items() if sources else ():
+        paper.setdefault(source.row or source.run, []).append(alias)
+    known = records()
+    return Survey(known, headlines, best_runs(known, headlines), paper, faults)
 
 
 def overview(all_runs: Survey, chosen: Sequence[Record], *, every: bool = False) -> list[list[str]]:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from modsnr.files import lock, write
 from modsnr.runs.formatting import escaped, lasted, leaves, markdown_table, measured, shown
-from modsnr.runs.headlines import USUAL
-from modsnr.runs.overview import BEST, IN_PAPER, Survey, groups, line, survey
+from modsnr.runs.overview import BEST, IN_PAPER, USUAL, Survey, groups, line, survey
 from modsnr.runs.records import Record
 from modsnr.runs.repository import root
 
@@ -121,7 +120,7 @@ def _picture(all_runs: Survey, run: Record) -> list[str]:
 
 
 def _circumstances(all_runs: Survey, run: Record) -> dict[str, str]:
-    git, hardware = run.git, run.hardware
+    hardware = run.hardware
     units = {"cores": "cores", "memory_gb": "GB"}
     machine = [*hardware.get("gpus", []), hardware.get("cpu", "")]
     machine += [f"{hardware[name]} {unit}" for name, unit in units.items() if name in hardware]
@@ -135,8 +134,8 @@ def _circumstances(all_runs: Survey, run: Record) -> dict[str, str]:
         "began": f"{run.started[:10]} {run.started[11:19]} UTC",
         "took": lasted([run.wall_seconds]),
         "machine": escaped(", ".join(filter(None, machine))),
-        "frames": f"{run.data['name']}, {run.data['sha256'][:12]}" if run.data else "",
-        "commit": git["commit"][:12] + " with changes" * git["dirty"] if git else "",
+        "frames": run.frames,
+        "commit": run.commit,
         "versions": ", ".join(f"{n} {run.versions[n]}" for n in VERSIONS if n in run.versions),
         "seeds": ", ".join(f"{name} {value}" for name, value in run.seeds.items()),
     }

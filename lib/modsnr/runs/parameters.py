@@ -66,8 +66,8 @@ WORDS = {"true": True, "false": False, "none": None, "null": None}
 def parameters(notebook: str) -> dict[str, FieldInfo]:
     """Return what the notebook's parameters cell declares: name -> field, with its default.
 
-    Raises InputError naming the notebook where its cell cannot be run, or a default is no JSON or of
-    another type than is declared.
+    Raises InputError, which names the notebook, for a cell that cannot be run and for a default
+    that is no JSON or not of its type.
     """
     return dict(_model(notebook).model_fields)
 
@@ -172,8 +172,8 @@ def _built(notebook: str, source: str) -> type[BaseModel]:
         raise InputError(f"parameters of {notebook}: {type(error).__name__}: {error}") from error
     if unset := kinds.keys() - found.keys():
         raise InputError(
-            f"parameters of {notebook}: {', '.join(sorted(unset))} must be set to a number, a text, "
-            "a list, a dict or None, such as 'epochs: int = 10'"
+            f"parameters of {notebook}: {', '.join(sorted(unset))} must be set to a number, a "
+            "text, a list, a dict or None, such as 'epochs: int = 10'"
         )
     return model
 

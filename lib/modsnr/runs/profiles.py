@@ -75,7 +75,7 @@ def command(notebook: str, values: Mapping[str, Any], profile: str | None) -> st
     return shlex.join(words)
 
 
-class Yaml(yaml.SafeLoader):
+class Yaml(yaml.CSafeLoader):  # which is ten times as fast as the one in Python
     """YAML in which 1e-3 is a number, and no key is given twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

@@ -61,6 +61,16 @@ class Record(BaseModel, frozen=True, extra="ignore"):
         """The name of the sweep whose trial the run is, if it is one."""
         return self.sweep_table or (str(self.sweep["name"]) if self.sweep else None)
 
+    @property
+    def commit(self) -> str:
+        """The beginning of the commit, and whether the code differed from it; "" if unknown."""
+        return self.git["commit"][:12] + " with changes" * self.git["dirty"] if self.git else ""
+
+    @property
+    def frames(self) -> str:
+        """The name of the data that the run worked on, and the beginning of their hash, if any."""
+        return f"{self.data['name']}, {self.data['sha256'][:12]}" if self.data else ""
+
     @classmethod
     def load(cls, folder: str | Path) -> Record:
         """Return the run in ``folder``; "crashed" if its process is gone before its end."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING
 
 from optuna import TrialPruned
 from optuna.trial import TrialState
@@ -25,13 +26,14 @@ from modsnr.runs import sweep_tables
 from modsnr.sweeps import study as studies
 from modsnr.sweeps.space import Space
 from modsnr.sweeps.study import Outcome, open_study
-from modsnr.workers import ONE_THREAD, each
+from modsnr.workers import each
 
 if TYPE_CHECKING:
     from distributed import Client
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
+INTERRUPTED = "interrupted"  # a trial that is done again, and whose process ends
 LOOK_EVERY_S = 0.3
 
 
@@ -65,7 +67,6 @@ def sweep(
     *,
     trials: int | None = None,
     storage: str | None = None,
-    workers: int = 1,
     client: Client | None = None,
     keep_folders: bool = False,
     echo: Callable[[Outcome], object] | None = None,
@@ -73,17 +74,17 @@ def sweep(
     """Do the sweep, or go on with it, until it has so many trials; return what became of them.
 
     ``trials`` is how many there are in all (else the file says so, else a grid's points).
-    ``workers`` trials run at once, each in a kernel of its own; with a Dask ``client`` as many as
-    it has workers. ``storage`` is a PostgreSQL address that several machines may share. ``echo`` is
-    called with each trial that ends here. ``keep_folders`` keeps all run folders beside the table.
-    A trial that fails, diverges or crashes is counted and no more.
+    Trials are done one by one, or by the workers of a Dask ``client``, each in a kernel of its own.
+    ``storage`` is a PostgreSQL address that several machines may share. ``echo`` is called with
+    each trial that ends here. ``keep_folders`` keeps all run folders beside the table. A trial that
+    fails, diverges or crashes is counted and no more.
 
-    Raises InputError before anything starts. On KeyboardInterrupt the trials under way are
-    interrupted; they are done again when the sweep goes on.
+    Raises InputError before anything starts. KeyboardInterrupt ends the trials under way; they are
+    done again when the sweep goes on.
     """
     limit = trials or space.trials or (space.size if space.sampler == "grid" else 0)
-    if limit < 1 or workers < 1:
-        raise InputError("a sweep needs --trials, 1 or more, and 1 worker or more")
+    if limit < 1:
+        raise InputError("a sweep needs --trials, 1 or more")
     if space.sampler == "grid":
         limit = min(limit, space.size)
     if storage is not None:
@@ -92,15 +93,12 @@ def sweep(
         runs.need_frames(space.notebook, runs.check(space.notebook, space.preset), space.profile)
     _refuse_mixture(space, storage)
     work = Work(space, limit, storage, str(runs.root()), keep_folders)
-    if client is None:
-        _here(work, workers, echo)
-    else:
-        done = threading.Event()
-        for outcomes in each(client, _do_one, iter(lambda: None if done.is_set() else work, None)):
-            if not outcomes:
-                done.set()
-            elif echo:
-                echo(*outcomes)
+    complete = Event()
+    for outcomes in each(client, _do_one, iter(lambda: None if complete.is_set() else work, None)):
+        if not outcomes:
+            complete.set()
+        elif echo:
+            echo(*outcomes)
     return summary(space, storage)
 
 
@@ -139,150 +137,109 @@ def _best(study: Study) -> int:
     return study.best_trial.number if complete else -1
 
 
-def _here(work: Work, workers: int, echo: Callable[[Outcome], object] | None) -> None:
-    """Do trials, ``workers`` at once, until the sweep has all."""
-    from dask.system import cpu_count  # sees affinity and a container's share
-
-    stop = threading.Event()
-    threads = str(max(1, cpu_count() // workers))
-    environment = dict.fromkeys(ONE_THREAD, threads) if workers > 1 else {}
-    with ThreadPoolExecutor(workers) as pool:
-        seats = [Worker(work, stop, echo, environment) for _ in range(workers)]
-        working = [pool.submit(seat.do_trials) for seat in seats]
-        try:
-            for one in as_completed(working):
-                one.result()
-        except BaseException:
-            stop.set()
-            raise
-
-
 def _do_one(work: Work) -> list[Outcome]:
-    """Do one trial in a worker of a cluster and return how it ended; nothing if none is left."""
-    os.environ["MODSNR_ROOT"] = work.root
+    """Do one trial and return how it ended; nothing if none is left."""
+    os.environ["MODSNR_ROOT"] = work.root  # of a worker elsewhere
+    space, study = work.space, open_study(work.space, work.storage)
     outcomes: list[Outcome] = []
-    Worker(work, echo=outcomes.append).do_trials(most=1)
+
+    def after(_: Study, trial: FrozenTrial) -> None:
+        if INTERRUPTED in trial.user_attrs:
+            raise KeyboardInterrupt("interrupted; the same command goes on with the sweep")
+        if studies.SURPLUS not in trial.user_attrs:
+            outcomes.append(studies.outcome_of(space, trial, studies.run_of(space, trial)))
+
+    with studies.working() as worker:
+        objective = partial(_value, work, study, worker)
+        while not outcomes:
+            unsettled = studies.revive(study, space)
+            if not studies.is_complete(study, work.limit):
+                study.optimize(objective, n_trials=1, catch=(TrialEndedError,), callbacks=[after])
+            elif unsettled:
+                time.sleep(LOOK_EVERY_S)
+            else:
+                break
+    _make_rows(work, study)
     return outcomes
 
 
-@dataclass
-class Worker:
-    """Who does one trial after another; ``stop`` interrupts the trial and ends the work."""
+def _value(work: Work, study: Study, worker: str, trial: Trial) -> float:
+    """Run a trial and return its value."""
+    space, interrupted = work.space, False
+    try:
+        trial.set_user_attr("worker", worker)
+        _execute(work, study, trial)
+    except KeyboardInterrupt:
+        interrupted = True
+        trial.set_user_attr(INTERRUPTED, True)
+    run = studies.run_of(space, trial)
+    if interrupted and (run is None or run.status in ("interrupted", "crashed")):
+        studies.try_again(study, trial.number)
+    state, value = studies.state_of(space, run)
+    if state == TrialState.PRUNED:
+        raise TrialPruned
+    if value is None:
+        raise TrialEndedError
+    return value
 
-    work: Work
-    stop: threading.Event = field(default_factory=threading.Event)
-    echo: Callable[[Outcome], object] | None = None
-    environment: dict[str, str] = field(default_factory=dict)
 
-    def do_trials(self, most: int | None = None) -> None:
-        """Do trials until the sweep has all, or ``most`` were done here."""
-        study = open_study(self.work.space, self.work.storage)
-        with studies.working() as name:
-
-            def objective(trial: Trial) -> float:
-                trial.set_user_attr("worker", name)
-                return self._run(study, trial)
-
-            while not self.stop.is_set() and most != 0:
-                unsettled = studies.revive(study, self.work.space)
-                if not studies.is_complete(study, self.work.limit):
-                    caught, after = (TrialEndedError,), [self._ended]
-                    study.optimize(objective, n_trials=1, catch=caught, callbacks=after)
-                    most = None if most is None else most - 1
-                elif unsettled:
-                    time.sleep(LOOK_EVERY_S)
-                else:
-                    break
-        self._make_rows(study)
-
-    def _run(self, study: Study, trial: Trial) -> float:
-        """Run a trial and return its value."""
-        space = self.work.space
-        trials = study.get_trials(deepcopy=False)
-        attempts = studies.attempts_before(trials[trial.number])
-        index = studies.index(trials, trials[trial.number])
-        if index >= self.work.limit:  # another process took the last one just before
-            trial.set_user_attr(studies.SURPLUS, True)
-            raise TrialEndedError
-        again = attempts[-1] if attempts else None
-        order = {
-            "notebook": space.notebook,
-            "profile": space.profile,
-            "parameters": space.fixed | studies.suggest(study, space, trial, index),
-            "name": studies.run_name(space, trial),
-            "sweep": {"name": space.name, "trial": trial.number, "again": again},
-            "environment": self.environment,
-        }
-        self._execute(order, trial)
-        run = studies.run_of(space, trial)
-        if self.stop.is_set() and (run is None or run.status in ("interrupted", "crashed")):
-            studies.try_again(study, trial.number)
-        state, value = studies.state_of(space, run)
-        if state == TrialState.PRUNED:
-            raise TrialPruned
-        if value is None:
-            raise TrialEndedError
-        return value
-
-    def _execute(self, order: dict[str, Any], trial: Trial) -> None:
-        """Run a trial to its end, unless it is interrupted by ``stop`` or pruned by Hyperband."""
-        space, reported, stop = self.work.space, 0, runs.Stop()
-        with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(_execute_in_thread, **order, stop=stop)
-            try:
-                while not wait([running], LOOK_EVERY_S).done and not stop.status:
-                    if self.stop.is_set():
-                        stop.now()
-                    elif space.pruner == "hyperband":
-                        for epoch, value in course(space, studies.run_of(space, trial))[reported:]:
-                            trial.report(value, epoch)
-                            reported += 1
-                            if trial.should_prune():
-                                why = f"pruned by Hyperband after epoch {epoch}: {value:.4g}"
-                                stop.now("pruned", why)
-                                break
-            except BaseException:
-                stop.now()
-                raise
+def _execute(work: Work, study: Study, trial: Trial) -> None:
+    """Run a trial to its end, unless Hyperband prunes it."""
+    space, trials = work.space, study.get_trials(deepcopy=False)
+    attempts = studies.attempts_before(trials[trial.number])
+    index = studies.index(trials, trials[trial.number])
+    if index >= work.limit:  # another process took the last one just before
+        trial.set_user_attr(studies.SURPLUS, True)
+        return
+    again = attempts[-1] if attempts else None
+    stop, ended = runs.Stop(), Event()
+    with ThreadPoolExecutor(1) as thread:
+        pruning = thread.submit(_prune, space, trial, stop, ended)
         try:
-            running.result()
-        except KeyboardInterrupt:
-            pass  # recorded as interrupted
+            runs.execute(
+                space.notebook,
+                profile=space.profile,
+                parameters=space.fixed | studies.suggest(study, space, trial, index),
+                name=studies.run_name(space, trial),
+                sweep={"name": space.name, "trial": trial.number, "again": again},
+                stop=stop,
+            )
         except (InputError, OSError, RuntimeError) as error:
             trial.set_user_attr("error", f"{type(error).__name__}: {error}")
-
-    def _ended(self, study: Study, trial: FrozenTrial) -> None:
-        """Make a row of the run of a trial that Optuna knows the end of."""
-        if studies.SURPLUS in trial.user_attrs or self.stop.is_set():
-            return
-        space = self.work.space
-        outcome = studies.outcome_of(space, trial, studies.run_of(space, trial))
-        self._make_rows(study)
-        if self.echo:
-            self.echo(outcome)
-
-    def _make_rows(self, study: Study) -> None:
-        """Make rows of the runs of all finished trials; the best one's folder stays as well."""
-        space, best = self.work.space, _best(study)
-        trials = study.get_trials(deepcopy=False)
-        finished = {trial.number for trial in trials if trial.state.is_finished()}
-        for path in (runs.root() / "runs").glob(f"*-{space.notebook}-{space.name}-*"):
-            with suppress(InputError):  # another process made a row of it
-                run = runs.Record.load(path)
-                number = studies.number_of(space, run)
-                if number in finished:
-                    kept = self.work.keep_folders or number == best
-                    sweep_tables.add(space.name, [run], remove=not kept)
+        finally:
+            ended.set()
+        pruning.result()
 
 
-def _execute_in_thread(**order: Any) -> None:
-    """Run a notebook in a thread that ends with it, as does the thread's event loop."""
-    from jupyter_core.utils import ensure_event_loop
+def _prune(space: Space, trial: Trial, stop: runs.Stop, ended: Event) -> None:
+    """Report the epochs of a trial's run to Hyperband as they end, and stop the run at its word."""
+    reported = 0
+    while space.pruner == "hyperband" and not ended.wait(LOOK_EVERY_S):
+        try:
+            epochs = course(space, studies.run_of(space, trial))[reported:]
+        except InputError as error:
+            stop.now("failed", str(error))
+            raise
+        for epoch, value in epochs:
+            trial.report(value, epoch)
+            reported += 1
+            if trial.should_prune():
+                stop.now("pruned", f"pruned by Hyperband after epoch {epoch}: {value:.4g}")
+                return
 
-    try:
-        runs.execute(**order)
-    finally:
-        ensure_event_loop().close()
+
+def _make_rows(work: Work, study: Study) -> None:
+    """Make rows of the runs of all finished trials; the best one's folder stays as well."""
+    space, best = work.space, _best(study)
+    trials = study.get_trials(deepcopy=False)
+    finished = {trial.number for trial in trials if trial.state.is_finished()}
+    for path in (runs.root() / "runs").glob(f"*-{space.notebook}-{space.name}-*"):
+        with suppress(InputError):  # another process made a row of it
+            run = runs.Record.load(path)
+            number = studies.number_of(space, run)
+            if number in finished:
+                kept = work.keep_folders or number == best
+                sweep_tables.add(space.name, [run], remove=not kept)
 
 
 def course(space: Space, run: runs.Record | None) -> list[tuple[int, float]]:
