@@ -263,7 +263,7 @@ def test_hyperband_ends_bad_trials_early_and_the_best_one_never(house):
     study = studies.open_study(toy, None)
     for x in xs:
         study.enqueue_trial({"x": x})
-    with workers.connect("local", count=2) as client:
+    with workers.connect("local", workers=2) as client:
         summary = sweeps.sweep(toy, client=client)
     assert summary.counts["pruned"] >= 1
     assert sum(summary.counts.values()) == 8

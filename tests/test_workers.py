@@ -49,7 +49,7 @@ def threads(_):
 
 @pytest.fixture(scope="module")
 def local():
-    with workers.connect("local", count=2) as pool:
+    with workers.connect("local", workers=2) as pool:
         yield pool
 
 
@@ -97,7 +97,7 @@ def test_after_an_error_what_has_not_begun_is_dropped(local, tmp_path):
 
 @pytest.mark.long
 def test_an_item_that_kills_every_worker_is_an_error_and_the_others_go_on():
-    with workers.connect("local", count=2) as pool:
+    with workers.connect("local", workers=2) as pool:
         with pytest.raises(Exception, match="on 4 different workers, but all those workers died"):
             list(workers.each(pool, die_at_five, range(10)))
         assert sorted(workers.each(pool, square, range(10))) == [number**2 for number in range(10)]
@@ -108,10 +108,10 @@ def test_an_item_that_kills_every_worker_is_an_error_and_the_others_go_on():
     [
         ("slrum", {}, "no place for workers is called 'slrum'; did you mean 'slurm'. known: here"),
         ("tcp://host", {}, "no place for workers"),
-        ("here", {"count": 2}, "here has the workers that it has"),
-        ("tcp://host:1", {"count": 2}, "tcp://host:1 has the workers that it has"),
+        ("here", {"workers": 2}, "workers is for local, .* here has those that it has"),
+        ("tcp://host:1", {"workers": 2}, "tcp://host:1 has those that it has"),
         ("local", {"queue": "batch"}, "queue: settings are for slurm and pbs, not for local"),
-        ("slurm", {"cores": 1, "memory": "1GB"}, "slurm needs count, the number of jobs"),
+        ("slurm", {"cores": 1, "memory": "1GB"}, "slurm needs workers, the number of jobs"),
         ("tcp://127.0.0.1:1", {}, "No Dask scheduler .*127.0.0.1:1 within 0 s"),
     ],
 )
@@ -199,7 +199,7 @@ def test_jobs_of_a_queue_do_the_work_and_are_cancelled(
     play(submit, SUBMIT)
     play(cancel, CANCEL)
     prologue = {"job_script_prologue": ["export LATER=1"]}
-    with workers.connect(where, count=2, **JOB, **LOCALLY, **prologue) as pool:
+    with workers.connect(where, workers=2, **JOB, **LOCALLY, **prologue) as pool:
         seen = list(workers.each(pool, threads, range(30)))
         wait_for(lambda: len(pool.nthreads()) == 2)
         limits = pool.run(lambda dask_worker: dask_worker.memory_manager.memory_limit)
@@ -233,7 +233,7 @@ def test_jobs_and_settings_that_a_queue_refuses_are_refused(settings, complaint,
     play("sbatch", REFUSE)
     with (
         pytest.raises(InputError, match=complaint),
-        workers.connect("slurm", count=2, **JOB | settings),
+        workers.connect("slurm", workers=2, **JOB | settings),
     ):
         pass
 
@@ -241,11 +241,11 @@ def test_jobs_and_settings_that_a_queue_refuses_are_refused(settings, complaint,
 def test_a_queue_that_is_not_here_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     missing = pytest.raises(InputError, match="no qsub on this machine")
-    with missing, workers.connect("pbs", count=1, **JOB):
+    with missing, workers.connect("pbs", workers=1, **JOB):
         pass
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     missing = pytest.raises(InputError, match=r"`pip install \"modsnr\[cluster\]\"`")
-    with missing, workers.connect("pbs", count=1, **JOB):
+    with missing, workers.connect("pbs", workers=1, **JOB):
         pass
 
 
@@ -256,7 +256,7 @@ import time
 from modsnr import workers
 
 if __name__ == "__main__":
-    with workers.connect(count=2) as client:
+    with workers.connect(workers=2) as client:
         for _ in workers.each(client, time.sleep, [0] * 10 + [100] * 10):
             print("done", flush=True)
 """

@@ -155,7 +155,7 @@ def sweep(
     where = cluster or ("local" if workers > 1 else "here")
     # A running scheduler has the workers that it has.
     count = workers if where in ("local", "slurm", "pbs") else 0
-    with connect(where, count=count, **settings_of(settings)) as client:
+    with connect(where, workers=count, **settings_of(settings)) as client:
         found = sweeps.sweep(wanted, client=client, echo=_echo, **options)
     click.echo(", ".join(f"{n} {status}" for status, n in found.counts.items()) or "no trials")
     if found.repeated or found.under_way:

@@ -1,6 +1,6 @@
 """Where large steps run: in this process, on this machine's cores, or on a cluster, by Dask.
 
-    with workers.connect("slurm", count=8, queue="batch", cores=4, memory="8GB") as client:
+    with workers.connect("slurm", workers=8, queue="batch", cores=4, memory="8GB") as client:
         for result in workers.each(client, function, items):
             ...
 
@@ -54,11 +54,11 @@ def settings_of(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterator[Client | None]:
+def connect(where: str = "local", *, workers: int = 0, **settings: Any) -> Iterator[Client | None]:
     """Yield a Dask client whose workers end with the block; None for "here", this process.
 
-    ``where`` is "here", "local" (``count`` processes on this machine, as many as usable cores if
-    0, which share these), "slurm" or "pbs" (``count`` jobs), or the address of a running Dask
+    ``where`` is "here", "local" (``workers`` processes on this machine, as many as usable cores if
+    0, which share these), "slurm" or "pbs" (``workers`` jobs), or the address of a running Dask
     scheduler, tcp://host:port. ``settings`` go to dask_jobqueue's cluster class (queue, account,
     walltime, cores, memory, security, ...). A job gets one worker of one thread a core, without a
     memory limit of Dask's, which counts file pages that a worker has mapped.
@@ -74,8 +74,8 @@ def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterato
         check_name("place for workers", where, ["here", "local", *QUEUES, "tcp://host:port"])
     if settings and where not in QUEUES:
         raise InputError(f"{', '.join(settings)}: settings are for slurm and pbs, not for {where}.")
-    if count and where not in ("local", *QUEUES):
-        raise InputError(f"count is for local, slurm and pbs; {where} has the workers that it has.")
+    if workers and where not in ("local", *QUEUES):
+        raise InputError(f"workers is for local, slurm and pbs; {where} has those that it has.")
     if where == "here":
         yield None
     elif is_address:
@@ -90,7 +90,7 @@ def connect(where: str = "local", *, count: int = 0, **settings: Any) -> Iterato
             dask.config.set(
                 {"temporary-directory": folder} | (JOBS_GONE if where in QUEUES else {})
             ),
-            _local(count) if where == "local" else _queue(where, count, settings) as cluster,
+            _local(workers) if where == "local" else _queue(where, workers, settings) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
             client.wait_for_workers(1)  # jobs may have to wait for their turn
@@ -174,7 +174,7 @@ def _queue(where: str, count: int, settings: dict[str, Any]) -> Iterator[Any]:
     kind = getattr(dask_jobqueue, QUEUES[where])
     submit = shlex.split(kind.job_cls.submit_command)[0]
     if not count:
-        raise InputError(f"{where} needs count, the number of jobs to ask for.")
+        raise InputError(f"{where} needs workers, the number of jobs to ask for.")
     if shutil.which(submit) is None:
         raise InputError(f"There is no {submit} on this machine: {where} takes jobs elsewhere.")
     settings = _job_settings(where, settings)

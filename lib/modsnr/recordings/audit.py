@@ -75,15 +75,14 @@ def class_order(
     if len(judged) < len(snrs) / 2:
         raise InputError(
             f"Class order undecided: {len(snrs) - len(judged)} of {len(snrs)} columns are too "
-            f"noisy, under {LOWEST_SNR_DB:g} dB ({snrs.median():.1f} dB in the median): give the "
-            "frames of the highest SNR."
+            f"noisy, under {LOWEST_SNR_DB:g} dB ({snrs.median():.1f} dB in the median)."
         )
     fits = compared.pivot_table("fits", "column", "class", aggfunc="all").loc[judged]
     chance = float(np.prod(fits.mean(axis=1)))
     if chance > CHANCE:
         raise InputError(
             f"Class order undecided: {len(judged)} columns are too few, as classes drawn at "
-            f"random would pass with probability {chance:.2g}. Give frames of more columns."
+            f"random would pass with probability {chance:.2g}."
         )
     evidence = pd.concat(
         compared[compared["class"] == compared["column"].map(dict(enumerate(classes)))].assign(
@@ -102,7 +101,7 @@ def class_order(
     if len(accepted) > 1:
         raise InputError(
             f"Class order undecided: {' and '.join(accepted)} agree equally well with the "
-            f"{len(judged)} columns given. Give frames of more columns."
+            f"{len(judged)} columns given."
         )
     held = evidence.loc[evidence["candidate"] == accepted[0], "agrees"].dropna().mean()
     return ClassOrder(accepted[0], evidence.drop(columns="fits"), float(held))
