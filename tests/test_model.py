@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import subprocess
 from itertools import pairwise
 from math import exp, inf, log, log1p, nan
@@ -72,8 +73,12 @@ def test_every_backbone_of_the_study_takes_a_training_step(backbone, bins, gener
 
 @pytest.mark.parametrize(
     ("backbone", "bins"),
-    [("mobilenetv3_small_050", 32), ("convnext_atto", 40), ("mixer_s32_224", 64)],
-)
+    [
+        ("mobilenetv3_small_050", 32), ("convnext_atto", 40), ("mixer_s32_224", 64),
+        ("xcit_nano_12_p16_224", 64),  # whose patch_size is one number
+        ("vit_small_resnet26d_224", 64),  # a ViT, whatever its name
+    ],
+)  # fmt: skip
 def test_any_name_of_timms_makes_a_network(backbone, bins, generator):
     output = network(backbone, bins=bins).eval()(pictures(generator, 1, bins=bins))
     assert output.modulation.shape == (1, 3)
@@ -85,8 +90,12 @@ def test_any_name_of_timms_makes_a_network(backbone, bins, generator):
         ("resnet5O", {}, r"no backbone is called 'resnet5O'; did you mean 'resnet50'\?"),
         ("swin_tinny", {}, r"did you mean 'swin_tiny'\?"),
         # A patch that does not divide the bins would leave some of them out without a word.
-        ("vit_tiny_patch16_224", {"bins": 50}, r"no diagrams of 50 bins \(.*patches of 16 bins\)"),
-        ("swin_tiny", {"bins": 30}, "no diagrams of 30 bins .*: give a multiple of 32"),
+        ("vit_tiny_patch16_224", {"bins": 50}, r"of 50 bins and 2 .*16 bins\): choose bins=64"),
+        ("mixer_s16_224", {"bins": 100}, r"\(it cuts them .* of 16 bins\): choose bins=96"),
+        ("tnt_s_legacy_patch16_224", {"bins": 100}, r"\(it cuts them .* of 16 bins\): .*bins=96"),
+        ("mvitv2_tiny", {"bins": 100}, r"of 100 bins .*\(index 23 is out .*choose bins=96"),
+        ("crossvit_tiny_240", {"bins": 224}, "of 224 bins .*choose bins=240"),
+        ("swin_tiny", {"bins": 30}, "no diagrams of 30 bins .*: choose bins=32"),
         ("convnext_atto", {"bins": 16}, "no diagrams of 16 bins"),
         ("resnet18", {"bins": 0}, "bins must be positive; they are 0"),
         ("compact", {"bins": 30}, "divisible by 4 and at least 16; they are 30"),
@@ -108,6 +117,27 @@ def test_any_name_of_timms_makes_a_network(backbone, bins, generator):
 def test_settings_that_make_no_network_are_refused(backbone, options, complaint):
     with pytest.raises(InputError, match=complaint):
         network(backbone, **options)
+
+
+FAMILIES = [
+    names[0] for module in timm.list_modules() if (names := timm.list_models(module=module))
+]
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:CSATv2 is designed for 3-channel")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_of_timms_takes_its_own_size_and_the_one_that_a_refusal_names(name):
+    config = timm.models.get_pretrained_cfg(name)
+    views = 3 if name == "csatv2" else 2
+    with torch.device("meta"):  # no arithmetic, hence quick
+        _, width = model.build_backbone(name, views, config.input_size[-1], False)
+        assert width > 0
+        try:
+            model.build_backbone(name, views, 100, False)
+        except InputError as error:
+            bins = int(re.search(r"of 100 bins .*: choose bins=(\d+)\.$", str(error), re.S)[1])
+            model.build_backbone(name, views, bins, False)
 
 
 @pytest.mark.parametrize(
@@ -333,6 +363,57 @@ def test_the_weights_of_another_backbone_are_refused(published, held, wanted):
         InputError, match=f"{held}.safetensors holds .* another backbone than {wanted}"
     ):
         network(wanted, pretrained=str(published(held)))
+
+
+@pytest.mark.parametrize(
+    ("held", "channels", "bins", "complaint"),
+    [
+        (
+            "resnet18",
+            4,
+            32,
+            r"4 channels: its conv1.weight .*\[64, 4, 7, 7\], and 2 .*Choose 4 views",
+        ),
+        ("resnet18", 1, 32, r"1 channels: .*\[64, 1, 7, 7\], and 2 .*Choose 1 views"),
+        # Its first layer joins bins; timm fits it to two views by random weights.
+        ("tresnet_m", 3, 64, r"3 channels: .*\[64, 48, 3, 3\], and 2 .*\[64, 32, 3, 3\]"),
+        ("mixer_s32_224", 3, 64, r"for 2 views and 64 bins: its blocks\.0.*Choose bins=224, which"),
+    ],
+)
+def test_weights_of_another_number_of_channels_or_bins_are_named(
+    published, held, channels, bins, complaint
+):
+    path = published(held, in_chans=channels)
+    with pytest.raises(InputError, match=complaint):
+        network(held, bins=bins, pretrained=str(path))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "options"),
+    [
+        ("resnet18", {"in_chans": 2}),  # as many as the views: as they are
+        ("resnet18", {"in_chans": 2, "num_classes": 17}),  # whatever its classifier
+        ("levit_128s", {}),  # of whose head timm leaves out more than the classifier
+    ],
+)
+def test_weights_for_the_views_or_for_other_classes_are_taken(published, backbone, options):
+    path = published(backbone, **options)
+    net = network(backbone, bins=224 if options == {} else 32, pretrained=str(path)).backbone
+    held = load_file(path)
+    first = next(iter(dict(net.named_parameters())))
+    for name, value in net.named_parameters():
+        if name != first or options:
+            assert torch.equal(value, held[name]), name
+
+
+def test_a_runs_weights_give_their_backbone(tmp_path):
+    trained = network("resnet18", snrs_db=[0.0, 1.0])
+    nn.init.constant_(trained.backbone.conv1.weight, 0.5)
+    path = save(trained, tmp_path / "weights.safetensors")
+    net = network("resnet18", pretrained=str(path))
+    assert (net.backbone.conv1.weight == 0.5).all()
+    with pytest.raises(InputError, match="the weights of another backbone than resnet34"):
+        network("resnet34", pretrained=str(path))
 
 
 def test_a_pickle_is_refused_unread(tmp_path):

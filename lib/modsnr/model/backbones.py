@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import timm
 import torch
 from huggingface_hub import hf_hub_download
-from torch import nn
+from timm.models import adapt_input_conv, get_pretrained_cfg
+from torch import Tensor, nn
 
 from modsnr import InputError, files
-from modsnr.model.network import STUDY_BACKBONES
+from modsnr.model.network import STUDY_BACKBONES, is_out_of_memory
 from modsnr.model.tensors import read_tensors
 
 
@@ -26,60 +31,77 @@ def timm_backbone(
     full = STUDY_BACKBONES.get(name, name)
     if not timm.is_model(full):
         files.check_name("backbone", name, [*STUDY_BACKBONES, "compact", *timm.list_models()])
-    held: dict[str, Any] = {}
-    if isinstance(pretrained, (str, Path)):
-        weights = Path(pretrained)
-        held = _tensors_of_file(weights)
-    else:
-        weights = None if pretrained is False else fetch_weights(full)
+    of_file = isinstance(pretrained, (str, Path))
+    held: dict[str, Tensor] = {}
+    if pretrained is not False:
+        held = _tensors_of_file(Path(pretrained) if of_file else fetch_weights(full))
+    wanted = Backbone(full, channels, bins)
     try:
-        network = _timm_model(full, weights, channels, bins)
-        if held:
-            _check_all_are_used(held, network)
-    except (KeyError, RuntimeError) as error:
+        network, width = wanted.build()
+    except ValueError as error:
+        near = next((f"bins={size}" for size, _ in wanted.sizes_that_work()), "another backbone")
         raise InputError(
-            f"{pretrained} holds the weights of another backbone than {name}: {error}"
+            f"{name} takes no diagrams of {bins} bins and {channels} views ({error}): "
+            f"choose {near}."
         ) from error
-    except (AssertionError, ZeroDivisionError) as error:
-        raise _wrong_size(name, bins, error) from error
-    try:
-        return network, _width(network, channels, bins)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise _wrong_size(name, bins, error) from error
+    if held:
+        _load(network, held, wanted, pretrained if of_file else None)
+    return network, width
 
 
-def _wrong_size(name: str, bins: int, why: Exception) -> InputError:
-    return InputError(
-        f"{name} takes no diagrams of {bins} bins ({why}): give a multiple of 32, which fits most "
-        "backbones, or 224, which fits the study's."
-    )
+class Backbone(NamedTuple):
+    """A name of timm's and the diagrams that it is to take."""
+
+    name: str
+    channels: int
+    bins: int
+
+    def build(self) -> tuple[nn.Module, int]:
+        """Return the model, and how many features it gives a diagram.
+
+        Raises ValueError where it does not take the diagram, or would leave some of it out.
+        """
+        options: dict[str, Any] = {"num_classes": 0, "in_chans": self.channels}
+        try:
+            try:
+                network = timm.create_model(self.name, img_size=self.bins, **options)
+            except TypeError:  # this family takes images of any size and knows no img_size
+                network = timm.create_model(self.name, **options)
+            hooks = [
+                layer.register_forward_pre_hook(partial(_refuse_to_cut, self.bins))
+                for layer in network.modules()
+                if isinstance(layer, (nn.Conv2d, nn.Unfold))
+            ]
+            network.eval()
+            with torch.no_grad():
+                features = network(torch.zeros(1, self.channels, self.bins, self.bins))
+        except Exception as error:  # each of timm's families refuses in a way of its own
+            if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                raise
+            raise ValueError(str(error) or type(error).__name__) from error
+        for hook in hooks:
+            hook.remove()
+        return network.train(), features.shape[1]
+
+    def sizes_that_work(self) -> Iterator[tuple[int, nn.Module]]:
+        """Yield the nearest other numbers of bins that it takes, tried without arithmetic."""
+        config, below = get_pretrained_cfg(self.name), self.bins // 32 * 32
+        sizes = {below, below + 32, 224, config.input_size[-1] if config else 224}
+        for bins in sorted(sizes - {0, self.bins}, key=lambda size: abs(size - self.bins)):
+            try:
+                with torch.device("meta"):
+                    network, _ = self._replace(bins=bins).build()
+            except ValueError:
+                continue
+            yield bins, network
 
 
-def _timm_model(name: str, weights: Path | None, channels: int, bins: int) -> nn.Module:
-    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
-    if weights:
-        # timm adapts the first layer to the number of channels; the file is always safetensors.
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
-    try:
-        sized: dict[str, Any] = {} if "resnet" in name else {"img_size": bins}
-        return timm.create_model(name, **options, **sized)
-    except TypeError:  # this family takes images of any size and knows no img_size
-        return timm.create_model(name, **options)
-
-
-def _width(network: nn.Module, channels: int, bins: int) -> int:
-    """Return how many features a network gives a diagram, by a trial.
-
-    Raises an error where it does not take the diagram, or would leave some of it out.
-    """
-    patch, *_ = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1,)
-    if bins % patch:
-        raise ValueError(f"it cuts them into patches of {patch} bins")
-    network.eval()
-    with torch.no_grad():
-        features = network(torch.zeros(1, channels, bins, bins))
-    network.train()
-    return features.shape[1]
+def _refuse_to_cut(bins: int, layer: Any, given: tuple[Tensor]) -> None:
+    """Refuse patches, of a diagram or of its first features, that leave out an edge."""
+    side, kernel = given[0].shape[-1], int(np.max(layer.kernel_size))
+    first = side == bins or isinstance(layer, nn.Unfold)
+    if first and layer.kernel_size == layer.stride and side % kernel:
+        raise ValueError(f"it cuts them into patches of {kernel * bins // side} bins")
 
 
 def fetch_weights(name: str) -> Path:
@@ -88,7 +110,7 @@ def fetch_weights(name: str) -> Path:
     Raises InputError where the hub cannot be reached or has no safetensors file: timm itself would
     then fall back to a pickle.
     """
-    config = timm.models.get_pretrained_cfg(name)
+    config = get_pretrained_cfg(name)
     where = (config and config.hf_hub_id) or "no published weights"
     try:
         if where == "no published weights":
@@ -102,26 +124,71 @@ def fetch_weights(name: str) -> Path:
         ) from error
 
 
-def _tensors_of_file(path: Path) -> dict[str, Any]:
+def _tensors_of_file(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a backbone from a file of timm's, or of a run."""
     if path.suffix != ".safetensors" or not path.exists():
         raise InputError(f"pretrained must name an existing .safetensors file; it is '{path}'.")
-    return read_tensors(path, problem=f"{path.name} holds no weights that can be read")[0]
+    held, header = read_tensors(path, problem=f"{path.name} holds no weights that can be read")
+    if "net" not in header:
+        return held
+    prefix = "backbone."
+    return {key.removeprefix(prefix): held[key] for key in held if key.startswith(prefix)}
 
 
-def _check_all_are_used(held: dict[str, Any], network: Any) -> None:
-    """Raise RuntimeError unless tensors are all the weights of a network, and no others.
+def _load(network: Any, held: dict[str, Tensor], wanted: Backbone, file: object) -> None:
+    """Load all weights of a network from tensors; from a user's ``file`` there must be no others.
 
-    timm itself loads what fits and ignores the rest without an error.
+    timm's own loader leaves at random what it cannot fit.
     """
-    # timm renames or leaves out some weights of older files on loading: they are not foreign.
+    source = f"{file or 'The published file'} holds the weights of"
+    # timm renames or leaves out some weights of older files, and fits positions to the bins.
     adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    names = set(adapt(held, network) if adapt else held)
-    classifier = network.pretrained_cfg["classifier"] or ()
-    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    missing = {key for key, _ in network.named_parameters()} - names
-    foreign = {key for key in names - set(network.state_dict()) if not key.startswith(heads)}
+    try:
+        tensors = dict(adapt(held, network)) if adapt else held
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{source} another backbone than {wanted.name}: {error}") from error
+    with torch.device("meta"):
+        classifier = timm.create_model(wanted.name).state_dict()
+    missing = {key for key, _ in network.named_parameters()} - set(tensors)
+    foreign = set(tensors) - set(network.state_dict()) - set(classifier) if file else set()
     if missing or foreign:
-        raise RuntimeError(
-            f"it lacks {len(missing)} of its weights and has {len(foreign)} others "
-            f"({', '.join(sorted(missing or foreign)[:3])}, ...)"
+        raise InputError(
+            f"{source} another backbone than {wanted.name}: it lacks {len(missing)} of its weights "
+            f"and has {len(foreign)} others ({', '.join(sorted(missing or foreign)[:3])}, ...)."
         )
+    _fit_channels(tensors, network, wanted.channels, source)
+    misfit = _first_misfit(tensors, network)
+    if misfit:
+        fitting = (n for n, other in wanted.sizes_that_work() if not _first_misfit(tensors, other))
+        advice = next((f"bins={bins}, which they fit" for bins in fitting), "other weights")
+        raise InputError(
+            f"{source} another backbone than {wanted.name} for {wanted.channels} views and "
+            f"{wanted.bins} bins: {misfit}. Choose {advice}, or pretrained=False."
+        )
+    network.load_state_dict(tensors, strict=False)
+
+
+def _fit_channels(tensors: dict[str, Tensor], network: Any, channels: int, source: str) -> None:
+    """Adapt first layers that were published for three channels; refuse other numbers of them."""
+    firsts = network.pretrained_cfg.get("first_conv") or ()
+    for first in (firsts,) if isinstance(firsts, str) else firsts:
+        key = f"{first}.weight"
+        own = network.state_dict()[key].shape
+        there = tensors[key].shape[1] * channels // own[1]  # a layer may see each several times
+        if there == 3:
+            with suppress(NotImplementedError):
+                tensors[key] = adapt_input_conv(channels, tensors[key])
+        if tensors[key].shape[1] != own[1]:
+            raise InputError(
+                f"{source} a backbone for {there} channels: its {key} has the shape "
+                f"{[*tensors[key].shape]}, and {channels} views need {[*own]}. Choose {there} "
+                "views, weights for another number of channels, or pretrained=False."
+            )
+
+
+def _first_misfit(tensors: dict[str, Tensor], network: nn.Module) -> str:
+    """Return which tensor is the first of another shape than the network's, or nothing."""
+    for key, wanted in network.state_dict().items():
+        if key in tensors and tensors[key].shape != wanted.shape:
+            return f"its {key} has the shape {[*tensors[key].shape]}, not {[*wanted.shape]}"
+    return ""
