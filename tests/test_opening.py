@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import os
 import subprocess
 import sys
 import tarfile
@@ -231,14 +232,35 @@ def test_a_packed_archive_is_refused_by_what_to_unpack_from_it(name, tmp_path, m
         ),
         ("R.pkl.gz", lambda path: path.write_bytes(gzip.compress(b"1")), r"in it: 'R\.pkl'\.$"),
         ("R.pkl", lambda path: path.write_bytes(bz2.compress(b"1")), "is a packed archive"),
-        ("a.tar.gz", lambda path: path.write_bytes(gzip.compress(b"1")[:-9]), "may be cut short"),
-        ("a.7z", lambda path: path.write_bytes(b"7z\xbc\xaf\x27\x1c"), "it cannot be listed"),
+        (
+            "a.tar.gz",
+            lambda path: path.write_bytes(b"\x1f\x8bno"),
+            "damaged archive, or .*: unpack",
+        ),
+        (
+            "a.7z",
+            lambda path: path.write_bytes(b"7z\xbc\xaf\x27\x1c"),
+            "or of a kind that is not listed",
+        ),
     ],
 )
 def test_other_packed_files_are_refused_likewise(name, make, complaint, tmp_path):
     make(tmp_path / name)
     with pytest.raises(InputError, match=complaint):
         recordings.open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x.hdf5", "x.pkl", "x.wav", "x.cf32", "x.sigmf", "x.zip"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(name, tmp_path):
+    (tmp_path / name).write_bytes(b"not for you")
+    (tmp_path / name).chmod(0)
+    user = os.geteuid()
+    try:
+        os.seteuid(user or 65534)  # root may read everything, nobody may not
+        with pytest.raises(InputError, match=r"cannot be read: Permission denied\. Ask its owner"):
+            recordings.open_source(tmp_path / name)
+    finally:
+        os.seteuid(user)
 
 
 def test_of_an_unpacked_folder_its_one_file_is_read(right, tmp_path):

@@ -229,8 +229,9 @@ def open_hdf5(path: Path | str) -> Iterator[Any]:
 @contextmanager
 def _opened(path: Path | str) -> Iterator[Any]:
     again = "write it again with 01_preprocessing."
-    if not Path(path).exists():
-        raise InputError(f"There is no frame store at {path}: run 01_preprocessing first.")
+    with files.reading(path):
+        if not Path(path).exists():
+            raise InputError(f"There is no frame store at {path}: run 01_preprocessing first.")
     with open_hdf5(path) as file:
         version = file.attrs.get("format_version")
         if version != FORMAT_VERSION:

@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 ARCHIVE_EXTENSIONS = (
-    *(".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zip", ".zst", ".7z", ".rar"),
+    *(".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz"),
+    *(".zip", ".zst", ".7z", ".rar"),
 )
-OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zX": lzma.open}
 ZIP = b"PK\x03\x04"
-HEAD = 2**24  # bytes of the content that are unpacked, in memory, to list the first members
+# By the first bytes of a file: what unpacks a beginning, to so many bytes at most.
+UNPACKERS: dict[bytes, Callable[[bytes, int], bytes]] = {
+    b"\x1f\x8b": lambda packed, most: zlib.decompressobj(31).decompress(packed, most),
+    b"BZh": lambda packed, most: bz2.BZ2Decompressor().decompress(packed, most),
+    b"\xfd7zX": lambda packed, most: lzma.LZMADecompressor(memlimit=2**28).decompress(packed, most),
+}
+HEAD = 2**24  # bytes of an archive that are read, and of its content, to list the first members
 SHOWN = 5  # members
 
 
-def is_packed(path: Path) -> bool:
+def is_packed(path: Path, start: bytes) -> bool:
     """Return whether a file is an archive, by its extension or its first bytes."""
-    if path.suffix.lower() in ARCHIVE_EXTENSIONS:
-        return True
-    with open(path, "rb") as file:
-        return file.read(4).startswith((ZIP, *OPENERS))
+    return path.suffix.lower() in ARCHIVE_EXTENSIONS or start.startswith((ZIP, *UNPACKERS))
 
 
 def advice(path: Path, extensions: Collection[str]) -> str:
     """Return what to unpack from an archive: its members of these extensions, or all."""
-    names = _members(path)
+    names = [name for name in _members(path) if not Path(name).name.startswith(".")]
     wanted = [name for name in names if name.lower().endswith(tuple(extensions))] or names
-    shown = ", ".join(repr(name[-100:]) for name in wanted[:SHOWN])
-    more = ", ..." * (len(wanted) > SHOWN)
-    if not shown:
-        shown = "it cannot be listed, and may be cut short"
+    if not names:
+        return f"{path} is a damaged archive, or of a kind that is not listed: unpack it first."
+    shown = ", ".join(repr(name[-100:]) for name in wanted[:SHOWN]) + ", ..." * (
+        len(wanted) > SHOWN
+    )
     return (
-        f"{path} is a packed archive: unpack it first, and give the path of what is in it: "
-        f"{shown}{more}."
+        f"{path} is a packed archive: unpack it first, and give the path of what is in it: {shown}."
     )
 
 
@@ -54,13 +56,12 @@ def _members(path: Path) -> list[str]:
             with zipfile.ZipFile(path) as archive:
                 return [entry.filename for entry in archive.infolist() if not entry.is_dir()]
         with open(path, "rb") as file:
-            start = file.read(4)
-        packed = [opener for magic, opener in OPENERS.items() if start.startswith(magic)]
-        if not packed and path.suffix.lower() != ".tar":
-            return []
-        with (packed[0] if packed else open)(path, "rb") as file:
             head = file.read(HEAD)
-    except (EOFError, OSError, lzma.LZMAError, zipfile.BadZipFile, zlib.error):
+        packed = [unpack for magic, unpack in UNPACKERS.items() if head.startswith(magic)]
+        if not packed and head[257:262] != b"ustar":
+            return []
+        head = packed[0](head, HEAD) if packed else head
+    except (OSError, lzma.LZMAError, zipfile.BadZipFile, zlib.error):
         return []
     names: list[str] = []
     with suppress(tarfile.TarError), tarfile.open(fileobj=BytesIO(head), mode="r:") as archive:

@@ -99,12 +99,19 @@ def open_source(
 
 
 def _to_read(path: Path, iq_format: str) -> Path:
-    """Return the file to read, or the study's folder; raise InputError for a packed archive."""
+    """Return the file to read, or the study's folder; raise InputError for a packed archive.
+
+    Raises OSError if it may not be read.
+    """
     if path.is_dir():
         next(path.iterdir(), None)  # a folder that may not be listed would look empty below
         path = path if any(path.glob("*/SNR_*")) else _one_file_in(path)
+    if path.is_dir():
+        return path
+    with open(path, "rb") as file:  # readers of some kinds would call it damaged
+        start = file.read(4)
     raw = iq_format or path.suffix.lower() in RECORDING_EXTENSIONS
-    if not raw and path.is_file() and archives.is_packed(path):
+    if not raw and archives.is_packed(path, start):
         raise InputError(archives.advice(path, (*FILE_EXTENSIONS, *RECORDING_EXTENSIONS)))
     return path
 
