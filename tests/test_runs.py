@@ -487,6 +487,14 @@ def test_a_notebook_that_ends_badly_leaves_its_status(shared_house, ending, stat
     assert record.id in (shared_house / "runs" / "RUNLOG.md").read_text()
 
 
+def test_a_run_that_resumes_has_the_name_of_the_one_before_and_its_whole_id(shared_house):
+    write_record(shared_house, "cut-off", status="interrupted")
+    earlier = runs.find("cut-off", status=None)
+    for reference in (earlier.id[:16], f"runs/{earlier.id}"):
+        record = execute(shared_house, resume=reference)
+        assert (record.name, record.parameters["resume"]) == ("cut-off", earlier.id)
+
+
 def test_plain_papermill_leaves_the_same_folder(completed, shared_house):
     source = shared_house / "notebooks" / "01_work.ipynb"
     words = ("papermill", source, "out.ipynb", "-p", "name", "plain")

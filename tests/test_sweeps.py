@@ -11,8 +11,6 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from notebook_runs import wait_for, write_notebook
 
@@ -275,24 +273,12 @@ def test_hyperband_ends_bad_trials_early_and_the_best_one_never(house):
         assert "Hyperband after epoch" in record.error
 
 
-def test_before_the_history_is_written_the_checkpoint_tells_of_each_epoch(house):
-    from safetensors.numpy import save_file
-
-    from modsnr.sweeps.trials import course
-
-    toy = space(house, trials=1)
-    assert course(toy, None) == []
-    folder = house / "runs" / "20260101T000000Z-02_training-toy-0000"
-    folder.mkdir(parents=True)
-    run = runs.Record.load(folder)
-    assert course(toy, run) == []
-    history = [{"epoch": 1, "validation_joint_accuracy": 0.25}]
-    header = {"progress": json.dumps({"history": history})}
-    save_file({"weight": np.zeros(1)}, folder / "checkpoint.safetensors", header)
-    assert course(toy, run) == [(1, 0.25)]
-    pd.DataFrame({"epoch": [1], "loss": [2.0]}).to_csv(folder / "history.csv")
-    with pytest.raises(InputError, match="needs validation_joint_accuracy after each epoch"):
-        course(toy, run)
+@pytest.mark.long
+def test_hyperband_names_the_column_that_a_history_lacks(house):
+    write_notebook(house, "02_training", PARAMETERS, WORK.replace("validation_joint", "other"))
+    told = {"space": {"x": {"low": 0.0, "high": 1.0}}, "pruner": "hyperband", "trials": 1}
+    with pytest.raises(InputError, match=r"needs validation_joint_accuracy .* has epoch"):
+        sweeps.sweep(space(house, told, fixed={"seconds": 0.25}))
 
 
 @pytest.mark.parametrize(

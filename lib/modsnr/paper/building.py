@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,8 +40,6 @@ def build(profile: str | None = None) -> Path:
     Raises InputError if the prose and its sources disagree, or a run cannot be used. All is made in
     a temporary folder first: an error leaves the files as they were.
     """
-    if profile is not None and not re.fullmatch(r"[\w-]+", profile):
-        raise InputError(f"{profile!r} is not the name of a profile")
     paper = runs.root() / "paper"
     sources, prose = read(paper)
     chosen = chosen_runs(sources, profile)

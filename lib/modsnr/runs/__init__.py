@@ -30,7 +30,7 @@ from modsnr.runs.parameters import (
     parameters,
     parse_text,
 )
-from modsnr.runs.pipeline import NotCompletedError, reproduce, runs_of_step
+from modsnr.runs.pipeline import NotCompletedError, reproduce
 from modsnr.runs.profiles import Profile, Step, load_profile
 from modsnr.runs.records import (
     CHECKPOINT,

@@ -65,8 +65,10 @@ def execute(
     values = check(notebook, given)
     if values.get("resume"):
         # As strict as the names of parameters: nothing starts for a run that is not there.
-        earlier = find(Path(values["resume"]).name, notebook=notebook, status=None)
+        reference = Path(values["resume"]).name
+        earlier = find(reference, notebook=notebook, status=None)
         values["name"] = given.get("name", earlier.name)
+        values["resume"] = reference if reference == earlier.name else earlier.id
     need_frames(notebook, values, profile)
     need_runs(notebook, values, profile)
     record, lock = make_run(notebook, values, profile, sweep)

@@ -7,7 +7,7 @@ it began after the run of the step before.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -75,28 +75,21 @@ def _folded(profile: Profile, done: list[Record]) -> list[Record]:
     return [known[run.id] for run in done]
 
 
-def runs_of_step(profile: str, step: Step, among: Iterable[Record]) -> list[Record]:
-    """Return those of the runs that have notebook, profile, name and parameters of the step.
-
-    Parameters that change no result are not compared, nor is the code; frame stores are.
-    """
+def _attempts(profile: str, step: Step, after: str) -> list[Record]:
+    """Return the runs of a step, newest first; InputError if one is running."""
     values = check(step.notebook, preset(profile, step.notebook) | step.parameters)
     values = json.loads(portable(json.dumps(values)))  # as a record has them
     wanted = counting(step.notebook, values)
-    return [
+    now = commit()
+    found = [
         run
-        for run in among
+        for run in records()
         if (run.notebook, run.profile, run.name) == (step.notebook, profile, step.name)
+        and run.started >= after
         and counting(step.notebook, run.parameters) == wanted
         and run.parameters.get("frames") == values.get("frames")
+        and same_code(run.git, now)
     ]
-
-
-def _attempts(profile: str, step: Step, after: str) -> list[Record]:
-    """Return the runs of a step, newest first; InputError if one is running."""
-    alike = runs_of_step(profile, step, (run for run in records() if run.started >= after))
-    now = commit() if alike else None
-    found = [run for run in alike if same_code(run.git, now)]
     if running := [run.id for run in found if run.status == "running"]:
         raise InputError(f"run {running[0]} of this pipeline is running: wait for its end")
     return found

@@ -6,7 +6,6 @@ and its folder goes, but for the best trial's.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
@@ -243,27 +242,13 @@ def _make_rows(work: Work, study: Study) -> None:
 
 
 def course(space: Space, run: runs.Record | None) -> list[tuple[int, float]]:
-    """Return the metric of the epochs that a run has behind it, as pairs (epoch, value).
-
-    They are those of the run's history.csv, or before it is written of training's checkpoint.
-    """
-    import pandas as pd
-    from safetensors import safe_open
-
-    if run is None:
+    """Return the metric of the epochs that a run has behind it, as pairs (epoch, value)."""
+    if run is None or not run.has_history:
         return []
-    checkpoint = run.folder / runs.CHECKPOINT
-    if run.has_history:
-        rows = run.history
-    elif checkpoint.exists():
-        with safe_open(checkpoint, framework="np") as file:
-            rows = pd.DataFrame(json.loads(file.metadata()["progress"])["history"])
-    else:
-        return []
-    column = space.metric.replace(".", "_")
-    if len(rows) and column not in rows:
+    column, rows = space.metric.replace(".", "_"), run.history
+    if column not in rows:
         raise InputError(
             f"sweep {space.name}: hyperband needs {column} after each epoch; the history of "
             f"{run.id} has {', '.join(rows.columns)}"
         )
-    return [(i, float(value)) for i, value in enumerate(rows[column], 1)] if len(rows) else []
+    return list(enumerate(rows[column].astype(float), 1))
