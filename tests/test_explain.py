@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.testing import assert_close
 
 from modsnr import InputError, explain
+from modsnr.explain import impact
 
 FRACTION = 0.25
 
@@ -298,10 +299,11 @@ def test_the_network_is_shown_the_other_views_untouched_and_the_masked_view_othe
         assert torch.equal(diagrams[:, 0], torch.where(same, original[:, 0], 0.0))
 
 
-def test_batches_change_nothing_where_no_chance_is_involved():
+def test_batches_change_nothing_where_no_chance_is_involved(monkeypatch):
     # Pixel values are all different, so brightest and dimmest have no ties to break.
     whole = toy_impacts(0, fractions=[0.1, 0.5])
-    pieces = toy_impacts(0, fractions=[0.1, 0.5], batch_size=7)
+    monkeypatch.setattr(impact, "BATCH", 7)
+    pieces = toy_impacts(0, fractions=[0.1, 0.5])
     for mask, fraction in product(("brightest", "dimmest"), (0.1, 0.5)):
         one, other = of(whole, mask, fraction), of(pieces, mask, fraction)
         pd.testing.assert_frame_equal(one, other.set_axis(one.index))

@@ -226,9 +226,9 @@ def test_a_line_is_never_taken_for_a_plane_and_the_first_of_equals_stands_for_al
 
 
 def test_the_cascade_ignores_scale_and_phase(generator):
-    for place, name in enumerate(("8PSK", "16QAM", "OQPSK")):
-        samples, late = (turned(3 * part, 2.2) for part in send(name, 17.0, generator, symbols=126))
-        found = limits.cascade(samples, 17.0, ("8PSK", "16QAM", "OQPSK"), late=late)
+    for place, name in enumerate(("8PSK", "16QAM")):
+        samples, _ = send(name, 17.0, generator, symbols=126)
+        found = limits.cascade(turned(3 * samples, 2.2), 17.0, ("8PSK", "16QAM"))
         assert (found == place).all()
 
 

@@ -106,6 +106,8 @@ def test_changes_reach_every_part_and_settings_are_those_of_each_with_the_rings_
     assert list(settings) == ["minor, dvb", "minor, liquid"]
     assert settings["minor, liquid"]["rings"] == "liquid"
     assert settings["minor, dvb"]["rolloff"] == 0.3
+    own = Channel(rings=signals.stretched(signals.DVB_RINGS, 1.2))
+    assert signals.settings(own)[""]["rings"] == "own"
 
 
 def test_theory_of_a_mixture_is_the_mean_over_its_parts():

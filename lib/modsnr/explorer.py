@@ -219,10 +219,7 @@ class Explorer:
 def _controls(
     settings: Settings, networks: Sequence[str], known: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """Return a control for each of the settings, in the order in which the tab key visits them.
-
-    ``known`` holds the classes and views of the network.
-    """
+    """Return a control for each setting in the tab key's order; ``known`` are classes and views."""
     widest, offset = max(WIDEST_OFFSET, abs(settings.carrier_offset)), "carrier (1e-4 cyc/sample)"
     lowest, highest = min(-20.0, settings.snr_db), max(40.0, settings.snr_db)
     look = {"style": {"description_width": "14em"}, "layout": {"width": "29em"}}

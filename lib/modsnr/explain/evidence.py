@@ -46,8 +46,7 @@ def own_answer(forward: Forward, task: str, diagrams: Tensor) -> Score:
 
 
 def _against(forward: Forward, task: str, column: Tensor | None, snr_db: Tensor) -> Score:
-    """Return the score of a column of an answer's logits, int64 [frame], or, where the answer is
-    an estimate in dB, of its distance to ``snr_db`` [frame]."""
+    """Return the score of ``column`` of an answer's logits, or of its distance to ``snr_db``."""
 
     def score(diagrams: Tensor) -> Tensor:
         answer = forward(diagrams)[ANSWERS.index(task)].float()

@@ -18,6 +18,7 @@ from modsnr.explain.masks import Mask, masks
 from modsnr.metrics import Answers, Interval, difference, share
 
 TASKS = ("modulation", "snr", "joint")
+BATCH = 256  # frames drawn at a time
 SHARES = ("share_of_occupied", "share_of_image", "share_of_points")  # hidden by a mask
 
 Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams
@@ -54,7 +55,6 @@ def perturb(
     view: int | None,
     hide: Hide = masks,
     how: Fill = "blackout",
-    batch_size: int = 256,
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -68,9 +68,9 @@ def perturb(
     task: whether the network was right; the shares hidden, means over the views masked.
     """
     pieces = []
-    starts = range(0, len(subject.iq), batch_size)
+    starts = range(0, len(subject.iq), BATCH)
     for start in tqdm(starts, desc="perturb", unit="batch", disable=not progress):
-        rows = slice(start, start + batch_size)
+        rows = slice(start, start + BATCH)
         diagrams = subject.draw(subject.iq[rows]).contiguous(memory_format=torch.channels_last)
         generator = torch.Generator(diagrams.device).manual_seed(seed + start)
         before = subject.outcomes(rows, diagrams)

@@ -84,10 +84,7 @@ def players(views: int, bins: int, device: torch.device | None = None) -> Tensor
 
 
 def _first(images: Tensor, key: Tensor, share: float) -> Tensor:
-    """Return the occupied pixels of greatest ``key`` that hold a share of each image's sum.
-
-    bool [frame, bins, bins]: as few as reach the share, and one at least.
-    """
+    """Return the fewest occupied pixels of greatest ``key`` that hold a share of each image."""
     flat = images.flatten(1)
     order = torch.where(flat > 0, key.flatten(1), -torch.inf).argsort(1, descending=True)
     before = flat.gather(1, order).cumsum(1) - flat.gather(1, order)

@@ -83,11 +83,7 @@ def kernel_shap(
 
 
 def _game(score: Score, diagrams: Tensor, regions: Tensor) -> tuple[Score, Tensor]:
-    """Return a score as a game that regions play, and everyone playing.
-
-    The game maps float32 [frame, region], 1 where a region is shown and 0 where it is black, all
-    rows alike, to values [frame], and remembers them.
-    """
+    """Return a score as a game of regions shown [frame, region], all rows alike, and all shown."""
     check(diagrams)
     played: dict[tuple[float, ...], Tensor] = {}
 

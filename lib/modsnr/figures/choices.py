@@ -29,12 +29,7 @@ ALIKE = 0.005  # of accuracy, which print cannot show
 
 
 @styled
-def accuracy_by_choice(
-    points: pd.DataFrame,
-    *,
-    titles: Mapping[str, str] | None = None,
-    ylabel: str = "SNR accuracy",
-) -> Figure:
+def accuracy_by_choice(points: pd.DataFrame, *, titles: Mapping[str, str] | None = None) -> Figure:
     """Draw accuracy over SNR, a panel a choice, a line a setting, shaded by its interval.
 
     ``points`` has columns choice, setting, snr_db, value, low, high, and possible: the accuracy
@@ -44,7 +39,12 @@ def accuracy_by_choice(
     """
     choices = list(points.choice.unique())
     figure, axes = panels(
-        [""] * len(choices), height=3.0, sharex=True, sharey=True, xlabel=SNR, ylabel=ylabel
+        [""] * len(choices),
+        height=3.0,
+        sharex=True,
+        sharey=True,
+        xlabel=SNR,
+        ylabel="SNR accuracy",
     )
     for ax, choice in zip(axes, choices, strict=True):
         here = points[points.choice == choice]

@@ -185,13 +185,13 @@ def _strip(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
 
 
 @styled
-def snr_audit(table: pd.DataFrame, *, verdict: str, samples_per_symbol: int = 8) -> Figure:
+def snr_audit(table: pd.DataFrame, *, verdict: str) -> Figure:
     """Draw the bias of SNR labels over the label, its spread a frame, and what labels could mean.
 
     ``table`` has ``label_db``, ``bias_db``, ``spread_db`` and ``judged``; the others are hollow.
     """
     figure, (ax,) = panels([verdict], height=2.6)
-    symbol_db = -10 * np.log10(samples_per_symbol)
+    symbol_db = -10 * np.log10(8)  # the study's samples a symbol
     ax.axhline(0, color=PALETTE[2], label="per sample")
     ax.axhline(symbol_db, color=PALETTE[1], linestyle="--", label="Es/N0")
     looks = {"judged": {"color": PALETTE[0]}, "not judged": {"color": PALETTE[6], "mfc": "white"}}

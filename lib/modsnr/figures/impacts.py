@@ -27,20 +27,19 @@ from modsnr.figures.style import (
 )
 
 PERCENTS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+PIS = "perturbation impact score"
 AT_RANDOM = " at random"  # after the name of a region: as many pixels, drawn at random
 
 
 @styled
-def impact_bars(
-    scores: pd.DataFrame, *, tasks: Mapping[str, str], ylabel: str = "perturbation impact score"
-) -> Figure:
+def impact_bars(scores: pd.DataFrame, *, tasks: Mapping[str, str]) -> Figure:
     """Draw scores as bars with 95 % intervals: a panel a task, a group a fraction, a bar a mask.
 
     ``scores`` has columns mask and fraction; ``tasks`` is task -> title.
     """
     table = _spelt(scores)
     table["percent"] = (100 * table.fraction).map("{:g} %".format)
-    figure, axes = panels(list(tasks.values()), xlabel="pixels hidden", ylabel=ylabel)
+    figure, axes = panels(list(tasks.values()), xlabel="pixels hidden", ylabel=PIS)
     for ax, task in zip(axes, tasks, strict=True):
         bars(ax, table[table.task == task], "percent", "mask")
         ax.axhline(0, color="black", linewidth=0.6)
@@ -59,7 +58,7 @@ def impact_panels(
     rows: str,
     tasks: Mapping[str, str],
     over: str = "pixels",
-    ylabel: str = "perturbation impact score",
+    ylabel: str = PIS,
     sharey: bool = False,
 ) -> Figure:
     """Draw scores over the share hidden: a row a value of ``rows``, a column a task, a line a mask.
@@ -127,19 +126,14 @@ def region_matrix(scores: pd.DataFrame, *, tasks: Mapping[str, str]) -> Figure:
 
 
 @styled
-def impact_by_label(
-    scores: pd.DataFrame,
-    *,
-    xlabels: Mapping[str, str],
-    ylabel: str = "perturbation impact score",
-) -> Figure:
+def impact_by_label(scores: pd.DataFrame, *, xlabels: Mapping[str, str]) -> Figure:
     """Draw scores over labels: a panel a kind of label, a marker a series.
 
     ``scores`` has columns kind, series and label, text or numbers, in the order to be drawn;
     ``xlabels`` is kind -> name of its axis. Text is written aslant.
     """
     widths = [max(scores[scores.kind == kind].label.nunique(), 8) for kind in xlabels]
-    figure, axes = panels([""] * len(xlabels), sharey=True, width_ratios=widths, ylabel=ylabel)
+    figure, axes = panels([""] * len(xlabels), sharey=True, width_ratios=widths, ylabel=PIS)
     for ax, (kind, xlabel) in zip(axes, xlabels.items(), strict=True):
         here = scores[scores.kind == kind]
         words = isinstance(here.label.iloc[0], str)

@@ -111,11 +111,8 @@ def _looks(names: pd.Series, order: Sequence[str] | None) -> dict[str, dict[str,
 
 
 def _tidy(points: pd.DataFrame, place: str, name: str, looks: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a plot of seaborn's: points with their intervals, a colour a name.
-
-    The median of value, low and high is the value, and their range the interval.
-    """
-    return {
+    """Return the options of a plot of seaborn's: points with their intervals, a colour a name."""
+    return {  # the median of value, low and high is the value, and their range the interval
         "data": points.melt([place, name], ["value", "low", "high"], value_name="accuracy"),
         "hue": name,
         "hue_order": list(looks),

@@ -53,22 +53,16 @@ def _fourth(found: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([found["C40"].abs(), found["C42"].real], -1)
 
 
-def cascade(
-    samples: Tensor,
-    es_n0_db: Tensor | float,
-    classes: Sequence[str],
-    *,
-    late: Tensor | None = None,
-) -> Tensor:
+def cascade(samples: Tensor, es_n0_db: Tensor | float, classes: Sequence[str]) -> Tensor:
     """Return the class most likely at the SNR estimated before, int64 [frame].
 
     The estimate and the samples' power give the symbols' amplitude, and ``log_likelihood`` the
     class at the best phase. This is the quasi-hybrid classifier: an estimate stands for the maximum
     over amplitude and noise.
+
+    Raises InputError as ``log_likelihood`` does without late samples: OQPSK is refused.
     """
     _, precision = checked(samples, es_n0_db)
     power = samples.abs().square().mean(1, keepdim=True)
     scale = ((1 + 1 / precision.clamp(min=LEAST_SIGNAL)) / power.clamp(min=1e-30)).sqrt()
-    late = None if late is None else late * scale
-    scores = log_likelihood(samples * scale, es_n0_db, classes, late=late, any_phase=True)
-    return scores.argmax(1)
+    return log_likelihood(samples * scale, es_n0_db, classes, any_phase=True).argmax(1)

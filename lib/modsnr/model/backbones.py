@@ -136,10 +136,7 @@ def _tensors_of_file(path: Path) -> dict[str, Tensor]:
 
 
 def _load(network: Any, held: dict[str, Tensor], wanted: Backbone, file: object) -> None:
-    """Load all weights of a network from tensors; from a user's ``file`` there must be no others.
-
-    timm's own loader leaves at random what it cannot fit.
-    """
+    """Load all weights of a network; timm's own loader leaves at random what it cannot fit."""
     source = f"{file or 'The published file'} holds the weights of"
     # timm renames or leaves out some weights of older files, and fits positions to the bins.
     adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)

@@ -80,8 +80,8 @@ class JointNet(nn.Module):
 
     ``snrs_db`` is the grid of SNRs, ascending; losses count in its least step. ``snr_layer`` names
     the hidden widths of the SNR head (``SNR_LAYERS``). ``pretrained`` is True for timm's
-    weights, False for none, or the path of a safetensors file of backbone weights; None means True
-    where weights exist, that is for all but ``compact``.
+    weights, False for none, or the path of a safetensors file of backbone weights or of a run's;
+    None means True where weights exist, that is for all but ``compact``.
 
     Raises InputError for unknown names, and where the weights cannot be read or fetched.
     """

@@ -135,8 +135,12 @@ def channel(name: str, geometry: str = "", **changes: Any) -> Channel | Mixture:
 
 
 def settings(through: Channel | Mixture) -> dict[str, dict[str, Any]]:
-    """Return part -> field -> value for a table, with each set of APSK rings by its name."""
-    return {
-        part: {**vars(one), "rings": next(n for n, r in APSK_GEOMETRIES.items() if r == one.rings)}
-        for part, one in through.parts.items()
-    }
+    """Return part -> field -> value for a table, with each set of APSK rings by its name.
+
+    Rings that ``APSK_GEOMETRIES`` does not have, such as ``stretched`` ones, are "own".
+    """
+
+    def name(rings: Mapping[str, Rings]) -> str:
+        return next((key for key, known in APSK_GEOMETRIES.items() if known == rings), "own")
+
+    return {part: vars(one) | {"rings": name(one.rings)} for part, one in through.parts.items()}

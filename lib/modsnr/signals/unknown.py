@@ -166,10 +166,7 @@ def _chirps(frames: int, samples: int, generator: torch.Generator) -> Tensor:
 def _linear(
     frames: int, samples: int, generator: torch.Generator, *, points: Tensor, turn: float = 0.0
 ) -> Tensor:
-    """Return symbols of ``points``, each turned by ``turn`` more, 8 samples apart.
-
-    Pulse and timing are random, as those of the known modulations.
-    """
+    """Return symbols, each turned by ``turn`` more, with pulse and timing as the known ones'."""
     symbols = samples // PERIOD + 32
     drawn = (len(points) * uniform(generator, frames, symbols)).long().cpu()
     turned = torch.exp(1j * turn * torch.arange(symbols)) * points.to(torch.complex64)[drawn]

@@ -239,10 +239,7 @@ def take_part(path: Path) -> None:
 
 
 def _end_with(store: Any, path: Path, done: threading.Event) -> None:
-    """Until ``done``, end this process once the one that holds the store is gone.
-
-    However that process ended, on whichever machine; its file is then removed.
-    """
+    """Until ``done``, end this process, and remove the file, once the store does not answer."""
 
     def watch() -> None:
         try:
