@@ -9,16 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from simulated import seeded
 from torch.testing import assert_close
 
 from modsnr import InputError, explain
-from modsnr.explain import impact
 
 FRACTION = 0.25
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def ramp(frames=3, bins=8, occupied=16):
@@ -302,7 +298,7 @@ def test_the_network_is_shown_the_other_views_untouched_and_the_masked_view_othe
 def test_batches_change_nothing_where_no_chance_is_involved(monkeypatch):
     # Pixel values are all different, so brightest and dimmest have no ties to break.
     whole = toy_impacts(0, fractions=[0.1, 0.5])
-    monkeypatch.setattr(impact, "BATCH", 7)
+    monkeypatch.setattr("modsnr.explain.impact.BATCH", 7)
     pieces = toy_impacts(0, fractions=[0.1, 0.5])
     for mask, fraction in product(("brightest", "dimmest"), (0.1, 0.5)):
         one, other = of(whole, mask, fraction), of(pieces, mask, fraction)

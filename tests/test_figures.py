@@ -103,11 +103,7 @@ def snr_calibration(models=("constellation", "all views")):
     return figures.snr_calibration(*calibrations(models))
 
 
-CLASSES = (
-    *("4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
-    *("16APSK", "32APSK", "64APSK", "128APSK"),
-    *("16QAM", "32QAM", "64QAM", "128QAM", "256QAM", "OQPSK"),
-)
+CLASSES = signals.STUDY_CLASSES
 VIEWS = ("constellation", "synchronised", "residual")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from simulated import seeded
 from torch import nn
 from torch.testing import assert_close
 
@@ -50,10 +51,6 @@ def judged(lit):
         "random": lambda _score, images: torch.rand(images.shape, generator=seeded(5)),
     }
     return explain.judge(methods, certain(net), lit, untrained=(methods, certain(other)), shakes=2)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_what_finds_the_answer_is_believed_and_what_repeats_the_picture_is_not(judged):

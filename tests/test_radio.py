@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from simulated import seeded, simulated
 from torch.testing import assert_close
 
 from modsnr import InputError, diagrams, explain, signals
@@ -13,19 +14,10 @@ from modsnr import InputError, diagrams, explain, signals
 SAMPLES = 512  # the residual view needs half as many
 
 
-def seeded(seed=2018):
-    return torch.Generator().manual_seed(seed)
-
-
 def made(modulation="16APSK", snr_db=15.0, *, frames=4, samples=SAMPLES, **channel):
     """Return frames of one modulation, always from the same seed."""
-    return signals.simulate(
-        torch.zeros(frames, dtype=torch.long),
-        torch.full((frames,), float(snr_db)),
-        generator=seeded(),
-        classes=[modulation],
-        channel=signals.Channel(**channel),
-        samples=samples,
+    return simulated(
+        [modulation], frames, snr_db, channel=signals.Channel(**channel), samples=samples
     )
 
 

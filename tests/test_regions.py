@@ -5,13 +5,10 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.testing import assert_array_equal
+from simulated import seeded
 from torch.testing import assert_close
 
 from modsnr import explain
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def cloud(generator, frames=6, bins=16):
