@@ -103,12 +103,15 @@ def write_archive(path, stem):
     return path
 
 
-def write_wav(path, values, kind="PCM_16", rate=48_000):
-    """Write complex values as two channels, real ones as one; ``kind`` is libsndfile's."""
+def write_wav(path, values, kind="PCM_16", rate=48_000, **form):
+    """Write complex values as two channels, real ones as one; ``kind``, ``form`` are libsndfile's.
+
+    ``form`` may have a ``format`` other than WAV, and ``endian``.
+    """
     parts = values.astype(np.complex128).view(np.float64).reshape(-1, 2)
     parts = parts if np.iscomplexobj(values) else parts[:, :1]
     if kind.startswith("PCM"):
         bits = int(re.sub(r"\D", "", kind))
         parts = np.rint(parts * 2 ** (bits - 1)).astype(np.int32) << (32 - bits)
-    soundfile.write(path, parts, rate, subtype=kind)
+    soundfile.write(path, parts, rate, subtype=kind, **form)
     return path

@@ -327,6 +327,8 @@ def test_a_recording_is_a_source_of_its_labelled_frames(recorded):
     assert_array_equal(source.rows, labelled.index)
     assert [source.classes[k] for k in source.modulation] == labelled.label.tolist()
     assert_array_equal(np.unique(source.snr_db), [12, 14])
+    outside = source.facts["frames outside labelled annotations, left out"]
+    assert outside == len(result.table) - len(labelled) > 0
     assert "estimate" in source.snr_definition
     chosen = np.array([3, 4, 5, 11, 30, len(source) - 1])
     rows = source.rows[chosen]
@@ -342,6 +344,38 @@ def test_a_recording_without_labels_has_the_one_it_is_given(recorded):
     assert source.classes == ("from the roof",)
     assert not source.modulation.any()
     assert_array_equal(source.snr_db, np.float32(30))  # clipped to the grid of the labels
+
+
+def test_blank_labels_make_no_class(recorded):
+    iq = received("QPSK", symbols=9000, samples_per_symbol=9.1, snr_db=20) / 8
+    half = len(iq) // 2
+    recording = recorded(iq, annotations=[(0, half, " "), (half, half, "QPSK")])
+    source = open_as_source(recording.path)
+    assert source.classes == ("QPSK",)
+    outside = source.facts["frames outside labelled annotations, left out"]
+    assert outside == source.facts["frames in the recording"] - len(source) > 30
+    unlabelled = open_as_source(recorded(iq, annotations=[(0, half, "")]).path, label="roof")
+    assert unlabelled.classes == ("roof",)
+    assert unlabelled.facts["frames outside labelled annotations, left out"] == 0
+    with pytest.raises(InputError, match="label is blank; it names the class"):
+        open_as_source(recording.path, label=" ")
+
+
+def test_a_recording_at_two_frequencies_is_conditioned_at_one_of_them(recorded):
+    first = received("QPSK", symbols=3000, samples_per_symbol=8, carrier=0.01, snr_db=20) / 8
+    second = received("QPSK", symbols=6000, samples_per_symbol=8, carrier=0.21, snr_db=20) / 8
+    captures = [
+        {"core:sample_start": 0, "core:frequency": 100.0e6},
+        {"core:sample_start": len(first), "core:frequency": 99.8e6},
+    ]
+    spans = [(len(first) // 2, len(first), "QPSK"), (2 * len(first), len(first), "8PSK")]
+    recording = recorded(np.concatenate([first, second]), captures=captures, annotations=spans)
+    source = open_as_source(recording.path)
+    assert source.facts["carrier, cycles/sample"] == pytest.approx(0.21, abs=1e-5)
+    assert source.facts["frames in gaps"] == 0
+    assert "tuned to 2 centre frequencies" in source.facts["notes"]
+    assert (source.snr_db >= 18).all()
+    assert [source.classes[k] for k in source.modulation] == ["QPSK"] * 11 + ["8PSK"] * 22
 
 
 def test_an_snr_that_cannot_be_seen_is_refused(recorded):

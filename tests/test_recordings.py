@@ -1,19 +1,25 @@
 """Recordings on disk give the samples that were written, or say what is wrong with the file."""
 
+import errno
 import gzip
 import json
 import os
 import pickle
+import re
 import struct
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.testing import assert_allclose, assert_array_equal
 from recording_files import SIGMF_DATATYPES, encoded, write_archive, write_sigmf, write_wav
 from scipy.io import wavfile
 
 from modsnr import InputError
-from modsnr.recordings.files import RAW_EXTENSIONS, WAV_WIDTHS, open_recording
+from modsnr.recordings.files import RAW_EXTENSIONS, RAW_FORMATS, open_recording
+from modsnr.recordings.sample_formats import likelier
 
 # Half a step of the coarsest type, 8 bits; then 16 bits, then single precision.
 TOLERANCE = {"8": 1 / 250, "16": 1 / 65_000, "24": 1e-6, "32": 1e-7, "64": 1e-7}
@@ -87,6 +93,7 @@ def test_annotations_captures_and_facts_are_read(iq, tmp_path):
         (lambda m: m["global"].update({"core:sample_rate": np.nan}), "positive and finite"),
         (lambda m: m["global"].update({"core:trailing_bytes": 4}), "non-conforming"),
         (lambda m: m["global"].update({"core:dataset": "b.bin"}), "non-conforming"),
+        (lambda m: m["global"].update({"core:metadata_only": True}), "metadata only .*no samples"),
         (lambda m: m["captures"][0].update({"core:header_bytes": 4}), "non-conforming"),
         (lambda m: m["captures"][0].update({"core:sample_start": 300}), "its captures and"),
         (
@@ -128,6 +135,68 @@ def test_a_sigmf_recording_without_its_other_half_is_refused(iq, tmp_path):
         open_recording(data)
 
 
+@pytest.mark.parametrize(
+    ("field", "complaint"),
+    [({"dataset": "b.bin"}, "non-conforming SigMF"), ({"metadata_only": True}, "metadata only")],
+)
+def test_samples_that_were_never_meant_to_be_there_are_not_missed(field, complaint, iq, tmp_path):
+    meta = write_sigmf(tmp_path / "a", iq, sha512=None, **field)
+    (tmp_path / "a.sigmf-data").unlink()
+    with pytest.raises(InputError, match=complaint):
+        open_recording(meta)
+
+
+def test_metadata_may_begin_with_a_byte_order_mark(iq, tmp_path):
+    meta = write_sigmf(tmp_path / "a", iq)
+    meta.write_bytes(b"\xef\xbb\xbf" + meta.read_bytes())
+    assert_allclose(open_recording(meta).read(0, 300), iq, rtol=0, atol=1e-6)
+    archive = write_archive(tmp_path / "a.sigmf", tmp_path / "a")
+    assert_allclose(open_recording(archive).read(0, 300), iq, rtol=0, atol=1e-6)
+
+
+def test_of_captures_at_several_frequencies_the_longest_stretch_is_read(iq, tmp_path):
+    tuned = [(1000, 100e6), (1050, 99.8e6), (1100, None), (1180, 99.8e6), (1250, 100e6)]
+    captures = [
+        {"core:sample_start": start, "core:datetime": f"2026-01-0{day}T00:00:00Z"}
+        | ({} if frequency is None else {"core:frequency": frequency})
+        for day, (start, frequency) in enumerate(tuned, 1)
+    ]
+    spans = [(1000, 50, "off"), (1040, 20, "across"), (1100, None, "in"), (1240, 60, "out of")]
+    form = {"annotations": spans, "captures": captures, "offset": 1000}
+    archive = tmp_path / "a.sigmf"
+    meta = write_sigmf(tmp_path / "a", iq, "ci16_be", **form)
+    for path in (meta, write_archive(archive, tmp_path / "a")):
+        recording = open_recording(path)
+        assert recording.samples == 200
+        assert_allclose(recording.read(0, 200), iq[50:250], rtol=0, atol=1e-4)
+        assert recording.facts["centre frequency, Hz"] == 99.8e6
+        assert recording.facts["recorded at"] == "2026-01-02T00:00:00Z"
+        assert recording.annotations == ((0, 10, "across"), (50, 80, "in"), (190, 10, "out of"))
+        note = "3 centre frequencies in turn. Only .* samples 50 to 250 of 300, at 99,800,000.0 Hz"
+        assert re.search(note, recording.facts["notes"])
+
+
+def test_samples_lost_between_captures_at_one_frequency_are_noted(iq, tmp_path):
+    numbers = [(0, 0), (100, 100), (150, 170), (200, 220), (250, 300)]
+    captures = [
+        {"core:sample_start": start, "core:global_index": index, "core:frequency": 1e8}
+        for start, index in numbers
+    ]
+    recording = open_recording(write_sigmf(tmp_path / "a", iq, captures=captures))
+    assert recording.samples == 300
+    assert "Samples were lost 2 times" in recording.facts["notes"]
+    whole = open_recording(write_sigmf(tmp_path / "b", iq, captures=captures[:2]))
+    assert "notes" not in whole.facts
+
+
+def test_a_blank_label_is_none_and_blanks_around_one_are_not_its_own(iq, tmp_path):
+    labels = ["", "  ", "\0", None, " QPSK\n", "QPSK", "16  QAM"]
+    spans = [(10 * k, 10, label) for k, label in enumerate(labels)]
+    recording = open_recording(write_sigmf(tmp_path / "a", iq, annotations=spans))
+    found = [label for _, _, label in recording.annotations]
+    assert found == [None] * 4 + ["QPSK", "QPSK", "16 QAM"]
+
+
 def test_a_part_of_a_sample_is_refused_with_the_count(iq, tmp_path):
     meta = write_sigmf(tmp_path / "a", iq, sha512=None)
     os.truncate(tmp_path / "a.sigmf-data", 2399)
@@ -167,6 +236,67 @@ def test_the_extension_tells_the_raw_format(extension, iq, tmp_path):
     assert_array_equal(open_recording(other, iq_format=name).read(0, 300), read)
 
 
+@pytest.mark.parametrize(
+    ("iq_format", "datatype"),
+    [
+        *RAW_FORMATS.items(),
+        *((name, name) for name in ("ri16_be", "cu16_le", "rf32_be", "ci32_le")),
+    ],
+)
+def test_every_raw_format_gives_back_what_was_written(iq_format, datatype, iq, real, tmp_path):
+    values = iq if datatype[0] == "c" else real
+    path = tmp_path / "a.bin"
+    path.write_bytes(encoded(values, datatype))
+    recording = open_recording(path, iq_format=iq_format)
+    assert recording.real == (datatype[0] == "r")
+    assert_allclose(recording.read(0, 300), values, rtol=0, atol=2 * tolerance(datatype))
+
+
+def as_bytes(kind, rng):
+    """Return bytes of a rotating carrier in noise, a tenth of the range: i8, u8, i16_le or _be."""
+    noise = rng.normal(size=20_000).view(complex)
+    wave = 0.07 * (noise + np.exp(0.3j * np.arange(len(noise))))
+    return encoded(wave, f"c{kind}")
+
+
+@pytest.mark.parametrize("written", ["i8", "u8", "i16_le", "i16_be"])
+@pytest.mark.parametrize("read", ["i8", "u8", "i16_le"])
+def test_samples_of_another_format_are_doubted_and_that_format_is_named(
+    written, read, rng, tmp_path
+):
+    path = tmp_path / "a.bin"
+    path.write_bytes(as_bytes(written, rng))
+    notes = open_recording(path, iq_format=f"c{read}").notes
+    if written[:3] == read[:3]:
+        assert notes == ()
+    else:
+        assert f"read as c{read}, but look like c{written}. If that is right" in notes[0]
+        assert "pass it as iq_format" in notes[0]
+    if (written, read) == ("i8", "u8"):
+        meta = write_sigmf(tmp_path / "b", np.zeros(2), "cu8", sha512=None)
+        meta.with_suffix(".sigmf-data").write_bytes(path.read_bytes())
+        assert open_recording(meta).notes == notes
+
+
+@pytest.mark.parametrize("steps", [4, 30, 150])
+def test_weak_samples_of_16_bits_are_known_by_upper_bytes_that_are_signs(steps, rng):
+    content = np.rint(rng.normal(size=20_000) * steps).astype("<i2").view(np.uint8)
+    assert likelier(content, "i8") == likelier(content, "u8") == "i16_le"
+    assert likelier(content, "i16") == ""
+
+
+@pytest.mark.parametrize("gain", [0.01, 0.5, 1, 3, 30])
+@pytest.mark.parametrize("number", ["i8", "u8", "i16_le"])
+def test_samples_read_rightly_are_never_doubted_however_strong_or_clipped(gain, number, rng):
+    noise = rng.normal(size=20_000).view(complex)
+    tone = np.exp(2j * np.pi * 0.123 * np.arange(10_000))
+    slow = np.exp(2j * np.pi * 0.001 * np.arange(10_000)) + 0.01 * noise
+    silence = np.where(np.arange(10_000) < 9_000, 0, noise)
+    for values in (noise, tone, slow, silence, noise.real, tone + 0.5 + 0.5j):
+        content = encoded(gain * values, ("c" if np.iscomplexobj(values) else "r") + number)
+        assert likelier(np.frombuffer(content, np.uint8), number.partition("_")[0]) == ""
+
+
 def test_offset_binary_has_its_zero_at_128(tmp_path):
     (tmp_path / "a.cu8").write_bytes(bytes([128, 128, 0, 192]))
     assert_array_equal(open_recording(tmp_path / "a.cu8").read(0, 2), [0, -1 + 0.5j])
@@ -195,11 +325,11 @@ def test_raw_files_of_no_samples_or_parts_of_one_are_refused(size, complaint, tm
         open_recording(tmp_path / "a.cf32")
 
 
-# WAV
+# Audio files
 
 
 @pytest.mark.filterwarnings("ignore:Chunk")  # SciPy does not know that of libsndfile's floats
-@pytest.mark.parametrize("kind", WAV_WIDTHS)
+@pytest.mark.parametrize("kind", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 @pytest.mark.parametrize("form", ["iq", "real"])
 def test_a_wav_gives_what_was_written_and_what_scipy_reads(kind, form, iq, real, tmp_path):
     values = iq if form == "iq" else real
@@ -208,7 +338,7 @@ def test_a_wav_gives_what_was_written_and_what_scipy_reads(kind, form, iq, real,
     assert recording.sample_rate == 48_000
     assert recording.real == (form == "real")
     read = recording.read(0, 300)
-    assert_allclose(read, values, rtol=0, atol=2 * TOLERANCE[str(8 * WAV_WIDTHS[kind])])
+    assert_allclose(read, values, rtol=0, atol=2 * tolerance(recording.datatype))
     _, theirs = wavfile.read(path)  # 24 bits stand in the upper three bytes of 32
     scale = 2.0 ** (8 * theirs.itemsize - 1) if kind.startswith("PCM") else 1
     theirs = (theirs - (128.0 if kind == "PCM_U8" else 0.0)) / scale
@@ -231,27 +361,153 @@ def test_wav_files_of_other_forms_are_read(form, iq, tmp_path):
     assert_array_equal(open_recording(changed).read(0, 300), open_recording(path).read(0, 300))
 
 
+AUDIO = [
+    *((f"a.{name}", {"format": name, "kind": kind}) for name in ("W64", "RF64", "AU")
+      for kind in ("PCM_16", "PCM_24", "FLOAT")),
+    ("a.wav", {"format": "WAV", "endian": "BIG"}),
+    ("a.au", {"format": "AU", "endian": "LITTLE"}),
+    ("a.aiff", {"format": "AIFF", "kind": "PCM_S8"}),
+    ("a.aifc", {"format": "AIFF", "kind": "DOUBLE"}),
+    ("a.aif", {"format": "AIFF", "endian": "LITTLE"}),
+    ("a.flac", {"format": "FLAC", "kind": "PCM_24"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "form"), AUDIO)
+def test_audio_files_of_every_container_give_what_was_written(name, form, iq, real, tmp_path):
+    for values in (iq, real):
+        path = write_wav(tmp_path / name, values, **form)
+        recording = open_recording(path)
+        coarsest = 1 / 100 if form.get("kind") == "PCM_S8" else 1 / 30_000
+        assert_allclose(recording.read(0, 300), values, rtol=0, atol=coarsest)
+        assert recording.sample_rate == 48_000
+        assert recording.notes == ()
+
+
+@pytest.mark.parametrize("kind", ["VORBIS", "OPUS"])
+def test_samples_of_lossy_files_are_those_that_libsndfile_reads_and_are_doubted(
+    kind, rng, tmp_path
+):
+    path = write_wav(tmp_path / "a.ogg", rng.normal(size=20_000) / 8, kind, format="OGG")
+    recording = open_recording(path)
+    whole = soundfile.read(path, dtype="float32")[0]
+    assert_array_equal(recording.read(0, recording.samples), whole)
+    assert_array_equal(recording.read(12_345, 678), whole[12_345 : 12_345 + 678])
+    assert "compressed for human ears" in recording.facts["notes"]
+
+
 def patched(place, form, value):
     return lambda whole: (
         whole[:place] + struct.pack(form, value) + whole[place + struct.calcsize(form) :]
     )
 
 
+def without_ds64(whole):
+    """RF64 whose lengths were to be written at the end."""
+    return b"RF64\xff\xff\xff\xff" + patched(40, "<I", 0xFFFFFFFF)(whole)[8:]
+
+
+@pytest.mark.parametrize(
+    ("change", "samples", "declared"),
+    [
+        (patched(40, "<I", 300), 300, 300),  # wrapped, or never mended
+        (patched(40, "<I", 0), 300, 0),
+        (patched(40, "<I", 0xFFFFFFFF), 300, 0xFFFFFFFF),
+        (patched(40, "<I", 0x7FFFF000), 300, 0x7FFFF000),
+        (patched(40, "<I", 1198), 299, 1198),
+        (without_ds64, 300, 0xFFFFFFFF),
+        (lambda whole: b"BW64" + without_ds64(whole)[4:], 300, 0xFFFFFFFF),
+        (lambda whole: whole[:-1], 299, 1200),
+        (lambda whole: whole[:-401], 199, 1200),
+        (lambda whole: patched(40, "<I", 0)(whole) + b"\1\2\3", 300, 0),
+        (lambda whole: whole + bytes(range(80, 88)), 302, 1200),  # these are no chunk
+    ],
+)
+def test_all_whole_samples_of_a_wav_are_read_whatever_it_declares(
+    change, samples, declared, iq, tmp_path
+):
+    path = write_wav(tmp_path / "a.wav", iq)
+    plain = open_recording(path).read(0, 300)
+    path.write_bytes(change(path.read_bytes()))
+    recording = open_recording(path)
+    assert recording.samples == samples
+    assert_array_equal(recording.read(0, min(samples, 300)), plain[:samples])
+    note = f"declares {declared:,} bytes of samples, .* all {samples} whole samples are read"
+    assert re.search(note, recording.facts["notes"])
+
+
+@pytest.mark.parametrize(
+    "more", [b"", b"\0\0\0", b"LIST\4\0\0\0INFO", b"id3 \1\0\0\0x\0auxi\2\0\0\0ab"]
+)
+def test_what_follows_the_samples_of_a_wav_is_none_of_them(more, iq, tmp_path):
+    path = write_wav(tmp_path / "a.wav", iq)
+    path.write_bytes(path.read_bytes() + more)
+    recording = open_recording(path)
+    assert recording.samples == 300
+    assert recording.notes == ()
+
+
+@pytest.mark.parametrize("more", [b"", b"LIST\4\0\0\0INFO"])
+def test_a_wav_above_4_gib_is_read_to_its_last_sample(more, iq, tmp_path):
+    path, size = write_wav(tmp_path / "a.wav", iq), 2**32 + 1200
+    with path.open("r+b") as file:  # sparse; the length that 32 bits hold is right, 1,200
+        file.truncate(44 + size - 400)
+        file.seek(0, 2)
+        file.write(encoded(iq[:100], "ci16_le") + more)
+    recording = open_recording(path)
+    assert recording.samples == size // 4
+    assert_allclose(recording.read(size // 4 - 100, 100), iq[:100], rtol=0, atol=1e-4)
+    assert "declares 1,200 bytes of samples, but 4,294,968,496 are there" in recording.notes[0]
+
+
+@pytest.mark.parametrize(("name", "place"), [("AU", 8), ("AIFF", 42), ("W64", 96)])
+def test_a_wrong_length_of_other_containers_is_mended_too(name, place, iq, tmp_path):
+    path = write_wav(tmp_path / f"a.{name}", iq, format=name)
+    whole = path.read_bytes()
+    form = ">I" if name != "W64" else "<Q"
+    for length in (400, 2**31):
+        path.write_bytes(patched(place, form, length)(whole))
+        recording = open_recording(path)
+        assert recording.samples == 300
+        assert "all 300 whole samples are read" in recording.notes[0]
+    path.write_bytes(whole[:-401])
+    assert open_recording(path).samples == 199
+
+
+def test_a_streamed_au_says_that_its_length_is_unknown_and_needs_no_note(iq, tmp_path):
+    path = write_wav(tmp_path / "a.au", iq, format="AU")
+    path.write_bytes(patched(8, ">I", 0xFFFFFFFF)(path.read_bytes()))
+    assert (open_recording(path).samples, open_recording(path).notes) == (300, ())
+
+
+@pytest.mark.parametrize("end", ["missing", "unknown"])
+def test_a_flac_without_an_end_is_read_as_far_as_it_goes(end, rng, tmp_path):
+    values = rng.uniform(-0.9, 0.9, 40_000)
+    path = write_wav(tmp_path / "a.flac", values, format="FLAC")
+    whole = bytearray(path.read_bytes())
+    if end == "unknown":  # as of a stream: 36 bits of its header are zero
+        whole[21:26] = bytes([whole[21] & 0xF0, 0, 0, 0, 0])
+    path.write_bytes(whole if end == "unknown" else whole[: len(whole) // 2])
+    recording = open_recording(path)
+    least, most = (39_999, 40_000) if end == "unknown" else (14_000, 20_100)
+    assert least <= recording.samples <= most
+    assert f"its first {recording.samples:,} samples are read" in recording.notes[0]
+    read = recording.read(0, recording.samples)
+    assert_allclose(read, values[: len(read)], rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda _: b"", "no WAV file, or a damaged one: .* not recognised"),
-        (lambda whole: whole[:40], "no WAV file, or a damaged one: .*data"),
-        (lambda whole: whole[:-4], "1196 bytes of samples are there, 4 each, which is not"),
-        (patched(40, "<I", 0xFFFFFFF0), "1200 bytes of samples are there, 4 each, which is not"),
-        (patched(40, "<I", 1198), "1196 bytes of samples are there, 4 each, which is not"),
-        (patched(40, "<I", 0), "0 samples: that is no recording"),
-        (patched(20, "<H", 7), "is a WAV of ULAW; WAV of PCM_U8"),
+        (lambda _: b"", "no audio file, or a damaged one .*not recognised"),
+        (lambda whole: whole[:40], "no audio file, or a damaged one .*data"),
+        (lambda whole: patched(40, "<I", 0)(whole)[:44], "0 samples: that is no recording"),
+        (patched(20, "<H", 7), "is a WAV of ULAW, or has no samples; WAV, AIFF and AU of FLOAT"),
         (patched(22, "<H", 3), "has 3 channels; two"),
-        (patched(32, "<H", 8), "4 each, which is not what it declares"),
-        (patched(24, "<I", 0), "no WAV file, or a damaged one"),
-        (patched(12, "<4s", b"data"), "no WAV file, or a damaged one"),
-        (lambda whole: whole[:12] + bytes(100_000), "no WAV file, or a damaged one"),
+        (patched(32, "<H", 8), "a sample takes 4 bytes, not the 8 that it declares"),
+        (patched(24, "<I", 0), "no audio file, or a damaged one"),
+        (patched(12, "<4s", b"data"), "no audio file, or a damaged one"),
+        (lambda whole: whole[:12] + bytes(100_000), "no audio file, or a damaged one"),
     ],
 )
 def test_wav_files_that_cannot_be_used_are_refused(change, complaint, iq, tmp_path):
@@ -269,6 +525,22 @@ def test_two_sample_rates_are_one_too_many(iq, tmp_path):
 
 
 # Reading
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.cu8", "a.sigmf-meta", "a.sigmf"])
+def test_a_file_that_the_machine_does_not_give_out_is_not_called_damaged(
+    name, iq, tmp_path, monkeypatch
+):
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for kind in ("open", "read_text"):
+        monkeypatch.setattr(Path, kind, denied)
+    monkeypatch.setattr(tarfile, "open", denied)
+    (tmp_path / name).touch()
+    (tmp_path / "a.sigmf-data").touch()
+    with pytest.raises(InputError, match=rf"{name} cannot be read: Permission denied\. Ask its"):
+        open_recording(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.cf32", "a.wav"])

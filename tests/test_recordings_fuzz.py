@@ -222,19 +222,27 @@ def iq():
     return received("QPSK", symbols=900, samples_per_symbol=5.3, snr_db=10) / 8
 
 
-@pytest.mark.parametrize("kind", ["meta", "archive", "PCM_16", "PCM_24", "FLOAT", *RAW_FORMATS])
+AUDIO = {
+    **{kind: {"kind": kind} for kind in ("PCM_16", "PCM_24", "FLOAT")},
+    **{name: {"format": name} for name in ("RF64", "W64", "AU", "AIFF", "FLAC")},
+    "RIFX": {"format": "WAV", "endian": "BIG"},
+    "OGG": {"format": "OGG", "kind": "VORBIS"},
+}
+
+
+@pytest.mark.parametrize("kind", ["meta", "archive", *AUDIO, *RAW_FORMATS])
 def test_no_damage_to_a_recording_ends_in_another_error(kind, iq, tmp_path, rng, capsys):
     head = 60
     if kind in RAW_FORMATS:
         path = tmp_path / f"a.{kind}"
-        path.write_bytes(encoded(iq, RAW_FORMATS[kind]))
+        path.write_bytes(encoded(iq if kind[0] == "c" else iq.real, RAW_FORMATS[kind]))
     elif kind in ("meta", "archive"):
         spans, head = [(0, 800, "QPSK"), (900, None, None), (1000, 100, "8PSK")], 2500
         path = write_sigmf(tmp_path / "a", iq, "ci8", annotations=spans, sample_rate=1e6)
         if kind == "archive":
             path = write_archive(tmp_path / "b.sigmf", path.with_suffix(""))
     else:
-        path = write_wav(tmp_path / "a.wav", iq, kind)
+        path = write_wav(tmp_path / "a.wav", iq, **AUDIO[kind])
     mutate(path, tmp_path / "mutants", rng, count=150, head=head)
     check(tmp_path / "mutants", 150, capsys, refused=0 if kind in RAW_FORMATS else 0.1)
 
@@ -261,7 +269,12 @@ def twisted(tree, rng):
 def test_no_value_in_sigmf_metadata_ends_in_another_error(iq, tmp_path, rng, capsys):
     # The hash of the samples would refuse every other type and every change of them at once.
     spans, folder = [(0, 800, "QPSK"), (900, None, None), (1000, 100, "8PSK")], tmp_path / "mutants"
-    meta = write_sigmf(tmp_path / "a", iq, annotations=spans, sample_rate=1e6, sha512=None)
+    captures = [
+        {"core:sample_start": start, "core:frequency": frequency, "core:global_index": 3 * start}
+        for start, frequency in [(0, 1e8), (10, 1e8), (20, 2e8)]
+    ]
+    form = {"annotations": spans, "captures": captures, "sample_rate": 1e6}
+    meta = write_sigmf(tmp_path / "a", iq, sha512=None, **form)
     whole = json.loads(meta.read_text())
     folder.mkdir()
     for number in range(400):

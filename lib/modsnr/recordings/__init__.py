@@ -1,4 +1,4 @@
-"""Foreign files in: RadioML 2018.01A and 2016.10, SigMF, raw IQ, WAV; audits of their labels.
+"""Foreign files in: RadioML 2018.01A and 2016.10, SigMF, raw IQ, audio; their labels audited.
 
 Names are imported on first use, so that a worker process that only reads frames of an HDF5 file
 holds neither torch nor SciPy.

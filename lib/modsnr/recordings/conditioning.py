@@ -25,7 +25,8 @@ from scipy import signal
 from modsnr import InputError
 from modsnr.frames import Source
 from modsnr.recordings import estimates
-from modsnr.recordings.files import Annotation, Recording, open_recording
+from modsnr.recordings.files import open_recording
+from modsnr.recordings.samples import Annotation, Recording
 
 SAMPLES_PER_SYMBOL = 8
 EXCERPT = 2**17  # samples in one piece for the estimates
@@ -78,8 +79,8 @@ def tune(recording: Recording, samples: int = 1024) -> Tuning:
     """
     length = recording.samples if recording.samples < 2 * EXCERPT else EXCERPT
     count = min(EXCERPTS, recording.samples // length)
-    starts = np.linspace(0, recording.samples - length, count).astype(int)
-    iq = np.stack([_read_iq(recording, int(start), length) for start in starts])
+    starts = np.linspace(0, recording.samples - length, count).astype(int).tolist()
+    iq = np.stack([_read_iq(recording, start, length) for start in starts])
     iq /= max(np.abs(iq).max(), np.finfo(np.float32).tiny)
     try:
         band = estimates.occupied_band(iq)
@@ -131,10 +132,7 @@ def _taps(up: int, down: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ResampledFrames:
-    """The frames of a recording under a tuning, made whenever they are read.
-
-    It holds no samples, so it can be sent to a process.
-    """
+    """The frames of a recording under a tuning, made when they are read: it holds no samples."""
 
     recording: Recording
     tuning: Tuning
@@ -159,9 +157,8 @@ class ResampledFrames:
         if count < 1:
             raise InputError(
                 f"{recording.path} is too short: its {recording.samples} samples are "
-                f"{recording.samples * tuning.symbol_rate:.0f} symbols, a frame of "
-                f"{tuning.samples} samples takes {tuning.samples / SAMPLES_PER_SYMBOL:.0f} and its "
-                "filters some."
+                f"{recording.samples * tuning.symbol_rate:.0f} symbols; a frame takes "
+                f"{tuning.samples / SAMPLES_PER_SYMBOL:.0f}, and its filters some."
             )
         return count
 
@@ -275,9 +272,8 @@ class Conditioned:
 def condition(recording: Recording, *, max_frames: int = 0) -> Conditioned:
     """Return a recording as consecutive frames at eight samples a symbol, its carrier at 0.
 
-    The frames keep the recording's scale; ``max_frames`` 0: all. The samples at either end of the
-    recording that the filters would fill up with zeros are left out, and so are frames without any
-    power.
+    The frames keep the recording's scale; ``max_frames`` 0: all. Left out are the samples at either
+    end that the filters would fill up with zeros, and frames without any power.
 
     Raises InputError as ``tune`` does, if no frame fits or has power, and for samples that cannot
     be read.
@@ -302,13 +298,14 @@ def open_as_source(
     """Return a recording's frames as a source: its classes are the labels of their annotations.
 
     If no frame lies in a labelled annotation, all have the class ``label``; else frames outside
-    are left out. SNRs are estimates, rounded to 2 dB and clipped to -20..30 dB. Frames without any
-    power are left out. Frames are made anew whenever they are read; a pass over the recording
-    holds a few ten megabytes.
+    are left out, and in any case frames without any power; the facts count them. SNRs are
+    estimates, rounded to 2 dB and clipped to -20..30 dB. Frames are made anew whenever they are
+    read; a pass over the recording holds a few ten megabytes.
 
-    Raises InputError as ``open_recording`` and ``condition`` do, and if the SNR cannot be
-    estimated.
+    Raises InputError as ``open_recording`` and ``condition`` do, for no SNR and a blank ``label``.
     """
+    if not label.strip():
+        raise InputError("label is blank; it names the class of the frames of the recording.")
     recording = open_recording(path, iq_format=iq_format, sample_rate=sample_rate)
     tuning = tune(recording, samples)
     frames = ResampledFrames(recording, tuning)
@@ -320,17 +317,18 @@ def open_as_source(
         )
     if table["label"].isna().all():
         table["label"] = label
-    kept = table[table["label"].notna() & ~table["silent"]]
+    heard = table[~table["silent"]]
+    kept = heard[heard["label"].notna()]
     if not len(kept):
         raise InputError(f"{recording.path} has no frame left: all that are labelled lie in gaps.")
     names, modulation = np.unique(kept["label"].to_numpy(str), return_inverse=True)
-    rounded = np.clip(2 * np.round(kept["snr_db"].to_numpy() / 2), *SNR_RANGE_DB)
+    snr_db = np.clip(2 * np.round(kept["snr_db"].to_numpy(np.float32) / 2), *SNR_RANGE_DB)
     return Source(
         path=recording.path,
         kind=recording.kind,
         classes=tuple(names.tolist()),
         modulation=modulation.astype(np.int64),
-        snr_db=rounded.astype(np.float32),
+        snr_db=snr_db,
         rows=kept.index.to_numpy(),
         samples=samples,
         read=frames.read,
@@ -345,6 +343,7 @@ def open_as_source(
             "noise fills the sampled band": not frames.band_limited,
             "frames in the recording": frames.count,
             "frames in gaps": int(table["gap"].sum()),
-            "frames without power, left out": int(table["silent"].sum()),
+            "frames without power, left out": len(table) - len(heard),
+            "frames outside labelled annotations, left out": len(heard) - len(kept),
         },
     )

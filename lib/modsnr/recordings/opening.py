@@ -13,7 +13,7 @@ import pandas as pd
 from modsnr import InputError, files
 from modsnr.frames import Source, usable
 from modsnr.recordings import archives, audit
-from modsnr.recordings.files import RAW_EXTENSIONS, RAW_FORMATS, SIGMF_EXTENSIONS, WAV_EXTENSIONS
+from modsnr.recordings.files import RAW_FORMATS, RECORDING_EXTENSIONS
 from modsnr.recordings.physics import FEWEST_FRAMES
 from modsnr.recordings.pickles import open_2016
 from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018, open_split
@@ -25,7 +25,6 @@ AUDITED_FRAMES = 64  # of each column and of each SNR label
 HDF5_EXTENSIONS = (".hdf5", ".h5", ".hdf")
 PICKLE_EXTENSIONS = (".pkl", ".pickle", ".dat")
 FILE_EXTENSIONS = (*HDF5_EXTENSIONS, *PICKLE_EXTENSIONS)
-RECORDING_EXTENSIONS = (*RAW_EXTENSIONS, *SIGMF_EXTENSIONS, *WAV_EXTENSIONS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def open_source(
     """Return the labelled frames of any file that can be read, and the audits of its labels.
 
     Known are RadioML 2018.01A (HDF5, or the study's folder of one file a cell), RadioML 2016.10
-    pickles, and recordings: SigMF, WAV and raw IQ. ``samples`` a frame and the last three arguments
+    pickles, and recordings: SigMF, audio, raw IQ. ``samples`` a frame and the last three arguments
     are for recordings only (see ``open_as_source``). Frames of a recording without any power are
     left out; the source's facts count them. Of any other folder its one file is taken.
 
