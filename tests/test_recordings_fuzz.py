@@ -35,7 +35,8 @@ READ_ALL = textwrap.dedent("""
         assert source.frames().iq.shape == (len(source), source.samples)
 
     def read_recording(path):
-        recording = files.open_recording(path)
+        name = path.suffix[1:]
+        recording = files.open_recording(path, iq_format=name if name in files.RAW_FORMATS else "")
         recording.read(0, recording.samples)
         conditioning.condition(recording, max_frames=2)
 
@@ -235,7 +236,8 @@ def test_no_damage_to_a_recording_ends_in_another_error(kind, iq, tmp_path, rng,
     head = 60
     if kind in RAW_FORMATS:
         path = tmp_path / f"a.{kind}"
-        path.write_bytes(encoded(iq if kind[0] == "c" else iq.real, RAW_FORMATS[kind]))
+        values = iq if kind[0] == "c" else (iq * 1j ** np.arange(len(iq))).real
+        path.write_bytes(encoded(values, RAW_FORMATS[kind]))
     elif kind in ("meta", "archive"):
         spans, head = [(0, 800, "QPSK"), (900, None, None), (1000, 100, "8PSK")], 2500
         path = write_sigmf(tmp_path / "a", iq, "ci8", annotations=spans, sample_rate=1e6)

@@ -181,7 +181,7 @@ def _chunks(
     """Yield name, offset and declared size of chunks up to what cannot be one; read from there."""
     head = struct.Struct(f"{order}4s12xQ" if wide else f"{order}4sI")  # a GUID names those of W64
     for _ in range(MOST_CHUNKS):
-        file.seek(place)
+        file.seek(min(place, 2**62))  # beyond any file's end
         found = file.read(head.size)
         if len(found) < head.size:
             return
