@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +101,23 @@ def smoke_house(smoke_pipeline, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))
         yield root
+
+
+@pytest.fixture
+def unreadable():
+    """A context in which nobody, root neither, may read a file."""
+
+    @contextmanager
+    def context(path):
+        user = os.geteuid()
+        path.chmod(0)
+        os.seteuid(user or 65534)  # root may read everything, another user may not
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return context
 
 
 def _reproduce_smoke(root):

@@ -479,6 +479,15 @@ def test_a_damaged_weights_file_is_refused(tmp_path, damage):
         model.load(path)
 
 
+def test_weights_that_may_not_be_read_are_not_called_absent(tmp_path, unreadable):
+    path = save(network(), tmp_path / "weights.safetensors")
+    with (
+        pytest.raises(InputError, match=r"no weights that can be read: .*Permission"),
+        unreadable(path),
+    ):
+        model.load(path)
+
+
 def test_a_header_of_another_network_or_of_none_is_refused(tmp_path):
     header = {"net": json.dumps(network(snr_layer="standard").settings)}
     path = save(network(), tmp_path / "weights.safetensors", header=header)

@@ -251,16 +251,17 @@ def test_other_packed_files_are_refused_likewise(name, make, complaint, tmp_path
 
 
 @pytest.mark.parametrize("name", ["x.hdf5", "x.pkl", "x.wav", "x.cf32", "x.sigmf", "x.zip"])
-def test_a_file_that_may_not_be_read_is_not_called_damaged(name, tmp_path):
+def test_a_file_that_may_not_be_read_is_not_called_damaged(name, tmp_path, unreadable):
     (tmp_path / name).write_bytes(b"not for you")
-    (tmp_path / name).chmod(0)
-    user = os.geteuid()
-    try:
-        os.seteuid(user or 65534)  # root may read everything, nobody may not
-        with pytest.raises(InputError, match=r"cannot be read: Permission denied\. Ask its owner"):
-            recordings.open_source(tmp_path / name)
-    finally:
-        os.seteuid(user)
+    complaint = r"cannot be read: Permission denied\. Ask its owner"
+    with pytest.raises(InputError, match=complaint), unreadable(tmp_path / name):
+        recordings.open_source(tmp_path / name)
+
+
+def test_a_pipe_is_no_file_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.hdf5")
+    with pytest.raises(InputError, match="There is no file"):
+        recordings.open_source(tmp_path / "x.hdf5")
 
 
 def test_of_an_unpacked_folder_its_one_file_is_read(right, tmp_path):

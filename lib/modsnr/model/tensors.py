@@ -20,6 +20,7 @@ def read_tensors(path: Path | str, *, problem: str) -> tuple[dict[str, Tensor], 
     Raises InputError, ``problem`` and the reason, for a file that is absent, cut or no safetensors.
     """
     try:
+        open(path, "rb").close()  # safe_open takes a file that may not be read for an absent one
         with safe_open(path, framework="pt") as file:
             # A file that is mapped into memory keeps its place on the disk when it is replaced.
             names = file.keys()

@@ -105,7 +105,7 @@ def _to_read(path: Path, iq_format: str) -> Path:
     if path.is_dir():
         next(path.iterdir(), None)  # a folder that may not be listed would look empty below
         path = path if any(path.glob("*/SNR_*")) else _one_file_in(path)
-    if path.is_dir():
+    if not path.is_file():
         return path
     with open(path, "rb") as file:  # readers of some kinds would call it damaged
         start = file.read(4)
