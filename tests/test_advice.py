@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 LIB = ROOT / "lib" / "modsnr"
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 MODULES = sorted(LIB.rglob("*.py"))
-EXAMPLE = re.compile(r'"[^"]*"|\S+=\S+,? say|needs \w+: install')
+EXAMPLE = re.compile(r'"[^"]*"|\S+=\S+,? say|needs \w+: install|datatype as \w+')
 # A parameter as messages name it: "-p NAME", "pass NAME", "NAME=value", a word with underscores.
 PARAMETER = re.compile(
-    r"-p ([a-z]\w*)|\b[Pp]ass (?!-p|its|them|with)([a-z]\w*)|\b([a-z]\w*)=\w"
+    r"-p ([a-z]\w*)|\b[Pp]ass (?!-p|its?\b|them|with)([a-z]\w*)|\b([a-z]\w*)=\w"
     r"|(?<![\w:./-])([a-z][a-z0-9]*(?:_[a-z0-9]+)+)"
 )
 
