@@ -85,7 +85,7 @@ def method_bars():
     areas = table(
         lambda row: 0.1 * "abc".index(row.method) + 0.2, quantity=quantities, method="abc"
     )
-    return figures.method_bars(areas, xlabel="area")
+    return figures.method_bars(areas)
 
 
 def counterfactual_curves():

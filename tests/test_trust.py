@@ -1,5 +1,6 @@
 """Whether attributions can be believed: curves and agreements counted by hand on toys."""
 
+from functools import partial
 from math import nan, sqrt
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from modsnr import InputError, explain
+from modsnr.explain import faithfulness
 
 
 @pytest.fixture
@@ -50,21 +52,25 @@ EVEN = torch.ones_like(PIXELS)
         (explain.insertion, -1, 2, [[0, 3, 10], [0, 3, 7]]),
     ],
 )
-def test_curves_take_the_highest_attribution_first_over_all_views(curve, sign, steps, wanted):
+def test_curves_take_the_highest_attribution_first_over_all_views(
+    curve, sign, steps, wanted, monkeypatch
+):
+    monkeypatch.setattr(faithfulness, "STEPS", steps)
     on_black = torch.where(PIXELS == 0, 100.0, sign * PIXELS)  # which changes no curve
     for attribution in (sign * PIXELS, on_black):
-        found = curve(total, PIXELS, attribution, steps=steps)
+        found = curve(total, PIXELS, attribution)
         assert found.dtype == torch.float32
         assert found.tolist() == wanted
 
 
-def test_ties_are_taken_at_random_and_the_same_for_the_same_seed():
+def test_ties_are_taken_at_random_and_the_same_for_the_same_seed(monkeypatch):
     image = torch.arange(1.0, 33).view(1, 2, 4, 4)
     even = torch.zeros_like(image)
     first, again, other = (explain.deletion(total, image, even, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    half = [explain.deletion(total, image, even, steps=2, seed=s)[0, 1].item() for s in range(200)]
+    monkeypatch.setattr(faithfulness, "STEPS", 2)
+    half = [explain.deletion(total, image, even, seed=s)[0, 1].item() for s in range(200)]
     # 16 of 32 pixels are left, half of the sum 528 on average; one draw varies by 26.5.
     assert sum(half) / 200 == pytest.approx(264, abs=4 * 26.5 / sqrt(200))
 
@@ -88,41 +94,35 @@ def test_the_area_is_that_of_the_trapezoids_over_zero_to_one():
 
 
 def test_the_terms_of_a_linear_score_are_not_unfaithful_at_all_and_a_factor_is_forgiven(
-    images, weights
+    images, weights, monkeypatch
 ):
     for factor in (1, 2):
         found = explain.infidelity(linear(weights), images, factor * images * weights)
         assert found.shape == (3,)
         assert_close(found, torch.zeros(3), atol=1e-5, rtol=0)
-    found = explain.infidelity(total, PIXELS, torch.zeros_like(PIXELS), share=1.0, samples=3)
+    monkeypatch.setattr(faithfulness, "HIDDEN", 1.0)
+    found = explain.infidelity(total, PIXELS, torch.zeros_like(PIXELS))
     assert_close(found, torch.tensor([100.0, 49.0]))  # nothing: all that hiding everything costs
 
 
-def test_infidelity_hides_the_share_that_it_is_told_of_occupied_pixels():
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_infidelity_hides_its_share_of_occupied_pixels(share, monkeypatch):
+    monkeypatch.setattr(faithfulness, "HIDDEN", share)
     image = torch.ones(2, 1, 20, 20)
     image[1, :, :10] = 0
-    lost = {}
-    for share in (0.1, 0.5):
-        left = []
-        explain.infidelity(
-            lambda d, left=left: (left.append(total(d)), total(d))[1], image, image, share=share
-        )
-        lost[share] = 1 - torch.stack(left[::2]).mean(0) / torch.tensor([400.0, 200.0])
-    for share, found in lost.items():  # 4 sigma of 50 draws of 200 pixels is at most 0.02
-        assert_close(found, torch.full((2,), share), atol=0.02, rtol=0)
+    left = []
+    explain.infidelity(lambda d: (left.append(total(d)), total(d))[1], image, image)
+    found = 1 - torch.stack(left[::2]).mean(0) / torch.tensor([400.0, 200.0])
+    # 4 sigma of 50 draws of 200 pixels is at most 0.02.
+    assert_close(found, torch.full((2,), share), atol=0.02, rtol=0)
 
 
-def test_the_seed_and_the_number_of_draws_decide_infidelity_and_sensitivity(images, weights):
-    def unfaithful(**options):
-        return explain.infidelity(total, images, images * weights, **options)
-
-    def sensitive(**options):
-        return explain.sensitivity(lambda d: d, images, **options)
-
+def test_the_seed_decides_infidelity_and_sensitivity_and_more_draws_find_more(images, weights):
+    unfaithful = partial(explain.infidelity, total, images, images * weights)
+    sensitive = partial(explain.sensitivity, lambda d: d, images)
     for found in (unfaithful, sensitive):
         assert torch.equal(found(seed=1), found(seed=1))
         assert not torch.equal(found(seed=1), found(seed=2))
-    assert not torch.equal(unfaithful(samples=50), unfaithful(samples=51))
     assert (sensitive(samples=100) > sensitive(samples=1)).all()
 
 
@@ -144,14 +144,15 @@ def test_every_frame_keeps_its_label_while_its_infidelity_and_sensitivity_are_dr
 # Sensitivity
 
 
-def test_shaken_diagrams_stay_black_where_they_were_and_twice_the_radius_moves_twice(images):
-    seen = []
-    small, large = (
-        explain.sensitivity(lambda d: (seen.append(d), d)[1], images, radius=radius)
-        for radius in (0.01, 0.02)
-    )
+def test_shaken_diagrams_stay_black_where_they_were_and_twice_the_radius_moves_twice(
+    images, monkeypatch
+):
+    seen, moved = [], []
+    for radius in (0.01, 0.02):
+        monkeypatch.setattr(faithfulness, "RADIUS", radius)
+        moved.append(explain.sensitivity(lambda d: (seen.append(d), d)[1], images))
     assert all(torch.equal(shaken == 0, images == 0) for shaken in seen)
-    assert_close(large, 2 * small, rtol=1e-3, atol=0)
+    assert_close(moved[1], 2 * moved[0], rtol=1e-3, atol=0)
     assert explain.sensitivity(torch.ones_like, images).tolist() == [0.0] * 3  # it never moves
 
 

@@ -20,13 +20,14 @@ from modsnr import InputError
 from modsnr.explain.evidence import Score, check, seeded
 
 Network = TypeVar("Network", bound=nn.Module)
+STEPS = 20  # of the curves of deletion and insertion
+HIDDEN, DRAWS = 0.1, 50  # of infidelity: share of the occupied pixels, and how often it is drawn
+RADIUS = 0.02  # of sensitivity: share of a pixel's value
 
 # Does the score follow the attribution?
 
 
-def deletion(
-    score: Score, diagrams: Tensor, attribution: Tensor, *, steps: int = 20, seed: int = 0
-) -> Tensor:
+def deletion(score: Score, diagrams: Tensor, attribution: Tensor, *, seed: int = 0) -> Tensor:
     """Return a score while pixels are blackened, the highest attribution first.
 
     float32 [frame, step + 1]: from the whole diagram to a black one, in equal shares of a frame's
@@ -35,17 +36,15 @@ def deletion(
 
     Raises InputError for attributions and diagrams that are not finite or empty.
     """
-    return _curve(score, diagrams, attribution, steps, seed, shown=False)
+    return _curve(score, diagrams, attribution, seed, shown=False)
 
 
-def insertion(
-    score: Score, diagrams: Tensor, attribution: Tensor, *, steps: int = 20, seed: int = 0
-) -> Tensor:
+def insertion(score: Score, diagrams: Tensor, attribution: Tensor, *, seed: int = 0) -> Tensor:
     """Return a score while pixels are shown on black, the highest attribution first.
 
     As ``deletion``, from a black diagram to the whole one; a steeper rise is better.
     """
-    return _curve(score, diagrams, attribution, steps, seed, shown=True)
+    return _curve(score, diagrams, attribution, seed, shown=True)
 
 
 def area(curve: Tensor) -> Tensor:
@@ -55,7 +54,7 @@ def area(curve: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _curve(
-    score: Score, diagrams: Tensor, attribution: Tensor, steps: int, seed: int, *, shown: bool
+    score: Score, diagrams: Tensor, attribution: Tensor, seed: int, *, shown: bool
 ) -> Tensor:
     occupied = _occupied(diagrams, attribution).flatten(1)
     generator = torch.Generator(diagrams.device).manual_seed(seed)
@@ -65,26 +64,18 @@ def _curve(
     turn = order.argsort(1).view_as(diagrams)  # each pixel's place in the order
     count = occupied.sum(1).double().view(-1, 1, 1, 1)
     points = []
-    for step in range(steps + 1):
-        reached = turn < (count * step / steps).round()
+    for step in range(STEPS + 1):
+        reached = turn < (count * step / STEPS).round()
         points.append(score(diagrams * (reached if shown else ~reached)))
     return torch.stack(points, 1)
 
 
-def infidelity(
-    score: Score,
-    diagrams: Tensor,
-    attribution: Tensor,
-    *,
-    share: float = 0.1,
-    samples: int = 50,
-    seed: int = 0,
-) -> Tensor:
+def infidelity(score: Score, diagrams: Tensor, attribution: Tensor, *, seed: int = 0) -> Tensor:
     """Return how far the attribution of hidden pixels is from what their hiding costs, squared.
 
-    float32 [frame], by captum after Yeh et al. 2019: the mean over ``samples`` draws, each of which
-    blackens every occupied pixel with probability ``share``, of (sum of their attribution - loss of
-    the score) squared. The attribution is first scaled by the factor that suits a frame best, so
+    float32 [frame], by captum after Yeh et al. 2019: the mean over ``DRAWS``, each of which
+    blackens every occupied pixel with probability ``HIDDEN``, of (sum of their attribution - loss
+    of the score) squared. The attribution is first scaled by the factor that suits a frame best, so
     that methods without a unit, such as Grad-CAM, can be compared. Raises as ``deletion``.
     """
     from captum.metrics import infidelity as captum_infidelity  # here: it takes seconds to import
@@ -94,28 +85,23 @@ def infidelity(
 
     def hide(inputs: Tensor) -> tuple[Tensor, Tensor]:
         chance = torch.rand(inputs.shape, generator=generator, device=inputs.device)
-        hidden = (chance < share) & occupied
+        hidden = (chance < HIDDEN) & occupied
         return hidden.float(), inputs.masked_fill(hidden, 0.0)
 
     # A batch is the frames in their order.
-    given: Any = {"n_perturb_samples": samples, "max_examples_per_batch": len(diagrams)}
+    given: Any = {"n_perturb_samples": DRAWS, "max_examples_per_batch": len(diagrams)}
     found = captum_infidelity(score, hide, diagrams, attribution, normalize=True, **given)
     return found.clamp(min=0)  # a difference of sums, which may round below 0
 
 
 def sensitivity(
-    attribute: Callable[[Tensor], Tensor],
-    diagrams: Tensor,
-    *,
-    radius: float = 0.02,
-    samples: int = 10,
-    seed: int = 0,
+    attribute: Callable[[Tensor], Tensor], diagrams: Tensor, *, samples: int = 10, seed: int = 0
 ) -> Tensor:
     """Return how far an attribution moves at most when diagrams hardly do, relative to its norm.
 
     float32 [frame], by captum (max-sensitivity, Yeh et al. 2019). ``attribute`` maps diagrams to
     attributions. In each of ``samples`` draws every pixel is changed by a share of its value drawn
-    evenly from -radius..radius: what is black stays black.
+    evenly from -RADIUS..RADIUS: what is black stays black.
     """
     from captum.metrics import sensitivity_max
 
@@ -123,7 +109,7 @@ def sensitivity(
 
     def shake(inputs: Tensor) -> Tensor:
         chance = torch.rand(inputs.shape, generator=generator, device=inputs.device)
-        return inputs * (1 + radius * (2 * chance - 1))
+        return inputs * (1 + RADIUS * (2 * chance - 1))
 
     def explain(given: Any) -> Any:
         # captum passes the diagrams themselves in a tuple, and expects one back

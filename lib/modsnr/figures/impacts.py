@@ -151,13 +151,14 @@ def impact_by_label(scores: pd.DataFrame, *, xlabels: Mapping[str, str]) -> Figu
 
 
 @styled
-def method_bars(areas: pd.DataFrame, *, xlabel: str = "area under the curve") -> Figure:
-    """Draw merits of methods as bars with their intervals, a group a method.
+def method_bars(areas: pd.DataFrame) -> Figure:
+    """Draw areas under the curves of methods as bars with their intervals, a group a method.
 
     ``areas`` has columns method, quantity, value, low and high.
     """
     bars_drawn = areas.method.nunique() * areas.quantity.nunique()
-    figure, (ax,) = panels([""], height=0.75 + 0.09 * bars_drawn, xlabel=xlabel)
+    height = 0.75 + 0.09 * bars_drawn
+    figure, (ax,) = panels([""], height=height, xlabel="area under the curve")
     bars(ax, areas, "method", "quantity", lying=True)
     legend_above(figure, most=2)
     return figure
