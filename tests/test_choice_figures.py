@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose
+from test_impact_figures import TASKS, VIEWS
 
 from modsnr import figures
 
 SNRS = [float(value) for value in range(0, 32, 2)]
-TASKS = {"joint": "joint", "modulation": "modulation", "snr": "SNR"}
-VIEWS = ("constellation", "synchronised", "residual")
 SETTINGS = {
     "bins": ["32", "64", "128", "256", "512"],
     "extent": ["1.5", "3", "4.5"],

@@ -13,15 +13,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from test_attribution_figures import attribution_grid, maps_over_alphabet, points_in_time
+from test_attribution_figures import images as diagrams
 from test_audit_figures import evidence, labels
 from test_choice_figures import ablation, accuracy_by_choice
 from test_explorer_figure import one_frame
 from test_fidelity_figure import draw as fidelity
 from test_impact_figures import (
+    TASKS,
+    VIEWS,
     counterfactual_curves,
     impact_bars,
     impact_by_label,
     impact_panels,
+    legend_of,
+    lines_of,
     method_bars,
     region_matrix,
 )
@@ -29,7 +34,6 @@ from test_impact_figures import (
 from modsnr import figures, signals
 
 SNRS = [float(value) for value in range(0, 32, 2)]
-TASKS = {"joint": "joint", "modulation": "modulation", "snr": "SNR"}
 
 
 def interval(value, spread=0.05):
@@ -48,10 +52,6 @@ def accuracies(models=("constellation", "all views")):
         for t, task in enumerate(TASKS)
         for m, name in enumerate(models)
     )
-
-
-def diagrams(*leading, bins=24):
-    return np.random.default_rng(2018).poisson(0.4, (*leading, bins, bins)).astype(np.float32)
 
 
 def history(epochs=8):
@@ -104,7 +104,6 @@ def snr_calibration(models=("constellation", "all views")):
 
 
 CLASSES = signals.STUDY_CLASSES
-VIEWS = ("constellation", "synchronised", "residual")
 
 
 def view_gallery():
@@ -354,15 +353,6 @@ def test_the_same_numbers_give_the_same_picture_whatever_the_session_has_set():
 # Accuracy over SNR
 
 
-def drawn_lines(ax):
-    """Return the lines of series, without bounds and the ends of bars."""
-    return [line for line in ax.lines if line.get_marker() in figures.MARKERS]
-
-
-def names_in(legend):
-    return [text.get_text() for text in legend.get_texts()]
-
-
 def test_accuracy_lines_hold_the_values_and_bands_the_intervals():
     given = accuracies()
     figure = figures.accuracy_over_snr(given, titles={"snr": "SNR"})
@@ -374,12 +364,12 @@ def test_accuracy_lines_hold_the_values_and_bands_the_intervals():
             assert_allclose(line.get_xydata(), drawn[["snr_db", "value"]])
             edge = band.get_paths()[0].vertices[:, 1]
             assert_allclose([edge.min(), edge.max()], [drawn.low.min(), drawn.high.max()])
-    assert names_in(figure.legends[0]) == ["constellation", "all views"]
+    assert legend_of(figure) == ["constellation", "all views"]
 
 
 def test_a_mean_over_seeds_says_that_its_band_is_their_range():
     given = accuracies().assign(seeds=lambda table: np.where(table.model == "all views", 3, 1))
-    names = names_in(figures.accuracy_over_snr(given).legends[0])
+    names = legend_of(figures.accuracy_over_snr(given))
     assert names == ["constellation", "all views, range of 3 seeds"]
 
 
@@ -426,7 +416,7 @@ def test_a_name_has_one_colour_in_all_panels_and_one_entry_in_the_legend():
     assert len({of["all views"] for of in colours}) == 1
     assert joint.lines[1].get_linestyle() != snr.lines[2].get_linestyle()
     assert_allclose(joint.lines[1].get_ydata()[0], 0.7)
-    assert names_in(figure.legends[0]) == [
+    assert legend_of(figure) == [
         "all views", "constellation", "genie, unknown phase", "waveform known"
     ]  # fmt: skip
 
@@ -479,7 +469,7 @@ def test_reliability_shows_what_is_right_over_what_was_said_with_its_intervals()
     for ax, panel in zip(figure.axes, titles, strict=True):
         shown = given[given.panel == panel]
         models = [of for _, of in shown.groupby("model", sort=False)]
-        for line, bars, of in zip(drawn_lines(ax), ax.containers, models, strict=True):
+        for line, bars, of in zip(lines_of(ax), ax.containers, models, strict=True):
             assert_allclose(line.get_xydata(), of[["expected", "value"]])
             ends = [np.sort(bar[:, 1]) for bar in bars.lines[2][0].get_segments()]
             assert_allclose(ends, of[["low", "high"]])
@@ -495,9 +485,9 @@ def test_heads_that_say_nothing_have_no_panel_and_models_that_do_keep_their_colo
     old = given[(given.model != "constellation") | (given.panel == "modulation")]
     assert len(figures.reliability(given[given.panel == "modulation"]).axes) == 1
     figure = figures.reliability(old)
-    colours = [[line.get_color() for line in drawn_lines(ax)] for ax in figure.axes]
+    colours = [[line.get_color() for line in lines_of(ax)] for ax in figure.axes]
     assert colours == [list(figures.PALETTE[:2]), [figures.PALETTE[1]], [figures.PALETTE[1]]]
-    assert names_in(figure.legends[0]) == ["constellation", "all views"]
+    assert legend_of(figure) == ["constellation", "all views"]
 
 
 # Confusion
