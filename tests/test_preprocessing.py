@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from radioml_files import write_2016, write_2018
-from recording_files import received, write_sigmf, write_wav
+from recording_files import left_unfinished, received, write_sigmf, write_wav
 
 from modsnr import diagrams, frames, runs
 from modsnr.recordings import SHIPPED_CLASSES_2018
@@ -179,7 +179,7 @@ def test_a_recording_becomes_a_store_by_the_same_command(kind, house, tmp_path):
         file = write_sigmf(tmp_path / "sig", iq, annotations=marks)
     elif kind == "WAV":
         file, options = tmp_path / "sig.wav", {"label": "QPSK"}
-        write_wav(file, 0.2 * iq)
+        left_unfinished(write_wav(file, 0.2 * iq))
     else:
         file, options = tmp_path / "sig.dat", {"iq_format": "cf32"}
         file.write_bytes(iq.tobytes())
@@ -190,6 +190,9 @@ def test_a_recording_becomes_a_store_by_the_same_command(kind, house, tmp_path):
     card = (run.folder / "data_card.md").read_text()
     silent = re.search(r"^- frames without power, left out: [1-9]\d*$", card, re.MULTILINE)
     assert (silent is not None) == (kind == "SigMF")
+    note = "The header declares 0 bytes of samples"
+    assert (f"- notes: {note}" in card) == (kind == "WAV")
+    assert (f"NOTE: {note}" in (run.folder / "notebook.ipynb").read_text()) == (kind == "WAV")
     modulation, snr_db = frames.labels(runs.store("foreign"), "train")
     assert set(np.unique(snr_db)) <= {18.0, 20.0, 22.0}
     assert len(modulation) > 20

@@ -84,7 +84,7 @@ def _decode_raw(recording: Recording, start: int, count: int) -> np.ndarray:
     size = sample_size(recording.datatype)
     with recording.path.open("rb") as file:
         file.seek(recording.offset + start * size)
-        content = file.read(count * size)
+        content = file.read(max(0, min(count, recording.samples - start)) * size)
     parts, _ = soundfile.read(
         BytesIO(content[: len(content) // size * size]),
         dtype="float32",

@@ -33,7 +33,8 @@ def open_sigmf(path: Path) -> Recording:
                 names = get_sigmf_filenames(path)  # of the stem; other dots belong to it
                 file = SigMFFile(metadata=names["meta_fn"].read_text("utf-8-sig"))
                 file.validate()
-                if not {"core:dataset", "core:metadata_only"} & set(file.get_global_info()):
+                info = file.get_global_info()
+                if not (info.get("core:dataset") or info.get("core:metadata_only")):
                     file.set_data_file(names["data_fn"])
     except Exception as error:  # the package raises many kinds of them for damaged metadata
         if getattr(error, "errno", None) not in (None, errno.ENOENT):
@@ -44,9 +45,9 @@ def open_sigmf(path: Path) -> Recording:
         ) from error
     info, captures = file.get_global_info(), file.get_captures()
     headers = any(capture.get("core:header_bytes") for capture in captures)
-    if headers or info.get("core:trailing_bytes") or "core:dataset" in info:
+    if headers or info.get("core:trailing_bytes") or info.get("core:dataset"):
         raise InputError(f"{path} is a non-conforming SigMF dataset; convert it to a plain one.")
-    if "core:metadata_only" in info:
+    if info.get("core:metadata_only"):
         raise InputError(f"{path} is SigMF metadata only (core:metadata_only): it has no samples.")
     if file.num_channels != 1:
         raise InputError(
