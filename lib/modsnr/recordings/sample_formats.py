@@ -9,9 +9,9 @@ distributions of the bytes at even and at odd places betray a wrong one:
   nothing but the sign of the lower ones. Which are the lower ones also shows the byte order.
 - 8 bits read as 16: lower and upper bytes are distributed alike, and not evenly.
 
-Of 5,280 simulated and recorded signals of any strength, read rightly, one was doubted, which was
-clipped all through. Of those read wrongly about four in five were, if they were neither clipped nor
-weaker than a step of 8 bits.
+Of 10,395 simulated and recorded signals of any strength, read rightly, one was doubted, which was
+clipped all through. Of those read wrongly about three in four were, unless they were clipped, or
+weaker than a step of 8 bits, or 12 bits in the upper ones of 16.
 """
 
 from __future__ import annotations
