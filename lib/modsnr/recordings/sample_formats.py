@@ -10,8 +10,9 @@ distributions of the bytes at even and at odd places betray a wrong one:
 - 8 bits read as 16: lower and upper bytes are distributed alike, and not evenly.
 
 Of 10,395 simulated and recorded signals of any strength, read rightly, one was doubted, which was
-clipped all through. Of those read wrongly about three in four were, unless they were clipped, or
-weaker than a step of 8 bits, or 12 bits in the upper ones of 16.
+clipped all through. Of those read wrongly, clipped and very weak ones among them, it doubts 68 % of
+16 bits read as 8 or in the wrong byte order, and 46 % of cu8 and cs8 taken for one another. The
+thresholds were chosen on the same signals.
 """
 
 from __future__ import annotations
