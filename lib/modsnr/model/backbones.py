@@ -168,8 +168,8 @@ def _load(network: Any, held: dict[str, Tensor], wanted: Backbone, file: object)
 def _fit_channels(tensors: dict[str, Tensor], network: Any, channels: int, source: str) -> None:
     """Adapt first layers that were published for three channels; refuse other numbers of them."""
     firsts = network.pretrained_cfg.get("first_conv") or ()
-    for first in (firsts,) if isinstance(firsts, str) else firsts:
-        key = f"{first}.weight"
+    firsts = {f"{name}.weight" for name in ((firsts,) if isinstance(firsts, str) else firsts)}
+    for key in sorted(firsts & set(tensors) & set(network.state_dict())):
         own = network.state_dict()[key].shape
         there = tensors[key].shape[1] * channels // own[1]  # a layer may see each several times
         if there == 3:
