@@ -120,10 +120,7 @@ def _roll_back(learner: Learner, trouble: str) -> None:
 
 
 def _end_epoch(learner: Learner) -> dict[str, float]:
-    """Validate, keep the weights if they are the best, write a checkpoint; return the history row.
-
-    The row holds the mean losses, the validation accuracies, rate, skipped steps and seconds.
-    """
+    """Validate, keep the best weights, write a checkpoint; return the history row."""
     progress = learner.progress
     # Amid skipped steps no checkpoint follows, and a rollback may undo this epoch.
     sound = not progress.troubles_in_a_row

@@ -63,8 +63,7 @@ def take_step(learner: Learner, rows: Tensor) -> str:
 def _trouble(
     losses: dict[str, float], finite: list[bool], names: list[str], first_loss: float
 ) -> str:
-    """Return what is wrong with a step; ``finite`` is of the losses, then of the gradient of each
-    of ``names``."""
+    """Return what is wrong with a step; ``finite`` is of the losses, then of each gradient."""
     if not finite[0]:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
         return f"the loss is not finite ({shown})"
