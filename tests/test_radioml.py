@@ -209,6 +209,23 @@ def test_snrs_that_are_no_whole_db_are_counted(value, path):
         radioml.open_2018(path)
 
 
+def test_frames_without_a_usable_label_are_left_out_and_counted_on_request(path):
+    labelled = np.delete(np.arange(36), [7, 9])
+    expected = radioml.open_2018(path)[labelled].frames()
+    change(path, "Y", [7], np.zeros((1, 24)))
+    change(path, "Z", [9], np.full((1, 1), np.nan))
+    with pytest.raises(InputError, match=r"first at index 7; pass -p drop_unusable true to leave"):
+        radioml.open_2018(path)
+    kept = radioml.open_2018(path, drop_unusable=True)
+    assert kept.facts["frames without a usable label, left out"] == 2
+    assert kept.rows.tolist() == labelled.tolist()
+    assert np.array_equal(kept.frames().iq, expected.iq)
+    assert np.array_equal(kept.frames().modulation, expected.modulation)
+    change(path, "Y", [*range(36)], np.zeros((36, 24)))
+    with pytest.raises(InputError, match=r"36 of 36 rows of Y .* index 0\.$"):
+        radioml.open_2018(path, drop_unusable=True)
+
+
 # Files that are no such file
 
 

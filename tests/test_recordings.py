@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import struct
 import tarfile
 from pathlib import Path
@@ -198,11 +199,14 @@ def test_a_blank_label_is_none_and_blanks_around_one_are_not_its_own(iq, tmp_pat
     assert found == [None] * 4 + ["QPSK", "QPSK", "16 QAM"]
 
 
-def test_a_part_of_a_sample_is_refused_with_the_count(iq, tmp_path):
+def test_a_part_of_a_sample_at_the_end_is_left_out_and_noted(iq, tmp_path):
     meta = write_sigmf(tmp_path / "a", iq, sha512=None)
     os.truncate(tmp_path / "a.sigmf-data", 2399)
-    with pytest.raises(InputError, match="2399 bytes of samples, which is not a multiple of 8"):
-        open_recording(meta)
+    shutil.copy(tmp_path / "a.sigmf-data", tmp_path / "b.cf32")
+    for path in (meta, tmp_path / "b.cf32"):
+        recording = open_recording(path)
+        assert recording.notes[0].startswith("The last 7 bytes are no whole sample of cf32_le")
+        assert_array_equal(recording.read(0, recording.samples), iq[:299].astype(np.complex64))
 
 
 @pytest.mark.parametrize("damage", ["other", "cut", "packed", "empty"])

@@ -53,13 +53,16 @@ def open_source(
     iq_format: str = "",
     sample_rate: float = 0.0,
     label: str = "unknown",
+    drop_unusable: bool = False,
 ) -> tuple[Source, Audits]:
     """Return the labelled frames of any file that can be read, and the audits of its labels.
 
     Known are RadioML 2018.01A (HDF5, or the study's folder of one file a cell), RadioML 2016.10
-    pickles, and recordings: SigMF, audio, raw IQ. ``samples`` a frame and the last three arguments
-    are for recordings only (see ``open_as_source``). Frames of a recording without any power are
-    left out; the source's facts count them. Of any other folder its one file is taken.
+    pickles, and recordings: SigMF, audio, raw IQ. ``samples`` a frame, ``iq_format``,
+    ``sample_rate`` and ``label`` are for recordings only (see ``open_as_source``). Frames of a
+    recording without any power are left out, with ``drop_unusable`` also those of RadioML 2018.01A
+    without a usable label; the source's facts count them. Of any other folder its one file is
+    taken.
 
     ``class_order`` names the columns of RadioML 2018.01A: ``audit`` lets the strongest frames of
     each decide between the right order (``fixed``) and that of the shipped classes.txt.
@@ -74,7 +77,7 @@ def open_source(
         path = path if meta.exists() else _to_read(path, iq_format)
     suffix = path.suffix.lower()
     if path.is_dir() or suffix in HDF5_EXTENSIONS or h5py.is_hdf5(path):
-        return _with_snr_audit(*_radioml_2018(path, class_order))
+        return _with_snr_audit(*_radioml_2018(path, class_order, drop_unusable))
     if suffix in PICKLE_EXTENSIONS and not iq_format:
         try:
             source = open_2016(path)
@@ -141,10 +144,12 @@ def _one_file_in(folder: Path) -> Path:
     )
 
 
-def _radioml_2018(path: Path, class_order: Order) -> tuple[Source, audit.ClassOrder | None]:
+def _radioml_2018(
+    path: Path, class_order: Order, drop_unusable: bool
+) -> tuple[Source, audit.ClassOrder | None]:
     """Return the source under its class names, and the audit if there was one."""
     split = path.is_dir()
-    source = open_split(path) if split else open_2018(path)
+    source = open_split(path) if split else open_2018(path, drop_unusable=drop_unusable)
     columns = source.facts["columns"]
     candidates: dict[str, tuple[str, ...]] = {
         "fixed": CLASSES_2018,

@@ -8,6 +8,7 @@ are checked before memory is allocated for them.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -47,7 +48,7 @@ WANTED = {
 }
 
 
-def open_2018(path: Path | str) -> Source:
+def open_2018(path: Path | str, *, drop_unusable: bool = False) -> Source:
     """Return the frames of a file laid out as RadioML 2018.01A's.
 
     Classes have the names of ``CLASSES_2018``; those without a frame are left out, and
@@ -57,18 +58,26 @@ def open_2018(path: Path | str) -> Source:
     Frames may be in any order and (modulation, SNR) cells of any size: ``facts`` tell both, and the
     audits of ``open_source`` whether Y and Z fit X.
 
-    Raises InputError for a file that is no HDF5 file or a damaged one, X, Y or Z that are missing
-    or of the wrong shape or type, rows of Y that are not one-hot, and SNRs that are no whole dB.
+    Raises InputError for a file that is no HDF5 file or a damaged one, and for X, Y or Z that are
+    missing or of the wrong shape or type. Rows of Y that are not one-hot and SNRs that are no whole
+    dB are refused too, or with ``drop_unusable`` left out and counted in the facts.
     """
     path = Path(path).absolute()
     state = state_of(path)
     with open_hdf5(path) as file:
         x = _dataset(path, file, "X")
         frames, samples, _ = x.shape
-        facts = {"x_type": str(x.dtype)}
-        column, snr_db = _labels(path, file, frames)
+        facts: dict[str, Any] = {"x_type": str(x.dtype)}
+        column, snr_db, bad = _labels(path, file, frames)
+    rows = np.flatnonzero(~np.any([*bad.values()], axis=0))
+    if drop_unusable and len(rows):
+        facts["frames without a usable label, left out"] = frames - len(rows)
+    else:
+        way_on = "" if drop_unusable else "; pass -p drop_unusable true to leave them out"
+        _refuse_labels(path, bad, way_on)
     read = partial(_read, ((path, state),), np.array([0]))
-    return _source(path, "RadioML 2018.01A", column, snr_db, samples, read, facts)
+    source = _source(path, "RadioML 2018.01A", column[rows], snr_db[rows], samples, read, facts)
+    return replace(source, rows=rows)
 
 
 def open_split(folder: Path | str) -> Source:
@@ -99,7 +108,9 @@ def open_split(folder: Path | str) -> Source:
                 )
             if any(_has(file, name) for name in "YZ"):
                 confirmed += 1
-                _check_name(path, *_labels(path, file, shapes[-1][0]), number, snr)
+                *labels, bad = _labels(path, file, shapes[-1][0])
+                _refuse_labels(path, bad)
+                _check_name(path, *labels, number, snr)
     frames = np.array([shape[0] for shape in shapes])
     samples = shapes[0][1]
     column, snr_db = np.repeat(np.array([*cells], np.int16), frames, axis=0).T
@@ -166,7 +177,7 @@ def _check_name(path: Path, column: np.ndarray, snr_db: np.ndarray, number: int,
             "file is misnamed, or the split went by the shipped classes.txt, whose order is wrong. "
             "Split the original file again by the right order, or open that."
         )
-    _refuse_rows(path, "Z", snr_db != snr, f"are not the {snr} dB of its name")
+    _refuse_labels(path, {f"of Z are not the {snr} dB of its name": snr_db != snr})
 
 
 # Datasets
@@ -217,8 +228,13 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
     return found
 
 
-def _labels(path: Path, file: Any, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the column of Y, int16 [frame], and the SNR in dB, float32 [frame]."""
+def _labels(
+    path: Path, file: Any, frames: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return the column of Y, int16 [frame], the SNR in dB, float32 [frame], and bad rows of both.
+
+    The last are what is wrong -> bool [frame].
+    """
     y, z = (_dataset(path, file, name) for name in "YZ")
     if not len(y) == len(z) == frames:
         raise InputError(
@@ -235,17 +251,23 @@ def _labels(path: Path, file: Any, frames: int) -> tuple[np.ndarray, np.ndarray]
         whole = (level >= -HIGHEST_DB) & (level <= HIGHEST_DB) & (level == np.floor(level))
         snr_db[block] = np.where(whole, level, 0)
         not_whole[block] = ~whole
-    _refuse_rows(path, "Y", not_hot, "are not one-hot")
-    _refuse_rows(path, "Z", not_whole, f"are no whole number of dB within {HIGHEST_DB}")
-    return column, snr_db
+    return (
+        column,
+        snr_db,
+        {
+            "of Y are not one-hot": not_hot,
+            f"of Z are no whole number of dB within {HIGHEST_DB}": not_whole,
+        },
+    )
 
 
-def _refuse_rows(path: Path, name: str, bad: np.ndarray, what: str) -> None:
-    if bad.any():
-        raise InputError(
-            f"{path}: {int(bad.sum())} of {len(bad)} rows of {name} {what}, the first at index "
-            f"{int(bad.argmax())}."
-        )
+def _refuse_labels(path: Path, rows: dict[str, np.ndarray], way_on: str = "") -> None:
+    for what, bad in rows.items():
+        if bad.any():
+            raise InputError(
+                f"{path}: {int(bad.sum())} of {len(bad)} rows {what}, the first at index "
+                f"{int(bad.argmax())}{way_on}."
+            )
 
 
 def _cell_facts(column: np.ndarray, snr_db: np.ndarray) -> dict[str, Any]:

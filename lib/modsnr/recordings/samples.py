@@ -116,15 +116,19 @@ def sample_size(datatype: str) -> int:
 
 
 def of_datatype(path: Path, kind: str, datatype: str, offset: int, size: int) -> Recording:
-    """Return a recording of ``size`` bytes of samples of a SigMF datatype, from ``offset`` on."""
+    """Return a recording of ``size`` bytes of samples of a SigMF datatype, from ``offset`` on.
+
+    A last part of a sample, which a crash leaves, is left out with a note.
+    """
     if not DATATYPE.fullmatch(datatype):
         raise InputError(f"{path}: {datatype!r} is no SigMF datatype, which ends in _le or _be.")
-    item = sample_size(datatype)
-    if size % item:
-        raise InputError(
-            f"{path} holds {size} bytes of samples, which is not a multiple of {item}, the size "
-            "of one: it is cut short, or of another format."
-        )
+    samples, rest = divmod(size, sample_size(datatype))
     real, facts = datatype[0] == "r", {"datatype": datatype}
     notes = doubt(path, datatype, offset, size)
-    return Recording(path, kind, None, size // item, real, datatype, offset, (), facts, notes)
+    if rest:
+        notes = (
+            f"The last {rest} bytes are no whole sample of {datatype} and are left out: the file "
+            "is cut short, or of another format.",
+            *notes,
+        )
+    return Recording(path, kind, None, samples, real, datatype, offset, (), facts, notes)
