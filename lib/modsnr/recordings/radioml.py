@@ -108,9 +108,9 @@ def open_split(folder: Path | str) -> Source:
                 )
             if any(_has(file, name) for name in "YZ"):
                 confirmed += 1
-                *labels, bad = _labels(path, file, shapes[-1][0])
+                column, snr_db, bad = _labels(path, file, shapes[-1][0])
                 _refuse_labels(path, bad)
-                _check_name(path, *labels, number, snr)
+                _check_name(path, column, snr_db, number, snr)
     frames = np.array([shape[0] for shape in shapes])
     samples = shapes[0][1]
     column, snr_db = np.repeat(np.array([*cells], np.int16), frames, axis=0).T
