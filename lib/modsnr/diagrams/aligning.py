@@ -74,15 +74,14 @@ def _align(symbols: Tensor, step: Tensor) -> Tensor:
     best = torch.full((len(symbols),), -torch.inf, device=device)
     chosen = torch.zeros(len(symbols), dtype=torch.long, device=device)
     found = torch.zeros(len(symbols), 2, device=device)  # offset, phase
-    for first, its, alphabets in tables.kinds:
+    for first, its, alphabets, lines, constant in tables.kinds:
         phases = torch.arange(PHASES, device=device) * (2 * pi / first / PHASES)
-        lines = tables.lines[alphabets, : len(its)]
         line = (lines[..., place] * powers[its]) @ waves[its]
         line = line.movedim(1, 3)  # [alphabet, frame, offset, harmonic]
         turn = tables.order[its].unsqueeze(1) * phases
         score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin()) + prior
         highest, where = score.flatten(2).max(2)
-        highest, which = (highest + tables.constant[alphabets][:, place].sum(2)).max(0)
+        highest, which = (highest + constant[:, place].sum(2)).max(0)
         where = where.gather(0, which.unsqueeze(0)).squeeze(0)
         better = highest > best
         best = torch.where(better, highest, best)
@@ -126,9 +125,9 @@ class _Tables(NamedTuple):
     order: Tensor  # int64 [order], of all harmonics of all alphabets, ascending
     its: Tensor  # int64 [alphabet, harmonic], into ``order``; 0 for those that it lacks
     lines: Tensor  # complex64 [alphabet, harmonic, place], its harmonics; 0 for those that it lacks
-    constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
-    # Alphabets of the same harmonics, tried at once: order of symmetry, one's ``its``, alphabets.
-    kinds: list[tuple[int, Tensor, Tensor]]
+    # Alphabets of the same harmonics, tried at once: order of symmetry, one's ``its``, alphabets,
+    # their ``lines``, and float32 [alphabet, place], the log-likelihood's mean over the angle.
+    kinds: list[tuple[int, Tensor, Tensor, Tensor, Tensor]]
 
 
 @lru_cache(maxsize=8)
@@ -160,10 +159,8 @@ def _tables(device: torch.device, *, at_once: bool) -> _Tables:
         lines[number, : len(own)] = harmonics[..., 1 : len(own) + 1].flatten(0, 1).T
         its[number, : len(own)] = torch.tensor([order.index(each) for each in own])
         alike.setdefault((own, 0 if at_once else number), []).append(number)
-    kinds = [
-        (own[0], its[numbers[0], : len(own)].to(device), torch.tensor(numbers).to(device))
-        for (own, _), numbers in alike.items()
-    ]
-    return _Tables(
-        torch.tensor(order).to(device), its.to(device), lines.to(device), constant.to(device), kinds
-    )
+    kinds = []
+    for (own, _), numbers in alike.items():
+        harmonics = its[numbers[0], : len(own)], torch.tensor(numbers), lines[numbers, : len(own)]
+        kinds.append((own[0], *(table.to(device) for table in (*harmonics, constant[numbers]))))
+    return _Tables(torch.tensor(order).to(device), its.to(device), lines.to(device), kinds)
