@@ -30,8 +30,8 @@ ALIKE = 0.1  # distance between the shares at even and at odd places
 def doubt(path: Path, datatype: str, offset: int, size: int) -> tuple[str, ...]:
     """Return a sentence for the user if the samples look like those of another format.
 
-    ``size`` bytes of samples of a SigMF datatype begin at byte ``offset``. Told apart are its i8,
-    u8 and i16, complex or real.
+    ``size`` bytes of samples of a SigMF datatype begin at byte ``offset``. The formats considered
+    are i8, u8 and i16, complex or real.
     """
     number = datatype[1:]
     if number not in ("i8", "u8", "i16_le", "i16_be"):
