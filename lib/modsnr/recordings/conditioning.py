@@ -23,7 +23,7 @@ import pandas as pd
 from scipy import signal
 
 from modsnr import InputError
-from modsnr.frames import Source
+from modsnr.frames.labelled import LEAST_POWER, Source
 from modsnr.recordings import estimates
 from modsnr.recordings.files import open_recording
 from modsnr.recordings.samples import Annotation, Recording
@@ -38,7 +38,6 @@ SNR_DEFINITION = (
     "estimate from the noise floor, signal power over noise power per sample, dB, rounded to 2 dB"
 )
 SNR_RANGE_DB = (-20.0, 30.0)  # of the labels that a source gives
-SILENCE = np.finfo(np.float32).tiny  # power of a frame below which stores refuse it
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,7 @@ class ResampledFrames:
         """
         measured = [self._snr_and_power(batch) for batch in batches]
         snr_db, power = (np.concatenate(parts) for parts in zip(*measured, strict=True))
-        silent = power < SILENCE
+        silent = power < LEAST_POWER
         if silent.all():
             raise InputError(
                 f"{self.recording.path} is silent: none of the {len(power)} frames read from its "
