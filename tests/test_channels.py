@@ -195,6 +195,25 @@ def test_shaped_noise_joins_neighbours_and_not_the_ends_of_a_frame(option):
     assert apart[63] < 0.05
 
 
+@pytest.mark.parametrize(("tilt_db", "rolloff"), [(6.0, (0.1, 0.4)), (-20.0, 0.35)])
+def test_the_matched_filter_passes_the_in_band_excess_of_the_noise(tilt_db, rolloff):
+    channel = replace(CLEAN, noise_tilt_db=tilt_db, rolloff=rolloff)
+    spectrum = torch.fft.fft(noise(2000, channel=channel)).abs().square().mean(0)
+    frequency = torch.fft.fftfreq(1024).abs() * 8
+    low, high = channel.rolloff_range
+    matched = [
+        signals.root_raised_cosine(frequency, each).square()
+        for each in np.linspace(low, high, 20).tolist()
+    ]
+    passed = torch.stack([weight @ spectrum / weight.sum() for weight in matched]).mean() / 1024
+    assert_close(decibel(passed).item(), signals.in_band_noise_db(channel), rtol=0, atol=0.06)
+
+
+@pytest.mark.parametrize("name", ["minor", "rayleigh_2", "receive_filter"])
+def test_white_noise_is_as_strong_in_the_band_as_its_label_says(name):
+    assert signals.in_band_noise_db(CHANNELS[name]) == 0
+
+
 # Receive filter
 
 FILTERED = replace(CLEAN, receive_bandwidth=0.6)

@@ -40,6 +40,8 @@ def test_every_condition_makes_a_frame_a_label_the_same_each_time(condition):
         ("liquid_rings", {"name": "minor", "geometry": "liquid"}, 1024),
         ("fixed_rolloff", {"name": "minor", "rolloff": 0.22}, 1024),
         ("samples_512", {"name": "minor"}, 512),
+        ("samples_4096", {"name": "minor"}, 4096),
+        ("rayleigh_1_moderate", {"name": "moderate", "delay_spread": 1.0}, 1024),
     ],
 )
 def test_a_condition_is_the_channel_that_it_is_called_after(condition, channel, samples):

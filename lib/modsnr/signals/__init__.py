@@ -4,8 +4,9 @@ Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``Simu
 part of a data set, in any process. ``Channel`` holds the impairments, ``Mixture`` draws one of
 several channels for each frame, and ``channel`` returns either by name. ``independent`` is another
 generator of the same modulations; ``simulate_condition`` makes frames under any of ``CONDITIONS``.
-``power_density`` and ``oversampled_kurtosis`` are their expected values. ``unknown`` makes signals
-of other kinds, and ``traits`` are features that separate them from the known ones.
+``power_density``, ``in_band_noise_db`` and ``oversampled_kurtosis`` are their expected values.
+``unknown`` makes signals of other kinds, and ``traits`` are features that separate them from the
+known ones.
 """
 
 from modsnr.signals.alphabets import (
@@ -25,5 +26,5 @@ from modsnr.signals.conditions import CONDITIONS, simulate_condition
 from modsnr.signals.independent import independent
 from modsnr.signals.noise import awgn
 from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
-from modsnr.signals.theory import oversampled_kurtosis, power_density
+from modsnr.signals.theory import in_band_noise_db, oversampled_kurtosis, power_density
 from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, traits, unknown

@@ -29,7 +29,10 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType({
     **{name: Condition(channel(name)) for name in (*CHANNELS, MIXTURE)},
     "liquid_rings": Condition(channel("minor", "liquid")),
     "fixed_rolloff": Condition(channel("minor", rolloff=0.22)),
-    **{f"samples_{length}": Condition(Channel(), length) for length in (128, 512, 2048)},
+    "rayleigh_1_moderate": Condition(
+        channel("moderate", delay_spread=CHANNELS["rayleigh_1"].delay_spread)
+    ),
+    **{f"samples_{length}": Condition(Channel(), length) for length in (128, 512, 2048, 4096)},
     "independent": Condition(None),
 })  # fmt: skip
 

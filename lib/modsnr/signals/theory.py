@@ -1,8 +1,9 @@
-"""Expected power density and oversampled kurtosis of simulated frames."""
+"""Expected power density, in-band noise and oversampled kurtosis of simulated frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import log10
 
 import torch
 from torch import Tensor
@@ -39,6 +40,22 @@ def power_density(frequency: Tensor, channel: Channel, snr_db: float) -> Tensor:
     if channel.receive_bandwidth:
         density *= receive_response(frequency, channel.receive_bandwidth).square()
     return density
+
+
+def in_band_noise_db(channel: Channel) -> float:
+    """Return by how many dB the noise's density in the signal's band lies above the label's.
+
+    The density is that behind the matched filter: weighted by the raised cosine, averaged over the
+    channel's roll-offs. It is what a receiver can know: the label less this is signal power over
+    (that density times the sampling rate). It is 0 for white noise. A receive filter changes
+    nothing, as long as its pass band holds the signal's band: what it removes elsewhere takes
+    noise power away that no frame shows, so the label's total cannot be known from the frame.
+    """
+    frequency = (torch.arange(4096, dtype=torch.float64) + 0.5) / 8192  # 0..0.5 cycles/sample
+    rolloffs = _rolloffs(channel.rolloff_range)
+    weight = root_raised_cosine(frequency * channel.samples_per_symbol, rolloffs).square().mean(0)
+    excess = (noise_density(frequency, channel.noise_tilt_db) - 1) @ weight / weight.sum()
+    return 10 * log10(1 + excess.item())
 
 
 def oversampled_kurtosis(
