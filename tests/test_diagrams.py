@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from modsnr import InputError, diagrams, signals
 from modsnr.diagrams import aligning, drawing
 from modsnr.diagrams import views as of_views
+from modsnr.receiver import likelihood
 
 
 def assert_equal(found, wanted):
@@ -535,9 +536,9 @@ def test_a_gpu_tries_alike_alphabets_at_once_to_the_same_end(generator, monkeypa
     diagrams.render(iq[:1], views=["aligned"], bins=32)
     with Called() as one_by_one:
         apart = diagrams.render(iq, views=["aligned"], bins=32)
-    tables = aligning._tables
-    tables(iq.device, at_once=True)  # made once, whatever is drawn
-    monkeypatch.setattr(aligning, "_tables", lambda device, **_: tables(device, at_once=True))
+    tables = likelihood._tables
+    tables(aligning.LEVELS_DB, iq.device, at_once=True)  # made once, whatever is drawn
+    monkeypatch.setattr(likelihood, "_tables", lambda *of, **_: tables(*of, at_once=True))
     with Called() as together:
         at_once = diagrams.render(iq, views=["aligned"], bins=32)
     assert (apart == at_once).flatten(1).all(1).float().mean() > 0.98  # products may round

@@ -13,12 +13,16 @@ from torch import Tensor
 
 from modsnr import InputError, files
 from modsnr.diagrams.aligning import align
-from modsnr.signals import root_raised_cosine
+from modsnr.receiver.timing import (
+    EDGE_SYMBOLS,
+    SAMPLES_PER_SYMBOL,
+    STOP_BAND,
+    symbol_noise,
+    synchronise,
+    unit_power,
+)
+from modsnr.receiver.timing import MATCHED_ROLLOFF as MATCHED_ROLLOFF
 
-SAMPLES_PER_SYMBOL = 8
-MATCHED_ROLLOFF = 0.25  # the middle of U(0.1, 0.4): the frame's own is not known to a receiver
-EDGE_SYMBOLS = 3  # on either side of a frame, where the filter sees past its ends
-STOP_BAND = 0.11  # cycles/sample; the widest band ends at (1 + 0.4) / 2 / 8 = 0.0875
 RESIDUAL_REACH = 64  # taps of its filter on either side of the middle one
 POLAR_DB = (-20.0, 6.0)  # power of a symbol over their mean: left and right edge
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
@@ -89,47 +93,6 @@ def _view(name: str, samples: int) -> View:
     return view
 
 
-def unit_power(iq: Tensor) -> Tensor:
-    """Return frames scaled to unit mean power, complex64 [frame, sample].
-
-    The power is summed in double precision, so that every device rounds to the same scale.
-    """
-    parts = torch.view_as_real(iq.resolve_conj())
-    norm = torch.linalg.vector_norm(parts, dim=(1, 2), dtype=torch.float64)
-    scale = (iq.shape[1] ** 0.5 / norm).to(torch.float32)
-    return torch.view_as_complex(parts * scale.view(-1, 1, 1))
-
-
-def synchronise(iq: Tensor) -> Tensor:
-    """Return one sample a symbol at the blind timing: complex64 [frame, symbol], unit power.
-
-    All in the frequency domain: matched filter, timing phase of the line of |y|^2 at the symbol
-    rate, delay by that fraction of a symbol, decimation by folding. Edge symbols are dropped.
-    """
-    matched, line, frequency = _synchroniser(iq.shape[1], iq.device)
-    spectrum = torch.fft.fft(iq) * matched
-    filtered = torch.fft.ifft(spectrum)
-    # The sum over |y|^2 is real-valued in y, so its phase at the symbol rate is the timing alone.
-    timing = -torch.angle((filtered.abs().square() * line).sum(1)) / (2 * pi)  # symbols
-    delayed = spectrum * torch.exp(2j * pi * frequency * timing.unsqueeze(1))
-    folded = delayed.unflatten(1, (SAMPLES_PER_SYMBOL, -1)).sum(1)
-    return unit_power(torch.fft.ifft(folded)[:, EDGE_SYMBOLS:-EDGE_SYMBOLS])
-
-
-def symbol_noise(iq: Tensor) -> Tensor:
-    """Return the noise's share of the power of a frame's symbols after the matched filter, [frame].
-
-    ``iq`` is complex [frame, sample], the share float32, 0 to 1. The noise is what a window leaves
-    beyond ``STOP_BAND``, taken for white; a symbol's filter passes an eighth of it.
-    """
-    window, outside = _periodogram(iq.shape[1], iq.device)
-    power = torch.fft.fft(iq * window).abs().square()
-    noise = power[:, outside].mean(1)
-    signal = (power.mean(1) - noise).clamp(min=0)
-    passed = noise / SAMPLES_PER_SYMBOL
-    return passed / (signal + passed).clamp(min=1e-30)
-
-
 def out_of_band(iq: Tensor) -> Tensor:
     """Return the part of unit-power frames outside the signal's band: complex64 [frame, sample].
 
@@ -174,22 +137,6 @@ _VIEWS: dict[str, View] = {
 }
 VIEWS = tuple(_VIEWS)
 EXTENTS = {name: view.extent for name, view in _VIEWS.items()}
-
-
-@lru_cache(maxsize=8)
-def _synchroniser(samples: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return matched filter [bin], line at the symbol rate [sample], frequencies [bin]."""
-    frequency = torch.fft.fftfreq(samples, device=device) * SAMPLES_PER_SYMBOL  # symbol rates
-    time = torch.arange(samples, device=device) / SAMPLES_PER_SYMBOL
-    line = torch.exp(-2j * pi * time)
-    return root_raised_cosine(frequency.abs(), MATCHED_ROLLOFF), line, frequency
-
-
-@lru_cache(maxsize=8)
-def _periodogram(samples: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return a window [sample] and the bins beyond ``STOP_BAND``, int64: a mask is waited for."""
-    outside = torch.fft.fftfreq(samples, device=device).abs() > STOP_BAND
-    return torch.hann_window(samples, device=device), outside.nonzero().flatten()
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,238 @@
+"""Likelihoods of alphabets, the carrier's phase and offset averaged out or searched for.
+
+The log-likelihood of a symbol at z, of a known alphabet and in known noise, is a function of its
+radius and angle. Its angular Fourier series sum_M h_M(|z|) exp(j M arg z) turns the search for the
+carrier into one for spectral lines: at phase p and offset f the frame's log-likelihood is
+2 Re sum_M exp(-j M p) sum_k h_M(|z_k|) exp(j M (arg z_k - 2 pi f k)). A power of the symbols, as
+Viterbi and Viterbi (1983) take it, is one such line with a weight that suits PSK alone; on dense
+QAM and APSK the points far out, which show the angle, must weigh more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from math import log, pi
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from modsnr.signals import STUDY_CLASSES, alphabet, symmetry
+
+# OQPSK has no symbols at the others' timing.
+ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
+HIGHEST, PER_ALPHABET = 32, 7  # harmonics: none above, and at most so many of an alphabet
+# Offsets are tried so far apart, cycles/symbol, and phases so many over the turn after which an
+# alphabet repeats; a step of either is divided into so many parts at last.
+STEP, PHASES, REFINED = 0.0002, 12, 4
+# Of the tables: radii in RMS of what is received, any greater is the widest; angles over the turn
+# after which an alphabet repeats; noise over the symbols' power. Less noise counts as the first
+# level, as narrower peaks need higher harmonics, and more as the last, where no line is left.
+RADII, WIDEST, SECTOR_ANGLES = 128, 2.75, 32
+FINE_DB = tuple(level / 2 for level in range(-44, 33))
+AT_A_TIME = 512, 2048  # frames on a CPU, for its caches, and elsewhere, which bounds memory
+# Receivers on one clock have offsets of about this deviation, others of the wider one.
+LOCKED, WIDE = 0.0012, 0.09  # cycles/symbol
+LEAST_REACH, FURTHEST_REACH = 0.004, 0.03  # cycles/symbol searched on either side
+
+
+class Likelihoods(NamedTuple):
+    """What symbols show of each of ``ALPHABETS``; all are float32 [frame, alphabet]."""
+
+    marginal: Tensor  # log-likelihood, phase and offset averaged out
+    offset: Tensor  # the likeliest, cycles/symbol
+    phase: Tensor  # the likeliest, radians at the middle of the frame
+
+
+def likelihoods(
+    symbols: Tensor,
+    noise: Tensor,
+    *,
+    coarse: Tensor | None = None,
+    deviation: Tensor | None = None,
+    levels_db: tuple[float, ...] = FINE_DB,
+) -> Likelihoods:
+    """Return the log-likelihood of each alphabet, with the likeliest offset and phase.
+
+    ``symbols`` is complex64 [frame, symbol] at any scale, ``noise`` the noise's share of their
+    power, float [frame], 0 to 1. The carrier's offset in the symbols has a prior, by default
+    N(0, LOCKED): that of a receiver that is already locked. If ``coarse`` is what another step has
+    taken off the carrier and ``deviation`` that step's standard deviation, both float [frame] in
+    cycles/symbol, the prior is N(0, deviation) times that of the whole carrier, an even mixture of
+    N(0, LOCKED) and N(0, WIDE). The search reaches three deviations. A term that all alphabets
+    share is left out. Frames of NaN have likelihoods of NaN.
+    """
+    if coarse is None or deviation is None:
+        groups = [(LEAST_REACH, torch.arange(len(symbols), device=symbols.device))]
+    else:
+        reach = (3 * deviation).nan_to_num(0).clamp(LEAST_REACH, FURTHEST_REACH)
+        # Doublings of the least reach: frames of a group are searched alike.
+        double = (reach / LEAST_REACH).log2().sub(1e-3).ceil().clamp(min=0).long()
+        groups = [
+            (min(LEAST_REACH * 2**times, FURTHEST_REACH), (double == times).nonzero().flatten())
+            for times in range(int(double.max()) + 1 if len(double) else 0)
+        ]
+    found = torch.zeros(3, len(symbols), len(ALPHABETS), device=symbols.device)
+    for furthest, rows in groups:
+        offsets = offset_grid(furthest, symbols.device)
+        for its in rows.split(AT_A_TIME[symbols.device.type != "cpu"]):
+            if coarse is None or deviation is None:
+                prior = -(offsets / LOCKED).square().unsqueeze(0) / 2
+            else:
+                prior = log_prior(offsets, coarse[its], deviation[its])
+            prior = prior - prior.logsumexp(1, keepdim=True)
+            found[:, its] = _likelihoods(symbols[its], noise[its], offsets, prior, levels_db)
+    return Likelihoods(*found)
+
+
+def log_prior(offsets: Tensor, coarse: Tensor, deviation: Tensor) -> Tensor:
+    """Return the log prior of offsets [offset] for each frame, [frame, offset], up to a constant.
+
+    ``coarse`` and ``deviation`` are as ``likelihoods`` takes them.
+    """
+    whole = coarse.unsqueeze(1) + offsets
+    locked = -(whole / LOCKED).square() / 2 - log(LOCKED)
+    wide = -(whole / WIDE).square() / 2 - log(WIDE)
+    return torch.logaddexp(locked, wide) - (offsets / deviation.unsqueeze(1)).square() / 2
+
+
+def offset_grid(reach: float, device: torch.device) -> Tensor:
+    """Return the offsets tried over +-``reach``, float32 [offset], ``STEP`` apart."""
+    return torch.linspace(-reach, reach, 2 * round(reach / STEP) + 1, device=device)
+
+
+def _likelihoods(
+    symbols: Tensor, noise: Tensor, offsets: Tensor, prior: Tensor, levels_db: Sequence[float]
+) -> Tensor:
+    """Return the fields of ``Likelihoods``, [3, frame, alphabet]; ``prior`` [frame, offset]."""
+    found = torch.zeros(3, len(symbols), len(ALPHABETS), device=symbols.device)
+    with torch.autocast(symbols.device.type, enabled=False):
+        for alphabets, phases, score, constant in Search(symbols, noise, levels_db).tried(offsets):
+            score = (score + prior.unsqueeze(2)).flatten(2)  # [alphabet, frame, place]
+            where = score.argmax(2)
+            found[0, :, alphabets] = (score.logsumexp(2) - log(PHASES) + constant).T
+            found[1, :, alphabets] = offsets[where // PHASES].T
+            found[2, :, alphabets] = phases[where % PHASES].T
+    return found
+
+
+class Search:
+    """The lines of some frames' symbols, complex64 [frame, symbol], ``noise`` [frame] as above."""
+
+    def __init__(self, symbols: Tensor, noise: Tensor, levels_db: Sequence[float]):
+        device = symbols.device
+        self.tables = _tables(tuple(levels_db), device, at_once=device.type != "cpu")
+        share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
+        level = (10 * torch.log10(share / (1 - share))).clamp(levels_db[0], levels_db[-1])
+        step = (level - levels_db[0]) / (levels_db[1] - levels_db[0])
+        step = step.round().nan_to_num(0).long()
+        radius = symbols.abs()
+        rms = radius.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
+        ring = (radius / rms * ((RADII - 1) / WIDEST)).round().clamp(max=RADII - 1)
+        ring = ring.nan_to_num(0).long()  # any place will do for NaN, which no index may be
+        self.place = step.unsqueeze(1) * RADII + ring  # into the tables' last axes, flattened
+        self.time = torch.arange(symbols.shape[1], device=device) - (symbols.shape[1] - 1) / 2
+        angle = symbols.angle()
+        order = self.tables.order.view(-1, 1, 1)
+        self.powers = torch.polar(torch.ones_like(angle), order * angle)
+
+    def tried(self, offsets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Yield alphabets, phases, log-likelihoods [alphabet, frame, offset, phase], constants.
+
+        To each log-likelihood the constant [alphabet, frame] has to be added. ``alphabets`` are
+        int64 [alphabet] into ``ALPHABETS``, ``phases`` float32 [phase].
+        """
+        tables = self.tables
+        turn = 2 * pi * tables.order.view(-1, 1, 1) * self.time.unsqueeze(1) * offsets
+        waves = torch.polar(torch.ones_like(turn), -turn)  # [order, symbol, offset]
+        for first, its, alphabets, lines, constant in tables.kinds:
+            phases = torch.arange(PHASES, device=offsets.device) * (2 * pi / first / PHASES)
+            line = (lines[..., self.place] * self.powers[its]) @ waves[its]
+            line = line.movedim(1, 3)  # [alphabet, frame, offset, harmonic]
+            turn = tables.order[its].unsqueeze(1) * phases
+            score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin())
+            yield alphabets, phases, score, constant[:, self.place].sum(2)
+
+    def refined(self, chosen: Tensor, offset: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the best offset and phase [frame, 1] within a step of those given, [frame].
+
+        ``chosen`` is int64 [frame], the alphabet.
+        """
+        tables = self.tables
+        its = tables.its[chosen]  # [frame, harmonic]
+        row = torch.arange(len(chosen), device=chosen.device)
+        lines = (
+            tables.lines[chosen.unsqueeze(1), column, self.place] * self.powers[its[:, column], row]
+            for column in range(PER_ALPHABET)
+        )
+        return _refined(offset, phase, tables.order[its], lines, self.time)
+
+
+def _refined(
+    offset: Tensor, phase: Tensor, orders: Tensor, lines: Iterable[Tensor], time: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return offset and phase [frame, 1] at the best place within a step of those given.
+
+    ``orders`` [frame, harmonic] begin with that of the alphabet's symmetry; ``lines`` are complex
+    [frame, symbol], one a harmonic.
+    """
+    near = torch.arange(-REFINED, REFINED + 1, device=offset.device) / REFINED
+    offsets = offset.unsqueeze(1) + STEP * near
+    phases = phase.unsqueeze(1) + 2 * pi / PHASES / orders[:, :1] * near
+    score = torch.zeros(len(offset), len(near), len(near), device=offset.device)
+    for order, line in zip(orders.split(1, 1), lines, strict=True):
+        turn = 2 * pi * (order * offsets).unsqueeze(2) * time  # [frame, offset, symbol]
+        summed = torch.polar(torch.ones_like(turn), -turn) @ line.unsqueeze(2)  # [frame, offset, 1]
+        angle = (order * phases).unsqueeze(1)
+        score += summed.real * angle.cos() + summed.imag * angle.sin()
+    where = score.flatten(1).argmax(1, keepdim=True)
+    across, along = where // len(near), where % len(near)
+    return offsets.gather(1, across), phases.gather(1, along)
+
+
+class _Tables(NamedTuple):
+    """What is known of each alphabet before a frame is seen; places are noise and radius."""
+
+    order: Tensor  # int64 [order], of all harmonics of all alphabets, ascending
+    its: Tensor  # int64 [alphabet, harmonic], into ``order``; 0 for those that it lacks
+    lines: Tensor  # complex64 [alphabet, harmonic, place], its harmonics; 0 for those that it lacks
+    # Alphabets of the same harmonics, tried at once: order of symmetry, one's ``its``, alphabets,
+    # their ``lines``, and float32 [alphabet, place], the log-likelihood's mean over the angle.
+    kinds: list[tuple[int, Tensor, Tensor, Tensor, Tensor]]
+
+
+@lru_cache(maxsize=8)
+def _tables(levels_db: tuple[float, ...], device: torch.device, *, at_once: bool) -> _Tables:
+    """Return the tables on the device, the radius in RMS of what is received.
+
+    A GPU works fastest on few large calls, so on alphabets ``at_once``; one at a time suits the
+    caches of a CPU.
+    """
+    noise = torch.pow(10.0, torch.tensor(levels_db) / 10).view(-1, 1, 1)
+    radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
+    first = [symmetry(alphabet(name)) for name in ALPHABETS]
+    orders = [range(n, HIGHEST + 1, n)[:PER_ALPHABET] for n in first]
+    order = sorted(set().union(*orders))
+    its = torch.zeros(len(ALPHABETS), PER_ALPHABET, dtype=torch.long)
+    constant = torch.zeros(len(ALPHABETS), len(levels_db) * RADII)
+    lines = torch.zeros(*its.shape, len(levels_db) * RADII, dtype=torch.complex64)
+    alike: dict[tuple[range, int], list[int]] = {}
+    for number, (name, own) in enumerate(zip(ALPHABETS, orders, strict=True)):
+        points = alphabet(name).to(torch.complex64)
+        angle = torch.arange(SECTOR_ANGLES) * (2 * pi / own[0] / SECTOR_ANGLES)
+        total = torch.full((len(levels_db), RADII, SECTOR_ANGLES), -torch.inf)
+        for point in points:
+            cosine = (angle - point.angle()).cos()
+            apart = radius**2 + point.abs() ** 2 - 2 * radius * point.abs() * cosine
+            total = torch.logaddexp(total, -apart / noise)
+        harmonics = torch.fft.fft(total - log(len(points))) / SECTOR_ANGLES
+        constant[number] = harmonics[..., 0].real.flatten()
+        lines[number, : len(own)] = harmonics[..., 1 : len(own) + 1].flatten(0, 1).T
+        its[number, : len(own)] = torch.tensor([order.index(each) for each in own])
+        alike.setdefault((own, 0 if at_once else number), []).append(number)
+    kinds = []
+    for (own, _), numbers in alike.items():
+        harmonics = its[numbers[0], : len(own)], torch.tensor(numbers), lines[numbers, : len(own)]
+        kinds.append((own[0], *(table.to(device) for table in (*harmonics, constant[numbers]))))
+    return _Tables(torch.tensor(order).to(device), its.to(device), lines.to(device), kinds)
