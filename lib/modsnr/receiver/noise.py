@@ -1,0 +1,204 @@
+"""A frame's noise: its density in the signal's band, its tilt, and where a filter cuts it off.
+
+The model: beside the signal there is Gaussian noise only, whose log density falls linearly in the
+frequency's magnitude, as ``signals.noise_density`` has it, up to the edge of a receive filter. The
+frame's ends spread the signal over all its bins, but over few dimensions: a band-limited signal
+takes little more than its band's share of a frame's dimensions (Slepian 1978). What is outside the
+band is projected off these few; the rest is noise alone, without the loss of a window.
+
+A frame's SNR is its signal's power over the noise's density *in the signal's band* times the
+sampling rate. That is the simulator's label where noise is white; what a filter removes elsewhere,
+or a tilt adds there, does not matter.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from modsnr.receiver.spectrum import circular, shift
+
+DB = 10 / log(10)  # decibels in a neper of power
+FARTHEST = 0.03  # cycles/sample, a carrier that is not known yet
+HALF_BAND = 0.1  # cycles/sample: half the width of the band with a roll-off of 0.5, and some
+HALF_RATE = 1 / 16  # cycles/sample: the band's part that decides symbols
+BANDS = 64  # of the frequency's magnitude, over which the noise is fitted
+STOP_DB = -13.0  # what follows a filter's edge, over the BEFORE bands in front of it
+BEFORE, TRANSITION = 10, 1  # bands
+TILT_DEVIATION = 1.0  # prior, nepers from frequency 0 to 0.5 cycles/sample
+WHITE_ODDS = 30.0  # prior, of white over tilted noise
+ROUNDS = 4  # of Newton's method
+DRAWS, LEAST_LEAK = 64, 1e-5  # of signals whose ends are learned; energy of a dimension kept
+SNR_RANGE_DB = (-30.0, 60.0)
+
+
+class Noise(NamedTuple):
+    """What is known of frames' noise and power, each float32 [frame]; see ``noise_of``."""
+
+    density: Tensor  # power a sample that white noise of the density in the signal's band has
+    signal: Tensor  # the signal's mean power; below 0 where noise makes it so
+    tilt_db: Tensor  # by which the density falls from frequency 0 to 0.5 cycles/sample
+    edge: Tensor  # cycles/sample: the pass band's end; 0.5 without a filter
+    centre: Tensor  # cycles/sample: where the receiver's frequency 0 lies, the signal's being 0
+    deviation: Tensor  # of the density's logarithm, nepers
+
+    @property
+    def share(self) -> Tensor:
+        """The noise's share of the power of symbols after a matched filter at 8 samples each."""
+        noise = self.density / 8
+        return noise / (self.signal.clamp(min=0) + noise).clamp(min=1e-30)
+
+
+def noise_of(iq: Tensor, carrier: Tensor | None = None) -> Noise:
+    """Return the noise beside the signal's band, which lies about ``carrier``.
+
+    ``iq`` is complex [frame, sample], any scale, the receiver's frequency 0 at 0; ``carrier`` is
+    float [frame], cycles/sample, good to about 0.003; without one, it may lie anywhere within
+    ``FARTHEST``, and less is seen. ``edge``, ``tilt_db`` and ``centre`` are about frequency 0 of
+    ``iq``: where the carrier is shifted to 0 afterwards, ``centre`` moves with it.
+
+    The density is a fit by maximum likelihood of energies, gamma distributed, in ``BANDS`` bands
+    up to a filter's edge. It is the mean of that of white and of tilted noise, weighted by their
+    evidence. Where a filter leaves nothing outside the band, ``deviation`` is 1 or more.
+    """
+    half = HALF_BAND if carrier is not None else HALF_BAND + FARTHEST
+    outside, leak, dimensions = _outside(iq.shape[1], half, iq.device)
+    turned = iq if carrier is None else shift(iq, carrier)
+    offset = iq.real.new_zeros(len(iq)) if carrier is None else carrier
+    spectrum = torch.fft.fft(turned) / iq.shape[1] ** 0.5
+    total, beside = spectrum.abs().square().sum(1), spectrum[:, outside]
+    power = (beside - (beside @ leak.conj()) @ leak.T).abs().square()
+
+    frequency = torch.fft.fftfreq(iq.shape[1], device=iq.device)[outside]
+    away = 2 * circular(frequency + offset.unsqueeze(1)).abs()
+    band = (away * BANDS).long().clamp(max=BANDS - 1)
+    empty = power.new_zeros(len(iq), BANDS)
+    energy = empty.scatter_add(1, band, power)
+    weight = empty.scatter_add(1, band, dimensions.expand_as(power))
+    last = _pass_bands(energy, weight)
+    inside = torch.arange(BANDS, device=iq.device) < last.unsqueeze(1)
+    level, tilt, deviation = _fit(energy * inside, weight * inside, _in_band(offset))
+
+    density = level.exp()
+    occupied = iq.shape[1] - dimensions.sum()
+    signal = (total - power.sum(1) - occupied * density) / iq.shape[1]
+    edge = last * (0.5 / BANDS)
+    return Noise(density, signal, -DB * tilt, edge, torch.zeros_like(offset), deviation)
+
+
+def snr_db(noise: Noise) -> Tensor:
+    """Return frames' SNR in dB, float32 [frame], held within ``SNR_RANGE_DB``.
+
+    It is the signal's power over the noise's density in its band times the sampling rate. Frames
+    without power give NaN.
+    """
+    low, high = (10 ** (db / 10) for db in SNR_RANGE_DB)
+    return DB * (noise.signal / noise.density).clamp(low, high).log()
+
+
+def density_at(noise: Noise, frequency: Tensor) -> Tensor:
+    """Return the noise's power density, float32 [frame, bin], at ``frequency`` [bin], no filter."""
+    away = circular(frequency - noise.centre.unsqueeze(1)).abs()
+    rise = noise.tilt_db.unsqueeze(1) * (_in_band(noise.centre).unsqueeze(1) - 2 * away)
+    return noise.density.unsqueeze(1) * (rise / DB).exp()
+
+
+def levelled(iq: Tensor, noise: Noise, generator: torch.Generator | None = None) -> Tensor:
+    """Return frames whose noise is white, of the density in the signal's band: as complex64 ``iq``.
+
+    The signal's band, about frequency 0, stays. Outside it a tilt is taken back, and what a filter
+    removed is filled with noise drawn from ``generator`` (by default one seeded by 0).
+    """
+    samples = iq.shape[1]
+    frequency = torch.fft.fftfreq(samples, device=iq.device)
+    spectrum = torch.fft.fft(iq)
+    beside = frequency.abs() > HALF_BAND
+    gain = (noise.density.unsqueeze(1) / density_at(noise, frequency)).sqrt()
+    result = torch.where(beside, spectrum * gain, spectrum)
+    away = circular(frequency - noise.centre.unsqueeze(1)).abs()
+    stopped = beside & (away > noise.edge.unsqueeze(1) - 1e-6) & (noise.edge < 0.5).unsqueeze(1)
+    if bool(stopped.any()):
+        generator = generator or torch.Generator(iq.device).manual_seed(0)
+        drawn = torch.randn(*iq.shape, 2, generator=generator, device=iq.device)
+        fill = torch.view_as_complex(drawn) * (noise.density * (samples / 2)).sqrt().unsqueeze(1)
+        result = torch.where(stopped, fill, result)
+    return torch.fft.ifft(result)
+
+
+def _in_band(offset: Tensor) -> Tensor:
+    """Return the mean of 2 |f| over a symbol rate about ``offset``, both in cycles/sample."""
+    near = offset.abs().clamp(max=HALF_RATE)
+    return (HALF_RATE**2 + near**2) / HALF_RATE + 2 * (offset.abs() - near)
+
+
+def _pass_bands(energy: Tensor, weight: Tensor) -> Tensor:
+    """Return how many bands lie before the edge of a filter, int64 [frame]; all, if none is."""
+    energies, weights = (
+        torch.nn.functional.pad(x, (BEFORE, 0)).cumsum(1) for x in (energy, weight)
+    )
+    # Entry k: the BEFORE bands up to the k-th against all that follow.
+    before = energies[:, BEFORE:] - energies[:, :-BEFORE]
+    seen = weights[:, BEFORE:] - weights[:, :-BEFORE]
+    left, unseen = energies[:, -1:] - energies[:, BEFORE:], weights[:, -1:] - weights[:, BEFORE:]
+    usual = before / seen.clamp(min=1)
+    ratio = left / unseen.clamp(min=1) / usual.clamp(min=1e-30)
+    falls = (ratio < 10 ** (STOP_DB / 10)) & (seen >= 3) & (unseen >= 8)
+    first = (falls.cumsum(1) == 0).sum(1)
+    return torch.where(first < BANDS, (first + 1 - TRANSITION).clamp(min=0), BANDS)
+
+
+def _fit(energy: Tensor, weight: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log density where 2 |f| is ``at``, its slope over 2 |f|, its deviation: [frame].
+
+    ``energy`` and ``weight`` are [frame, band], the sum of so many exponential variables' energies.
+    """
+    place = (torch.arange(BANDS, device=energy.device) + 0.5) / BANDS
+    count = weight.sum(1).clamp(min=1)
+    middle = (weight * place).sum(1) / count
+    x = place - middle.unsqueeze(1)
+    white = (energy.sum(1) / count).clamp(min=1e-30).log()
+    level, slope, prior = white, torch.zeros_like(white), TILT_DEVIATION**-2
+    for _ in range(ROUNDS):
+        relative = energy * (-level.unsqueeze(1) - slope.unsqueeze(1) * x).exp()
+        excess = relative - weight
+        down, aside = excess.sum(1), (excess * x).sum(1) - prior * slope
+        h0, h1, h2 = count, (weight * x).sum(1), (weight * x * x).sum(1) + prior
+        level = level + ((h2 * down - h1 * aside) / (h0 * h2 - h1**2)).clamp(-1, 1)
+        slope = slope + ((h0 * aside - h1 * down) / (h0 * h2 - h1**2)).clamp(-3, 3)
+    # The evidence of a tilt, by Laplace's method; x is centred, so the level's terms cancel.
+    model = level.unsqueeze(1) + slope.unsqueeze(1) * x
+    tilted = -(weight * model + energy * (-model).exp()).sum(1) - prior * slope.square() / 2
+    flat = -(weight * white.unsqueeze(1)).sum(1) - count
+    tilted = tilted + 0.5 * (prior / h2).log()
+    share = torch.sigmoid(tilted - flat - log(WHITE_ODDS))
+    reach = at - middle
+    found = white + share * (level + slope * reach - white)
+    apart = level + slope * reach - white
+    variance = 1 / count + share * reach.square() / h2 + share * (1 - share) * apart.square()
+    variance = torch.where(weight.sum(1) < 8, 1 + variance, variance)
+    return found, share * slope, variance.sqrt()
+
+
+@lru_cache(maxsize=8)
+def _outside(samples: int, half: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return bins outside a band [bin], what its signals' ends span there, dimensions left [bin].
+
+    The span is complex64 [bin, dimension], orthonormal, found from random signals of the band, of
+    which a frame is a cut (Halko, Martinsson and Tropp, SIAM Review 53(2), 2011).
+    """
+    bins = torch.fft.fftfreq(samples, dtype=torch.float64).abs() > half
+    finer = torch.fft.fftfreq(4 * samples, dtype=torch.float64).abs() <= half
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(DRAWS, 4 * samples, dtype=torch.complex128, generator=generator) * finer
+    signals = torch.fft.ifft(drawn)[:, :samples]
+    signals = signals / signals.abs().square().mean(1, keepdim=True).sqrt()
+    ends = torch.fft.fft(signals)[:, bins] / samples**0.5
+    _, strength, span = torch.linalg.svd(ends, full_matrices=False)
+    span = span[strength.square() / DRAWS > LEAST_LEAK].T
+    left = 1 - span.abs().square().sum(1)
+    where = bins.nonzero().flatten()
+    return where.to(device), span.to(device, torch.complex64), left.to(device, torch.float32)
