@@ -2,7 +2,8 @@
 
 Every alphabet has unit mean power. ``simulate`` makes frames for labels, ``Simulator`` those of any
 part of a data set, in any process. ``Channel`` holds the impairments, ``Mixture`` draws one of
-several channels for each frame, and ``channel`` returns either by name. ``independent`` is another
+several channels for each frame, ``Ensemble`` draws a channel for each frame from ranges, and
+``channel`` returns any of them by name. ``independent`` is another
 generator of the same modulations; ``simulate_condition`` makes frames under any of ``CONDITIONS``.
 ``power_density``, ``in_band_noise_db`` and ``oversampled_kurtosis`` are their expected values.
 ``unknown`` makes signals of other kinds, and ``traits`` are features that separate them from the
@@ -16,11 +17,12 @@ from modsnr.signals.alphabets import (
     LIQUID_RINGS,
     STUDY_CLASSES,
     alphabet,
+    alphabets,
     cumulants,
     stretched,
     symmetry,
 )
-from modsnr.signals.channels import CHANNELS, Channel, Mixture, channel, settings
+from modsnr.signals.channels import CHANNELS, Channel, Ensemble, Mixture, Range, channel, settings
 from modsnr.signals.comparing import densities, moments, simulated_like
 from modsnr.signals.conditions import CONDITIONS, simulate_condition
 from modsnr.signals.independent import independent

@@ -9,6 +9,7 @@ from math import log, pi
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from modsnr import InputError, files
 
@@ -106,6 +107,19 @@ def alphabet(modulation: str, rings: Mapping[str, Rings] = DVB_RINGS) -> Tensor:
         points = [2.0 * k - (order - 1) for k in range(order)]
     symbols = torch.tensor(points, dtype=torch.complex128)
     return symbols / symbols.abs().square().mean().sqrt()
+
+
+def alphabets(
+    classes: Sequence[str], rings: Mapping[str, Rings] = DVB_RINGS
+) -> tuple[Tensor, Tensor]:
+    """Return the alphabets of ``classes``, complex64 [class, point], and their sizes, float32.
+
+    Shorter ones are padded with zeros. GMSK, which has none, has a single zero.
+    """
+    none = torch.zeros(1, dtype=torch.complex128)
+    known = [none if name == "GMSK" else alphabet(name, rings) for name in classes]
+    size = torch.tensor([float(len(points)) for points in known])
+    return pad_sequence(known, batch_first=True).to(torch.complex64), size
 
 
 def _qam(order: int) -> list[complex]:

@@ -6,23 +6,24 @@ higher by 10 log10(samples per symbol), 9.03 dB at 8.
 
 The order of the channel is that of O'Shea, Roy and Clancy (IEEE JSTSP 2018, arXiv 1712.04578):
 shape, interpolate (timing and clock), mix (carrier), convolve (multipath), add noise. A receive
-filter, where there is one, comes last.
+filter, where there is one, comes last. An ``Ensemble`` draws a channel for each frame, see
+``impairments``, and its label counts the noise by its density in the signal's band.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import exp, log, pi, prod
+from dataclasses import dataclass
+from math import log, pi, prod
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from modsnr import InputError
-from modsnr.signals.alphabets import STUDY_CLASSES, alphabet, check_labels
-from modsnr.signals.channels import Channel, Mixture
+from modsnr.signals.alphabets import STUDY_CLASSES, alphabets, check_labels
+from modsnr.signals.channels import Channel, Ensemble, Mixture
+from modsnr.signals.impairments import MARGIN, Drawn, drawn, impaired, points_of
 from modsnr.signals.noise import RECEIVE_REACH, awgn, normal, receive_filter, uniform
 
 BATCH = 512  # frames drawn from one generator by ``Simulator``
@@ -34,7 +35,6 @@ INTERPOLATED = 8  # samples a symbol that the interpolator needs
 NODES = (-2, -1, 0, 1, 2, 3)
 PATHS_REACH = 5  # delay spreads; there the paths' mean power has fallen to exp(-5)
 GMSK_BT = 0.3  # bandwidth times symbol time of the Gaussian filter
-NO_SYMBOLS = torch.zeros(1, dtype=torch.complex128)  # of GMSK, whose frames are filled in later
 
 
 def simulate(
@@ -43,7 +43,7 @@ def simulate(
     *,
     generator: torch.Generator,
     classes: Sequence[str] = STUDY_CLASSES,
-    channel: Channel | Mixture | None = None,
+    channel: Channel | Mixture | Ensemble | None = None,
     samples: int = 1024,
 ) -> Tensor:
     """Return one simulated frame a label: complex64 [frame, sample], on the generator's device.
@@ -51,7 +51,8 @@ def simulate(
     ``modulation`` is int [frame], an index into ``classes``; ``snr_db`` is float [frame], dB per
     sample, inf for no noise. Each frame's signal has unit mean power before the noise is added, so
     its label is exact but for the noise's own fluctuation; the frame is not rescaled afterwards.
-    The default channel is ``Channel()``; of a mixture, the generator draws one for each frame.
+    The default channel is ``Channel()``; of a mixture or an ensemble, the generator draws one for
+    each frame.
 
     Raises InputError for classes or labels that cannot be simulated.
     """
@@ -59,6 +60,8 @@ def simulate(
     modulation, snr_db = modulation.to(device), snr_db.to(device, torch.float32)
     check_labels(modulation.numpy(force=True), snr_db.numpy(force=True), classes)
     modulation = modulation.long()  # uint8 would be taken for a mask
+    if isinstance(channel, Ensemble):
+        return _received_each(modulation, snr_db, classes, channel, samples, generator)
     if not isinstance(channel, Mixture):
         return _received(modulation, snr_db, classes, channel, samples, generator)
     parts = list(channel.parts.values())
@@ -90,7 +93,7 @@ def _received(
     length, frame = samples + 2 * margin, slice(margin, margin + samples)
 
     signal = _transmitted(modulation, classes, channel, length, generator)
-    signal = signal * _carrier(len(signal), length, channel, generator)
+    signal = signal * _carrier(len(signal), length, channel, generator)[0]
     if channel.delay_spread > 0:
         signal = multipath(signal, channel.delay_spread, generator)
     signal = signal / signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
@@ -98,6 +101,29 @@ def _received(
     if channel.receive_bandwidth:
         received = receive_filter(received, channel.receive_bandwidth)
     return received[:, frame]
+
+
+def _received_each(
+    modulation: Tensor,
+    snr_db: Tensor,
+    classes: Sequence[str],
+    ensemble: Ensemble,
+    samples: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return frames of checked labels, each through a channel of its own."""
+    own = drawn(ensemble, len(modulation), generator)
+    reach = -(-int(PATHS_REACH * ensemble.delay_spread.high) // own.samples_per_symbol)
+    before = MARGIN + reach * own.samples_per_symbol
+    length, frame = before + samples + MARGIN, slice(before, before + samples)
+    signal = _transmitted(modulation, classes, own, length, generator)
+    rotation, offset = _carrier(len(signal), length, own, generator)
+    signal = signal * rotation
+    rows = own.delay_spread.nonzero().flatten()
+    if len(rows):
+        signal[rows] = multipath(signal[rows], own.delay_spread[rows], generator)
+    signal = signal / signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
+    return impaired(signal, snr_db, offset, own, generator)[:, frame]
 
 
 @dataclass(frozen=True)
@@ -110,7 +136,7 @@ class Simulator:
 
     seed: int
     classes: tuple[str, ...]
-    channel: Channel | Mixture
+    channel: Channel | Mixture | Ensemble
     samples: int = 1024
 
     def __call__(self, rows: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray) -> np.ndarray:
@@ -145,7 +171,7 @@ class Simulator:
 def _transmitted(
     modulation: Tensor,
     classes: Sequence[str],
-    channel: Channel,
+    channel: Channel | Drawn,
     samples: int,
     generator: torch.Generator,
 ) -> Tensor:
@@ -154,13 +180,12 @@ def _transmitted(
     # pulses' tails, nor random timing, nor clock drift reach across its seam.
     frames, period = len(modulation), channel.samples_per_symbol
     clock = channel.clock_offset_std * normal(generator, frames)
-    drift = int(samples * 6 * channel.clock_offset_std) + 1
+    drift = int(samples * 6 * _highest(channel.clock_offset_std)) + 1
     guard = max(GUARD_SYMBOLS, -(-GUARD_SAMPLES // period))
     symbols = -(-(samples + drift) // period) + 2 * guard
-    interpolated = channel.random_timing or channel.clock_offset_std > 0
+    interpolated = channel.random_timing or _highest(channel.clock_offset_std) > 0
     finer = -(-INTERPOLATED // period) if interpolated else 1
-    shaped = replace(channel, samples_per_symbol=finer * period)
-    block = _shape(modulation, symbols, classes, shaped, generator)
+    block = _shape(modulation, symbols, classes, channel, finer * period, generator)
     if not interpolated:
         return block[:, guard * period :][:, :samples]
     start = torch.full((frames,), float(guard * period), device=block.device)
@@ -169,27 +194,31 @@ def _transmitted(
     return resample(block, finer * start, finer * (1 + clock), samples)
 
 
+def _highest(values: Tensor | float) -> float:
+    return float(torch.as_tensor(values).max())
+
+
 def _shape(
     modulation: Tensor,
     symbols: int,
     classes: Sequence[str],
-    channel: Channel,
+    channel: Channel | Drawn,
+    period: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return periodic noise-free blocks: complex64 [frame, symbols x samples_per_symbol].
+    """Return periodic noise-free blocks: complex64 [frame, symbols x period].
 
     Pulses are root-raised cosines, exact in the frequency domain. Symbols sit on a grid of half
     symbols, so that OQPSK's quadrature comes half a symbol late and all classes share one path.
     """
     frames, device = len(modulation), generator.device
-    alphabets = [
-        NO_SYMBOLS if name == "GMSK" else alphabet(name, channel.rings) for name in classes
-    ]
-    table = pad_sequence(alphabets, batch_first=True).to(device, torch.complex64)
-    size = torch.tensor([float(len(points)) for points in alphabets], device=device)
-    draw = uniform(generator, frames, symbols) * size[modulation].unsqueeze(1)
-    point = draw.long().clamp_(max=table.shape[1] - 1)
-    chosen = table[modulation.unsqueeze(1), point]
+    if isinstance(channel, Drawn):
+        points, size = points_of(modulation, classes, channel)
+    else:
+        table, sizes = alphabets(classes, channel.rings)
+        points, size = table.to(device)[modulation], sizes.to(device)[modulation]
+    draw = uniform(generator, frames, symbols) * size.unsqueeze(1)
+    chosen = points.gather(1, draw.long().clamp_(max=points.shape[1] - 1))
 
     grid = torch.zeros(frames, symbols, 2, dtype=torch.complex64, device=device)
     grid[:, :, 0] = chosen
@@ -199,19 +228,19 @@ def _shape(
 
     low, high = channel.rolloff_range
     rolloff = low + (high - low) * uniform(generator, frames, 1)
-    length = symbols * channel.samples_per_symbol
+    length = symbols * period
     # Only the bins inside the widest band are filled: (1 + rolloff) / 2 symbol rates each way.
-    edge = min(int((1 + high) / 2 * symbols) + 1, length // 2 - 1)
+    edge = min(int((1 + _highest(high)) / 2 * symbols) + 1, length // 2 - 1)
     bins = torch.arange(-edge, edge + 1, device=device)
     response = root_raised_cosine(bins.abs() / symbols, rolloff)
     spectrum = torch.zeros(frames, length, dtype=torch.complex64, device=device)
     images = torch.fft.fft(grid.flatten(1))  # periodic in 2 symbol rates
     spectrum[:, bins % length] = images[:, bins % (2 * symbols)] * response
-    block = torch.fft.ifft(spectrum) * channel.samples_per_symbol
+    block = torch.fft.ifft(spectrum) * period
 
     constant = _frames_of("GMSK", modulation, classes)
     if len(constant):  # no transform of no frames
-        block[constant] = _gmsk(len(constant), symbols, channel.samples_per_symbol, generator)
+        block[constant] = _gmsk(len(constant), symbols, period, generator)
     return block
 
 
@@ -268,25 +297,30 @@ def _interpolate(block: Tensor, start: Tensor, step: Tensor, samples: int) -> Te
     return result
 
 
-def _carrier(frames: int, samples: int, channel: Channel, generator: torch.Generator) -> Tensor:
-    """Return the carrier's rotation, complex64 [frame, sample]: a random phase and offset."""
+def _carrier(
+    frames: int, samples: int, channel: Channel | Drawn, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the carrier's rotation, complex64 [frame, sample], and its offset, float32 [frame]."""
     phase = torch.zeros(frames, device=generator.device)
     if channel.random_phase:
         phase = 2 * pi * uniform(generator, frames)
     offset = channel.carrier_offset_std * normal(generator, frames)
     time = torch.arange(samples, device=generator.device, dtype=torch.float32)
     angle = phase.unsqueeze(1) + 2 * pi * offset.unsqueeze(1) * time
-    return torch.polar(torch.ones_like(angle), angle)
+    return torch.polar(torch.ones_like(angle), angle), offset
 
 
-def multipath(signal: Tensor, delay_spread: float, generator: torch.Generator) -> Tensor:
+def multipath(signal: Tensor, delay_spread: Tensor | float, generator: torch.Generator) -> Tensor:
     """Return the signal through Rayleigh taps a sample apart with an exponential profile.
 
-    The taps reach to five delay spreads; the first samples returned see only the earlier paths.
+    ``delay_spread`` is that of all frames or of each, [frame], in samples. The taps reach to five
+    delay spreads; the first samples returned see only the earlier paths.
     """
     result = torch.zeros_like(signal)
-    for delay in range(int(PATHS_REACH * delay_spread) + 1):
+    spread = torch.as_tensor(delay_spread, dtype=torch.float64, device=signal.device).view(-1, 1)
+    for delay in range(int(PATHS_REACH * _highest(spread)) + 1):
         taps = normal(generator, len(signal), 1, 2)
-        gain = torch.view_as_complex(taps) * (exp(-delay / delay_spread) / 2) ** 0.5
+        power = torch.exp(-delay / spread)
+        gain = torch.view_as_complex(taps) * (power / 2).sqrt().float()
         result[:, delay:] += gain * signal[:, : signal.shape[1] - delay]
     return result
