@@ -110,7 +110,8 @@ def simulated(make: Any, modulation: np.ndarray, snr_db: np.ndarray) -> Source:
     ``make`` is a ``signals.Simulator``; the labels are int64 and float32 [frame].
     """
     rows = np.arange(len(modulation))
-    return Source(make, modulation, snr_db, make.classes, rows, make.samples)
+    of_make = {"samples": make.samples, "snr_definition": make.snr_definition}
+    return Source(make, modulation, snr_db, make.classes, rows, **of_make)
 
 
 def check(frames: Frames, *, samples: int, rows: np.ndarray) -> Frames:

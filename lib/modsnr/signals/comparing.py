@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modsnr.signals.alphabets import DIGITAL_CLASSES, alphabet, cumulants
-from modsnr.signals.channels import Channel, Mixture
+from modsnr.signals.channels import Channel, Ensemble, Mixture
 from modsnr.signals.simulator import simulate
 from modsnr.signals.theory import oversampled_kurtosis, power_density
 
@@ -22,7 +22,7 @@ QUANTITIES = ("C42", "|C40|", "kurtosis")
 
 
 def simulated_like(
-    frames: Frames, snr_db: float, *, channel: Channel | Mixture, seed: int
+    frames: Frames, snr_db: float, *, channel: Channel | Mixture | Ensemble, seed: int
 ) -> Frames:
     """Return as many simulated frames of each digital modulation, as long, at one SNR."""
     generator = torch.Generator().manual_seed(seed)
@@ -41,7 +41,7 @@ def simulated_like(
 
 
 def densities(
-    series: Mapping[str, Frames], channel: Channel | Mixture, snr_db: float
+    series: Mapping[str, Frames], channel: Channel | Mixture | Ensemble, snr_db: float
 ) -> pd.DataFrame:
     """Return power densities in dB: a row a frequency in cycles/sample, a column a series.
 
@@ -71,7 +71,7 @@ def densities(
 def moments(
     series: Mapping[str, Frames],
     symbols: Callable[[Tensor], Tensor] | None,
-    channel: Channel | Mixture,
+    channel: Channel | Mixture | Ensemble,
 ) -> pd.DataFrame:
     """Return moments that separate modulations: a row a quantity, series and modulation.
 

@@ -12,7 +12,7 @@ import torch
 
 from modsnr import files
 from modsnr.signals.alphabets import STUDY_CLASSES
-from modsnr.signals.channels import CHANNELS, MIXTURE, Channel, Mixture, channel
+from modsnr.signals.channels import CHANNELS, EVERYDAY, MIXTURE, Channel, Ensemble, Mixture, channel
 from modsnr.signals.independent import independent
 from modsnr.signals.simulator import BATCH, simulate
 
@@ -21,12 +21,12 @@ from modsnr.signals.simulator import BATCH, simulate
 class Condition:
     """The channel of frames, None for the independent generator, and their length in samples."""
 
-    channel: Channel | Mixture | None
+    channel: Channel | Mixture | Ensemble | None
     samples: int = 1024
 
 
 CONDITIONS: Mapping[str, Condition] = MappingProxyType({
-    **{name: Condition(channel(name)) for name in (*CHANNELS, MIXTURE)},
+    **{name: Condition(channel(name)) for name in (*CHANNELS, MIXTURE, EVERYDAY)},
     "liquid_rings": Condition(channel("minor", "liquid")),
     "fixed_rolloff": Condition(channel("minor", rolloff=0.22)),
     "rayleigh_1_moderate": Condition(

@@ -138,10 +138,11 @@ def impaired(
     rows = own.headroom_db.isfinite().nonzero().flatten()
     iq[rows] = quantised(iq[rows], step[rows])
     rows = own.recorded_rate.isfinite().nonzero().flatten()
-    rate = (own.recorded_rate[rows].unsqueeze(1) * symbol_rate).clamp(max=1)
-    fall = RESAMPLE_TRANSITION * rate
-    response = low_pass(frequency, rate - fall, fall)
-    iq[rows] = torch.fft.ifft(torch.fft.fft(iq[rows]) * response)
+    if len(rows):  # no transform of no frames
+        rate = (own.recorded_rate[rows].unsqueeze(1) * symbol_rate).clamp(max=1)
+        fall = RESAMPLE_TRANSITION * rate
+        response = low_pass(frequency, rate - fall, fall)
+        iq[rows] = torch.fft.ifft(torch.fft.fft(iq[rows]) * response)
     return iq
 
 

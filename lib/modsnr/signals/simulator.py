@@ -120,8 +120,10 @@ def _received_each(
     rotation, offset = _carrier(len(signal), length, own, generator)
     signal = signal * rotation
     rows = own.delay_spread.nonzero().flatten()
-    if len(rows):
-        signal[rows] = multipath(signal[rows], own.delay_spread[rows], generator)
+    # On a CPU in pieces too small for two threads, which would round where they meet.
+    piece = max(1, 2**15 // length) if signal.device.type == "cpu" else max(1, len(rows))
+    for some in rows.split(piece) if len(rows) else ():
+        signal[some] = multipath(signal[some], own.delay_spread[some], generator)
     signal = signal / signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
     return impaired(signal, snr_db, offset, own, generator)[:, frame]
 
@@ -138,6 +140,14 @@ class Simulator:
     classes: tuple[str, ...]
     channel: Channel | Mixture | Ensemble
     samples: int = 1024
+
+    @property
+    def snr_definition(self) -> str:
+        """What the labels mean, in words for the store."""
+        noise = "per sample"
+        if isinstance(self.channel, Ensemble):
+            noise = "density in the signal's band times the sampling rate"
+        return f"signal power over noise power {noise}, dB"
 
     def __call__(self, rows: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray) -> np.ndarray:
         """Return complex64 [frame, sample] for ``rows``, int64 [frame], and their labels.
