@@ -105,7 +105,7 @@ def test_the_deviation_of_the_noise_is_honest(generator):
 def test_levelled_noise_is_white_of_the_density_in_the_band(generator, tilt):
     iq = frames(generator, 10, noise_tilt_db=tilt, receive_bandwidth=0.5)
     found = receiver.noise_of(iq, torch.zeros(102))
-    density = receiver.periodogram(receiver.levelled(iq, found, generator)).mean(0)
+    density = receiver.periodogram(receiver.levelled(iq, found)).mean(0)
     away = torch.fft.fftfreq(1024).abs()
     level = found.density.mean()
     for low in (0.12, 0.2, 0.3, 0.4):

@@ -107,26 +107,29 @@ def density_at(noise: Noise, frequency: Tensor) -> Tensor:
     return noise.density.unsqueeze(1) * (rise / DB).exp()
 
 
-def levelled(iq: Tensor, noise: Noise, generator: torch.Generator | None = None) -> Tensor:
+def levelled(iq: Tensor, noise: Noise) -> Tensor:
     """Return frames whose noise is white, of the density in the signal's band: as complex64 ``iq``.
 
     The signal's band, about frequency 0, stays. Outside it a tilt is taken back, and what a filter
-    removed is filled with noise drawn from ``generator`` (by default one seeded by 0).
+    removed is filled with noise: the same for every frame, so that none depends on its neighbours.
     """
-    samples = iq.shape[1]
-    frequency = torch.fft.fftfreq(samples, device=iq.device)
+    frequency = torch.fft.fftfreq(iq.shape[1], device=iq.device)
     spectrum = torch.fft.fft(iq)
     beside = frequency.abs() > HALF_BAND
     gain = (noise.density.unsqueeze(1) / density_at(noise, frequency)).sqrt()
     result = torch.where(beside, spectrum * gain, spectrum)
     away = circular(frequency - noise.centre.unsqueeze(1)).abs()
     stopped = beside & (away > noise.edge.unsqueeze(1) - 1e-6) & (noise.edge < 0.5).unsqueeze(1)
-    if bool(stopped.any()):
-        generator = generator or torch.Generator(iq.device).manual_seed(0)
-        drawn = torch.randn(*iq.shape, 2, generator=generator, device=iq.device)
-        fill = torch.view_as_complex(drawn) * (noise.density * (samples / 2)).sqrt().unsqueeze(1)
-        result = torch.where(stopped, fill, result)
-    return torch.fft.ifft(result)
+    fill = _white(iq.shape[1], iq.device) * noise.density.sqrt().unsqueeze(1)
+    return torch.fft.ifft(torch.where(stopped, fill, result))
+
+
+@lru_cache(maxsize=8)
+def _white(samples: int, device: torch.device) -> Tensor:
+    """Return the spectrum of white noise of unit power, complex64 [bin]."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(samples, dtype=torch.complex64, generator=generator)
+    return (drawn * samples**0.5).to(device)
 
 
 def _in_band(offset: Tensor) -> Tensor:

@@ -1,0 +1,149 @@
+"""The blind receiver as a whole: what ``receive`` does with a frame, and what it returns.
+
+In order: the noise beside and in the signal's band; the carrier, from the spectrum; the clock, from
+the line of |y|^2; the rest of the carrier, by the likelihoods of the alphabets, which also decide
+between clocks; the noise outside the signal's band, levelled to that inside it. Nothing is known of
+a frame but that it holds one linearly modulated signal at about eight samples a symbol, and the
+list of alphabets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modsnr import InputError
+from modsnr.receiver.carrier import coarse_carrier
+from modsnr.receiver.clock import Clocks, clock_candidates, resample
+from modsnr.receiver.likelihood import likelihoods
+from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db
+from modsnr.receiver.spectrum import shift
+from modsnr.receiver.timing import SAMPLES_PER_SYMBOL, synchronise
+
+LEAST_SYMBOLS = 32  # of a frame
+CLOCKS = 3  # candidates tried
+DOUBT = 12.0  # nats: a clock so far behind the likeliest is not tried
+AT_A_TIME = 512  # frames, which bounds memory
+
+
+@dataclass(frozen=True)
+class Received:
+    """What the receiver has made of frames, and what it found; all are [frame, ...].
+
+    ``iq`` is complex64 [frame, sample]: the frame without its carrier's offset, at eight samples a
+    symbol, its noise white and of the density that it has in the signal's band.
+    """
+
+    iq: Tensor
+    carrier: Tensor  # cycles/sample
+    clock: Tensor  # true symbol rate over the nominal one, less 1
+    rolloff: Tensor
+    noise: Tensor  # density in the signal's band, as the power a sample of white noise
+    snr_db: Tensor  # signal power over that
+    log_likelihood: Tensor  # of each of ``ALPHABETS``, phase and offset averaged out
+
+    @property
+    def confidence(self) -> Tensor:
+        """The likeliest alphabet's share of all alphabets' likelihoods, float32 [frame]."""
+        return self.log_likelihood.softmax(1).amax(1)
+
+
+def receive(iq: Tensor | np.ndarray) -> Received:
+    """Return what a blind receiver makes of frames, complex [frame, sample], on their device.
+
+    Frames have about eight samples a symbol, at least ``LEAST_SYMBOLS`` symbols, and any scale.
+
+    Raises InputError for other shapes, shorter frames, and frames without power or not finite.
+    """
+    iq = torch.as_tensor(iq)
+    _check(iq)
+    pieces = [_receive(piece) for piece in iq.to(torch.complex64).split(AT_A_TIME)]
+    columns = {
+        field.name: torch.cat([getattr(piece, field.name) for piece in pieces])
+        for field in fields(Received)
+    }
+    return Received(**columns)
+
+
+def _check(iq: Tensor) -> None:
+    if iq.ndim != 2 or not iq.is_complex() or not len(iq):
+        raise InputError(
+            f"Frames must be complex [frame, sample], one at least; they are {iq.dtype} "
+            f"{tuple(iq.shape)}."
+        )
+    least = LEAST_SYMBOLS * SAMPLES_PER_SYMBOL
+    if iq.shape[1] < least or iq.shape[1] % SAMPLES_PER_SYMBOL:
+        raise InputError(
+            f"The receiver needs frames of {least} samples or more, a multiple of "
+            f"{SAMPLES_PER_SYMBOL}; these have {iq.shape[1]}."
+        )
+    power = torch.view_as_real(iq.resolve_conj()).square().sum((1, 2))
+    bad = (~(power.isfinite() & (power > 0))).nonzero().flatten()
+    if len(bad):
+        raise InputError(
+            f"{len(bad)} of {len(iq)} frames have no power or are not finite, first {int(bad[0])}: "
+            "leave them out."
+        )
+
+
+def _receive(iq: Tensor) -> Received:
+    scale = iq.abs().square().mean(1, keepdim=True).sqrt()
+    iq = iq / scale
+    coarse = coarse_carrier(iq, noise_of(iq))
+    noise = noise_of(iq, coarse.offset)
+    shifted = shift(iq, coarse.offset)
+    noise = noise._replace(centre=-coarse.offset)
+    clocks = clock_candidates(shifted, coarse.rolloff, CLOCKS)
+    period = coarse.offset * SAMPLES_PER_SYMBOL, coarse.deviation * SAMPLES_PER_SYMBOL
+    found = _best_clock(shifted, clocks, coarse.rolloff, noise, period)
+    result = levelled(shift(found["iq"], found["offset"] / SAMPLES_PER_SYMBOL), noise)
+    return Received(
+        iq=result * scale,
+        carrier=coarse.offset + found["offset"] / SAMPLES_PER_SYMBOL,
+        clock=found["clock"],
+        rolloff=coarse.rolloff,
+        noise=noise.density * scale[:, 0].square(),
+        snr_db=snr_db(noise),
+        log_likelihood=found["marginal"],
+    )
+
+
+def _best_clock(
+    iq: Tensor, clocks: Clocks, rolloff: Tensor, noise: Noise, period: tuple[Tensor, Tensor]
+) -> dict[str, Any]:
+    """Return the frames at the likeliest of their candidate clocks, and what was found there."""
+    best: dict[str, Tensor] = {}
+    evidence = torch.full((len(iq),), -torch.inf, device=iq.device)
+    for place in range(clocks.clock.shape[1]):
+        clock, score = clocks.clock[:, place], clocks.score[:, place]
+        tried = (clocks.score[:, 0] - score < DOUBT).nonzero().flatten()
+        if not len(tried):
+            continue
+        resampled = resample(iq[tried], clock[tried])
+        symbols = synchronise(resampled, rolloff[tried])
+        seen = likelihoods(
+            symbols,
+            noise.share[tried],
+            coarse=period[0][tried],
+            deviation=period[1][tried],
+        )
+        chosen = seen.marginal.argmax(1, keepdim=True)
+        found = {
+            "iq": resampled,
+            "clock": clock[tried],
+            "offset": seen.offset.gather(1, chosen)[:, 0],
+            "marginal": seen.marginal,
+        }
+        total = seen.marginal.logsumexp(1) + score[tried]
+        better = total > evidence[tried]
+        evidence[tried] = torch.where(better, total, evidence[tried])
+        rows = tried[better]
+        for key, value in found.items():
+            if key not in best:
+                best[key] = value.new_zeros(len(iq), *value.shape[1:])
+            best[key][rows] = value[better]
+    return best

@@ -1,0 +1,104 @@
+"""The receiver as a whole: it finds what the simulator hid, and refuses what it cannot use."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from simulated import simulated
+from torch.testing import assert_close
+
+from modsnr import InputError, receiver, signals
+
+MODERATE = signals.CHANNELS["moderate"]
+KNOWN = ["QPSK", "16QAM", "8PSK", "16APSK"]
+
+
+@pytest.fixture(scope="module")
+def frames():
+    generator = torch.Generator().manual_seed(11)
+    return simulated(KNOWN, 32, 18.0, generator=generator, channel=MODERATE)
+
+
+@pytest.fixture(scope="module")
+def received(frames):
+    return receiver.receive(frames)
+
+
+def likeliest(received):
+    return [receiver.ALPHABETS[place] for place in received.log_likelihood.argmax(1).tolist()]
+
+
+def test_every_frame_has_one_of_everything_that_is_found(frames, received):
+    for name, values in asdict(received).items():
+        assert len(values) == len(frames), name
+        assert torch.view_as_real(values).isfinite().all() if values.is_complex() else (
+            values.isfinite().all()
+        ), name  # fmt: skip
+    assert received.iq.shape == frames.shape
+
+
+def test_alphabets_are_recognised_behind_moderate_offsets(received):
+    truth = [KNOWN[place % len(KNOWN)] for place in range(32)]
+    right = [found == name for found, name in zip(likeliest(received), truth, strict=True)]
+    assert sum(right) >= 29
+    assert_close(received.snr_db.mean().item(), 18.0, atol=0.15, rtol=0)
+
+
+def test_a_received_frame_has_no_offset_left(received):
+    again = receiver.receive(received.iq)
+    assert again.carrier.abs().median() < 2e-5
+    assert again.clock.abs().median() < 1e-4
+
+
+@pytest.mark.parametrize("clock", [-0.02, 0.013])
+@pytest.mark.parametrize("carrier", [-0.025, 0.017])
+def test_carrier_and_clock_are_those_of_the_frame(carrier, clock, generator):
+    calm = replace(signals.Channel(), carrier_offset_std=0.0, clock_offset_std=0.0)
+    iq = simulated(["QPSK", "16QAM"], 8, 20.0, generator=generator, channel=calm)
+    hidden = receiver.shift(receiver.resample(iq, torch.full((8,), -clock / (1 + clock))),
+                            torch.full((8,), -carrier))  # fmt: skip
+    found = receiver.receive(hidden)
+    assert (found.carrier - carrier).abs().median() < 5e-5
+    assert (found.clock - clock).abs().median() < 5e-4
+
+
+def test_a_frames_scale_goes_through(frames, received):
+    louder = receiver.receive(1024 * frames)  # a power of two, which rounds nothing
+    assert_close(louder.iq, 1024 * received.iq)
+    assert_close(louder.noise, 1024**2 * received.noise)
+    assert_close(louder.snr_db, received.snr_db)
+
+
+def test_a_turn_of_the_carrier_goes_through(frames, received):
+    turned = receiver.receive(1j * frames)
+    assert_close(turned.carrier, received.carrier, rtol=0, atol=1e-6)
+    assert_close(turned.iq, 1j * received.iq, rtol=0, atol=1e-2)
+
+
+def test_a_frame_is_received_alike_whatever_stands_beside_it(frames, received):
+    alone = torch.cat([receiver.receive(frame).iq for frame in frames[:6].split(1)])
+    assert_close(alone, received.iq[:6], rtol=0, atol=1e-2)
+
+
+def test_noise_a_tone_and_two_signals_are_received_without_complaint_or_confidence(generator):
+    noise = torch.randn(4, 1024, dtype=torch.complex64, generator=generator)
+    time = torch.arange(1024)
+    tone = torch.polar(torch.ones(1, 1024), 0.05 * time.unsqueeze(0))
+    steady = torch.ones(1, 1024, dtype=torch.complex64)
+    two = simulated(["QPSK"], 2, 20.0, generator=generator)
+    two = two[:1] + two[1:] * torch.polar(torch.ones(1024), 0.6 * time)
+    found = receiver.receive(torch.cat([noise, tone, steady, two]))
+    for name, values in asdict(found).items():
+        assert torch.isfinite(values.abs()).all(), name
+    assert found.confidence[:4].max() < 0.9
+
+
+def test_what_cannot_be_received_is_refused(frames):
+    with pytest.raises(InputError, match=r"complex \[frame, sample\].*float32 \(3, 256\)"):
+        receiver.receive(torch.zeros(3, 256))
+    with pytest.raises(InputError, match=r"256 samples or more, a multiple of 8; these have 248"):
+        receiver.receive(frames[:, :248])
+    holed = frames[:5].clone()
+    holed[1], holed[3, 7] = 0, float("nan")
+    with pytest.raises(InputError, match=r"2 of 5 frames have no power or are not finite, first 1"):
+        receiver.receive(holed)
