@@ -126,10 +126,9 @@ def levelled(iq: Tensor, noise: Noise) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _white(samples: int, device: torch.device) -> Tensor:
-    """Return the spectrum of white noise of unit power, complex64 [bin]."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(samples, dtype=torch.complex64, generator=generator)
-    return (drawn * samples**0.5).to(device)
+    """Return a spectrum, complex64 [bin], of unit power a sample, as large in every bin."""
+    phase = 2 * torch.pi * torch.rand(samples, generator=torch.Generator().manual_seed(0))
+    return torch.polar(torch.full_like(phase, samples**0.5), phase).to(device)
 
 
 def _in_band(offset: Tensor) -> Tensor:
