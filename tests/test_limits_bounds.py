@@ -45,6 +45,53 @@ def test_a_signal_that_occupies_nothing_is_known_and_at_high_snr_the_other_dimen
     assert_allclose(found, DB / np.sqrt(768), rtol=1e-4)
 
 
+def test_behind_a_receive_filter_fewer_dimensions_show_the_noise():
+    all_of_it = limits.band_limited(SNRS, samples=1024, occupied=179.2)
+    assert_allclose(
+        limits.band_limited(SNRS, samples=1024, occupied=179.2, noise_only=844.8), all_of_it
+    )
+    filtered = limits.band_limited([80], samples=1024, occupied=179.2, noise_only=400)
+    assert_allclose(filtered, DB / 20, rtol=1e-4)
+
+
+@pytest.mark.parametrize("passed", [1.0, 0.6])
+@pytest.mark.parametrize("snr", [0.0, 25.0])
+def test_the_most_likely_tilt_is_as_spread_as_the_bound(rng, snr, passed):
+    """Fisher scoring of level and slope on bins of noise, and the signal's power in its band."""
+    frames, samples, rolloff, fall = 1500, 1024, 0.4, 0.5
+    u = 2 * np.abs(np.fft.fftfreq(samples))
+    width = (1 + rolloff) / 8
+    inside, outside = u < width, (u >= width) & (u < passed)
+    noise = np.exp(-fall * u)
+    pulse = np.cos(np.pi / 2 * np.clip((4 * u - (1 - rolloff) / 2) / rolloff, 0, 1)) ** 2
+    in_band = noise @ pulse / pulse.sum()
+    signal = np.sqrt(8 * pulse * 10 ** (snr / 10) * in_band) * np.exp(
+        2j * np.pi * rng.random(samples)
+    )
+    power = np.abs(signal + np.sqrt(noise) * complex_normal(rng, frames, samples)) ** 2
+    design = np.stack([np.ones(outside.sum()), u[outside]], 1)
+    found = np.zeros((frames, 2))
+    for _ in range(8):
+        rest = power[:, outside] / np.exp(found @ design.T) - 1
+        found += rest @ design @ np.linalg.inv(design.T @ design)
+    fitted = np.exp(found[:, :1] + found[:, 1:] * u)
+    left = (power - fitted)[:, inside].sum(1) / samples
+    error = DB * np.log(left / (fitted @ pulse / pulse.sum())) - snr
+    bound = limits.tilted(
+        [snr], samples=samples, samples_per_symbol=8, rolloff=rolloff, passed=passed
+    )
+    assert np.std(error) == pytest.approx(bound[0], rel=0.08)
+    assert abs(error.mean()) < 0.06 + 4 * bound[0] / frames**0.5
+
+
+def test_an_unknown_slope_costs_much_and_a_narrow_filter_more():
+    options = {"samples": 1024, "samples_per_symbol": 8, "rolloff": 0.4}
+    known = limits.band_limited(SNRS, samples=1024, occupied=179.2)
+    wide, narrow = (limits.tilted(SNRS, passed=passed, **options) for passed in (1.0, 0.5))
+    assert (known < wide).all()
+    assert (wide < narrow).all()
+
+
 def test_gaussian_symbols_on_a_brick_wall_are_estimated_no_better_than_any_signal_in_the_band():
     brick_wall = limits.spectrum_aware(SNRS, rolloff=0)
     assert_allclose(brick_wall, limits.band_limited(SNRS, samples=1024, occupied=128))
@@ -173,6 +220,11 @@ def test_the_possible_accuracy_is_the_mean_of_the_alphabets_bounds_in_their_bins
     ("call", "complaint"),
     [
         (lambda: limits.band_limited([0], samples=8, occupied=8), "leave none to noise"),
+        (lambda: limits.band_limited([0], samples=8, occupied=2, noise_only=0), "leave none"),
+        (
+            lambda: limits.tilted([0], samples=8, samples_per_symbol=8, rolloff=0.4, passed=0.1),
+            "leaves none to noise alone",
+        ),
         (lambda: limits.spectrum_aware([0], rolloff=1.2), "rolloff must lie in 0..1"),
         (lambda: limits.spectrum_aware([0], rolloff=0.5, samples_per_symbol=1), "sampled one"),
         (lambda: limits.non_data_aided([0], np.array([2.0]), 8), "unit mean power; theirs is 4"),

@@ -7,9 +7,12 @@ noise of power N a sample; the SNR is S / N. What is known of the signal makes t
 ``non_data_aided``  pulse, timing, phase and alphabet, but not the symbols: what demodulation gives.
 ``spectrum_aware``  the power spectrum: Gaussian symbols on known pulses.
 ``band_limited``    the band, nothing else: the rest of the sampled band shows the noise.
+``tilted``          the band, of noise whose log density falls by an unknown slope over |f|.
 
 A matched filter leaves 128 symbols of a frame of 1,024 samples, and 896 dimensions of noise only: a
-bound for 128 symbols does not hold for the frame, which shows the noise in all 1,024.
+bound for 128 symbols does not hold for the frame, which shows the noise in all 1,024. Where noise
+is not white, N is its density in the signal's band times the sampling rate. What lies behind a
+receive filter cannot be known, nor matters: fewer dimensions show noise.
 
 S is the *realised* power: the mean power of the frame's own signal, to which a labelled frame was
 scaled. For random symbols it fluctuates about the parameter of their distribution. To estimate it
@@ -47,14 +50,17 @@ def data_aided(snr_db: Decibels, observations: int) -> np.ndarray:
     return DB * np.sqrt(2 / (_ratio(snr_db) * observations) + 1 / observations)
 
 
-def band_limited(snr_db: Decibels, *, samples: int, occupied: float) -> np.ndarray:
+def band_limited(
+    snr_db: Decibels, *, samples: int, occupied: float, noise_only: float | None = None
+) -> np.ndarray:
     """Return the bound in dB, float64 [snr], where only the signal's band is known.
 
     The signal is any vector of a known subspace of d = ``occupied`` of the frame's n = ``samples``
-    dimensions, a number that need not be whole; the other m = n - d hold noise only. The waveform
-    in the one and the power in the other are a complete sufficient statistic, so the power outside
-    over m, and with it the power inside less its noise, are the best unbiased estimates of N and S.
-    With rho = S / N, to first order,
+    dimensions, a number that need not be whole; the other m = n - d hold noise only, or, where a
+    receive filter has taken some away, m = ``noise_only`` of them. The waveform in the one and the
+    power in the other are a complete sufficient statistic, so the power outside over m, and with it
+    the power inside less its noise, are the best unbiased estimates of N and S. With rho = S / N,
+    to first order,
 
         Var(ln S/N) = (1 + d / (n rho))^2 / m + 2 / (n rho) + d / (n rho)^2.
 
@@ -62,13 +68,48 @@ def band_limited(snr_db: Decibels, *, samples: int, occupied: float) -> np.ndarr
 
     Raises InputError where no dimension is left to noise alone.
     """
-    if not 0 <= occupied < samples:
+    noise_only = samples - occupied if noise_only is None else noise_only
+    if not (0 <= occupied < samples and 0 < noise_only <= samples):
         raise InputError(
             f"{occupied} occupied dimensions of {samples} samples leave none to noise alone."
         )
     per_frame = samples * _ratio(snr_db)
-    variance = (1 + occupied / per_frame) ** 2 / (samples - occupied)
+    variance = (1 + occupied / per_frame) ** 2 / noise_only
     return DB * np.sqrt(variance + 2 / per_frame + occupied / per_frame**2)
+
+
+def tilted(
+    snr_db: Decibels,
+    *,
+    samples: int,
+    samples_per_symbol: int,
+    rolloff: float,
+    passed: float = 1.0,
+) -> np.ndarray:
+    """Return the bound in dB, float64 [snr], where the noise's slope is unknown, as is its level.
+
+    As ``band_limited``, with a noise density exp(a + b u) over u = 2 |f|. The bins between the band
+    of width o = (1 + rolloff) / samples_per_symbol and the share ``passed`` of the sampled one,
+    m = n (passed - o), are exponential with that mean: for any a and b their Fisher information is
+    m [1, e; e, e^2 + v], e the middle of o..passed and v = (passed - o)^2 / 12. The SNR, whose
+    ``snr_db`` is signal power over in-band density times sampling rate, depends on the density at
+    the raised cosine's mean of u, c, and through the noise taken off the power at o / 2. With
+    q = d / (n rho), to first order in the density's change over the band,
+
+        Var(ln S/N) = ((1 + q)^2 + (e - c + q (e - o / 2))^2 / v) / m + 2 / (n rho) + q / (n rho).
+
+    Raises InputError where no dimension is left to noise alone.
+    """
+    width = (1 + rolloff) / samples_per_symbol
+    if not 0 <= width < passed <= 1:
+        raise InputError(f"A signal in {width} of the sampled band leaves none to noise alone.")
+    middle, spread = (width + passed) / 2, (passed - width) ** 2 / 12
+    centre = (0.5 + rolloff**2 * (0.5 - 4 / pi**2)) / samples_per_symbol
+    per_frame = samples * _ratio(snr_db)
+    share = samples * width / per_frame
+    lever = middle - centre + share * (middle - width / 2)
+    variance = ((1 + share) ** 2 + lever**2 / spread) / (samples * (passed - width))
+    return DB * np.sqrt(variance + (2 + share) / per_frame)
 
 
 def spectrum_aware(

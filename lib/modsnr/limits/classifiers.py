@@ -20,7 +20,7 @@ Cybern. C 41(4), 2011 (hybrid likelihood).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +28,8 @@ from torch import Tensor
 
 from modsnr import InputError
 from modsnr.limits.mixtures import Mixture, phase_grid
-from modsnr.signals import alphabet
+from modsnr.signals import DVB_RINGS, alphabet
+from modsnr.signals.alphabets import Rings
 
 FRAMES_AT_A_TIME = 512
 ROUNDS = 4  # of refining the phase
@@ -41,13 +42,14 @@ def log_likelihood(
     *,
     late: Tensor | None = None,
     any_phase: bool = False,
+    rings: Mapping[str, Rings] = DVB_RINGS,
 ) -> Tensor:
     """Return the log-likelihood of every class, float32 [frame, class], its symbols averaged out.
 
     ``samples`` is complex [frame, symbol] with symbols of unit mean power; ``es_n0_db`` is float,
     [frame] or one for all, -inf for noise only; ``late``, needed for OQPSK, holds the matched
-    filter's output half a symbol later. A term that all classes share, K log(pi noise) for K
-    symbols, is left out.
+    filter's output half a symbol later; ``rings`` are those of the APSK alphabets. A term that all
+    classes share, K log(pi noise) for K symbols, is left out.
 
     The samples have phase 0 (average likelihood), or ``any_phase``: then the score is the largest
     over the phase (hybrid likelihood). It is sought on a grid over the sector after which the
@@ -66,7 +68,7 @@ def log_likelihood(
     late = samples if late is None else checked(late, es_n0_db)[0]
     scores = torch.empty(len(samples), len(classes), device=samples.device)
     for column, name in enumerate(classes):
-        symbols, offset = alphabet(name), name == "OQPSK"
+        symbols, offset = alphabet(name, rings), name == "OQPSK"
         mixture = Mixture.around(symbols, samples.device)
         phases = phase_grid(symbols, offset=offset).to(samples.device)
         for start in range(0, len(samples), FRAMES_AT_A_TIME):

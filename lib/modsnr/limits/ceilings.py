@@ -1,0 +1,176 @@
+"""Ceilings: what accuracy a classifier could reach that knows the channel of each frame.
+
+The channel leaves a folded spectrum G(f), the ratio of signal to noise at each frequency within a
+symbol rate, summed over its images. Where pulses are raised cosines and the noise is white, G is
+Es/N0 throughout. An equaliser turns G into the SNR of symbols, and the genie's ``accuracy_curve``
+turns that into the chance to name the modulation. Carrier, clock, timing, pulse, amplitude and
+noise are known and cost nothing. A receive filter costs nothing either: signal and noise pass it
+alike, and within its pass band it can be undone.
+
+The truth lies between two equalisers. Behind the linear one, what interference is left counts as
+noise, and the noise's colour is not used: a receiver can do as well. The one with ideal decision
+feedback knows all symbols before: no receiver does, so what lies above it is out of reach.
+
+For the SNR the ceiling is the share of estimates in the right bin if they are as good as the bound
+for a known waveform; jointly it is the product of both. The joint accuracy can exceed neither, and
+where the SNR's is 1, as it is at the usual lengths, the product is the modulation's, whatever the
+two errors have in common. Sources of the equalisers: Cioffi et al., IEEE Trans. Commun. 43(10),
+1995; Proakis and Salehi, Digital Communications, 5th edition, section 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import pi
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from modsnr import files
+from modsnr.limits.bounds import band_limited, bin_accuracy
+from modsnr.limits.genie import Curve, accuracy_curve
+from modsnr.signals import CONDITIONS, LIQUID_RINGS, Channel, in_band_noise_db, root_raised_cosine
+from modsnr.signals.independent import ROLLOFF
+from modsnr.signals.noise import noise_density
+from modsnr.signals.simulator import PATHS_REACH
+
+FREQUENCIES = 64  # within a symbol rate
+DEVIATES = 1.96  # standard errors to either side of a 95 % interval
+CURVE_DB = (-20, -14, -10, -8, -6, -4, -2, 0, 2, 4, *range(5, 50))  # Es/N0 that curves are read at
+LOST = 2  # symbols at the ends of a frame that do not lie whole in it
+# Of the independent generator; its pulses are cut and interfere a little, which is neglected.
+INDEPENDENT = Channel(rolloff=ROLLOFF, rings=LIQUID_RINGS)
+
+# Ratio of signal to noise at each frequency [..., frequency] -> that of a symbol [...].
+EQUALISERS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType({
+    "feedback": lambda folded: np.expm1(np.log1p(folded).mean(-1)),
+    "linear": lambda folded: 1 / (1 / (1 + folded)).mean(-1) - 1,
+})  # fmt: skip
+
+
+def folded_spectrum(channel: Channel, *, draws: int, generator: torch.Generator) -> np.ndarray:
+    """Return G over the SNR per sample, float64 [draw, frequency], frequencies even in a symbol.
+
+    Roll-off and paths are drawn as the channel draws them; the signal has unit mean power, as the
+    simulator's frames do. It is the samples per symbol throughout without paths in white noise.
+    """
+    period, (low, high) = channel.samples_per_symbol, channel.rolloff_range
+    options = {"generator": generator, "dtype": torch.float64, "device": generator.device}
+    rolloff = low + (high - low) * torch.rand(draws, 1, **options).cpu()
+    within = (torch.arange(FREQUENCIES, dtype=torch.float64) + 0.5) / FREQUENCIES - 0.5
+    images = torch.cat([within - 1, within, within + 1])  # in symbol rates
+    signal = root_raised_cosine(images.abs(), rolloff).double().square()
+    if channel.delay_spread:
+        delays = torch.arange(int(PATHS_REACH * channel.delay_spread) + 1, dtype=torch.float64)
+        amplitudes = (torch.exp(-delays / channel.delay_spread) / 2).sqrt()
+        gains = torch.randn(draws, len(delays), 2, **options).cpu() * amplitudes.unsqueeze(1)
+        turns = -2 * pi * torch.outer(delays, images / period)
+        waves = torch.polar(torch.ones_like(turns), turns)
+        signal = signal * (torch.view_as_complex(gains) @ waves).abs().square()
+    signal = signal * (period * FREQUENCIES / signal.sum(1, keepdim=True))
+    density = noise_density(images / period, channel.noise_tilt_db)
+    return (signal / density).unflatten(1, (3, FREQUENCIES)).sum(1).numpy()
+
+
+class _Link(NamedTuple):
+    """One channel of a condition behind one equaliser, and what its SNRs' bound allows."""
+
+    kind: tuple[int, int]  # of frames: symbols, and which rings
+    es_n0_db: np.ndarray  # [draw, SNR] of a symbol
+    snr_accuracy: np.ndarray  # [SNR]
+
+
+def ceilings(
+    conditions: Sequence[str],
+    classes: Sequence[str],
+    snrs_db: Sequence[float],
+    *,
+    frames: int = 20,
+    draws: int = 4000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what a classifier could reach under ``conditions``, of ``signals.CONDITIONS``.
+
+    A row a condition, equaliser, task (joint, modulation, snr) and label, "all" or an SNR as text;
+    value, low and high. The intervals cover the ``frames`` a class and Es/N0 that the genie sees
+    and the ``draws`` of channels. ``snrs_db``, ascending, are equally likely. Only the symbols that
+    lie whole in a frame count. A mixture has the mean of its channels, each known. Each channel and
+    each kind of frames has a generator of its own, seeded alike: a condition has the same ceiling
+    whatever others are asked for.
+
+    Raises InputError for an unknown condition.
+    """
+    grid, links, rings = np.asarray(snrs_db, np.float64), {}, {}
+    for name in conditions:
+        files.check_name("condition", name, CONDITIONS)
+        condition = CONDITIONS[name]
+        for channel in (condition.channel or INDEPENDENT).parts.values():
+            kind = condition.samples // channel.samples_per_symbol - LOST, id(channel.rings)
+            rings[kind] = channel.rings
+            varies = channel.delay_spread or channel.noise_tilt_db
+            generator = torch.Generator().manual_seed(seed)
+            folded = folded_spectrum(channel, draws=draws if varies else 1, generator=generator)
+            folded = folded[:, None] * 10 ** (grid / 10)[:, None]
+            snr_accuracy = _snr_accuracy(grid, channel, condition.samples)
+            for equaliser, ratio in EQUALISERS.items():
+                link = _Link(kind, 10 * np.log10(ratio(folded)), snr_accuracy)
+                links.setdefault((name, equaliser), []).append(link)
+    curves = {
+        kind: accuracy_curve(
+            *(classes, CURVE_DB), symbols=kind[0], frames=frames, rings=of,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        for kind, of in rings.items()
+    }  # fmt: skip
+    tables = {key: _rows(of, curves, grid) for key, of in links.items()}
+    table = pd.concat(tables, names=["condition", "equaliser"])
+    return table.reset_index(["condition", "equaliser"]).reset_index(drop=True)
+
+
+def _snr_accuracy(grid_db: np.ndarray, channel: Channel, samples: int) -> np.ndarray:
+    """Return how often an estimate is right that knows waveform and noise but for their powers."""
+    seen_noise = samples * (channel.receive_bandwidth or 1)
+    in_band_db = grid_db - in_band_noise_db(channel)
+    sigma_db = band_limited(in_band_db, samples=samples, occupied=0, noise_only=seen_noise)
+    return bin_accuracy(sigma_db, grid_db, grid_db)
+
+
+def _rows(
+    links: Sequence[_Link], curves: Mapping[tuple[int, int], Curve], grid_db: np.ndarray
+) -> pd.DataFrame:
+    """Return a row a task and label: the mean over links, each value with its interval.
+
+    The curve is read along straight lines between its points, so a value is a weighted sum of them
+    and its variance that of the points by the squared weights, plus that over draws.
+    """
+    each = np.eye(len(grid_db))
+    label = np.vstack([each.mean(0), each]) / len(links)  # [label, SNR], "all" first
+    snr = label @ np.sum([link.snr_accuracy for link in links], 0)
+    found = {"snr": (snr, np.zeros_like(snr))}
+    for task in ("joint", "modulation"):
+        weights = {
+            link.kind: np.zeros((len(label), len(curves[link.kind].error))) for link in links
+        }
+        variance = np.zeros(len(label))
+        for link in links:
+            points = curves[link.kind].es_n0_db
+            parts = [np.interp(link.es_n0_db, points, one) for one in np.eye(len(points))]
+            hats = np.stack(parts, -1)  # [draw, SNR, point]
+            scale = label * (link.snr_accuracy if task == "joint" else 1)
+            weights[link.kind] += scale @ hats.mean(0)
+            of_draws = hats @ curves[link.kind].accuracy @ scale.T
+            variance += of_draws.var(0) / len(of_draws)
+        value = sum(weight @ curves[kind].accuracy for kind, weight in weights.items())
+        variance += sum(weight**2 @ curves[kind].error ** 2 for kind, weight in weights.items())
+        found[task] = value, DEVIATES * np.sqrt(variance)
+    labels = ["all", *(f"{snr}" for snr in grid_db)]
+    return pd.concat(
+        pd.DataFrame({
+            "task": task, "label": labels, "value": value, "low": (value - reach).clip(0),
+            "high": (value + reach).clip(max=1),
+        })
+        for task, (value, reach) in found.items()
+    )  # fmt: skip
