@@ -50,6 +50,13 @@ def test_paths_are_drawn_as_the_simulator_draws_them(generator):
         assert one.std() == pytest.approx(other.std(), rel=0.15)
 
 
+def test_an_ensemble_has_frames_with_and_without_paths(generator):
+    found = folded(signals.channel("everyday"), generator, draws=2000)
+    flat = (np.abs(found - 8) < 1e-3).all(1)
+    assert 0.46 < flat.mean() < 0.57
+    assert_allclose(found.mean(1), 8)
+
+
 def test_a_tilt_lowers_the_ratio_in_the_band_by_its_in_band_excess(generator):
     found = folded(CHANNELS["coloured_noise"], generator)
     excess = -decibel(1 / (1 / found).mean() / 8)
@@ -128,6 +135,7 @@ def test_a_curve_ends_in_one_and_rings_change_it(generator):
 @pytest.fixture(scope="module")
 def table():
     names = ["minor", "rayleigh_2", "coloured_noise", "receive_filter", "samples_128", "mixture"]
+    names.append("everyday")
     return limits.ceilings(names, CLASSES, GRID, frames=12, draws=200, seed=1)
 
 
@@ -138,7 +146,7 @@ def cell(table, condition, *, task="modulation", label="0.0", equaliser="feedbac
 
 
 def test_a_table_has_a_value_with_its_interval_for_every_condition_task_and_snr(table):
-    assert len(table) == 6 * len(EQUALISERS) * 3 * (len(GRID) + 1)
+    assert len(table) == 7 * len(EQUALISERS) * 3 * (len(GRID) + 1)
     assert ((table.low >= 0) & (table.low <= table.value) & (table.high <= 1)).all()
     for task in ("joint", "modulation", "snr"):
         one = [cell(table, "rayleigh_2", task=task, label=f"{snr}").value for snr in GRID]
@@ -153,6 +161,7 @@ def test_paths_tilts_and_short_frames_cost_accuracy_and_a_receive_filter_does_no
     assert cell(table, "minor", equaliser="linear").value == pytest.approx(minor)
     for name in ("rayleigh_2", "coloured_noise", "samples_128", "mixture"):
         assert cell(table, name).value < minor - 0.005
+    assert cell(table, "everyday").value < minor
     feedback, linear = (cell(table, "rayleigh_2", equaliser=each).value for each in EQUALISERS)
     assert linear < feedback
     assert cell(table, "samples_128", task="snr").value < cell(table, "minor", task="snr").value

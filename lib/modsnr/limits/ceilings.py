@@ -33,6 +33,8 @@ from modsnr import files
 from modsnr.limits.bounds import band_limited, bin_accuracy
 from modsnr.limits.genie import Curve, accuracy_curve
 from modsnr.signals import CONDITIONS, LIQUID_RINGS, Channel, in_band_noise_db, root_raised_cosine
+from modsnr.signals.channels import Ensemble
+from modsnr.signals.impairments import drawn
 from modsnr.signals.independent import ROLLOFF
 from modsnr.signals.noise import noise_density
 from modsnr.signals.simulator import PATHS_REACH
@@ -51,27 +53,35 @@ EQUALISERS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
 })  # fmt: skip
 
 
-def folded_spectrum(channel: Channel, *, draws: int, generator: torch.Generator) -> np.ndarray:
+def folded_spectrum(
+    channel: Channel | Ensemble, *, draws: int, generator: torch.Generator
+) -> np.ndarray:
     """Return G over the SNR per sample, float64 [draw, frequency], frequencies even in a symbol.
 
     Roll-off and paths are drawn as the channel draws them; the signal has unit mean power, as the
-    simulator's frames do. It is the samples per symbol throughout without paths in white noise.
+    simulator's frames do. It is the samples per symbol throughout without paths in white noise. Of
+    an ensemble, whose labels count the noise in the signal's band, paths are all that matters.
     """
-    period, (low, high) = channel.samples_per_symbol, channel.rolloff_range
+    period, (low, high) = (
+        channel.samples_per_symbol,
+        next(iter(channel.parts.values())).rolloff_range,
+    )
     options = {"generator": generator, "dtype": torch.float64, "device": generator.device}
     rolloff = low + (high - low) * torch.rand(draws, 1, **options).cpu()
     within = (torch.arange(FREQUENCIES, dtype=torch.float64) + 0.5) / FREQUENCIES - 0.5
     images = torch.cat([within - 1, within, within + 1])  # in symbol rates
     signal = root_raised_cosine(images.abs(), rolloff).double().square()
-    if channel.delay_spread:
-        delays = torch.arange(int(PATHS_REACH * channel.delay_spread) + 1, dtype=torch.float64)
-        amplitudes = (torch.exp(-delays / channel.delay_spread) / 2).sqrt()
-        gains = torch.randn(draws, len(delays), 2, **options).cpu() * amplitudes.unsqueeze(1)
-        turns = -2 * pi * torch.outer(delays, images / period)
-        waves = torch.polar(torch.ones_like(turns), turns)
-        signal = signal * (torch.view_as_complex(gains) @ waves).abs().square()
+    ensemble = isinstance(channel, Ensemble)
+    spread = drawn(channel, draws, generator).delay_spread if ensemble else channel.delay_spread
+    spread = torch.as_tensor(spread).double().expand(draws).unsqueeze(1).cpu()
+    delays = torch.arange(int(PATHS_REACH * float(spread.max())) + 1, dtype=torch.float64)
+    profile = torch.exp(-delays / spread.clamp(min=1e-9))
+    gains = torch.randn(draws, len(delays), 2, **options).cpu() * profile.sqrt().unsqueeze(2)
+    turns = -2 * pi * torch.outer(delays, images / period)
+    waves = torch.polar(torch.ones_like(turns), turns)
+    signal = signal * (torch.view_as_complex(gains) @ waves).abs().square()
     signal = signal * (period * FREQUENCIES / signal.sum(1, keepdim=True))
-    density = noise_density(images / period, channel.noise_tilt_db)
+    density = noise_density(images / period, 0.0 if ensemble else channel.noise_tilt_db)
     return (signal / density).unflatten(1, (3, FREQUENCIES)).sum(1).numpy()
 
 
@@ -97,7 +107,8 @@ def ceilings(
     A row a condition, equaliser, task (joint, modulation, snr) and label, "all" or an SNR as text;
     value, low and high. The intervals cover the ``frames`` a class and Es/N0 that the genie sees
     and the ``draws`` of channels. ``snrs_db``, ascending, are equally likely. Only the symbols that
-    lie whole in a frame count. A mixture has the mean of its channels, each known. Each channel and
+    lie whole in a frame count. A mixture has the mean of its channels, each known;
+    of an ensemble only its paths and rings count, not how the rings are stretched. Each channel and
     each kind of frames has a generator of its own, seeded alike: a condition has the same ceiling
     whatever others are asked for.
 
@@ -107,12 +118,14 @@ def ceilings(
     for name in conditions:
         files.check_name("condition", name, CONDITIONS)
         condition = CONDITIONS[name]
-        for channel in (condition.channel or INDEPENDENT).parts.values():
+        through = condition.channel or INDEPENDENT
+        for channel in through.parts.values():
             kind = condition.samples // channel.samples_per_symbol - LOST, id(channel.rings)
             rings[kind] = channel.rings
-            varies = channel.delay_spread or channel.noise_tilt_db
+            of_each = through if isinstance(through, Ensemble) else channel
+            fixed = of_each == channel and not channel.delay_spread and not channel.noise_tilt_db
             generator = torch.Generator().manual_seed(seed)
-            folded = folded_spectrum(channel, draws=draws if varies else 1, generator=generator)
+            folded = folded_spectrum(of_each, draws=1 if fixed else draws, generator=generator)
             folded = folded[:, None] * 10 ** (grid / 10)[:, None]
             snr_accuracy = _snr_accuracy(grid, channel, condition.samples)
             for equaliser, ratio in EQUALISERS.items():
