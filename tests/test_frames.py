@@ -145,6 +145,7 @@ def test_a_store_describes_its_origin(noise, path):
         "content_hash": content,
         "counts": {"train": 96, "validation": 12, "test": 12},
         "samples": 64,
+        "received": False,
     }
 
 

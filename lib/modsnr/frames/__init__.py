@@ -4,6 +4,7 @@ from modsnr.frames.card import card, counts
 from modsnr.frames.labelled import PARTS, SNR_DEFINITION, Frames, Source, simulated, usable
 from modsnr.frames.split import grid_labels, remaining, some_of, split, split_hash
 from modsnr.frames.store import (
+    check_received,
     describe,
     labels,
     open_hdf5,

@@ -58,6 +58,7 @@ class Source:
     path: Path = Path()  # of the file; none for a simulator
     snr_definition: str = SNR_DEFINITION  # what the file, or its documentation, means by its SNR
     facts: dict[str, Any] = field(default_factory=dict)  # for the data card: names to numbers, text
+    received: bool = False  # whether ``read`` puts the frames through the receiver
 
     def __len__(self) -> int:
         return len(self.rows)

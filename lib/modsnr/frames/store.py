@@ -154,12 +154,25 @@ def stored_digests(path: Path | str) -> np.ndarray:
 
 def describe(path: Path | str) -> dict[str, Any]:
     """Return a store's attributes, its seal (content hash, and the run that finished it),
-    ``counts`` of frames a part, and ``samples`` a frame."""
+    ``counts`` of frames a part, ``samples`` a frame, and whether frames are ``received``."""
     with _opened(path) as file:
         counts = {part: len(file[part]["snr_db"]) for part in PARTS}
         attributes = {key: _plain(value) for key, value in file.attrs.items()}
         samples = int(file[PARTS[0]]["iq"].shape[1])
-        return {**attributes, **_seal(file), "counts": counts, "samples": samples}
+        found = {"received": False, **attributes}  # which only stores of received frames have
+        return {**found, **_seal(file), "counts": counts, "samples": samples}
+
+
+def check_received(path: Path | str, received: bool) -> None:
+    """Raise InputError unless a store's frames are received, or not, as they should be."""
+    if describe(path)["received"] != received:
+        been, wanted, other = (
+            ("not been", "true", "false") if received else ("been", "false", "true")
+        )
+        raise InputError(
+            f"The frames of {path} have {been} through the receiver: pass -p receiver {other}, or "
+            f"write the store again by 01_preprocessing with -p receiver {wanted}."
+        )
 
 
 def verify(path: Path | str) -> None:

@@ -78,7 +78,7 @@ def write(
         "source_hash": source_hash,
         "split_seed": split_seed,
         "split_hash": split_hash(part_of),
-    }
+    } | ({"received": True} if source.received else {})
     # Names with the plan: what orphaned processes of an earlier plan write does not end up here.
     stem = f".{path.name}.{_plan(source, attributes)[:12]}"
     partial, journal = (path.with_name(f"{stem}.{kind}") for kind in ("partial", "journal"))
@@ -104,7 +104,7 @@ def write(
 def _plan(source: Source, attributes: dict[str, Any]) -> str:
     """Return a hash of everything that decides what is written."""
     plan = hashlib.sha256(json.dumps([attributes, source.samples]).encode())
-    settings: object = source.read
+    settings: object = getattr(source.read, "read", source.read)  # of what the receiver reads
     if is_dataclass(settings):  # a simulator, whose channel is among its settings
         plan.update(repr(settings).encode())
     for array in (source.modulation, source.snr_db, source.rows):

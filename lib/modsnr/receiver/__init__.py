@@ -7,13 +7,14 @@ takes all steps; each can be called alone, in their order:
 takes that to 0, and ``noise_of``, with the carrier, sees more. ``clock_candidates`` finds the
 symbol rate, ``resample`` sets it right. ``synchronise`` reads the symbols, ``likelihoods`` tells
 how likely each alphabet is, and what is left of the carrier. ``snr_db`` is the SNR; ``levelled``
-makes noise white.
+makes noise white. ``Receiving`` puts the frames of a source through ``receive`` as they are read.
 """
 
 from modsnr.receiver.carrier import Coarse, coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
 from modsnr.receiver.likelihood import ALPHABETS, Likelihoods, likelihoods
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db
+from modsnr.receiver.reading import Receiving
 from modsnr.receiver.receiving import Received, receive
 from modsnr.receiver.spectrum import periodogram, shift
 from modsnr.receiver.timing import half_symbols, symbol_noise, synchronise

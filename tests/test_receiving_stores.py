@@ -1,0 +1,105 @@
+"""A store may hold frames as the receiver left them: it says so, and whoever trains must ask so."""
+
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from modsnr import InputError, frames, signals
+from modsnr.receiver import Receiving
+
+CLASSES = ("BPSK", "QPSK")
+LABELS = np.arange(1280) % 2, np.full(1280, 10, np.float32)
+MAKE = signals.Simulator(1, CLASSES, signals.channel("everyday"), 256)
+
+
+@pytest.fixture
+def halved(monkeypatch):
+    """A receiver that halves every sample, and the sizes of what it was given."""
+    sizes = []
+
+    def halve(iq):
+        sizes.append(len(iq))
+        return SimpleNamespace(iq=iq / 2)
+
+    monkeypatch.setattr("modsnr.receiver.reading.receive", halve)
+    return sizes
+
+
+def write(path, *, received, progress=None):
+    source = frames.simulated(MAKE, *LABELS)
+    if received:
+        source = replace(source, read=Receiving(source.read), received=True)
+    part_of = frames.split(*LABELS, seed=1)
+    return frames.write(path, source, part_of, split_seed=1, progress=progress)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "data" / "toy" / "frames.h5"
+
+
+def test_a_store_holds_what_the_receiver_left_and_says_so(path, halved):
+    write(path, received=False)
+    before, about = frames.read(path, "train"), frames.describe(path)
+    assert about["received"] is False
+    assert not halved
+    write(path, received=True)
+    after, told = frames.read(path, "train"), frames.describe(path)
+    assert sum(halved) == 1280
+    assert_allclose(after.iq, before.iq / 2, rtol=0, atol=1e-3)
+    assert_array_equal(after.modulation, before.modulation)
+    assert told["received"] is True
+    assert told["format_version"] == about["format_version"]
+    assert "- received: True\n" in frames.card(path, {}, {})
+
+
+def test_an_interrupted_store_goes_on_and_one_of_plain_frames_does_not(path, halved):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    whole = write(path, received=True)
+    path.unlink()
+    for first, left in ((True, 256), (False, 1280)):
+        with pytest.raises(KeyboardInterrupt):
+            write(path, received=first, progress=interrupt)
+        halved.clear()
+        assert write(path, received=True) == whole
+        assert sum(halved) == left
+        path.unlink()
+
+
+def test_frames_that_cannot_be_used_never_reach_the_receiver(halved):
+    def read(rows, *_labels):
+        iq = np.ones((4, 256), np.complex64)
+        iq[1, 5], iq[2] = np.nan, 0
+        return iq[rows]
+
+    reading = Receiving(read)
+    found = reading(*(array[:4] for array in (np.arange(4), *LABELS)))
+    assert halved == [2]
+    assert_array_equal(frames.usable(found), [True, False, False, True])
+    assert_array_equal(found[[0, 3]], np.full((2, 256), 0.5))
+    assert not frames.usable(reading(*(array[1:3] for array in (np.arange(4), *LABELS)))).any()
+    assert halved == [2]
+    assert ForkingPickler.loads(ForkingPickler.dumps(Receiving(MAKE))) == Receiving(MAKE)
+
+
+def test_another_number_of_samples_a_symbol_is_refused():
+    with pytest.raises(
+        InputError, match=r"needs 8 samples a symbol, not 4: pass -p receiver false"
+    ):
+        Receiving(MAKE, 4)
+
+
+@pytest.mark.parametrize("received", [True, False])
+def test_a_network_is_not_trained_on_frames_of_the_other_kind(path, halved, received):
+    write(path, received=received)
+    frames.check_received(path, received)
+    been, other = ("been", "true") if received else ("not been", "false")
+    advice = f"have {been} through the receiver: pass -p receiver {other}, or write the store again"
+    with pytest.raises(InputError, match=advice):
+        frames.check_received(path, not received)
