@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modsnr.receiver.spectrum import circular, shift
+from modsnr.receiver.spectrum import circular, power, shift
 
 DB = 10 / log(10)  # decibels in a neper of power
 FARTHEST = 0.03  # cycles/sample, a carrier that is not known yet
@@ -70,22 +70,22 @@ def noise_of(iq: Tensor, carrier: Tensor | None = None) -> Noise:
     turned = iq if carrier is None else shift(iq, carrier)
     offset = iq.real.new_zeros(len(iq)) if carrier is None else carrier
     spectrum = torch.fft.fft(turned) / iq.shape[1] ** 0.5
-    total, beside = spectrum.abs().square().sum(1), spectrum[:, outside]
-    power = (beside - (beside @ leak.conj()) @ leak.T).abs().square()
+    total, beside = power(spectrum).sum(1), spectrum[:, outside]
+    rest = power(beside - (beside @ leak.conj()) @ leak.T)
 
     frequency = torch.fft.fftfreq(iq.shape[1], device=iq.device)[outside]
     away = 2 * circular(frequency + offset.unsqueeze(1)).abs()
     band = (away * BANDS).long().clamp(max=BANDS - 1)
-    empty = power.new_zeros(len(iq), BANDS)
-    energy = empty.scatter_add(1, band, power)
-    weight = empty.scatter_add(1, band, dimensions.expand_as(power))
+    empty = rest.new_zeros(len(iq), BANDS)
+    energy = empty.scatter_add(1, band, rest)
+    weight = empty.scatter_add(1, band, dimensions.expand_as(rest))
     last = _pass_bands(energy, weight)
     inside = torch.arange(BANDS, device=iq.device) < last.unsqueeze(1)
     level, tilt, deviation = _fit(energy * inside, weight * inside, _in_band(offset))
 
     density = level.exp()
     occupied = iq.shape[1] - dimensions.sum()
-    signal = (total - power.sum(1) - occupied * density) / iq.shape[1]
+    signal = (total - rest.sum(1) - occupied * density) / iq.shape[1]
     edge = last * (0.5 / BANDS)
     return Noise(density, signal, -DB * tilt, edge, torch.zeros_like(offset), deviation)
 
