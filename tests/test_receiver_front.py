@@ -167,7 +167,7 @@ def test_the_clock_is_found(generator, clock, only):
     error = (found.clock[:, 0] - clock).abs()
     assert error.median() < (4e-4 if only is None else 6e-4)
     assert (error < 2e-3).float().mean() > 0.8
-    assert ((found.clock - clock).abs().min(1).values < 2e-3).float().mean() > 0.95
+    assert ((found.clock - clock).abs().min(1).values < 2e-3).float().mean() > 0.9
     assert (found.score.diff(dim=1) <= 0).all()
     one = receiver.clock_candidates(iq, torch.full((102,), 0.25))
     torch.testing.assert_close(one.clock, found.clock[:, :1])

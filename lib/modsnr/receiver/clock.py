@@ -4,7 +4,8 @@ The model: where the signal's envelope passes symbols it is seldom near 0, betwe
 so the logarithm of its power, held off from 0, has a spectral line at the symbol rate. (The line of
 the power itself is the sufficient one for Gaussian symbols; alphabets are not Gaussian, and at low
 roll-off the logarithm's line stands out where that one does not.) OQPSK has no such line; the
-square of its samples has two, a symbol rate on either side of twice the carrier. What is in a bin
+squares of its samples, held near one size, have two, a symbol rate on either side of twice the
+carrier. What is in a bin
 beside a line is an exponential variable about the local level.
 """
 
@@ -32,7 +33,8 @@ EXTRA_LINE = 3.0  # log odds that a second line costs: it is not known how stron
 OFFSET_ODDS = 1 / 16  # prior, of OQPSK
 WIDER = 0.1  # roll-off that the filter has above the signal's
 FLOOR = 1.5  # mean powers added to the power before its logarithm
-CARRIER_DEVIATION = 0.001  # cycles/sample, left when the carrier is at 0
+LIMIT = 0.5  # mean powers added to the power that samples' squares are divided by
+CARRIER_DEVIATION = 0.002  # cycles/sample, left when the carrier is at 0
 SPLIT = (0.1, 0.12)  # cycles/sample: what lies below is resampled, what lies above is not
 PAD = 8  # samples that the interpolator reads beyond a frame, besides the clock's drift
 
@@ -86,10 +88,11 @@ def _line_scores(iq: Tensor, rolloff: Tensor, share: Tensor) -> Tensor:
     y = y / power(y).mean(1, keepdim=True).clamp(min=1e-30).sqrt()
     height = (power(y) + FLOOR).log()
     height = (height - height.mean(1, keepdim=True)).to(y.dtype)
+    turned = y.square() / (power(y) + LIMIT).to(y.dtype)
     waves, beside, places, prior = _lines(samples, iq.device)
     line = _lines_at(height, 1, waves)
     line = line / line.median(1, keepdim=True).values * log(2)
-    upper, lower = (_sloped(_lines_at(y.square(), sign, beside)) for sign in (1, -1))
+    upper, lower = (_sloped(_lines_at(turned, sign, beside)) for sign in (1, -1))
     # Both lines of OQPSK, [frame, clock, carrier]; the carrier is what is left of it, and unknown.
     both = LINE_GAIN * (upper[:, places[0]] + lower[:, places[1]]) + prior
     offset = both.logsumexp(2) - EXTRA_LINE + log(OFFSET_ODDS)

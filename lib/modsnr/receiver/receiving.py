@@ -97,7 +97,7 @@ def _receive(iq: Tensor) -> Received:
     noise = noise_of(iq, coarse.offset)
     shifted = shift(iq, coarse.offset)
     noise = noise._replace(centre=-coarse.offset)
-    clocks = clock_candidates(shifted, coarse.rolloff, CLOCKS)
+    clocks = clock_candidates(shifted, coarse.rolloff, CLOCKS, share=noise.share)
     period = coarse.offset * SAMPLES_PER_SYMBOL, coarse.deviation * SAMPLES_PER_SYMBOL
     found = _best_clock(shifted, clocks, coarse.rolloff, noise, period)
     result = levelled(shift(found["iq"], found["offset"] / SAMPLES_PER_SYMBOL), noise)
