@@ -26,7 +26,8 @@ from modsnr.receiver.timing import SAMPLES_PER_SYMBOL, synchronise
 
 LEAST_SYMBOLS = 32  # of a frame
 CLOCKS = 3  # candidates tried
-DOUBT = 12.0  # nats: a clock so far behind the likeliest is not tried
+DOUBT = 4.0  # nats: a clock so far behind the likeliest is not tried
+ALIKE = 1e-3  # nor is one so near to it: half an eighth of a symbol at the ends of 128
 AT_A_TIME = 512  # frames, which bounds memory
 
 
@@ -120,7 +121,9 @@ def _best_clock(
     evidence = torch.full((len(iq),), -torch.inf, device=iq.device)
     for place in range(clocks.clock.shape[1]):
         clock, score = clocks.clock[:, place], clocks.score[:, place]
-        tried = (clocks.score[:, 0] - score < DOUBT).nonzero().flatten()
+        doubted = clocks.score[:, 0] - score < DOUBT
+        apart = (clock - clocks.clock[:, 0]).abs() > ALIKE
+        tried = (doubted & (apart | (place == 0))).nonzero().flatten()
         if not len(tried):
             continue
         resampled = resample(iq[tried], clock[tried])
