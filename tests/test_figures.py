@@ -189,6 +189,10 @@ CEILINGS = {
 }
 
 
+def received_symbols():
+    return signals.alphabet("16QAM").numpy() * np.exp(0.1j)
+
+
 EVERY_FIGURE = {
     "one_frame": one_frame,
     "impact_by_label": impact_by_label,
@@ -219,6 +223,14 @@ EVERY_FIGURE = {
     "accuracy_by_choice": accuracy_by_choice,
     "ablation": ablation,
     "snr_limits": lambda: figures.snr_limits(errors(), BOUNDS, "waveform known"),
+    "receiver_steps": lambda: figures.receiver_steps(
+        {"timing": 1.1 * signals.alphabet("16QAM").numpy(), "aligned": received_symbols()},
+        signals.alphabet("16QAM").numpy(),
+        {"frame": np.geomspace(1e-12, 1, 64)},
+        0.01,
+        {"16QAM": -10.0, "64QAM": -25.0, "BPSK": -800.0},
+        {view: np.eye(8) for view in ("aligned", "residual")},
+    ),
     "timeline": lambda: figures.timeline(
         np.arange(6.0),
         np.array([0, 1, 1, 0, 2, 1]),
@@ -553,3 +565,15 @@ def test_the_spectrum_draws_a_line_a_signal():
         assert line.get_label() == name
         assert_array_equal(line.get_xydata(), np.stack([frequency, density], 1))
     assert ax.get_xlabel() == "frequency (cycles/sample)"
+
+
+def test_an_alphabets_bar_is_as_high_as_it_is_near_the_likeliest():
+    steps, below, likelihood, *_ = split_by_kind(EVERY_FIGURE["receiver_steps"]())
+    assert_allclose([bar.get_height() for bar in likelihood.patches], [40, 25, 0])
+    assert_allclose(below.lines[-1].get_ydata(), [-20, -20])
+    assert_allclose(steps.lines[0].get_xdata(), 1.1 * signals.alphabet("16QAM").numpy().real)
+
+
+def split_by_kind(figure):
+    """Return the first panel of symbols, that of spectra and that of likelihoods."""
+    return figure.axes[0], *(ax for ax in figure.axes if ax.get_ylabel())

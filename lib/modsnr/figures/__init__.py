@@ -30,6 +30,7 @@ from modsnr.figures.models import (
     reliability,
     snr_calibration,
 )
+from modsnr.figures.receiver import receiver_steps
 from modsnr.figures.recordings import timeline
 from modsnr.figures.shifts import rejection_bars, shift_matrix
 from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
