@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modsnr import InputError, diagrams, signals
-from modsnr.diagrams import aligning, drawing
+from modsnr.diagrams import aligning, bands, drawing
 from modsnr.diagrams import views as of_views
 from modsnr.receiver import likelihood
 
@@ -45,7 +45,7 @@ def literal_counts(points, bins, extent):
 # Counting
 
 
-@pytest.mark.parametrize("view", diagrams.VIEWS)
+@pytest.mark.parametrize("view", diagrams.POINT_VIEWS)
 @pytest.mark.parametrize(("bins", "extent"), [(2, None), (7, 5.0), (33, 0.7), (224, 5.0)])
 def test_compiled_loop_scatter_and_literal_loop_count_alike(view, bins, extent, noisy_16qam):
     iq, reach = noisy_16qam[:4], extent or diagrams.EXTENTS[view]
@@ -150,8 +150,9 @@ def test_a_wider_extent_draws_the_cloud_smaller(noisy_16qam):
     assert_equal(wide[..., 16:48, 16:48], narrow)  # the same bins, an empty frame around them
 
 
-@pytest.mark.parametrize(("view", "extent"), diagrams.EXTENTS.items())
-def test_each_view_has_its_own_extent_by_default(view, extent, noisy_16qam):
+@pytest.mark.parametrize("view", diagrams.POINT_VIEWS)
+def test_each_view_has_its_own_extent_by_default(view, noisy_16qam):
+    extent = diagrams.EXTENTS[view]
     usual, same, other = (
         diagrams.render(noisy_16qam, views=[view], bins=32, extent=reach)
         for reach in (None, extent, 1.1 * extent)
@@ -183,11 +184,12 @@ def test_a_canvas_drawn_again_and_again_holds_what_rendering_afresh_gives(
     scale, normalization, generator
 ):
     options = {"bins": 33, "scale": scale, "normalization": normalization}
-    canvas = diagrams.Canvas(views=diagrams.VIEWS, **options)
+    views = diagrams.VIEWS if normalization == "power" else diagrams.POINT_VIEWS
+    canvas = diagrams.Canvas(views=views, **options)
     for count, modulation, samples in [(6, "16QAM", 1024), (6, "BPSK", 1024), (3, "8PSK", 512),
                                        (9, "QPSK", 512), (2, "32APSK", 1024)]:  # fmt: skip
         iq = frames_of(modulation, count, 20, generator)[:, :samples]
-        assert_equal(canvas(iq), diagrams.render(iq, views=diagrams.VIEWS, **options))
+        assert_equal(canvas(iq), diagrams.render(iq, views=views, **options))
 
 
 def test_a_canvas_uses_the_same_images_again(noisy_16qam):
@@ -211,7 +213,7 @@ def test_frames_need_not_lie_side_by_side_in_memory(noisy_16qam):
 
 def test_drawing_leaves_the_frames_as_they_were(noisy_16qam):
     before = noisy_16qam.clone()
-    diagrams.render(noisy_16qam, views=diagrams.VIEWS, bins=32, normalization="max")
+    diagrams.render(noisy_16qam, views=diagrams.POINT_VIEWS, bins=32, normalization="max")
     assert_equal(noisy_16qam, before)
 
 
@@ -234,6 +236,8 @@ def test_cpu_and_gpu_agree_on_the_counts(noisy_16qam):
         ({"bins": 1}, "bins must be 2 or more and extent positive; they are 1, None"),
         ({"extent": float("nan")}, "extent positive"),
         ({"scale": "log"}, "scale is log1p or count .* they are 'log' and 'power'"),
+        ({"views": ["likelihood"], "bins": 17}, "likelihood view needs 18 bins or more; it has 17"),
+        ({"views": ["likelihood"], "normalization": "max"}, "numbers by their grey.* leave the"),
         ({"normalization": "none"}, "normalization power or max; they are 'log1p' and 'none'"),
     ],
 )
@@ -256,15 +260,16 @@ def test_what_is_not_complex_frames_is_refused(iq, complaint):
 
 @pytest.mark.parametrize("samples", [1, 56, 64, 100, 256, 257, 1021, 1024])
 def test_frames_have_the_views_that_they_are_long_enough_for(samples, noisy_16qam):
-    by_symbol = ("synchronised", "aligned", "log_polar") if samples in (64, 256, 1024) else ()
-    residual = ("residual",) if samples >= 257 else ()
+    by_symbol = {"synchronised", "aligned", "log_polar", "likelihood"}
+    by_symbol = by_symbol if samples in (64, 256, 1024) else ()
+    residual = ("residual",) if samples >= 256 else ()
     assert set(diagrams.views_of(samples)) == {"constellation", *by_symbol, *residual}
     for view in diagrams.VIEWS:
         if view in diagrams.views_of(samples):
-            diagrams.render(noisy_16qam[:2, :samples], views=[view], bins=8)
+            diagrams.render(noisy_16qam[:2, :samples], views=[view], bins=24)
         else:
             with pytest.raises(InputError, match=f"{view} view needs .* these have {samples}"):
-                diagrams.render(noisy_16qam[:2, :samples], views=[view], bins=8)
+                diagrams.render(noisy_16qam[:2, :samples], views=[view], bins=24)
 
 
 # The synchronised view
@@ -406,13 +411,16 @@ class Called(TorchDispatchMode):
 
 def test_a_device_is_never_waited_for_and_asked_few_things_a_batch(noisy_16qam):
     """A GPU stands still at each value that is read back from it and each one written to it."""
-    for view in diagrams.VIEWS:  # what is the same for all frames is made once
+    for view in diagrams.POINT_VIEWS:  # what is the same for all frames is made once
         diagrams.points(noisy_16qam, view)
+    bands.greys(noisy_16qam)
     with Called() as called:
-        for view in diagrams.VIEWS:
+        for view in diagrams.POINT_VIEWS:
             diagrams.points(noisy_16qam, view)
+    with Called() as by_bands:
+        bands.drawn(bands.greys(noisy_16qam), 32)
     waits = {"_local_scalar_dense", "nonzero", "_unique2", "masked_select", "lift_fresh"}
-    assert not waits & set(called.names)
+    assert not waits & {*called.names, *by_bands.names}
     assert "mul.Tensor" in called.names
     assert len(called.names) < 2700  # log_polar aligns anew here
 
@@ -448,6 +456,8 @@ def test_a_frame_without_power_is_an_empty_image_and_leaves_the_others_as_they_a
     )
     assert not images[empty].any()
     assert_equal(images[~empty], drawn[~empty])
+    if view not in diagrams.POINT_VIEWS:
+        return
     scattered = drawing.scatter_counts(
         diagrams.points(holed, view), 32 / diagrams.EXTENTS[view], 64
     )
@@ -570,3 +580,51 @@ def test_a_view_may_have_more_points_than_a_frame_has_samples(generator, monkeyp
         once, doubled = canvas(iq).unbind(1)
         halved = diagrams.render(iq, bins=16, scale="count", extent=6.0)[:, 0]
         assert_equal(doubled, once + halved)
+
+
+# Frames of other lengths
+
+
+@pytest.mark.parametrize("view", ["constellation", "synchronised", "residual"])
+def test_counts_are_scaled_to_frames_of_1024_samples(view, generator):
+    options = {"views": [view], "bins": 32}
+    for samples in (256, 1024, 4096):
+        iq = simulated(["QPSK"], 4, 20, generator=generator, samples=samples)
+        counts = diagrams.render(iq, scale="count", **options)
+        points = {"constellation": samples, "synchronised": samples / 8 - 6,
+                  "residual": samples - 128}[view]  # fmt: skip
+        usual = {"constellation": 1024, "synchronised": 122, "residual": 896}[view]
+        assert_close(diagrams.render(iq, **options), (counts * (usual / points)).log1p())
+        assert of_views.weight(view, samples) == pytest.approx(usual / points)
+    assert of_views.weight(view, 1024) == 1
+
+
+# The likelihood view
+
+
+@pytest.mark.parametrize("bins", [18, 32, 33, 64, 224])
+def test_the_numbers_of_the_likelihood_view_are_read_back_from_its_image(bins, generator):
+    greys = torch.rand(5, bands.BANDS, generator=generator)
+    image = bands.drawn(greys, bins)
+    assert image.shape == (5, bins, bins)
+    relative, snr_db = bands.read(image)
+    assert_close(relative, bands.NATS * (greys[:, 1:].flip(1) - 1), rtol=0, atol=1e-4)
+    assert_close(snr_db, -10 + 50 * greys[:, 0], rtol=0, atol=1e-4)
+    rows = [0, *np.cumsum(bands.band_rows(bins))]
+    assert_equal(image[0, rows[:-1], 0], greys[0])  # each band's first row
+    assert rows[-1] == bins
+
+
+def test_the_likelihood_view_shows_the_alphabet_and_the_snr(generator):
+    names = ("QPSK", "16QAM", "OQPSK", "32PSK", "8PSK")
+    iq = simulated(names, 100, 15, generator=generator)
+    image = diagrams.render(iq, views=["constellation", "likelihood"], bins=36)[:, 1]
+    relative, snr_db = bands.read(image)
+    wanted = torch.tensor([signals.STUDY_CLASSES.index(name) for name in names]).repeat(20)
+    assert relative.argmax(1).eq(wanted).float().mean() > 0.95
+    assert (snr_db - 15).square().mean().sqrt() < 0.4
+    assert_equal(relative.amax(1), torch.zeros(100))
+    with pytest.raises(InputError, match="likelihood view has no points"):
+        diagrams.points(iq, "likelihood")
+    with pytest.raises(InputError, match="likelihood view has no points"):
+        diagrams.times("likelihood", 1024)

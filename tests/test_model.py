@@ -13,10 +13,11 @@ import timm
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
+from simulated import simulated
 from torch import nn
 from torch.testing import assert_close
 
-from modsnr import InputError, model
+from modsnr import InputError, diagrams, model
 from modsnr.model import JointLoss, JointNet, Output, backbones
 
 ROOT = Path(__file__).parents[1]
@@ -227,6 +228,47 @@ def test_the_regression_speaks_in_units_of_the_grid(generator):
     wider = network(snrs_db=[2 * value for value in GRID]).eval()(diagrams).snr
     assert_close(shifted, here + 7)
     assert_close(wider, 2 * here)
+
+
+def bar_codes(generator, names, snr_db, bins=32):
+    """Return diagrams of two views, the second showing frames' likelihoods and SNR."""
+    iq = simulated(names, 2 * len(names), snr_db, generator=generator)
+    return diagrams.render(iq, views=("constellation", "likelihood"), bins=bins)
+
+
+def test_a_network_with_the_likelihood_view_starts_from_what_it_shows(generator):
+    names = ("QPSK", "16QAM", "BPSK")
+    classes = ("BPSK", "OOK", "16QAM", "QPSK")  # in another order, one without its alphabet there
+    net = network(views=("constellation", "likelihood"), classes=classes).eval()
+    shown = bar_codes(generator, names, 20)
+    output = net(shown)
+    relative, snr_db = diagrams.bands.read(shown[:, 1])
+    assert_close(output.snr, snr_db)  # the head's correction is 0 before any training
+    assert_close(output.snr, torch.full((6,), 20.0), rtol=0, atol=1.5)
+    without = network(views=("constellation", "likelihood"), classes=classes).eval()
+    without.likelihood_scale.data.zero_()
+    columns = [diagrams.bands.CLASSES.index(name) for name in ("BPSK", "16QAM", "QPSK")]
+    added = output.modulation - without(shown).modulation
+    assert_close(added[:, [0, 2, 3]], relative[:, columns], rtol=0, atol=1e-4)
+    assert added[:, 1].abs().max() == 0
+    output.modulation.logsumexp(1).sum().backward()
+    assert net.likelihood_scale.grad.isfinite()
+
+
+def test_a_classification_of_snr_starts_from_the_likelihood_view_too(generator):
+    options = {"views": ("constellation", "likelihood"), "snr_head": "classification"}
+    net = network(**options).eval()
+    assert net.estimate(bar_codes(generator, ("QPSK",), 20)).snr_db.tolist() == [20.0, 20.0]
+
+
+def test_a_network_with_the_likelihood_view_is_saved_and_exported_like_others(generator, tmp_path):
+    net = network(views=("constellation", "likelihood")).eval()
+    net.likelihood_scale.data.fill_(0.5)
+    again = model.load(save(net, tmp_path / "weights.safetensors"))
+    shown = bar_codes(generator, ("QPSK", "16QAM"), 10)
+    wanted = net(shown)
+    assert_close(again(shown), wanted)
+    assert_close(torch.export.export(net, (shown,)).module()(shown), wanted)
 
 
 def test_decisions_of_a_regression_are_its_estimates():

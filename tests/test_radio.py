@@ -24,7 +24,7 @@ def made(modulation="16APSK", snr_db=15.0, *, frames=4, samples=SAMPLES, **chann
 # Where the points of a frame are
 
 
-@pytest.mark.parametrize("view", diagrams.VIEWS)
+@pytest.mark.parametrize("view", diagrams.POINT_VIEWS)
 @pytest.mark.parametrize("bins", [2, 33])
 @pytest.mark.parametrize("extent", [None, 0.4])
 def test_places_are_those_that_the_diagram_counts(view, bins, extent):
@@ -89,7 +89,7 @@ def test_the_points_of_a_pixel_share_its_value_and_those_outside_have_nothing():
     ]  # pixel 2 is empty: its 5 is nobody's
 
 
-@pytest.mark.parametrize("view", diagrams.VIEWS)
+@pytest.mark.parametrize("view", diagrams.POINT_VIEWS)
 def test_the_points_of_a_frame_have_together_what_its_occupied_pixels_have(view):
     iq = made()
     attribution = torch.randn(4, 32, 32, generator=seeded())

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from modsnr import InputError
-from modsnr.diagrams.views import EXTENTS, points
+from modsnr.diagrams import bands
+from modsnr.diagrams.views import EXTENTS, points, weight
 
 
 def render(iq: Tensor | np.ndarray, **options: Any) -> Tensor:
@@ -51,8 +52,10 @@ class Canvas:
 
     Bins are square and cover -extent .. extent on both axes, in multiples of the points' RMS (of
     the rim's radius for ``residual``); None takes each view's own (``EXTENTS``). Points outside are
-    not counted. ``scale="count"`` leaves out the logarithm. ``normalization="max"`` divides each
-    image by its own maximum: the study's wrong way, kept for the ablation.
+    not counted. Counts are scaled to a frame of 1,024 samples, and their logarithm is taken;
+    ``scale="count"`` leaves out both. ``normalization="max"`` divides each
+    image by its own maximum: the study's wrong way, kept for the ablation. The likelihood view has
+    neither points nor extent.
 
     A frame touches far fewer bins than an image has: only those of the last drawing are cleared.
     What a call returns holds until the next one, and is to be read, not written. On other devices
@@ -76,6 +79,15 @@ class Canvas:
             raise InputError(
                 f"scale is log1p or count and normalization power or max; "
                 f"they are {scale!r} and {normalization!r}."
+            )
+        if "likelihood" in views and bins < bands.BANDS:
+            raise InputError(
+                f"The likelihood view needs {bands.BANDS} bins or more; it has {bins}."
+            )
+        if "likelihood" in views and normalization == "max":
+            raise InputError(
+                "The likelihood view shows numbers by their grey, which normalization 'max' would "
+                "change: take 'power', or leave the view out."
             )
         self.settings: dict[str, Any] = {
             "views": tuple(views),
@@ -111,6 +123,11 @@ class Canvas:
     def _draw(self, iq: Tensor, channel: int, view: str, known: dict[str, Tensor]) -> None:
         from modsnr.diagrams.counting import count  # here: it loads Numba
 
+        scale = weight(view, iq.shape[1])
+        if view == "likelihood":
+            drawn = bands.drawn(bands.greys(iq.to(torch.complex64)), self.settings["bins"])
+            self._images[: len(iq), channel] = drawn
+            return
         unscaled = view == "constellation"  # the loop scales to unit power itself
         shown = iq.to(torch.complex64) if unscaled else points(iq, view, known)
         touched = self._touched.get(channel)
@@ -121,7 +138,7 @@ class Canvas:
         count(
             torch.view_as_real(shown.resolve_conj().contiguous()).numpy(),
             self._per_unit(view),
-            _pixels(shown.shape[1], self.settings["scale"]),
+            _pixels(shown.shape[1], self.settings["scale"], scale),
             self._images.numpy(),
             channel,
             touched,
@@ -130,8 +147,11 @@ class Canvas:
 
     def _scattered(self, iq: Tensor, view: str, known: dict[str, Tensor]) -> Tensor:
         bins = self.settings["bins"]
+        scale = weight(view, iq.shape[1])
+        if view == "likelihood":
+            return bands.drawn(bands.greys(iq.to(torch.complex64)), bins)
         counts = scatter_counts(points(iq, view, known), self._per_unit(view), bins)
-        return counts.log1p() if self.settings["scale"] == "log1p" else counts
+        return (counts * scale).log1p() if self.settings["scale"] == "log1p" else counts
 
     def _per_unit(self, view: str) -> float:
         return _bins_per_unit(view, self.settings["bins"], self.settings["extent"])
@@ -173,10 +193,10 @@ def _bins_per_unit(view: str, bins: int, extent: float | None) -> float:
 
 
 @lru_cache(maxsize=8)
-def _pixels(largest: int, scale: str) -> np.ndarray:
+def _pixels(largest: int, scale: str, weight: float) -> np.ndarray:
     """Return the pixel of each count up to the largest, float32 [count]."""
     counts = torch.arange(largest + 1, dtype=torch.float32)
-    return (counts.log1p() if scale == "log1p" else counts).numpy()
+    return ((counts * weight).log1p() if scale == "log1p" else counts).numpy()
 
 
 def _checked(iq: Tensor | np.ndarray) -> Tensor:

@@ -23,6 +23,7 @@ from modsnr.receiver.timing import (
 )
 from modsnr.receiver.timing import MATCHED_ROLLOFF as MATCHED_ROLLOFF
 
+REFERENCE = 1024  # samples of a frame whose points count one each
 RESIDUAL_REACH = 64  # taps of its filter on either side of the middle one
 POLAR_DB = (-20.0, 6.0)  # power of a symbol over their mean: left and right edge
 RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: centre, rim
@@ -48,15 +49,21 @@ class View(NamedTuple):
         """Return whether frames of so many samples have this view."""
         return samples % self.step == 0 and samples >= self.shortest
 
+    def weight(self, samples: int) -> float:
+        """Return what a point of frames of so many samples counts, 1 at ``REFERENCE`` samples."""
+        return (REFERENCE - 2 * self.edge) / (samples - 2 * self.edge)
+
 
 def points(iq: Tensor, view: str, known: dict[str, Tensor] | None = None) -> Tensor:
     """Return the points that ``view`` counts: complex64 [frame, point], each view's own scale.
 
     ``known`` holds points of these frames by view; those found on the way are added.
 
-    Raises InputError for an unknown view and for frames too short for it.
+    Raises InputError for an unknown view, one without points, and frames too short for it.
     """
     known, entry = {} if known is None else known, _view(view, iq.shape[1])
+    if entry.points is None:
+        raise InputError(f"The {view} view has no points: it is bands of grey.")
     if view not in known:
         given = points(iq, entry.of, known) if entry.of else iq.to(torch.complex64)
         known[view] = entry.points(given)
@@ -70,10 +77,22 @@ def times(view: str, samples: int) -> Tensor:
     the filter's window. The others: the symbol's place if the blind timing were zero;
     each frame's own lies within half a symbol of it, the same way for all its symbols.
 
-    Raises InputError for an unknown view and for frames too short for it.
+    Raises InputError for an unknown view, one without points, and frames too short for it.
     """
     entry = _view(view, samples)
+    if entry.points is None:
+        raise InputError(f"The {view} view has no points: it is bands of grey.")
     return torch.arange(entry.edge, samples - entry.edge, entry.step, dtype=torch.float32)
+
+
+def weight(view: str, samples: int) -> float:
+    """Return what a point of ``view`` counts in frames of so many samples: 1 at ``REFERENCE``.
+
+    Scaled so, diagrams of frames of other lengths hold as much as those that networks have seen.
+
+    Raises InputError for an unknown view and for frames too short for it.
+    """
+    return _view(view, samples).weight(samples)
 
 
 def views_of(samples: int) -> tuple[str, ...]:
@@ -131,11 +150,13 @@ _VIEWS: dict[str, View] = {
         lambda iq: log_radius(out_of_band(iq)),
         1.0,
         edge=RESIDUAL_REACH,
-        shortest=4 * RESIDUAL_REACH + 1,
+        shortest=4 * RESIDUAL_REACH,
     ),
     "log_polar": View(log_polar, 1.0, **_BY_SYMBOL, of="aligned"),
+    "likelihood": View(None, 1.0, **_BY_SYMBOL),
 }
 VIEWS = tuple(_VIEWS)
+POINT_VIEWS = tuple(name for name, view in _VIEWS.items() if view.points)
 EXTENTS = {name: view.extent for name, view in _VIEWS.items()}
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modsnr import InputError, files
+from modsnr.diagrams import bands
 from modsnr.model.tensors import read_tensors
 
 OUT_OF_MEMORY = (  # in the message of a RuntimeError that is no OutOfMemoryError
@@ -83,10 +84,14 @@ class JointNet(nn.Module):
     weights, False for none, or the path of a safetensors file of backbone weights or of a run's;
     None means True where weights exist, that is for all but ``compact``.
 
+    A ``likelihood`` view is where the network starts: the log-likelihoods shown, times a learned
+    scale, are added to the logits, 0 for a class not shown; the SNR head corrects the SNR shown.
+
     Raises InputError for unknown names, and where the weights cannot be read or fetched.
     """
 
     snrs_db: Tensor
+    shown: Tensor
 
     def __init__(
         self,
@@ -126,18 +131,31 @@ class JointNet(nn.Module):
         self.modulation_head = head(width, (), len(classes), dropout)
         outputs = 1 if snr_head == "regression" else len(snrs_db)
         self.snr_head = head(width, SNR_LAYERS[snr_layer], outputs, dropout)
+        if "likelihood" in views:
+            self.likelihood_scale = nn.Parameter(torch.ones(()))
+            place = [bands.CLASSES.index(c) if c in bands.CLASSES else -1 for c in classes]
+            self.register_buffer("shown", torch.tensor(place), persistent=False)
+            for value in self.snr_head[-1].parameters():
+                nn.init.zeros_(value)
 
     def forward(self, diagrams: Tensor) -> Output:
         """Return raw outputs for diagrams float32 [frame, view, bins, bins]."""
         features = self.backbone(diagrams)  # [frame, width]
         modulation, snr = self.modulation_head(features), self.snr_head(features)
-        if self.settings["snr_head"] == "regression":
-            # The head's unit is the grid's spread about its middle, so that training starts where
-            # the labels are. The sum needs single precision: bf16 resolves 1/8 dB at 30 dB.
-            middle = (self.snrs_db[0] + self.snrs_db[-1]) / 2
-            spread = (self.snrs_db[-1] - self.snrs_db[0]).clamp(min=1) / 3
-            snr = middle + spread * snr.float().squeeze(1)
-        return Output(modulation, snr)
+        # The regression head's unit is the grid's spread about its middle, so that training starts
+        # where the labels are. The sum needs single precision: bf16 resolves 1/8 dB at 30 dB.
+        start = (self.snrs_db[0] + self.snrs_db[-1]) / 2
+        unit = (self.snrs_db[-1] - self.snrs_db[0]).clamp(min=1) / 3
+        regression = self.settings["snr_head"] == "regression"
+        if "likelihood" in self.settings["views"]:
+            channel = self.settings["views"].index("likelihood")
+            known, start = bands.read(diagrams[:, channel])
+            unit = unit * (3 / max(1, len(self.snrs_db) - 1))  # a step of the grid: it corrects
+            known = nn.functional.pad(known, (0, 1))[:, self.shown]
+            modulation = modulation.float() + self.likelihood_scale * known
+            if not regression:
+                snr = snr.float() - ((self.snrs_db - start.unsqueeze(1)) / unit).square() / 2
+        return Output(modulation, start + unit * snr.float().squeeze(1) if regression else snr)
 
     @torch.no_grad()
     def estimate(self, diagrams: Tensor) -> Prediction:

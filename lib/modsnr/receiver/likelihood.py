@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from modsnr.receiver.staggered import staggered_likelihood
+from modsnr.receiver.timing import EDGE_SYMBOLS, decimated, matched, timing_line
 from modsnr.signals import STUDY_CLASSES, alphabet, symmetry
 
 # OQPSK has no symbols at the others' timing.
@@ -63,27 +65,56 @@ def likelihoods(
     N(0, LOCKED) and N(0, WIDE). The search reaches three deviations. A term that all alphabets
     share is left out. Frames of NaN have likelihoods of NaN.
     """
-    if coarse is None or deviation is None:
-        groups = [(LEAST_REACH, torch.arange(len(symbols), device=symbols.device))]
-    else:
-        reach = (3 * deviation).nan_to_num(0).clamp(LEAST_REACH, FURTHEST_REACH)
-        # Doublings of the least reach: frames of a group are searched alike.
-        double = (reach / LEAST_REACH).log2().sub(1e-3).ceil().clamp(min=0).long()
-        groups = [
-            (min(LEAST_REACH * 2**times, FURTHEST_REACH), (double == times).nonzero().flatten())
-            for times in range(int(double.max()) + 1 if len(double) else 0)
-        ]
     found = torch.zeros(3, len(symbols), len(ALPHABETS), device=symbols.device)
-    for furthest, rows in groups:
-        offsets = offset_grid(furthest, symbols.device)
-        for its in rows.split(AT_A_TIME[symbols.device.type != "cpu"]):
-            if coarse is None or deviation is None:
-                prior = -(offsets / LOCKED).square().unsqueeze(0) / 2
-            else:
-                prior = log_prior(offsets, coarse[its], deviation[its])
-            prior = prior - prior.logsumexp(1, keepdim=True)
-            found[:, its] = _likelihoods(symbols[its], noise[its], offsets, prior, levels_db)
+    for rows, offsets, prior in _by_reach(symbols, coarse, deviation):
+        found[:, rows] = _likelihoods(symbols[rows], noise[rows], offsets, prior, levels_db)
     return Likelihoods(*found)
+
+
+def frame_likelihoods(
+    iq: Tensor,
+    noise: Tensor,
+    *,
+    rolloff: Tensor | None = None,
+    coarse: Tensor | None = None,
+    deviation: Tensor | None = None,
+) -> Likelihoods:
+    """Return ``likelihoods`` of frames for all of ``STUDY_CLASSES``, OQPSK's beside the others'.
+
+    ``iq`` is complex64 [frame, sample], ``noise`` the noise's share of the power of its symbols,
+    ``rolloff`` the matched filter's, by default the usual one; float [frame]. The others are those
+    of ``likelihoods``.
+    """
+    found = torch.zeros(3, len(iq), len(STUDY_CLASSES), device=iq.device)
+    spectrum = matched(iq, rolloff)
+    symbols = decimated(spectrum, timing_line(spectrum))[:, EDGE_SYMBOLS:-EDGE_SYMBOLS]
+    power = symbols.abs().square().mean(1)
+    column = STUDY_CLASSES.index("OQPSK")
+    for rows, offsets, prior in _by_reach(iq, coarse, deviation):
+        others = _likelihoods(symbols[rows], noise[rows], offsets, prior, FINE_DB)
+        own = staggered_likelihood(spectrum[rows], power[rows], noise[rows], offsets, prior)
+        parts = others[..., :column], own.unsqueeze(2), others[..., column:]
+        found[:, rows] = torch.cat(parts, 2)
+    return Likelihoods(*found)
+
+
+def _by_reach(
+    frames: Tensor, coarse: Tensor | None, deviation: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield rows of frames searched alike, their offsets, and log-probabilities [row, offset]."""
+    device, at_a_time = frames.device, AT_A_TIME[frames.device.type != "cpu"]
+    if coarse is None or deviation is None:
+        offsets = offset_grid(LEAST_REACH, device)
+        prior = (-(offsets / LOCKED).square() / 2).log_softmax(0)
+        for rows in torch.arange(len(frames), device=device).split(at_a_time):
+            yield rows, offsets, prior.expand(len(rows), -1)
+        return
+    reach = (3 * deviation).nan_to_num(0).clamp(LEAST_REACH, FURTHEST_REACH)
+    doublings = (reach / LEAST_REACH).log2().sub(1e-3).ceil().clamp(min=0)
+    for times in doublings.unique().tolist():
+        offsets = offset_grid(min(LEAST_REACH * 2**times, FURTHEST_REACH), device)
+        for rows in (doublings == times).nonzero().flatten().split(at_a_time):
+            yield rows, offsets, log_prior(offsets, coarse[rows], deviation[rows]).log_softmax(1)
 
 
 def log_prior(offsets: Tensor, coarse: Tensor, deviation: Tensor) -> Tensor:

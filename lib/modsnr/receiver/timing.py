@@ -28,8 +28,9 @@ def synchronise(iq: Tensor, rolloff: Tensor | None = None) -> Tensor:
     of |y|^2 at the symbol rate; a delay by that fraction of a symbol is followed by decimation,
     which folds the spectrum. ``EDGE_SYMBOLS`` are dropped on either side.
     """
-    folded = _timed(iq, rolloff).unflatten(1, (SAMPLES_PER_SYMBOL, -1)).sum(1)
-    return unit_power(torch.fft.ifft(folded)[:, EDGE_SYMBOLS:-EDGE_SYMBOLS])
+    spectrum = matched(iq, rolloff)
+    symbols = decimated(spectrum, timing_line(spectrum))
+    return unit_power(symbols[:, EDGE_SYMBOLS:-EDGE_SYMBOLS])
 
 
 def half_symbols(iq: Tensor, rolloff: Tensor | None = None) -> Tensor:
@@ -38,10 +39,44 @@ def half_symbols(iq: Tensor, rolloff: Tensor | None = None) -> Tensor:
     The even ones are those of ``synchronise``, of unit power together; each odd one is half a
     symbol later than the one before. Arguments are those of ``synchronise``.
     """
-    folded = _timed(iq, rolloff).unflatten(1, (SAMPLES_PER_SYMBOL // 2, -1)).sum(1)
-    halves = torch.fft.ifft(folded)[:, 2 * EDGE_SYMBOLS : -2 * EDGE_SYMBOLS]
-    power = halves[:, ::2].abs().square().mean(1, keepdim=True)
-    return halves / power.sqrt()
+    spectrum = matched(iq, rolloff)
+    halves = decimated(spectrum, timing_line(spectrum), per_symbol=2)
+    halves = halves[:, 2 * EDGE_SYMBOLS : -2 * EDGE_SYMBOLS]
+    return halves / halves[:, ::2].abs().square().mean(1, keepdim=True).sqrt()
+
+
+def matched(iq: Tensor, rolloff: Tensor | None = None) -> Tensor:
+    """Return the spectrum of frames after the matched filter, complex64 [frame, bin].
+
+    Arguments are those of ``synchronise``.
+    """
+    response, _, frequency = _synchroniser(iq.shape[1], iq.device)
+    if rolloff is not None:
+        response = root_raised_cosine(frequency.abs(), rolloff.unsqueeze(1))
+    return torch.fft.fft(iq) * response
+
+
+def timing_line(spectrum: Tensor) -> Tensor:
+    """Return the blind timing of frames with this spectrum, float32 [frame], symbols, -0.5..0.5.
+
+    It is where the first symbol peaks after the frame's first sample.
+    """
+    _, line, _ = _synchroniser(spectrum.shape[1], spectrum.device)
+    filtered = torch.fft.ifft(spectrum)
+    # The sum over |y|^2 is real-valued in y, so its phase at the symbol rate is the timing alone.
+    return -torch.angle((filtered.abs().square() * line).sum(1)) / (2 * pi)
+
+
+def decimated(spectrum: Tensor, timing: Tensor, per_symbol: int = 1) -> Tensor:
+    """Return frames read from ``timing`` on, complex64 [frame, so many samples a symbol].
+
+    ``spectrum`` is complex [frame, bin], ``timing`` float [frame] in symbols after the first
+    sample. The delay is cyclic; decimation folds the spectrum.
+    """
+    _, _, frequency = _synchroniser(spectrum.shape[1], spectrum.device)
+    delayed = spectrum * torch.exp(2j * pi * frequency * timing.unsqueeze(1))
+    folds = SAMPLES_PER_SYMBOL // per_symbol
+    return torch.fft.ifft(delayed.unflatten(1, (folds, -1)).sum(1)) / folds
 
 
 def symbol_noise(iq: Tensor) -> Tensor:
@@ -67,18 +102,6 @@ def unit_power(iq: Tensor) -> Tensor:
     norm = torch.linalg.vector_norm(parts, dim=(1, 2), dtype=torch.float64)
     scale = (iq.shape[1] ** 0.5 / norm).to(torch.float32)
     return torch.view_as_complex(parts * scale.view(-1, 1, 1))
-
-
-def _timed(iq: Tensor, rolloff: Tensor | None) -> Tensor:
-    """Return the spectrum of matched-filtered frames whose symbols peak at multiples of 8."""
-    matched, line, frequency = _synchroniser(iq.shape[1], iq.device)
-    if rolloff is not None:
-        matched = root_raised_cosine(frequency.abs(), rolloff.unsqueeze(1))
-    spectrum = torch.fft.fft(iq) * matched
-    filtered = torch.fft.ifft(spectrum)
-    # The sum over |y|^2 is real-valued in y, so its phase at the symbol rate is the timing alone.
-    timing = -torch.angle((filtered.abs().square() * line).sum(1)) / (2 * pi)  # symbols
-    return spectrum * torch.exp(2j * pi * frequency * timing.unsqueeze(1))
 
 
 @lru_cache(maxsize=8)
