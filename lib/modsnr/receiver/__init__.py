@@ -7,11 +7,14 @@ takes all steps; each can be called alone, in their order:
 takes that to 0, and ``noise_of``, with the carrier, sees more. ``clock_candidates`` finds the
 symbol rate, ``resample`` sets it right. ``synchronise`` reads the symbols, ``likelihoods`` tells
 how likely each alphabet is, and what is left of the carrier. ``snr_db`` is the SNR; ``levelled``
-makes noise white. ``Receiving`` puts the frames of a source through ``receive`` as they are read.
+makes noise white. ``equalise`` finds several paths where the spectrum shows them, and
+``apply_equaliser`` takes them out of a frame. ``Receiving`` puts the frames of a source through
+``receive`` as they are read.
 """
 
 from modsnr.receiver.carrier import Coarse, coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
+from modsnr.receiver.equaliser import Equalised, apply_equaliser, equalise
 from modsnr.receiver.likelihood import ALPHABETS, Likelihoods, likelihoods
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db
 from modsnr.receiver.reading import Receiving
