@@ -102,3 +102,9 @@ def test_what_cannot_be_received_is_refused(frames):
     holed[1], holed[3, 7] = 0, float("nan")
     with pytest.raises(InputError, match=r"2 of 5 frames have no power or are not finite, first 1"):
         receiver.receive(holed)
+
+
+def test_a_trainings_frames_are_received_where_its_parameters_say_so(frames, received):
+    assert_close(receiver.as_trained({"receiver": True})(frames), received.iq)
+    assert receiver.as_trained({"receiver": False})(frames) is frames
+    assert receiver.as_trained({})(frames) is frames

@@ -18,6 +18,6 @@ from modsnr.receiver.equaliser import Equalised, apply_equaliser, equalise
 from modsnr.receiver.likelihood import ALPHABETS, Likelihoods, likelihoods
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db
 from modsnr.receiver.reading import Receiving
-from modsnr.receiver.receiving import Received, receive
+from modsnr.receiver.receiving import Received, as_trained, receive
 from modsnr.receiver.spectrum import periodogram, shift
 from modsnr.receiver.timing import half_symbols, symbol_noise, synchronise

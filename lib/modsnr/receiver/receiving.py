@@ -9,6 +9,7 @@ list of alphabets.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -68,6 +69,17 @@ def receive(iq: Tensor | np.ndarray) -> Received:
         for field in fields(Received)
     }
     return Received(**columns)
+
+
+def as_trained(parameters: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
+    """Return what a training's frames went through before they were drawn, by its parameters.
+
+    It maps complex [frame, sample] to the same: by ``receive`` if ``parameters`` say ``receiver``,
+    else as they are.
+    """
+    if not parameters.get("receiver"):  # trainings before the receiver lack it
+        return lambda iq: iq
+    return lambda iq: receive(iq).iq
 
 
 def _check(iq: Tensor) -> None:
