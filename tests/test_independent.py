@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import j0
 
 from modsnr import InputError, limits, signals
-from modsnr.signals.independent import cut_pulse, independent, points_of
+from modsnr.signals.independent import Motion, cut_pulse, fading, independent, points_of
 
 FINE = 32  # samples a symbol of a pulse
 STEADY = {"rolloff": (0.25, 0.25), "carrier_offset": 0.0}
@@ -186,3 +187,36 @@ def test_the_seed_decides():
 def test_what_it_cannot_make_is_refused(classes, labels, refusal):
     with pytest.raises(InputError, match=refusal):
         independent(*map(np.array, labels), rng=np.random.default_rng(1), classes=classes)
+
+
+# Motion
+
+
+def test_a_carriers_offset_walks_at_random():
+    """The phase after n samples sums n (n+1) (2n+1) / 6 squares."""
+    drift, still = 2e-6, made("BPSK", 400, **STEADY, motion=Motion())
+    turned = made("BPSK", 400, **STEADY, motion=Motion(drift))
+    turns = np.angle((turned * still.conj())[:, -1]) / (2 * np.pi)
+    n = 1024
+    assert turns.std() == pytest.approx(drift * np.sqrt(n * (n + 1) * (2 * n + 1) / 6), rel=0.1)
+    assert_allclose(np.abs(turned), np.abs(still), atol=1e-5)
+
+
+def test_a_diffuse_path_has_unit_power_and_clarkes_spectrum():
+    gains = np.array([fading(512, 0.01, np.random.default_rng(seed)) for seed in range(2000)])
+    assert np.square(np.abs(gains)).mean() == pytest.approx(1, abs=0.05)
+    lags = np.array([10, 25, 40])
+    correlation = [(gains[:, lag:] * gains[:, :-lag].conj()).mean() for lag in lags]
+    assert_allclose(np.real(correlation), j0(2 * np.pi * 0.01 * lags), atol=0.06)
+
+
+def test_an_echo_lies_below_the_direct_path_by_ks_decibels():
+    direct = made("QPSK", 300, **STEADY, motion=Motion())
+    for k_db in (20.0, 30.0):
+        echo = made("QPSK", 300, **STEADY, motion=Motion(rician_k_db=k_db)) - direct
+        # What of it lies along the direct path is lost where frames are scaled to unit power.
+        power = np.square(np.abs(echo)).mean()
+        assert -1.5 * k_db < 10 * np.log10(power) < -k_db + 0.5
+        assert power > 0.3 * 10 ** (-k_db / 10)
+    slow, fast = (made("QPSK", 5, motion=Motion(rician_k_db=0, doppler=d)) for d in (0, 1e-3))
+    assert (slow != fast).any(1).all()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -13,16 +14,20 @@ import torch
 from modsnr import files
 from modsnr.signals.alphabets import STUDY_CLASSES
 from modsnr.signals.channels import CHANNELS, EVERYDAY, MIXTURE, Channel, Ensemble, Mixture, channel
-from modsnr.signals.independent import independent
+from modsnr.signals.independent import Motion, independent
 from modsnr.signals.simulator import BATCH, simulate
 
 
 @dataclass(frozen=True)
 class Condition:
-    """The channel of frames, None for the independent generator, and their length in samples."""
+    """The channel of frames, None for the independent generator, and their length in samples.
+
+    ``options`` are those of the independent generator.
+    """
 
     channel: Channel | Mixture | Ensemble | None
     samples: int = 1024
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 CONDITIONS: Mapping[str, Condition] = MappingProxyType({
@@ -34,6 +39,9 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType({
     ),
     **{f"samples_{length}": Condition(Channel(), length) for length in (128, 512, 2048, 4096)},
     "independent": Condition(None),
+    "independent_drift": Condition(  # as large an offset as moderate's, and what no channel has
+        None, options={"carrier_offset": 0.01, "motion": Motion(2e-6, 10.0, 2e-4)}
+    ),
 })  # fmt: skip
 
 
@@ -58,7 +66,8 @@ def simulate_condition(
     seeds = np.random.SeedSequence([seed, crc32(name.encode())])
     if condition.channel is None:
         rng = np.random.default_rng(seeds)
-        return independent(modulation, snr_db, rng=rng, classes=classes, samples=condition.samples)
+        given = {"classes": classes, "samples": condition.samples, **condition.options}
+        return independent(modulation, snr_db, rng=rng, **given)
     generator = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0]) >> 1)
     labels = torch.as_tensor(modulation).split(BATCH), torch.as_tensor(snr_db).split(BATCH)
     return np.concatenate([

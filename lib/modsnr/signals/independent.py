@@ -4,13 +4,15 @@ A network that has learned the simulator's own ways gains nothing from them here
 in the time domain: symbols pass through a windowed, cut root-raised cosine at 32 samples a symbol
 and are decimated to 8, where the simulator fills a spectrum and interpolates. Crosses are folded
 rectangles, APSK has the rings of liquid-dsp. The cut pulses have some intersymbol interference and
-some power outside the band. There is no clock offset and no multipath.
+some power outside the band. There is no clock offset. On request the carrier drifts and a diffuse
+echo fades beside the direct path, as no ``Channel`` has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import pi, sqrt
+from math import inf, pi, sqrt
+from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import upfirdn
@@ -24,6 +26,21 @@ SPAN = 10  # symbols on either side of a pulse
 KAISER = 2.0  # shape of the window over the span
 ROLLOFF = (0.15, 0.35)
 CARRIER_OFFSET = 2e-4  # cycles/sample, on either side
+LATEST_ECHO = 2  # samples
+WAVES = 16  # of a diffuse echo
+
+
+class Motion(NamedTuple):
+    """How a carrier drifts, and how the paths of a moving receiver fade.
+
+    The carrier's offset walks at random, by ``drift`` cycles/sample at each sample. Beside the
+    direct path there is a diffuse echo, ``rician_k_db`` below it, uniformly up to ``LATEST_ECHO``
+    samples late, with Clarke's spectrum: ``doppler`` is the highest shift, in cycles/sample.
+    """
+
+    drift: float = 0.0
+    rician_k_db: float = inf
+    doppler: float = 0.0
 
 
 def independent(
@@ -35,6 +52,7 @@ def independent(
     samples: int = 1024,
     rolloff: tuple[float, float] = ROLLOFF,
     carrier_offset: float = CARRIER_OFFSET,
+    motion: Motion | None = None,
 ) -> np.ndarray:
     """Return one frame a label, 8 samples a symbol: complex64 [frame, sample].
 
@@ -43,15 +61,24 @@ def independent(
     Roll-off is uniform over ``rolloff``, the carrier offset uniform over +-``carrier_offset``
     cycles/sample, phase and delay uniform over a turn and a symbol.
 
+    With ``motion`` the carrier drifts and an echo fades.
+
     Raises InputError for classes other than the study's, and for labels that do not index them.
     """
     check_labels(modulation, snr_db, classes)
     time = np.arange(samples)
     frames = np.empty((len(modulation), samples), np.complex64)
     for place, (number, snr) in enumerate(zip(modulation, snr_db.astype(float), strict=True)):
-        signal = _signal(str(classes[number]), samples, rng.uniform(*rolloff), rng)
+        fine = _signal(str(classes[number]), samples, rng.uniform(*rolloff), rng)
+        signal = fine[LATEST_ECHO * FINE :: FINE].copy()
         offset = rng.uniform(-carrier_offset, carrier_offset)
-        signal *= np.exp(2j * pi * (rng.uniform() + offset * time))
+        carrier = np.exp(2j * pi * (rng.uniform() + offset * time))
+        if motion is not None:
+            late = fine[int(rng.integers(LATEST_ECHO * FINE + 1)) :: FINE][:samples]
+            signal += 10 ** (-motion.rician_k_db / 20) * fading(samples, motion.doppler, rng) * late
+            steps = motion.drift * rng.normal(size=samples)
+            carrier *= np.exp(2j * pi * np.cumsum(np.cumsum(steps)))
+        signal *= carrier
         signal /= sqrt(np.mean(np.abs(signal) ** 2))
         noise = rng.normal(scale=sqrt(0.5), size=(2, samples))
         frames[place] = signal + 10 ** (-snr / 20) * (noise[0] + 1j * noise[1])
@@ -59,7 +86,10 @@ def independent(
 
 
 def _signal(name: str, samples: int, rolloff: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a noise-free stretch of a modulation, complex128 [sample], from a random moment on."""
+    """Return a noise-free stretch of a modulation, from a random moment on.
+
+    complex128 [fine sample], ``LATEST_ECHO`` samples before those of the frame included.
+    """
     points = points_of(name)
     rate = FINE * PERIOD
     symbols = points[rng.integers(len(points), size=-(-samples // PERIOD) + 2 * SPAN + 3)]
@@ -67,10 +97,20 @@ def _signal(name: str, samples: int, rolloff: float, rng: np.random.Generator) -
     pulse = cut_pulse(rolloff, delay=rng.uniform())
     start = 2 * SPAN * rate + int(rng.integers(rate))
     wave = upfirdn(pulse, symbols, up=rate)
-    fine = np.arange(samples) * FINE + start
+    fine = np.arange(-LATEST_ECHO * FINE, samples * FINE) + start
     if name == "OQPSK":  # the quadrature half a symbol later
         return wave.real[fine] + 1j * wave.imag[fine - rate // 2]
     return wave[fine]
+
+
+def fading(samples: int, doppler: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the gain of a diffuse path of unit mean power, complex128 [sample]: waves all around.
+
+    Clarke's model (R. H. Clarke, Bell System Technical Journal 47, 1968), with random amplitudes.
+    """
+    waves = np.array([1, 1j]) @ rng.normal(scale=sqrt(0.5 / WAVES), size=(2, WAVES))
+    shifts = doppler * np.cos(2 * pi * (np.arange(WAVES) + rng.uniform()) / WAVES)
+    return np.exp(2j * pi * np.arange(samples)[:, None] * shifts) @ waves
 
 
 def cut_pulse(rolloff: float, *, delay: float = 0.0) -> np.ndarray:
