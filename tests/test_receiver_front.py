@@ -133,7 +133,13 @@ def test_the_coarse_carrier_lies_within_its_deviation(generator, carrier, sample
     found = receiver.coarse_carrier(iq, receiver.noise_of(iq))
     error = found.offset - carrier
     assert rms(error) < 0.0014 * (1024 / samples) ** 0.5 + 0.0003
-    assert rms(error / found.deviation) < 1.7
+    assert 0.2 < rms(error / found.deviation) < 1.3
+
+
+def test_behind_multipath_the_deviation_of_the_carrier_is_honest(generator):
+    iq = moved(frames(generator, 20, delay_spread=1.0), 0.01)
+    found = receiver.coarse_carrier(iq, receiver.noise_of(iq))
+    assert 0.5 < rms((found.offset - 0.01) / found.deviation) < 1.5
 
 
 def test_the_rolloff_is_told_narrow_from_wide(generator):

@@ -25,7 +25,8 @@ PRIOR_DEVIATION = 0.012  # cycles/sample
 ROLLOFFS = (0.1, 0.2, 0.3, 0.4)
 TILTS = ((-3.0, 0.05), (-1.5, 0.15), (0.0, 0.6), (1.5, 0.15), (3.0, 0.05))  # nepers a rate, prior
 SNR_STEP_DB, SNR_STEPS = 3.0, 17  # of the signal's density over the noise's, from 0 dB on
-LOST = 1.07  # independent bins that the periodogram's window costs
+TEMPER = 2.5  # the likelihood's divisor: symbols are not Gaussian, channels not exponential
+LEAST_DEVIATION = 0.0007  # cycles/sample, what channels do that the templates do not have
 
 
 class Coarse(NamedTuple):
@@ -53,13 +54,13 @@ def coarse_carrier(iq: Tensor, noise: Noise) -> Coarse:
     step = (level / SNR_STEP_DB).round().nan_to_num(0).clamp(0, SNR_STEPS - 1).long()
     near = (frequency.abs() <= REACH).nonzero().flatten()
     scores = torch.fft.irfft(torch.fft.rfft(relative).unsqueeze(1) * weights[step], n=KEPT)
-    scores = (scores - constants[step].unsqueeze(2))[..., near] * (iq.shape[1] / PIECE / LOST)
+    scores = (scores - constants[step].unsqueeze(2))[..., near] * (iq.shape[1] / PIECE / TEMPER)
     scores = scores + priors.view(-1, 1) - (frequency[near] / PRIOR_DEVIATION).square() / 2
     posterior = scores.flatten(1).softmax(1).view(scores.shape).nan_to_num(0)
     places = posterior.sum(1)
     offset = places @ frequency[near]
     variance = (places * (frequency[near] - offset.unsqueeze(1)).square()).sum(1)
-    deviation = (variance + 0.08 / PIECE**2).sqrt()
+    deviation = (variance + LEAST_DEVIATION**2).sqrt()
     return Coarse(offset, deviation, posterior.sum(2) @ rolloffs)
 
 
