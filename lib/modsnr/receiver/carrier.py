@@ -21,7 +21,7 @@ from modsnr.signals import root_raised_cosine
 PIECE = 1024  # samples of a periodogram; those of a longer frame are averaged
 KEPT = 256  # of its bins: a quarter of the sampled band
 REACH = 0.04  # cycles/sample
-PRIOR_DEVIATION = 0.012  # cycles/sample
+PRIOR_DEVIATION = 0.02  # cycles/sample
 ROLLOFFS = (0.1, 0.2, 0.3, 0.4)
 TILTS = ((-3.0, 0.05), (-1.5, 0.15), (0.0, 0.6), (1.5, 0.15), (3.0, 0.05))  # nepers a rate, prior
 SNR_STEP_DB, SNR_STEPS = 3.0, 17  # of the signal's density over the noise's, from 0 dB on
