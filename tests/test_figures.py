@@ -54,6 +54,18 @@ def accuracies(models=("constellation", "all views")):
     )
 
 
+def ceilings(receivers=("feedback", "linear", "blind")):
+    """Return ceilings of every condition, the last receiver's of one alone."""
+    return pd.concat(
+        points(
+            1 - 0.03 * place - 0.3 * np.exp(-np.array([3, *SNRS]) / 4),
+            condition=condition, receiver=receiver, label=["all", *map(str, SNRS)],
+        )
+        for place, receiver in enumerate(receivers)
+        for condition in (signals.CONDITIONS if place < 2 else ["minor"])
+    )  # fmt: skip
+
+
 def history(epochs=8):
     epoch = np.arange(1, epochs + 1)
     return pd.DataFrame({
@@ -211,6 +223,15 @@ EVERY_FIGURE = {
         conditions=list(signals.CONDITIONS),
         titles=TASKS,
     ),
+    "loss_matrix": lambda: figures.loss_matrix(
+        pd.DataFrame(
+            {"task": "joint", "model": net, "condition": condition, "value": 0.02 + 0.1 * row}
+            for row, net in enumerate(("all-views", "both-rings", "mixture"))
+            for condition in signals.CONDITIONS
+        ),
+        conditions=list(signals.CONDITIONS),
+    ),
+    "ceilings": lambda: figures.ceilings(ceilings()),
     "rejection_bars": lambda: figures.rejection_bars(
         pd.DataFrame(
             {"left out": name, "score": score, "measure": measure, **interval(0.5)}
@@ -567,6 +588,7 @@ def test_the_spectrum_draws_a_line_a_signal():
     assert ax.get_xlabel() == "frequency (cycles/sample)"
 
 
+<<<<<<< HEAD
 def test_an_alphabets_bar_is_as_high_as_it_is_near_the_likeliest():
     steps, below, likelihood, *_ = split_by_kind(EVERY_FIGURE["receiver_steps"]())
     assert_allclose([bar.get_height() for bar in likelihood.patches], [40, 25, 0])
@@ -577,3 +599,19 @@ def test_an_alphabets_bar_is_as_high_as_it_is_near_the_likeliest():
 def split_by_kind(figure):
     """Return the first panel of symbols, that of spectra and that of likelihoods."""
     return figure.axes[0], *(ax for ax in figure.axes if ax.get_ylabel())
+=======
+def test_ceilings_stand_beside_one_another_and_over_snr_for_some_conditions():
+    left, right = figures.ceilings(ceilings(), ["minor", "rayleigh_2"]).axes
+    shown = [set(ax.get_legend_handles_labels()[1]) for ax in (left, right)]
+    assert shown == [{"feedback", "linear", "blind"}, {"minor", "rayleigh 2", "minor, blind"}]
+    assert len(left.get_yticklabels()) == len(signals.CONDITIONS)
+    _, alone = figures.ceilings(ceilings(["feedback"]), ["minor"]).axes
+    assert alone.get_legend_handles_labels()[1] == ["minor"]
+
+
+def test_losses_are_written_in_points():
+    of = {"task": "joint", "model": "a", "condition": ["minor", "moderate"], "value": [0.021, 0.4]}
+    ax, bar = figures.loss_matrix(pd.DataFrame(of), conditions=["minor", "moderate"]).axes
+    assert [text.get_text() for text in ax.texts] == ["2.1", "40.0"]
+    assert "points below" in bar.get_ylabel()
+>>>>>>> b016f14 (05 shows what each channel allows, 08 what each network loses of it; the SNR is judged by the noise in the band)

@@ -104,6 +104,19 @@ def test_the_loss_is_the_paired_difference_of_networks_tested_twice():
     assert generalisation.losses(GIVEN, "minor", "nowhere") == {}
 
 
+def test_what_is_lost_of_the_possible_is_the_ceiling_less_the_joint_accuracy():
+    matrix = generalisation.accuracy_matrix(GIVEN)
+    whole = {"model": "ceiling", "task": "joint", "value": 0.9, "low": 0.86, "high": 0.93}
+    possible = pd.DataFrame([{**whole, "condition": name} for name in ("minor", "independent")])
+    below = generalisation.below_ceiling(matrix, possible)
+    assert below.groupby("model").size().to_dict() == {"a": 2, "b": 1}
+    row = below.set_index(["model", "condition"]).loc["a", "minor"]
+    cell = matrix.set_index(["task", "model", "condition"]).loc["joint", "a", "minor"]
+    assert row.value == pytest.approx(0.15)
+    assert row.high == pytest.approx(0.15 + np.hypot(0.03, cell.value - cell.low))
+    assert row.low == pytest.approx(0.15 - np.hypot(0.04, cell.high - cell.value))
+
+
 def test_the_area_is_that_of_a_literal_count_over_all_pairs(rng):
     unknown, known = rng.integers(0, 6, 40).astype(float), rng.integers(-2, 4, 30).astype(float)
     pairs = [(u > k) + (u == k) / 2 for u in unknown for k in known]

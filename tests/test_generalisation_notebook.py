@@ -45,8 +45,9 @@ def run(trained):
         "08_generalisation",
         "away",
         models=["all-views", "constellation"],
-        conditions=["minor", "liquid_rings", "samples_128", "independent"],
+        conditions=["minor", "liquid_rings", "samples_128", "coloured_noise", "independent"],
         frames_per_cell=6,
+        ceiling_frames=2,
         left_out=["without"],
         learned_frames=250,
     )
@@ -68,9 +69,9 @@ def test_a_network_knows_nothing_of_what_was_left_out(trained):
 def test_the_matrix_has_an_accuracy_for_every_network_that_can_take_the_frames(run):
     matrix = run.metrics["matrix"]
     assert run.metrics["test_frames"] == 4 * 4 * 6
-    assert list(matrix["constellation"]) == ["minor", "liquid_rings", "samples_128", "independent"]
+    assert list(matrix["constellation"]) == run.parameters["conditions"]
     # The residual needs longer frames.
-    assert list(matrix["all-views"]) == ["minor", "liquid_rings", "independent"]
+    assert list(matrix["all-views"]) == ["minor", "liquid_rings", "coloured_noise", "independent"]
     for name, of_network in matrix.items():
         for cell in of_network.values():
             assert set(cell) == {"joint_accuracy", "modulation_accuracy", "snr_accuracy"}
@@ -79,8 +80,39 @@ def test_the_matrix_has_an_accuracy_for_every_network_that_can_take_the_frames(r
         loss = run.metrics["loss_on_independent"][name]
         assert loss["value"] == pytest.approx(home - away)
         assert loss["low"] <= loss["value"] <= loss["high"]
-    assert len(run.table("matrix")) == 7
+    assert len(run.table("matrix")) == 5 + 9  # the ceiling first
     assert run.figure("matrix").stat().st_size > 5000
+
+
+def test_what_is_lost_of_the_possible_stands_beside_the_matrix(run):
+    possible, below = run.metrics["ceilings"], run.metrics["below_ceiling"]
+    assert list(possible) == run.parameters["conditions"]
+    for name, of_network in run.metrics["matrix"].items():
+        assert list(below[name]) == list(of_network)
+        for condition, cell in of_network.items():
+            most = possible[condition]["joint"]["ceiling"]
+            assert most["low"] <= most["value"] <= most["high"] <= 1
+            lost = below[name][condition]["joint"]
+            wanted = most["value"] - cell["joint_accuracy"]["value"]
+            assert lost["value"] == pytest.approx(wanted, abs=1e-6)
+            assert lost["low"] < lost["value"] < lost["high"]
+    assert run.table("matrix").model[0] == "ceiling"
+    assert run.figure("below_ceiling").stat().st_size > 5000
+
+
+def test_the_snr_is_judged_by_the_noise_in_the_signals_band(run, trained):
+    labels = frames.grid_labels(CLASSES, [0, 10, 20, 30], 6)
+    iq = signals.simulate_condition(
+        "coloured_noise", *labels, seed=run.parameters["seed"], classes=CLASSES
+    )
+    net = model.load(trained["all-views"].weights)
+    found = net.estimate(diagrams.render(iq, views=ALL_VIEWS, bins=16))
+    excess = signals.in_band_noise_db(signals.CHANNELS["coloured_noise"])
+    middles = np.array([5.0, 15.0, 25.0]) - excess
+    place = np.searchsorted(middles, found.snr_db.numpy())
+    hits = (place == np.searchsorted(middles, labels[1] - excess)).mean()
+    cell = run.metrics["matrix"]["all-views"]["coloured_noise"]["snr_accuracy"]
+    assert cell["value"] == pytest.approx(hits, abs=0.011)
 
 
 def test_a_cell_is_what_the_network_says_of_the_conditions_frames(run, trained):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from modsnr import limits
+from modsnr import limits, signals
 from modsnr.limits.blind import AMPLITUDES_DB
 
 CLASSES = ("BPSK", "QPSK", "OQPSK", "32APSK", "64QAM")
@@ -50,6 +50,15 @@ def assert_alike(found, wanted):
 
 def test_with_nothing_unknown_it_is_the_genies_likelihood(sent):
     assert_alike(blind(sent, **KNOWN), known_likelihood(sent))
+
+
+def test_clear_symbols_are_never_mistaken(generator):
+    labels, levels, classes = torch.arange(17), torch.full((17,), 30.0), signals.STUDY_CLASSES
+    sent = limits.symbol_samples(labels, levels, classes, symbols=100, generator=generator)
+    found = limits.marginal_log_likelihood(
+        *turned(sent, 1.1), 30.0, classes, amplitudes_db=(-0.1, 0.0, 0.1)
+    )
+    assert (found.argmax(1) == labels).all()
 
 
 def test_the_phase_is_averaged_out(sent):

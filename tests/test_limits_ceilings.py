@@ -139,8 +139,8 @@ def table():
     return limits.ceilings(names, CLASSES, GRID, frames=12, draws=200, seed=1)
 
 
-def cell(table, condition, *, task="modulation", label="0.0", equaliser="feedback"):
-    asked = {"condition": condition, "task": task, "label": label, "equaliser": equaliser}
+def cell(table, condition, *, task="modulation", label="0.0", receiver="feedback"):
+    asked = {"condition": condition, "task": task, "label": label, "receiver": receiver}
     (row,) = table.query(" and ".join(f"{key} == {text!r}" for key, text in asked.items())).index
     return table.loc[row]
 
@@ -158,11 +158,11 @@ def test_a_table_has_a_value_with_its_interval_for_every_condition_task_and_snr(
 def test_paths_tilts_and_short_frames_cost_accuracy_and_a_receive_filter_does_not(table):
     minor = cell(table, "minor").value
     assert cell(table, "receive_filter").value == pytest.approx(minor)
-    assert cell(table, "minor", equaliser="linear").value == pytest.approx(minor)
+    assert cell(table, "minor", receiver="linear").value == pytest.approx(minor)
     for name in ("rayleigh_2", "coloured_noise", "samples_128", "mixture"):
         assert cell(table, name).value < minor - 0.005
     assert cell(table, "everyday").value < minor
-    feedback, linear = (cell(table, "rayleigh_2", equaliser=each).value for each in EQUALISERS)
+    feedback, linear = (cell(table, "rayleigh_2", receiver=each).value for each in EQUALISERS)
     assert linear < feedback
     assert cell(table, "samples_128", task="snr").value < cell(table, "minor", task="snr").value
 
@@ -186,3 +186,48 @@ def test_intervals_cover_a_table_of_many_more_frames(table):
 def test_a_condition_that_is_none_is_refused():
     with pytest.raises(InputError, match="'minr'; did you mean 'minor'"):
         limits.ceilings(["minr"], CLASSES, GRID)
+
+
+def test_the_band_shows_less_of_the_snr_where_noise_is_tilted_filtered_or_short():
+    names = ["minor", "receive_filter", "coloured_noise", "samples_512", "rayleigh_2", "mixture"]
+    found = limits.snr_bounds(names, GRID)
+    assert found.index.tolist() == ["0.0", "10.0"]
+    minor = limits.band_limited(GRID, samples=1024, occupied=179.2)
+    assert_allclose(found.minor, minor)
+    assert_allclose(found.rayleigh_2, minor)
+    for name in ("receive_filter", "coloured_noise", "samples_512", "mixture"):
+        assert (found[name] > minor).all()
+    assert (found.coloured_noise > found.mixture).all()
+    # 1.4 / 8 of 0.6 of the band is the signal's: 435 of 1,024 samples show the noise alone.
+    high = limits.snr_bounds(["receive_filter"], [90.0])
+    assert high.iloc[0, 0] == pytest.approx(4.343 / 435.2**0.5, rel=1e-3)
+
+
+def test_possible_accuracies_are_those_of_bounds_and_genies(generator):
+    bounds = {"QPSK": np.array([0.5, 0.1]), "64QAM": np.array([0.7, 0.1])}
+    found = limits.possible_accuracies(
+        bounds, np.array([0.8, 0.2]), GRID, samples=512, samples_per_symbol=8, frames=(20, 5),
+        generator=generator,
+    )  # fmt: skip
+    assert_allclose(found["alphabet known"], 1, atol=1e-5)
+    assert found["genie"][1] == found["phase unknown"][1] == 1
+    assert found["genie"][0] > 0.9
+    assert_allclose(found["genie and bound"], found["genie"] * found["alphabet known"])
+
+
+def test_a_blind_ceiling_is_lower_and_the_offset_that_it_does_not_know_is_the_channels():
+    asked = ("8PSK", "16QAM", "64QAM"), [2.0, 18.0]
+    known = limits.ceilings(["samples_512"], *asked, frames=12)
+    blind = limits.blind_ceilings(["samples_512"], *asked, frames=12)
+    assert blind.receiver.unique().tolist() == ["blind"]
+    found = cell(blind, "samples_512", label="2.0", receiver="blind")
+    assert 1 / 3 < found.value < cell(known, "samples_512", label="2.0").value
+    assert found.high - found.low < 0.2
+    assert cell(blind, "samples_512", label="18.0", receiver="blind").value == 1
+    assert len(blind) == 9
+
+
+@pytest.mark.parametrize("name", ["rayleigh_1", "mixture", "liquid_rings", "independent"])
+def test_a_condition_that_the_blind_classifier_does_not_cover_is_refused(name):
+    with pytest.raises(InputError, match=f"{name} has no blind ceiling"):
+        limits.blind_ceilings([name], CLASSES, GRID)

@@ -45,7 +45,7 @@ def toy(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_05_sets_errors_beside_bounds(toy):
-    run = done("05_limits", "limits", models=["toy"])
+    run = done("05_limits", "limits", models=["toy"], ceiling_frames=1, unknown_frames=1)
     assert run.parents == [toy.id]
     found, network = run.metrics, run.metrics["estimators"]["toy"]
     assert found["frames"] == len(CLASSES) * len(SNRS) * EACH
@@ -62,7 +62,16 @@ def test_05_sets_errors_beside_bounds(toy):
     floor = found["estimators"]["noise floor"]["share_of_bound"]
     assert 0.8 < floor < 1.1
     assert run.table("share")["noise floor"].mean() == pytest.approx(floor, abs=1e-4)
-    for name in ("snr_limits", "accuracy_limits"):
+    assert set(found["ceilings"]) == set(signals.CONDITIONS)
+    minor = found["ceilings"]["minor"]
+    assert list(minor) == ["feedback", "linear", "blind"]
+    assert minor["blind"]["modulation"]["all"]["value"] == pytest.approx(1, abs=1e-3)
+    assert minor["feedback"]["joint"]["20.0"]["high"] == pytest.approx(1)
+    shortest = found["ceilings"]["samples_128"]["feedback"]["joint"]["0.0"]
+    assert 0.5 < shortest["low"] <= shortest["value"] < minor["feedback"]["joint"]["0.0"]["value"]
+    of_snr = run.table("snr_bounds").set_index("SNR (dB)")
+    assert (of_snr["coloured_noise"] > of_snr["minor"]).all()
+    for name in ("snr_limits", "accuracy_limits", "ceilings"):
         assert run.figure(name).stat().st_size > 5000
 
 

@@ -58,6 +58,23 @@ def losses(answers: Given, home: str, away: str) -> dict[str, Interval]:
     }
 
 
+def below_ceiling(matrix: pd.DataFrame, ceilings: pd.DataFrame) -> pd.DataFrame:
+    """Return how far the joint accuracy of each network lies below its condition's ceiling.
+
+    A row a task (joint), model and condition, with value, low and high; both tables have these
+    columns, ``ceilings`` one row a task and condition. Frames of networks and of ceilings are
+    drawn apart, so the squares of their intervals add up.
+    """
+    joint = matrix[matrix.task == "joint"].merge(
+        ceilings.drop(columns="model"), on=["task", "condition"], suffixes=("", "_possible")
+    )
+    value = joint.value_possible - joint.value
+    more = np.hypot(joint.high_possible - joint.value_possible, joint.value - joint.low)
+    less = np.hypot(joint.value_possible - joint.low_possible, joint.high - joint.value)
+    found = joint[["task", "model", "condition"]]
+    return found.assign(value=value, low=value - less, high=value + more)
+
+
 class Seen(NamedTuple):
     """What shows of frames: the network's SNR and confidence [frame], features [frame, feature]."""
 

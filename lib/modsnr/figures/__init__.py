@@ -23,7 +23,7 @@ from modsnr.figures.impacts import (
     method_bars,
     region_matrix,
 )
-from modsnr.figures.limits import accuracy_over_snr, snr_limits
+from modsnr.figures.limits import accuracy_over_snr, ceilings, snr_limits
 from modsnr.figures.models import (
     confusion_pair,
     learning_curve,
@@ -32,7 +32,7 @@ from modsnr.figures.models import (
 )
 from modsnr.figures.receiver import receiver_steps
 from modsnr.figures.recordings import timeline
-from modsnr.figures.shifts import rejection_bars, shift_matrix
+from modsnr.figures.shifts import loss_matrix, rejection_bars, shift_matrix
 from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
 from modsnr.figures.sweeps import (
     importance_bars,

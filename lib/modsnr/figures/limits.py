@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from modsnr.figures.style import legend_above, panels, series, styled
+from modsnr.figures.style import dots, legend_above, panels, series, styled
 
 BOUND_LINES = ("--", ":", "-.", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)))
 SNR = "SNR per sample (dB)"
+OVER_SNR = ("minor", "rayleigh_2", "coloured_noise", "samples_512", "samples_4096")
 
 
 @styled
@@ -71,6 +72,35 @@ def snr_limits(errors: pd.DataFrame, bounds: pd.DataFrame, of: str) -> Figure:
     right.set_ylabel(f"share of the bound\n({of})")
     right.set_ylim(bottom=0)
     legend_above(figure)
+    return figure
+
+
+@styled
+def ceilings(points: pd.DataFrame, over_snr: Sequence[str] = OVER_SNR) -> Figure:
+    """Draw the accuracy that each condition allows, in all, and over SNR for some of them.
+
+    ``points`` has the columns condition, receiver, label ("all" or an SNR), value, low and high.
+    Left a place for each condition and a marker for each receiver; right a line for each condition
+    in ``over_snr``, of the first receiver and, where there is one, of the last.
+    """
+    names = points.condition.str.replace("_", " ")
+    points = points.assign(condition=names)
+    conditions, receivers = list(names.unique()), list(points.receiver.unique())
+    figure, (left, right) = panels(["", ""], height=0.6 + 0.23 * max(len(conditions), 9))
+    dots(left, points[points.label == "all"], "condition", "receiver", lying=True)
+    left.set(xlabel="accuracy, mean over SNRs", ylabel="")
+    of_snrs = points[points.label != "all"]
+    of_snrs = of_snrs.assign(snr_db=of_snrs.label.astype(float))
+    order = [name.replace("_", " ") for name in over_snr]
+    some = of_snrs[of_snrs.condition.isin(order)]
+    first, last = (some[some.receiver == receivers[place]] for place in (0, -1))
+    series(right, first, "snr_db", "condition", order=order)
+    if len(receivers) > 1:
+        for name, row in last.groupby("condition", sort=False):
+            right.plot(row.snr_db, row.value, "k--", linewidth=1, label=f"{name}, {receivers[-1]}")
+    right.set(xlabel=SNR, ylabel="accuracy")
+    right.legend(loc="lower right")
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(receivers))
     return figure
 
 

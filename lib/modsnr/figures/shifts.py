@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -37,24 +38,45 @@ def shift_matrix(
     network that cannot take the frames of a condition lacks it, and its cell is empty. The cell of
     a network under the condition of the same name is framed.
     """
-    tasks, networks = accuracies.task.unique(), list(accuracies.model.unique())
+    tasks = accuracies.task.unique()
+    figure, axes = _matrices(accuracies, conditions, [(titles or {}).get(t, t) for t in tasks])
+    colour_bar(figure, axes[0].collections[0], axes, "accuracy (%)", aspect=40)
+    return figure
+
+
+@styled
+def loss_matrix(losses: pd.DataFrame, *, conditions: Sequence[str]) -> Figure:
+    """Draw by how many points networks stay below what is possible, laid out as ``shift_matrix``.
+
+    ``losses`` has the columns task, of which there is one, model, condition and value.
+    """
+    figure, axes = _matrices(losses, conditions, [""], cmap="cividis_r")
+    colour_bar(figure, axes[0].collections[0], axes, "points below\nthe ceiling", aspect=15)
+    return figure
+
+
+def _matrices(
+    table: pd.DataFrame, conditions: Sequence[str], titles: Sequence[Any], **options: Any
+) -> tuple[Figure, list[Axes]]:
+    networks = list(table.model.unique())
+    apart = 0.72 if len(titles) > 1 else 1.5  # inches: names of conditions stand under one panel
     figure, axes = panels(
-        [str((titles or {}).get(task, task)) for task in tasks], across=1, sharex=True,
-        height=0.72 + 0.2 * max(len(networks), 2), xlabel="frames it is tested on",
+        [str(title) for title in titles], across=1, sharex=True,
+        height=apart + 0.2 * max(len(networks), 2), xlabel="frames it is tested on",
     )  # fmt: skip
     figure.set_figwidth(PAGE)
     names = [condition.replace("_", " ") for condition in conditions]
-    for ax, task in zip(axes, tasks, strict=True):
-        of_task = accuracies[accuracies.task == task].pivot_table("value", "model", "condition")
+    for ax, task in zip(axes, table.task.unique(), strict=True):
+        of_task = table[table.task == task].pivot_table("value", "model", "condition")
         percent = 100 * of_task.reindex(index=networks, columns=list(conditions))
-        heatmap(ax, percent.set_axis(names, axis=1), annot=True, fmt=".1f", vmin=0, vmax=100)
+        drawn = percent.set_axis(names, axis=1)
+        heatmap(ax, drawn, annot=True, **({"fmt": ".1f", "vmin": 0, "vmax": 100} | options))
         for row, column in np.argwhere(np.equal.outer(networks, list(conditions))):
             edge: Any = {"fill": False, "edgecolor": PALETTE[1], "linewidth": 1.6}
             ax.add_patch(Rectangle((column + 0.03, row + 0.05), 0.94, 0.9, **edge))
         ax.set_ylabel("network")
     axes[-1].set_xticks(axes[-1].get_xticks(), names, **SLANTED)
-    colour_bar(figure, axes[0].collections[0], axes, "accuracy (%)", aspect=40)
-    return figure
+    return figure, axes
 
 
 @styled

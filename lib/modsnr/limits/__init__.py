@@ -1,4 +1,4 @@
-"""Limits: bounds, genie classifiers, and estimators and classifiers without learning."""
+"""Limits: bounds, ceilings, genie classifiers, and estimators and classifiers without learning."""
 
 from modsnr.limits.blind import blind_curve, marginal_log_likelihood
 from modsnr.limits.bounds import (
@@ -11,7 +11,13 @@ from modsnr.limits.bounds import (
     spectrum_aware,
     tilted,
 )
-from modsnr.limits.ceilings import ceilings, folded_spectrum
+from modsnr.limits.ceilings import (
+    blind_ceilings,
+    ceilings,
+    folded_spectrum,
+    possible_accuracies,
+    snr_bounds,
+)
 from modsnr.limits.classifiers import log_likelihood
 from modsnr.limits.estimators import SNR_RANGE_DB, m2m4_snr, noise_floor_snr, split_symbol_snr
 from modsnr.limits.genie import accuracy_curve, genie_accuracy, symbol_samples

@@ -29,16 +29,18 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from modsnr.limits.classifiers import log_likelihood
-from modsnr.limits.genie import CERTAIN, Curve, symbol_samples
+from modsnr.limits.genie import CERTAIN, Curve, accuracy_curve, symbol_samples
 from modsnr.limits.mixtures import Mixture
 from modsnr.signals import alphabet, symmetry
 
 AMPLITUDES_DB = tuple(np.linspace(-0.8, 0.8, 5).round(2).tolist())
-HIGHEST = 48  # harmonic of an angle
-RADII = 256  # from 0 to the outermost symbol and three deviations of the noise
+# Harmonics of an angle: so many at least, and so many times the RMS over the noise's deviation.
+HARMONICS, PER_DEVIATION = 32, 4.8
+RADII, WIDEST = 384, 2.0  # from 0 to so many RMS and three deviations of the noise
 FINE = 2.0  # deviations of a known signal's phase or offset from one point of a grid to the next
 REACH = 3.0  # deviations of the offset searched on either side
 FRAMES_AT_A_TIME = 64
+KNOWN = 10  # frames of the genie for each blind one
 
 
 def marginal_log_likelihood(
@@ -88,21 +90,26 @@ def blind_curve(
 
     ``frames`` of each class are drawn, of unit amplitude, with what ``unknown``, the options of
     that function, leaves open. The chance that a decision is right is the genie's posterior of the
-    class that was decided for: its mean is the accuracy, whatever the classifier takes for given.
+    class that was decided for, whatever the classifier takes for given. What it lacks to the
+    genie's own certainty is averaged, and taken off the ``accuracy_curve`` of ``KNOWN`` times as
+    many frames, which costs less and makes the error a half.
     """
+    more = {"symbols": symbols, "frames": KNOWN * frames, "generator": generator}
+    genie = accuracy_curve(classes, es_n0_db, **more)
     modulation = torch.arange(len(classes), device=generator.device).repeat(frames)
-    found = np.ones((len(es_n0_db), 2)) * [1.0, 0.0]
-    for row, level in zip(found, es_n0_db, strict=True):
+    accuracy, error = genie.accuracy.copy(), genie.error.copy()
+    for point, level in enumerate(es_n0_db):
         levels = torch.full((len(modulation),), float(level), device=generator.device)
         drawn = symbol_samples(modulation, levels, classes, symbols=symbols, generator=generator)
-        known = log_likelihood(drawn[0], levels, classes, late=drawn[1])
+        known = log_likelihood(drawn[0], levels, classes, late=drawn[1]).double().softmax(1)
         turned = _turned(drawn, generator, **unknown)
         decided = marginal_log_likelihood(*turned, float(level), classes, **unknown).argmax(1)
-        right = known.double().softmax(1).gather(1, decided.unsqueeze(1))[:, 0]
-        if right.mean() > CERTAIN:
+        lost = known.amax(1) - known.gather(1, decided.unsqueeze(1))[:, 0]
+        if accuracy[point] == 1 and lost.mean() < 1 - CERTAIN:
             break
-        row[:] = right.mean().item(), right.std().item() / len(right) ** 0.5
-    return Curve(np.asarray(es_n0_db, np.float64), *found.T)
+        accuracy[point] -= lost.mean().item()
+        error[point] = np.hypot(error[point], lost.std().item() / len(lost) ** 0.5)
+    return Curve(np.asarray(es_n0_db, np.float64), accuracy, error)
 
 
 def _turned(
@@ -171,8 +178,8 @@ def _series(name: str, es_n0_db: float) -> tuple[_Series, ...]:
 
 def _series_of(points: Tensor, es_n0_db: float, *, late: bool) -> _Series:
     ratio, order = 10 ** (es_n0_db / 10), symmetry(points)
-    harmonics = max(2, HIGHEST // order)
-    radius = torch.linspace(0, float(points.abs().max()) + 3 / sqrt(ratio), RADII).unsqueeze(1)
+    harmonics = max(2, int(max(HARMONICS, PER_DEVIATION * sqrt(2 * ratio))) // order)
+    radius = torch.linspace(0, WIDEST + 3 / sqrt(ratio), RADII).unsqueeze(1)
     angle = torch.arange(4 * harmonics) * (2 * pi / order / (4 * harmonics))
     real, imag = radius * angle.cos(), radius * angle.sin()
     mixture = Mixture.around(points, torch.device("cpu"))
@@ -196,8 +203,8 @@ def _score(samples: Tensor, late: Tensor, series: tuple[_Series, ...], grids: _G
 
 def _lines(samples: Tensor, series: _Series, offsets: Tensor) -> Tensor:
     """Return the series summed over the symbols at each offset, [frame, offset, harmonic]."""
-    place = (samples.abs() / series.step).clamp(max=RADII - 1.001)
-    below = place.long()
+    place = samples.abs() / series.step
+    below = place.long().clamp(max=RADII - 2)  # further out it goes on along a straight line
     part = (place - below).unsqueeze(2)
     values = torch.lerp(series.values[below], series.values[below + 1], part.to(torch.complex64))
     angle = samples.angle().unsqueeze(2) * series.orders

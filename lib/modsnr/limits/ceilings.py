@@ -29,9 +29,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from modsnr import files
-from modsnr.limits.bounds import band_limited, bin_accuracy
-from modsnr.limits.genie import Curve, accuracy_curve
+from modsnr import InputError, files
+from modsnr.limits.blind import blind_curve
+from modsnr.limits.bounds import band_limited, bin_accuracy, tilted
+from modsnr.limits.genie import Curve, accuracy_curve, genie_accuracy
 from modsnr.signals import CONDITIONS, LIQUID_RINGS, Channel, in_band_noise_db, root_raised_cosine
 from modsnr.signals.channels import Ensemble
 from modsnr.signals.impairments import drawn
@@ -104,13 +105,13 @@ def ceilings(
 ) -> pd.DataFrame:
     """Return what a classifier could reach under ``conditions``, of ``signals.CONDITIONS``.
 
-    A row a condition, equaliser, task (joint, modulation, snr) and label, "all" or an SNR as text;
-    value, low and high. The intervals cover the ``frames`` a class and Es/N0 that the genie sees
-    and the ``draws`` of channels. ``snrs_db``, ascending, are equally likely. Only the symbols that
-    lie whole in a frame count. A mixture has the mean of its channels, each known;
-    of an ensemble only its paths and rings count, not how the rings are stretched. Each channel and
-    each kind of frames has a generator of its own, seeded alike: a condition has the same ceiling
-    whatever others are asked for.
+    A row a condition, receiver (one of ``EQUALISERS``), task (joint, modulation, snr) and label,
+    "all" or an SNR as text; value, low and high. The intervals cover the ``frames`` a class and
+    Es/N0 that the genie sees and the ``draws`` of channels. ``snrs_db``, ascending, are equally
+    likely. Only the symbols that lie whole in a frame count. A mixture has the mean of its
+    channels, each known; of an ensemble paths and rings count, not how rings are stretched. Each
+    channel and each kind of frames has a generator of its own, seeded alike: a condition has the
+    same ceiling whatever others are asked for.
 
     Raises InputError for an unknown condition.
     """
@@ -138,9 +139,124 @@ def ceilings(
         )
         for kind, of in rings.items()
     }  # fmt: skip
-    tables = {key: _rows(of, curves, grid) for key, of in links.items()}
-    table = pd.concat(tables, names=["condition", "equaliser"])
-    return table.reset_index(["condition", "equaliser"]).reset_index(drop=True)
+    return _stacked({key: _rows(of, curves, grid) for key, of in links.items()})
+
+
+def blind_ceilings(
+    conditions: Sequence[str],
+    classes: Sequence[str],
+    snrs_db: Sequence[float],
+    *,
+    frames: int = 6,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what a classifier could reach that knows neither phase, carrier nor amplitude.
+
+    The table is that of ``ceilings``, its receiver "blind": ``blind_curve`` with the channel's own
+    carrier offsets, at known timing, and the SNR's bound for a known band. It takes much longer.
+
+    Raises InputError for an unknown condition, and for one with paths, coloured noise, a receive
+    filter or other than DVB's rings.
+    """
+    grid, tables = np.asarray(snrs_db, np.float64), {}
+    for name in conditions:
+        files.check_name("condition", name, CONDITIONS)
+        channel, samples = CONDITIONS[name].channel, CONDITIONS[name].samples
+        plain = isinstance(channel, Channel) and channel == Channel(
+            rolloff=channel.rolloff,
+            carrier_offset_std=channel.carrier_offset_std,
+            clock_offset_std=channel.clock_offset_std,
+            samples_per_symbol=channel.samples_per_symbol,
+        )
+        if not isinstance(channel, Channel) or not plain:
+            raise InputError(f"{name} has no blind ceiling: only white noise and DVB's rings have.")
+        period = channel.samples_per_symbol
+        levels = grid + 10 * np.log10(period)
+        curve = blind_curve(
+            *(classes, levels.tolist()), symbols=samples // period - LOST, frames=frames,
+            generator=torch.Generator().manual_seed(seed),
+            offset_std=channel.carrier_offset_std * period,
+        )  # fmt: skip
+        occupied = (1 + channel.rolloff_range[1]) / period * samples
+        sigma_db = band_limited(grid, samples=samples, occupied=occupied)
+        link = _Link((0, 0), levels[None], bin_accuracy(sigma_db, grid, grid))
+        tables[name, "blind"] = _rows([link], {link.kind: curve}, grid)
+    return _stacked(tables)
+
+
+def snr_bounds(conditions: Sequence[str], snrs_db: Sequence[float]) -> pd.DataFrame:
+    """Return the bound in dB on an SNR estimate that knows the band alone: [SNR, condition].
+
+    A row is a label of ``snrs_db``, an index called "SNR (dB)". Coloured noise has an unknown
+    slope, and the SNR in the signal's band is estimated; paths do not matter. A mixture has the
+    root mean square of its channels, an ensemble the bound for its plain ones.
+
+    Raises InputError for an unknown condition.
+    """
+    grid, bounds = np.asarray(snrs_db, np.float64), {}
+    for name in conditions:
+        files.check_name("condition", name, CONDITIONS)
+        condition, squares = CONDITIONS[name], []
+        for channel in (condition.channel or INDEPENDENT).parts.values():
+            samples, period, rolloff = (
+                condition.samples, channel.samples_per_symbol, channel.rolloff_range[1]
+            )  # fmt: skip
+            passed, occupied = channel.receive_bandwidth or 1.0, (1 + rolloff) / period
+            if channel.noise_tilt_db:
+                sigma_db = tilted(
+                    grid - in_band_noise_db(channel), samples=samples, passed=passed,
+                    samples_per_symbol=period, rolloff=rolloff,
+                )  # fmt: skip
+            else:
+                sigma_db = band_limited(
+                    grid, samples=samples, occupied=occupied * samples,
+                    noise_only=(passed - occupied) * samples,
+                )  # fmt: skip
+            squares.append(sigma_db**2)
+        bounds[name] = np.sqrt(np.mean(squares, 0))
+    return pd.DataFrame(bounds, index=pd.Index([f"{snr}" for snr in grid], name="SNR (dB)"))
+
+
+def possible_accuracies(
+    per_alphabet: Mapping[str, np.ndarray],
+    band_known: np.ndarray,
+    grid_db: Sequence[float],
+    *,
+    samples: int,
+    samples_per_symbol: int,
+    frames: tuple[int, int],
+    generator: torch.Generator,
+) -> pd.DataFrame:
+    """Return what white noise allows at each SNR of a grid, float64 [SNR, kind of knowledge].
+
+    ``per_alphabet`` is modulation -> bound in dB [SNR] and ``band_known`` such a bound: for these,
+    the share of estimates in the right bin. Of the genie and the one that has to find the phase,
+    so many ``frames`` of each modulation are counted; "genie and bound" is the product for a known
+    alphabet.
+    """
+    symbols, classes = samples // samples_per_symbol - LOST, list(per_alphabet)
+    known, any_phase = (
+        genie_accuracy(
+            *(classes, grid_db), symbols=symbols, frames=count, generator=generator,
+            samples_per_symbol=samples_per_symbol, any_phase=sought,
+        )
+        for count, sought in zip(frames, (False, True), strict=True)
+    )  # fmt: skip
+    alphabet_known = bin_accuracy([*per_alphabet.values()], grid_db, grid_db).mean(0)
+    return pd.DataFrame(
+        {
+            "alphabet known": alphabet_known,
+            "band known": bin_accuracy(band_known, grid_db, grid_db),
+            "genie": known,
+            "phase unknown": any_phase,
+            "genie and bound": known * alphabet_known,
+        }
+    )
+
+
+def _stacked(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    table = pd.concat(tables, names=["condition", "receiver"])
+    return table.reset_index(["condition", "receiver"]).reset_index(drop=True)
 
 
 def _snr_accuracy(grid_db: np.ndarray, channel: Channel, samples: int) -> np.ndarray:
