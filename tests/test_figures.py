@@ -588,7 +588,6 @@ def test_the_spectrum_draws_a_line_a_signal():
     assert ax.get_xlabel() == "frequency (cycles/sample)"
 
 
-<<<<<<< HEAD
 def test_an_alphabets_bar_is_as_high_as_it_is_near_the_likeliest():
     steps, below, likelihood, *_ = split_by_kind(EVERY_FIGURE["receiver_steps"]())
     assert_allclose([bar.get_height() for bar in likelihood.patches], [40, 25, 0])
@@ -599,7 +598,8 @@ def test_an_alphabets_bar_is_as_high_as_it_is_near_the_likeliest():
 def split_by_kind(figure):
     """Return the first panel of symbols, that of spectra and that of likelihoods."""
     return figure.axes[0], *(ax for ax in figure.axes if ax.get_ylabel())
-=======
+
+
 def test_ceilings_stand_beside_one_another_and_over_snr_for_some_conditions():
     left, right = figures.ceilings(ceilings(), ["minor", "rayleigh_2"]).axes
     shown = [set(ax.get_legend_handles_labels()[1]) for ax in (left, right)]
@@ -614,4 +614,3 @@ def test_losses_are_written_in_points():
     ax, bar = figures.loss_matrix(pd.DataFrame(of), conditions=["minor", "moderate"]).axes
     assert [text.get_text() for text in ax.texts] == ["2.1", "40.0"]
     assert "points below" in bar.get_ylabel()
->>>>>>> b016f14 (05 shows what each channel allows, 08 what each network loses of it; the SNR is judged by the noise in the band)

@@ -6,6 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from modsnr import limits, signals
+from modsnr.limits import blind as module
 from modsnr.limits.blind import AMPLITUDES_DB
 
 CLASSES = ("BPSK", "QPSK", "OQPSK", "32APSK", "64QAM")
@@ -96,7 +97,7 @@ def test_each_unknown_costs_accuracy_and_none_costs_nothing():
         return limits.blind_curve(*asked, symbols=60, **options, **unknown).accuracy[0]
 
     genie = limits.accuracy_curve(
-        ("8PSK", "16QAM", "64QAM"), [11.0], symbols=60, frames=25,
+        ("8PSK", "16QAM", "64QAM"), [11.0], symbols=60, frames=25 * module.KNOWN,
         generator=torch.Generator().manual_seed(4),
     )  # fmt: skip
     known = accuracy(**KNOWN)
