@@ -547,7 +547,9 @@ def test_a_gpu_tries_alike_alphabets_at_once_to_the_same_end(generator, monkeypa
     with Called() as one_by_one:
         apart = diagrams.render(iq, views=["aligned"], bins=32)
     tables = likelihood._tables
-    tables(aligning.LEVELS_DB, iq.device, at_once=True)  # made once, whatever is drawn
+    tables(
+        aligning.LEVELS_DB, likelihood.PER_ALPHABET, iq.device, at_once=True
+    )  # made once, whatever is drawn
     monkeypatch.setattr(likelihood, "_tables", lambda *of, **_: tables(*of, at_once=True))
     with Called() as together:
         at_once = diagrams.render(iq, views=["aligned"], bins=32)
@@ -616,7 +618,7 @@ def test_the_numbers_of_the_likelihood_view_are_read_back_from_its_image(bins, g
 
 
 def test_the_likelihood_view_shows_the_alphabet_and_the_snr(generator):
-    names = ("QPSK", "16QAM", "OQPSK", "32PSK", "8PSK")
+    names = ("QPSK", "16QAM", "OQPSK", "32PSK", "4ASK")
     iq = simulated(names, 100, 15, generator=generator)
     image = diagrams.render(iq, views=["constellation", "likelihood"], bins=36)[:, 1]
     relative, snr_db = bands.read(image)

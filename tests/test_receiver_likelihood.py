@@ -59,9 +59,9 @@ def test_offset_and_phase_are_found_for_the_true_alphabet(modulation, generator)
     column = likelihood.ALPHABETS.index(modulation)
     turn = 2 * pi / signals.symmetry(signals.alphabet(modulation))
     astray = (found.phase[:, column] - 0.2 + turn / 2) % turn - turn / 2
-    assert found.marginal.argmax(1).eq(column).float().mean() > 0.7
-    assert (found.offset[:, column] - 0.001).abs().max() < 3e-4
-    assert astray.abs().median() < turn / 16
+    assert found.marginal.argmax(1).eq(column).float().mean() > 0.9
+    assert (found.offset[:, column] - 0.001).abs().max() < 2e-4
+    assert astray.abs().max() < turn / 40
 
 
 def test_a_wide_search_finds_what_a_narrow_one_cannot_and_costs_only_where_it_is_needed(generator):
@@ -71,7 +71,7 @@ def test_a_wide_search_finds_what_a_narrow_one_cannot_and_costs_only_where_it_is
                                    deviation=deviation)  # fmt: skip
     column = likelihood.ALPHABETS.index("QPSK")
     assert_close(found.offset[:4, column], torch.full((4,), 0.02), rtol=0, atol=2e-4)
-    assert found.offset[4:].abs().max() < 0.0041
+    assert found.offset[4:].abs().max() < 0.0043
     assert (found.marginal[:4, column] > found.marginal[4:, column] + 20).all()
 
 
@@ -125,6 +125,13 @@ def test_the_matched_filter_may_have_the_frames_own_rolloff(generator):
     usual = timing.synchronise(iq, torch.full((60,), timing.MATCHED_ROLLOFF))
     assert_close(usual, timing.synchronise(iq))
     assert own < 0.6 * ring(usual)
+
+
+@pytest.mark.parametrize("snr_db", [12, 20, 30])
+def test_without_much_noise_the_likeliest_alphabet_is_the_true_one(snr_db, generator):
+    iq = simulated(signals.STUDY_CLASSES, 17 * 8, snr_db, generator=generator)
+    chosen = likelihood.frame_likelihoods(iq, timing.symbol_noise(iq)).marginal.argmax(1)
+    assert (chosen == torch.arange(17 * 8) % 17).float().mean() > 0.98
 
 
 # OQPSK

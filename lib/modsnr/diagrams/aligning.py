@@ -11,7 +11,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from modsnr.receiver.likelihood import AT_A_TIME, PHASES, Search, offset_grid
+from modsnr.receiver.likelihood import AT_A_TIME, PER_ALPHABET, PHASES, Search, offset_grid
 
 REACH = 0.004  # cycles/symbol searched on either side
 # Offsets are taken for Gaussian with this deviation, 1.5 times the simulator's: where no line
@@ -35,19 +35,19 @@ def align(symbols: Tensor, noise: Tensor) -> Tensor:
 
 
 def _align(symbols: Tensor, noise: Tensor) -> Tensor:
-    search, device = Search(symbols, noise, LEVELS_DB), symbols.device
+    search, device = Search(symbols, noise, LEVELS_DB, PER_ALPHABET), symbols.device
     offsets = offset_grid(REACH, device)
     prior = -(offsets / EXPECTED).square().view(1, -1, 1) / 2
     best = torch.full((len(symbols),), -torch.inf, device=device)
     chosen = torch.zeros(len(symbols), dtype=torch.long, device=device)
     found = torch.zeros(len(symbols), 2, device=device)  # offset, phase
-    for alphabets, phases, score, constant in search.tried(offsets):
+    for kind, phases, score, constant in search.tried(offsets):
         highest, where = (score + prior).flatten(2).max(2)
         highest, which = (highest + constant).max(0)
         where = where.gather(0, which.unsqueeze(0)).squeeze(0)
         better = highest > best
         best = torch.where(better, highest, best)
-        chosen = torch.where(better, alphabets[which], chosen)
+        chosen = torch.where(better, kind.alphabets[which], chosen)
         here = torch.stack([offsets[where // PHASES], phases[where % PHASES]], 1)
         found = torch.where(better.unsqueeze(1), here, found)
     offset, phase = search.refined(chosen, *found.unbind(1))

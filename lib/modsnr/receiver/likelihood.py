@@ -24,7 +24,9 @@ from modsnr.signals import STUDY_CLASSES, alphabet, symmetry
 
 # OQPSK has no symbols at the others' timing.
 ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
-HIGHEST, PER_ALPHABET = 32, 7  # harmonics: none above, and at most so many of an alphabet
+# Harmonics: none above, at most so many of an alphabet for aligning, and for likelihoods, which are
+# wrong without them: BPSK's, a function of 2 arg z, at little noise would be taken for QPSK's.
+HIGHEST, PER_ALPHABET, PER_FINE = 32, 7, 16
 # Offsets are tried so far apart, cycles/symbol, and phases so many over the turn after which an
 # alphabet repeats; a step of either is divided into so many parts at last.
 STEP, PHASES, REFINED = 0.0002, 12, 4
@@ -136,24 +138,35 @@ def offset_grid(reach: float, device: torch.device) -> Tensor:
 def _likelihoods(
     symbols: Tensor, noise: Tensor, offsets: Tensor, prior: Tensor, levels_db: Sequence[float]
 ) -> Tensor:
-    """Return the fields of ``Likelihoods``, [3, frame, alphabet]; ``prior`` [frame, offset]."""
+    """Return the fields of ``Likelihoods``, [3, frame, alphabet]; ``prior`` [frame, offset].
+
+    The mean over the grid is right where the likelihood is broad; where it is narrower than a step,
+    that over the finer grid about its peak is.
+    """
     found = torch.zeros(3, len(symbols), len(ALPHABETS), device=symbols.device)
     with torch.autocast(symbols.device.type, enabled=False):
-        for alphabets, phases, score, constant in Search(symbols, noise, levels_db).tried(offsets):
+        search = Search(symbols, noise, levels_db, PER_FINE)
+        for kind, phases, score, constant in search.tried(offsets):
             score = (score + prior.unsqueeze(2)).flatten(2)  # [alphabet, frame, place]
             where = score.argmax(2)
-            found[0, :, alphabets] = (score.logsumexp(2) - log(PHASES) + constant).T
-            found[1, :, alphabets] = offsets[where // PHASES].T
-            found[2, :, alphabets] = phases[where % PHASES].T
+            across, along = where // len(phases), where % len(phases)
+            broad = score.logsumexp(2) - log(len(phases))
+            score, offset, phase = search.near(kind, across, offsets, along, phases)
+            here = prior.gather(1, across.T).T - log(len(phases) * REFINED**2)
+            narrow = score.flatten(2).logsumexp(2) + here
+            where = score.flatten(2).argmax(2, keepdim=True)
+            found[0, :, kind.alphabets] = (torch.maximum(broad, narrow) + constant).T
+            found[1, :, kind.alphabets] = offset.gather(2, where // offset.shape[2])[..., 0].T
+            found[2, :, kind.alphabets] = phase.gather(2, where % phase.shape[2])[..., 0].T
     return found
 
 
 class Search:
     """The lines of some frames' symbols, complex64 [frame, symbol], ``noise`` [frame] as above."""
 
-    def __init__(self, symbols: Tensor, noise: Tensor, levels_db: Sequence[float]):
+    def __init__(self, symbols: Tensor, noise: Tensor, levels_db: Sequence[float], most: int):
         device = symbols.device
-        self.tables = _tables(tuple(levels_db), device, at_once=device.type != "cpu")
+        self.tables = _tables(tuple(levels_db), most, device, at_once=device.type != "cpu")
         share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
         level = (10 * torch.log10(share / (1 - share))).clamp(levels_db[0], levels_db[-1])
         step = (level - levels_db[0]) / (levels_db[1] - levels_db[0])
@@ -168,22 +181,48 @@ class Search:
         order = self.tables.order.view(-1, 1, 1)
         self.powers = torch.polar(torch.ones_like(angle), order * angle)
 
-    def tried(self, offsets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Yield alphabets, phases, log-likelihoods [alphabet, frame, offset, phase], constants.
+    def tried(self, offsets: Tensor) -> Iterator[tuple[Kind, Tensor, Tensor, Tensor]]:
+        """Yield kinds, phases, log-likelihoods [alphabet, frame, offset, phase], constants.
 
-        To each log-likelihood the constant [alphabet, frame] has to be added. ``alphabets`` are
-        int64 [alphabet] into ``ALPHABETS``, ``phases`` float32 [phase].
+        To each log-likelihood the constant [alphabet, frame] has to be added.
         """
-        tables = self.tables
-        turn = 2 * pi * tables.order.view(-1, 1, 1) * self.time.unsqueeze(1) * offsets
-        waves = torch.polar(torch.ones_like(turn), -turn)  # [order, symbol, offset]
-        for first, its, alphabets, lines, constant in tables.kinds:
-            phases = torch.arange(PHASES, device=offsets.device) * (2 * pi / first / PHASES)
-            line = (lines[..., self.place] * self.powers[its]) @ waves[its]
+        waves = self._waves(offsets)
+        for kind in self.tables.kinds:
+            first, its = kind.first, kind.its
+            count = PHASES * (max(1, 4 // first) if len(its) > PER_ALPHABET else 1)
+            phases = torch.arange(count, device=offsets.device) * (2 * pi / first / count)
+            line = (kind.lines[..., self.place] * self.powers[its]) @ waves[its]
             line = line.movedim(1, 3)  # [alphabet, frame, offset, harmonic]
-            turn = tables.order[its].unsqueeze(1) * phases
+            turn = self.tables.order[its].unsqueeze(1) * phases
             score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin())
-            yield alphabets, phases, score, constant[:, self.place].sum(2)
+            yield kind, phases, score, kind.constant[:, self.place].sum(2)
+
+    def near(
+        self, kind: Kind, across: Tensor, offsets: Tensor, along: Tensor, phases: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log-likelihoods [alphabet, frame, near offset, near phase], and where those are.
+
+        ``across`` and ``along`` are the places [alphabet, frame] in ``offsets`` and ``phases``
+        about which they lie, up to half a step of either away.
+        """
+        near = torch.arange(-REFINED, REFINED + 1, device=offsets.device) / REFINED
+        order = self.tables.order[kind.its]
+        rows = self._waves(offsets)[kind.its].transpose(1, 2)[:, across]  # [harmonic, alphabet...]
+        line = kind.lines[..., self.place] * self.powers[kind.its] * rows.transpose(0, 1)
+        line = line @ self._waves(STEP * near)[kind.its]
+        turn = order.view(-1, 1) * phases[along].unsqueeze(2).unsqueeze(3)
+        line = line.movedim(1, 3) * torch.polar(torch.ones_like(turn), -turn).transpose(2, 3)
+        aside = (phases[1] - phases[0]) * near
+        turn = order.unsqueeze(1) * aside
+        score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin())
+        offset = offsets[across].unsqueeze(2) + STEP * near
+        return score, offset, phases[along].unsqueeze(2) + aside
+
+    def _waves(self, offsets: Tensor) -> Tensor:
+        """Return the orders' waves at the offsets, complex64 [order, symbol, offset]."""
+        order = self.tables.order.view(-1, 1, 1)
+        turn = 2 * pi * order * self.time.unsqueeze(1) * offsets
+        return torch.polar(torch.ones_like(turn), -turn)
 
     def refined(self, chosen: Tensor, offset: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best offset and phase [frame, 1] within a step of those given, [frame].
@@ -222,19 +261,29 @@ def _refined(
     return offsets.gather(1, across), phases.gather(1, along)
 
 
+class Kind(NamedTuple):
+    """Alphabets that are searched alike, as they have the same harmonics, and tried at once."""
+
+    first: int  # order of symmetry
+    its: Tensor  # int64 [harmonic], into the tables' ``order``
+    alphabets: Tensor  # int64 [alphabet], into ``ALPHABETS``
+    lines: Tensor  # complex64 [alphabet, harmonic, place]
+    constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
+
+
 class _Tables(NamedTuple):
     """What is known of each alphabet before a frame is seen; places are noise and radius."""
 
     order: Tensor  # int64 [order], of all harmonics of all alphabets, ascending
     its: Tensor  # int64 [alphabet, harmonic], into ``order``; 0 for those that it lacks
     lines: Tensor  # complex64 [alphabet, harmonic, place], its harmonics; 0 for those that it lacks
-    # Alphabets of the same harmonics, tried at once: order of symmetry, one's ``its``, alphabets,
-    # their ``lines``, and float32 [alphabet, place], the log-likelihood's mean over the angle.
-    kinds: list[tuple[int, Tensor, Tensor, Tensor, Tensor]]
+    kinds: list[Kind]
 
 
 @lru_cache(maxsize=8)
-def _tables(levels_db: tuple[float, ...], device: torch.device, *, at_once: bool) -> _Tables:
+def _tables(
+    levels_db: tuple[float, ...], most: int, device: torch.device, *, at_once: bool
+) -> _Tables:
     """Return the tables on the device, the radius in RMS of what is received.
 
     A GPU works fastest on few large calls, so on alphabets ``at_once``; one at a time suits the
@@ -243,9 +292,9 @@ def _tables(levels_db: tuple[float, ...], device: torch.device, *, at_once: bool
     noise = torch.pow(10.0, torch.tensor(levels_db) / 10).view(-1, 1, 1)
     radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
     first = [symmetry(alphabet(name)) for name in ALPHABETS]
-    orders = [range(n, HIGHEST + 1, n)[:PER_ALPHABET] for n in first]
+    orders = [range(n, HIGHEST + 1, n)[:most] for n in first]
     order = sorted(set().union(*orders))
-    its = torch.zeros(len(ALPHABETS), PER_ALPHABET, dtype=torch.long)
+    its = torch.zeros(len(ALPHABETS), most, dtype=torch.long)
     constant = torch.zeros(len(ALPHABETS), len(levels_db) * RADII)
     lines = torch.zeros(*its.shape, len(levels_db) * RADII, dtype=torch.complex64)
     alike: dict[tuple[range, int], list[int]] = {}
@@ -265,5 +314,5 @@ def _tables(levels_db: tuple[float, ...], device: torch.device, *, at_once: bool
     kinds = []
     for (own, _), numbers in alike.items():
         harmonics = its[numbers[0], : len(own)], torch.tensor(numbers), lines[numbers, : len(own)]
-        kinds.append((own[0], *(table.to(device) for table in (*harmonics, constant[numbers]))))
+        kinds.append(Kind(own[0], *(table.to(device) for table in (*harmonics, constant[numbers]))))
     return _Tables(torch.tensor(order).to(device), its.to(device), lines.to(device), kinds)
