@@ -34,6 +34,7 @@ from modsnr.limits.blind import blind_curve
 from modsnr.limits.bounds import band_limited, bin_accuracy, tilted
 from modsnr.limits.genie import Curve, accuracy_curve, genie_accuracy
 from modsnr.signals import CONDITIONS, LIQUID_RINGS, Channel, in_band_noise_db, root_raised_cosine
+from modsnr.signals.alphabets import Rings
 from modsnr.signals.channels import Ensemble
 from modsnr.signals.impairments import drawn
 from modsnr.signals.independent import ROLLOFF
@@ -44,7 +45,7 @@ FREQUENCIES = 64  # within a symbol rate
 DEVIATES = 1.96  # standard errors to either side of a 95 % interval
 CURVE_DB = (-20, -14, -10, -8, -6, -4, -2, 0, 2, 4, *range(5, 50))  # Es/N0 that curves are read at
 LOST = 2  # symbols at the ends of a frame that do not lie whole in it
-# Of the independent generator; its pulses are cut and interfere a little, which is neglected.
+# Of the independent generator. That its cut pulses interfere a little is neglected, as is motion.
 INDEPENDENT = Channel(rolloff=ROLLOFF, rings=LIQUID_RINGS)
 
 # Ratio of signal to noise at each frequency [..., frequency] -> that of a symbol [...].
@@ -99,7 +100,7 @@ def ceilings(
     classes: Sequence[str],
     snrs_db: Sequence[float],
     *,
-    frames: int = 20,
+    frames: int = 12,
     draws: int = 4000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -132,13 +133,14 @@ def ceilings(
             for equaliser, ratio in EQUALISERS.items():
                 link = _Link(kind, 10 * np.log10(ratio(folded)), snr_accuracy)
                 links.setdefault((name, equaliser), []).append(link)
-    curves = {
-        kind: accuracy_curve(
-            *(classes, CURVE_DB), symbols=kind[0], frames=frames, rings=of,
-            generator=torch.Generator().manual_seed(seed),
+    curves = {}
+    for kind, of in rings.items():
+        levels = [
+            link.es_n0_db.min() for part in links.values() for link in part if link.kind == kind
+        ]
+        curves[kind] = _curve(
+            classes, symbols=kind[0], rings=of, frames=frames, seed=seed, lowest=min(levels)
         )
-        for kind, of in rings.items()
-    }  # fmt: skip
     return _stacked({key: _rows(of, curves, grid) for key, of in links.items()})
 
 
@@ -147,7 +149,7 @@ def blind_ceilings(
     classes: Sequence[str],
     snrs_db: Sequence[float],
     *,
-    frames: int = 6,
+    frames: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return what a classifier could reach that knows neither phase, carrier nor amplitude.
@@ -230,18 +232,15 @@ def possible_accuracies(
     """Return what white noise allows at each SNR of a grid, float64 [SNR, kind of knowledge].
 
     ``per_alphabet`` is modulation -> bound in dB [SNR] and ``band_known`` such a bound: for these,
-    the share of estimates in the right bin. Of the genie and the one that has to find the phase,
-    so many ``frames`` of each modulation are counted; "genie and bound" is the product for a known
-    alphabet.
+    the share of estimates in the right bin. The genie and the one that has to find the phase see
+    so many ``frames`` of each modulation; "genie and bound" is the product for a known alphabet.
     """
     symbols, classes = samples // samples_per_symbol - LOST, list(per_alphabet)
-    known, any_phase = (
-        genie_accuracy(
-            *(classes, grid_db), symbols=symbols, frames=count, generator=generator,
-            samples_per_symbol=samples_per_symbol, any_phase=sought,
-        )
-        for count, sought in zip(frames, (False, True), strict=True)
-    )  # fmt: skip
+    es_n0_db = np.asarray(grid_db) + 10 * np.log10(samples_per_symbol)
+    options = {"symbols": symbols, "generator": generator}
+    known = accuracy_curve(classes, es_n0_db.tolist(), frames=frames[0], **options).accuracy
+    options |= {"samples_per_symbol": samples_per_symbol, "any_phase": True}
+    any_phase = genie_accuracy(classes, grid_db, frames=frames[1], **options)
     alphabet_known = bin_accuracy([*per_alphabet.values()], grid_db, grid_db).mean(0)
     return pd.DataFrame(
         {
@@ -257,6 +256,32 @@ def possible_accuracies(
 def _stacked(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(tables, names=["condition", "receiver"])
     return table.reset_index(["condition", "receiver"]).reset_index(drop=True)
+
+
+def _curve(
+    classes: Sequence[str],
+    *,
+    symbols: int,
+    rings: Mapping[str, Rings],
+    frames: int,
+    seed: int,
+    lowest: float,
+) -> Curve:
+    """Return the ``accuracy_curve`` at ``CURVE_DB``, a generator for each of its points.
+
+    Points that an Es/N0 of ``lowest`` or more does not need are left at 1.
+    """
+    found = np.ones((len(CURVE_DB), 2)) * [1.0, 0.0]
+    for place in range(max(0, int(np.searchsorted(CURVE_DB, lowest)) - 1), len(CURVE_DB)):
+        generator = torch.Generator().manual_seed(1000 * seed + place)
+        point = accuracy_curve(
+            *(classes, CURVE_DB[place : place + 1]), symbols=symbols, frames=frames, rings=rings,
+            generator=generator,
+        )  # fmt: skip
+        found[place] = point.accuracy[0], point.error[0]
+        if point.accuracy[0] == 1:
+            break
+    return Curve(np.array(CURVE_DB, np.float64), *found.T)
 
 
 def _snr_accuracy(grid_db: np.ndarray, channel: Channel, samples: int) -> np.ndarray:
