@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from modsnr.receiver import equaliser, multipath
 from modsnr.receiver.likelihood import ALPHABETS
-from modsnr.receiver.posterior import posterior
+from modsnr.receiver.posterior import averaged, posterior
 from modsnr.signals import Channel, alphabet, awgn, simulate
 
 SNR_DB = 24.0
@@ -39,19 +39,22 @@ def two_paths(count, second=0.6j, delay=3):
     return gains
 
 
-@pytest.mark.parametrize("name", ALPHABETS)
-def test_the_posterior_is_that_of_a_sum_over_all_points(name, generator):
-    symbols = torch.randn(2, 7, dtype=torch.complex64, generator=generator)
-    noise = torch.tensor([0.02, 0.3])
-    found = posterior(symbols, noise, name)
-    points = alphabet(name)
-    apart = (symbols.unsqueeze(2) - points).abs().square() / noise.view(-1, 1, 1)
-    weight = (-apart).softmax(2)
-    assert_close(found.mean.to(points.dtype), (weight * points).sum(2), rtol=0, atol=2e-5)
-    power = (weight * points.abs().square()).sum(2)
-    assert_close(found.power.double(), power, rtol=0, atol=2e-5)
-    expected = (-apart).logsumexp(2) - math.log(len(points))
-    assert_close(found.log_likelihood.double(), expected, rtol=1e-5, atol=1e-3)
+@pytest.mark.parametrize("function", [posterior, averaged])
+def test_the_posterior_is_that_of_a_sum_over_all_points(function, generator):
+    symbols = torch.randn(2, len(ALPHABETS), 7, dtype=torch.complex64, generator=generator)
+    noise = torch.tensor([[0.02], [0.3]]).expand(-1, len(ALPHABETS))
+    found = function(symbols, noise)
+    for place, name in enumerate(ALPHABETS):
+        points = alphabet(name)
+        apart = (symbols[:, place].unsqueeze(2) - points).abs().square() / noise[:, :1, None]
+        weight = (-apart).softmax(2)
+        mean = (weight * points).sum(2)
+        assert_close(found.mean[:, place].to(points.dtype), mean, rtol=0, atol=2e-5)
+        power = (weight * points.abs().square()).sum(2)
+        assert_close(found.power[:, place].double(), power, rtol=0, atol=2e-5)
+        expected = (-apart).logsumexp(2) - math.log(len(points))
+        likelihood = found.log_likelihood[:, place].double()
+        assert_close(likelihood, expected, rtol=1e-5, atol=1e-3)
 
 
 def test_the_spectrum_alone_shows_two_known_paths(generator):

@@ -9,7 +9,7 @@ of the likeliest alphabet stays, and all alphabets are compared behind its equal
 
 from __future__ import annotations
 
-from math import log, pi
+from math import pi
 from typing import NamedTuple
 
 import torch
@@ -32,8 +32,8 @@ from modsnr.receiver.timing import EDGE_SYMBOLS, SAMPLES_PER_SYMBOL
 from modsnr.signals import alphabet, root_raised_cosine, symmetry
 
 LEAST_GAIN = 5.0  # nats by which several paths must explain a spectrum better than one
-ROUNDS = 5
-ANNEALED, FALL = 0.1, 0.4  # least noise over the symbols' power, first round; its factor a round
+ROUNDS = 7
+ANNEALED, FALL = 0.2, 0.4  # least noise over the symbols' power, first round; its factor a round
 ENDS = 0.003  # of the symbols' energy: what the frame's ends add to the noise of a cyclic channel
 FASTEST = 0.004 / (2 * pi)  # cycles/symbol by which a round may correct the carrier
 BAND = 0.095  # cycles/sample; the widest signal's band ends before it
@@ -171,10 +171,7 @@ def _round(
     """Return better weights [frame, alphabet, component] and offsets [frame, alphabet]."""
     symbols, noise, _ = _symbols(problem, seen, weights, offset)
     noise = noise.clamp(min=least)
-    found = [
-        posterior(symbols[:, place], noise[:, place], name) for place, name in enumerate(ALPHABETS)
-    ]
-    mean, power = (torch.stack([each[part] for each in found], 1) for part in (0, 1))
+    mean, power, _ = posterior(symbols, noise)
     inner = slice(EDGE_SYMBOLS, -EDGE_SYMBOLS)
     torque = (problem.time * (symbols * mean.conj()).imag)[..., inner].sum(2)
     inertia = (problem.time * mean.abs()).square()[..., inner].sum(2).clamp(min=1e-6) * (2 * pi)
@@ -199,12 +196,8 @@ def _score(problem: _Problem, seen: Looks, weights: Tensor, offset: Tensor) -> T
     symbols = symbols[..., EDGE_SYMBOLS:-EDGE_SYMBOLS]
     gaussian = (symbols.abs().square() / (1 + noise).unsqueeze(2)).sum(2)
     gaussian = gaussian + symbols.shape[2] * (1 + 1 / noise).log()
-    found = [
-        posterior(symbols[:, place], noise[:, place], name).log_likelihood.sum(1)
-        + log(symmetry(alphabet(name)))
-        for place, name in enumerate(ALPHABETS)
-    ]
-    return torch.stack(found, 1) + gaussian
+    turns = torch.tensor([symmetry(alphabet(name)) for name in ALPHABETS], device=noise.device)
+    return posterior(symbols, noise).log_likelihood.sum(2) + gaussian + turns.log()
 
 
 def apply_equaliser(iq: Tensor, found: Equalised) -> tuple[Tensor, Tensor]:
