@@ -15,8 +15,13 @@ makes noise white. ``equalise`` finds several paths where the spectrum shows the
 from modsnr.receiver.carrier import Coarse, coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
 from modsnr.receiver.equaliser import Equalised, apply_equaliser, equalise
-from modsnr.receiver.likelihood import ALPHABETS, Likelihoods, likelihoods
-from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db
+from modsnr.receiver.likelihood import (
+    ALPHABETS,
+    Likelihoods,
+    frame_likelihoods,
+    likelihoods,
+)
+from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, with_snr
 from modsnr.receiver.reading import Receiving
 from modsnr.receiver.receiving import Received, as_trained, receive
 from modsnr.receiver.spectrum import periodogram, shift

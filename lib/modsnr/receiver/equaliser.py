@@ -51,6 +51,14 @@ class Equalised(NamedTuple):
     log_likelihood: Tensor  # float32 [frame, alphabet], as of ``likelihoods``
 
 
+def of_rows(found: Equalised, rows: Tensor) -> Equalised:
+    """Return what was found of the frames at ``rows``, int64 [row]."""
+    channel, *rest = found
+    return Equalised(
+        Multipath(*(column[rows] for column in channel)), *(column[rows] for column in rest)
+    )
+
+
 def equalise(iq: Tensor, density: Tensor, *, least_gain: float = LEAST_GAIN) -> Equalised:
     """Return the multipath of frames complex64 [frame, sample], and their alphabets' likelihoods.
 

@@ -124,6 +124,18 @@ def levelled(iq: Tensor, noise: Noise) -> Tensor:
     return torch.fft.ifft(torch.where(stopped, fill, result))
 
 
+def with_snr(iq: Tensor, snr_db: Tensor) -> Tensor:
+    """Return frames whose noise beside the signal's band lies as far below their signal as told.
+
+    ``iq`` is complex [frame, sample], of white noise and with its carrier at 0; ``snr_db`` is float
+    [frame]. What an equaliser adds to the noise in the band stays there alone.
+    """
+    found = noise_of(iq, torch.zeros_like(snr_db))
+    gain = (found.signal / found.density / 10 ** (snr_db / 10)).clamp(min=1e-6).sqrt()
+    beside = torch.fft.fftfreq(iq.shape[1], device=iq.device).abs() > HALF_BAND
+    return torch.fft.ifft(torch.fft.fft(iq) * torch.where(beside, gain.unsqueeze(1), 1.0))
+
+
 @lru_cache(maxsize=8)
 def _white(samples: int, device: torch.device) -> Tensor:
     """Return a spectrum, complex64 [bin], of unit power a sample, as large in every bin."""

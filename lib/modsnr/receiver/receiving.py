@@ -2,9 +2,9 @@
 
 In order: the noise beside and in the signal's band; the carrier, from the spectrum; the clock, from
 the line of |y|^2; the rest of the carrier, by the likelihoods of the alphabets, which also decide
-between clocks; the noise outside the signal's band, levelled to that inside it. Nothing is known of
-a frame but that it holds one linearly modulated signal at about eight samples a symbol, and the
-list of alphabets.
+between clocks; the noise outside the signal's band, levelled to that inside it; several paths,
+where the spectrum shows them. Nothing is known of a frame but that it holds one linearly modulated
+signal at about eight samples a symbol, and the list of alphabets.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from torch import Tensor
 from modsnr import InputError
 from modsnr.receiver.carrier import coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
-from modsnr.receiver.likelihood import likelihoods
-from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db
+from modsnr.receiver.equaliser import apply_equaliser, equalise, of_rows
+from modsnr.receiver.likelihood import frame_likelihoods
+from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, with_snr
 from modsnr.receiver.spectrum import shift
-from modsnr.receiver.timing import SAMPLES_PER_SYMBOL, synchronise
+from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
 
 LEAST_SYMBOLS = 32  # of a frame
 CLOCKS = 3  # candidates tried
@@ -37,7 +38,8 @@ class Received:
     """What the receiver has made of frames, and what it found; all are [frame, ...].
 
     ``iq`` is complex64 [frame, sample]: the frame without its carrier's offset, at eight samples a
-    symbol, its noise white and of the density that it has in the signal's band.
+    symbol, behind the equaliser where several paths were found. The noise beside its band is white
+    and as far below its signal as the noise in the band of the frame itself: ``snr_db`` below.
     """
 
     iq: Tensor
@@ -46,7 +48,10 @@ class Received:
     rolloff: Tensor
     noise: Tensor  # density in the signal's band, as the power a sample of white noise
     snr_db: Tensor  # signal power over that
-    log_likelihood: Tensor  # of each of ``ALPHABETS``, phase and offset averaged out
+    several: Tensor  # bool, whether several paths were found
+    gain: Tensor  # nats by which they explain the spectrum better than one
+    taps: Tensor  # complex64 [frame, path], the paths, a sample apart; one of 1 if one was enough
+    log_likelihood: Tensor  # of each of the study's modulations, phase and offset averaged out
 
     @property
     def confidence(self) -> Tensor:
@@ -114,6 +119,14 @@ def _receive(iq: Tensor) -> Received:
     period = coarse.offset * SAMPLES_PER_SYMBOL, coarse.deviation * SAMPLES_PER_SYMBOL
     found = _best_clock(shifted, clocks, coarse.rolloff, noise, period)
     result = levelled(shift(found["iq"], found["offset"] / SAMPLES_PER_SYMBOL), noise)
+    paths = equalise(result, noise.density)
+    rows = paths.several.nonzero().flatten()
+    if len(rows):
+        equalised, _ = apply_equaliser(result[rows], of_rows(paths, rows))
+        found["marginal"][rows] = frame_likelihoods(
+            equalised, paths.share[rows], rolloff=paths.channel.rolloff[rows]
+        ).marginal
+        result[rows] = with_snr(equalised, snr_db(noise)[rows])
     return Received(
         iq=result * scale,
         carrier=coarse.offset + found["offset"] / SAMPLES_PER_SYMBOL,
@@ -121,6 +134,9 @@ def _receive(iq: Tensor) -> Received:
         rolloff=coarse.rolloff,
         noise=noise.density * scale[:, 0].square(),
         snr_db=snr_db(noise),
+        several=paths.several,
+        gain=paths.gain,
+        taps=paths.channel.taps,
         log_likelihood=found["marginal"],
     )
 
@@ -139,10 +155,10 @@ def _best_clock(
         if not len(tried):
             continue
         resampled = resample(iq[tried], clock[tried])
-        symbols = synchronise(resampled, rolloff[tried])
-        seen = likelihoods(
-            symbols,
+        seen = frame_likelihoods(
+            resampled,
             noise.share[tried],
+            rolloff=rolloff[tried],
             coarse=period[0][tried],
             deviation=period[1][tried],
         )
