@@ -1,16 +1,20 @@
 """A store may hold frames as the receiver left them: it says so, and whoever trains must ask so."""
 
+import shutil
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from notebook_runs import done
 from numpy.testing import assert_allclose, assert_array_equal
 
-from modsnr import InputError, frames, signals
+from modsnr import InputError, frames, runs, signals
 from modsnr.receiver import Receiving
 
+ROOT = Path(__file__).parents[1]
 CLASSES = ("BPSK", "QPSK")
 LABELS = np.arange(1280) % 2, np.full(1280, 10, np.float32)
 MAKE = signals.Simulator(1, CLASSES, signals.channel("everyday"), 256)
@@ -103,3 +107,19 @@ def test_a_network_is_not_trained_on_frames_of_the_other_kind(path, halved, rece
     advice = f"have {been} through the receiver: pass -p receiver {other}, or write the store again"
     with pytest.raises(InputError, match=advice):
         frames.check_received(path, not received)
+
+
+@pytest.mark.long
+def test_01_and_02_make_and_train_on_received_frames(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
+    made = {"classes": CLASSES, "snr_step_db": 10, "frames_per_cell": 20, "gallery_bins": 16}
+    given = {"frames": "toy", "channel": "everyday", "receiver": True, "cluster": "here"}
+    done("01_preprocessing", "frames", **given, **made)
+    about = frames.describe(runs.store("toy"))
+    assert about["received"] is True
+    assert "density in the signal's band" in about["snr_definition"]
+    fit = {"frames": "toy", "bins": 16, "epochs": 1, "batch_size": 32}
+    assert done("02_training", "net", receiver=True, **fit).metrics["training_frames"] == 128
+    refused = runs.execute("02_training", parameters=fit)
+    assert "have been through the receiver: pass -p receiver true" in refused.error
