@@ -26,7 +26,7 @@ METHODS = [
 
 @pytest.fixture(scope="module")
 def trained(house):
-    done("01_preprocessing", "frames", classes=["BPSK", "QPSK", "16QAM"], gallery_bins=16, **HOME)
+    done("01_preprocessing", "frames", classes=["BPSK", "QPSK", "16QAM"], gallery_bins=24, **HOME)
     return {
         "net": done("02_training", "net", **FIT),
         "again": done("02_training", "again", seed=1, **FIT),

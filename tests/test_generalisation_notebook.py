@@ -13,7 +13,7 @@ from modsnr import diagrams, frames, model, runs, signals
 pytestmark = pytest.mark.long  # three trainings and six more notebooks
 ROOT = Path(__file__).parents[1]
 CLASSES = ["BPSK", "8PSK", "16APSK", "64QAM"]
-FRAMES = {"classes": CLASSES, "snr_step_db": 10, "cluster": "here", "gallery_bins": 16}
+FRAMES = {"classes": CLASSES, "snr_step_db": 10, "cluster": "here", "gallery_bins": 24}
 ALL_VIEWS = ["constellation", "synchronised", "aligned", "residual"]
 FIT = {"frames": "home", "bins": 16, "epochs": 1, "batch_size": 32}
 

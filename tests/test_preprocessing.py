@@ -106,7 +106,7 @@ def house(tmp_path_factory):
 
 
 def preprocessed(source, **parameters):
-    here = {"source": str(source), "frames": "foreign", "cluster": "here", "gallery_bins": 16}
+    here = {"source": str(source), "frames": "foreign", "cluster": "here", "gallery_bins": 24}
     run = runs.execute("01_preprocessing", parameters=here | parameters)
     assert run.status == "completed", run.error
     return run, frames.describe(runs.store("foreign"))

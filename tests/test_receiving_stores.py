@@ -113,7 +113,7 @@ def test_a_network_is_not_trained_on_frames_of_the_other_kind(path, halved, rece
 def test_01_and_02_make_and_train_on_received_frames(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
-    made = {"classes": CLASSES, "snr_step_db": 10, "frames_per_cell": 20, "gallery_bins": 16}
+    made = {"classes": CLASSES, "snr_step_db": 10, "frames_per_cell": 20, "gallery_bins": 24}
     given = {"frames": "toy", "channel": "everyday", "receiver": True, "cluster": "here"}
     done("01_preprocessing", "frames", **given, **made)
     about = frames.describe(runs.store("toy"))

@@ -239,7 +239,7 @@ def small(tmp_path_factory):
     path = root / "notebooks" / "profiles" / "views.yaml"
     profile = yaml.safe_load(path.read_text())
     profile["notebooks"]["01_preprocessing"] |= {
-        "classes": ["BPSK", "16QAM"], "snr_step_db": 10, "frames_per_cell": 16, "gallery_bins": 16,
+        "classes": ["BPSK", "16QAM"], "snr_step_db": 10, "frames_per_cell": 16, "gallery_bins": 24,
         "train_fraction": 0.5, "validation_fraction": 0.25,
     }  # fmt: skip
     profile["notebooks"]["02_training"] |= {"epochs": 1, "batch_size": 16}
