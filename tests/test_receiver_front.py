@@ -73,13 +73,21 @@ def test_noise_may_be_tilted_either_way_and_the_snr_is_that_in_the_band(generato
         assert rms(receiver.snr_db(found) - expected) < 0.65  # a line's end varies more
 
 
-@pytest.mark.parametrize("width", [0.4, 0.6, 0.9])
+@pytest.mark.parametrize("width", [0.3, 0.6, 0.9])
 def test_a_filter_far_from_the_band_is_found_and_does_not_matter(generator, width):
     iq = frames(generator, 12, receive_bandwidth=width)
     found = receiver.noise_of(iq, torch.zeros(len(iq)))
     assert ((found.edge - width / 2).abs() < 0.04).all()
     assert (receiver.snr_db(found) - 12).mean().abs() < 0.15
     assert (receiver.noise_of(frames(generator), torch.zeros(102)).edge == 0.5).all()
+
+
+def test_noise_that_a_filter_hides_is_owned_to_be_unknown(generator):
+    found = receiver.noise_of(frames(generator, 12, receive_bandwidth=0.17), torch.zeros(102))
+    assert (found.deviation == 2).all()
+    assert ((receiver.snr_db(found) - 15).abs() < 0.5).all()
+    assert (found.edge < 0.1).all()  # so that levelling fills what is missing
+    assert (found.tilt_db == 0).all()
 
 
 @pytest.mark.parametrize("tilt", [0.0, 6.0])

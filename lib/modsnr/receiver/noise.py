@@ -27,10 +27,13 @@ FARTHEST = 0.03  # cycles/sample, a carrier that is not known yet
 HALF_BAND = 0.1  # cycles/sample: half the width of the band with a roll-off of 0.5, and some
 HALF_RATE = 1 / 16  # cycles/sample: the band's part that decides symbols
 BANDS = 64  # of the frequency's magnitude, over which the noise is fitted
-STOP_DB = -13.0  # what follows a filter's edge, over the BEFORE bands in front of it
-BEFORE, TRANSITION = 10, 1  # bands
+STOP_DB = -13.0  # what follows a filter's edge, over as many in front of it
+NEAR, TRANSITION = 10, 2  # bands
 TILT_DEVIATION = 1.0  # prior, nepers from frequency 0 to 0.5 cycles/sample
 WHITE_ODDS = 30.0  # prior, of white over tilted noise
+FEWEST = 6  # dimensions of noise; with less, the SNR is UNSEEN_DB, give or take
+UNSEEN_DB, UNSEEN_DEVIATION = 15.0, 2.0  # decibels, nepers
+CLEAREST_DB = 50.0  # SNR; where it seems higher, a filter has taken all noise beside the band
 ROUNDS = 4  # of Newton's method
 DRAWS, LEAST_LEAK = 64, 1e-5  # of signals whose ends are learned; energy of a dimension kept
 SNR_RANGE_DB = (-30.0, 60.0)
@@ -63,7 +66,8 @@ def noise_of(iq: Tensor, carrier: Tensor | None = None) -> Noise:
 
     The density is a fit by maximum likelihood of energies, gamma distributed, in ``BANDS`` bands
     up to a filter's edge. It is the mean of that of white and of tilted noise, weighted by their
-    evidence. Where a filter leaves nothing outside the band, ``deviation`` is 1 or more.
+    evidence. Where a filter leaves nothing outside the band, as an SNR above ``CLEAREST_DB`` shows
+    as well, it stands for an SNR of ``UNSEEN_DB``; ``deviation`` is then ``UNSEEN_DEVIATION``.
     """
     half = HALF_BAND if carrier is not None else HALF_BAND + FARTHEST
     outside, leak, dimensions = _outside(iq.shape[1], half, iq.device)
@@ -83,11 +87,15 @@ def noise_of(iq: Tensor, carrier: Tensor | None = None) -> Noise:
     inside = torch.arange(BANDS, device=iq.device) < last.unsqueeze(1)
     level, tilt, deviation = _fit(energy * inside, weight * inside, _in_band(offset))
 
-    density = level.exp()
+    density, mean = level.exp(), total / iq.shape[1]
+    unseen = ((weight * inside).sum(1) < FEWEST) | (density < mean * 10 ** (-CLEAREST_DB / 10))
+    density = torch.where(unseen, mean * 10 ** (-UNSEEN_DB / 10), density)
+    deviation = torch.where(unseen, UNSEEN_DEVIATION, deviation)
     occupied = iq.shape[1] - dimensions.sum()
     signal = (total - rest.sum(1) - occupied * density) / iq.shape[1]
-    edge = last * (0.5 / BANDS)
-    return Noise(density, signal, -DB * tilt, edge, torch.zeros_like(offset), deviation)
+    edge = torch.where(unseen, last.clamp(max=int(HALF_BAND * 2 * BANDS)), last) * (0.5 / BANDS)
+    tilt_db = torch.where(unseen, 0.0, -DB * tilt)
+    return Noise(density, signal, tilt_db, edge, torch.zeros_like(offset), deviation)
 
 
 def snr_db(noise: Noise) -> Tensor:
@@ -152,14 +160,15 @@ def _in_band(offset: Tensor) -> Tensor:
 def _pass_bands(energy: Tensor, weight: Tensor) -> Tensor:
     """Return how many bands lie before the edge of a filter, int64 [frame]; all, if none is."""
     energies, weights = (
-        torch.nn.functional.pad(x, (BEFORE, 0)).cumsum(1) for x in (energy, weight)
+        torch.nn.functional.pad(each.cumsum(1), (NEAR, 0)) for each in (energy, weight)
     )
-    # Entry k: the BEFORE bands up to the k-th against all that follow.
-    before = energies[:, BEFORE:] - energies[:, :-BEFORE]
-    seen = weights[:, BEFORE:] - weights[:, :-BEFORE]
-    left, unseen = energies[:, -1:] - energies[:, BEFORE:], weights[:, -1:] - weights[:, BEFORE:]
-    usual = before / seen.clamp(min=1)
-    ratio = left / unseen.clamp(min=1) / usual.clamp(min=1e-30)
+    # Entry k: the NEAR bands up to the k-th against as many that follow.
+    after = torch.arange(NEAR, BANDS + NEAR, device=energy.device) + NEAR
+    after = after.clamp(max=BANDS + NEAR - 1)
+    usual, left = (each[:, NEAR:] - each[:, :-NEAR] for each in (energies, weights))
+    seen, unseen = left, weights[:, after] - weights[:, NEAR:]
+    left = energies[:, after] - energies[:, NEAR:]
+    ratio = left / unseen.clamp(min=1) / (usual / seen.clamp(min=1)).clamp(min=1e-30)
     falls = (ratio < 10 ** (STOP_DB / 10)) & (seen >= 3) & (unseen >= 8)
     first = (falls.cumsum(1) == 0).sum(1)
     return torch.where(first < BANDS, (first + 1 - TRANSITION).clamp(min=0), BANDS)
@@ -193,7 +202,6 @@ def _fit(energy: Tensor, weight: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Te
     found = white + share * (level + slope * reach - white)
     apart = level + slope * reach - white
     variance = 1 / count + share * reach.square() / h2 + share * (1 - share) * apart.square()
-    variance = torch.where(weight.sum(1) < 8, 1 + variance, variance)
     return found, share * slope, variance.sqrt()
 
 
