@@ -24,6 +24,7 @@ from modsnr.receiver.multipath import (
     flat,
     looks,
     path_waves,
+    promised_gain,
     responses,
     several_paths,
 )
@@ -32,6 +33,7 @@ from modsnr.receiver.timing import EDGE_SYMBOLS, SAMPLES_PER_SYMBOL
 from modsnr.signals import alphabet, root_raised_cosine, symmetry
 
 LEAST_GAIN = 5.0  # nats by which several paths must explain a spectrum better than one
+PROMISE = 2.0  # nats by which the gain may exceed what the first step promises
 ROUNDS = 7
 ANNEALED, FALL = 0.2, 0.4  # least noise over the symbols' power, first round; its factor a round
 ENDS = 0.003  # of the symbols' energy: what the frame's ends add to the noise of a cyclic channel
@@ -45,7 +47,8 @@ class Equalised(NamedTuple):
 
     channel: Multipath
     noise: Tensor  # float32 [frame], noise power density over the symbols' energy
-    gain: Tensor  # float32 [frame], nats by which several paths explain the spectrum better
+    gain: Tensor  # float32 [frame], nats by which several paths explain the spectrum better, or
+    # promise to, where that is little
     several: Tensor  # bool [frame], False where one path was enough: no equaliser
     share: Tensor  # float32 [frame], of noise and of what paths are left in the symbols' power
     log_likelihood: Tensor  # float32 [frame, alphabet], as of ``likelihoods``
@@ -77,23 +80,20 @@ def equalise(iq: Tensor, density: Tensor, *, least_gain: float = LEAST_GAIN) -> 
 
 def _equalise(iq: Tensor, density: Tensor, least_gain: float) -> Equalised:
     tapered, plain = looks(iq, density, tapered=True), looks(iq, density)
-    one = flat(tapered)
-    full = several_paths(tapered, one)
-    gain = full.fit - one.fit
-    several = gain > least_gain
-    channel = Multipath(
-        *(
-            torch.where(several.view(-1, *[1] * (paths.dim() - 1)), paths, path)
-            for paths, path in zip(full, one, strict=True)
-        )
-    )
-    rows = several.nonzero().flatten()
+    channel = flat(tapered)
+    gain = promised_gain(tapered, channel)
+    rows = (gain > least_gain - PROMISE).nonzero().flatten()
     if len(rows):
-        refined = _refined(
-            plain._replace(spectrum=plain.spectrum[rows], noise=plain.noise[rows]),
-            Multipath(*(column[rows] for column in channel)),
-        )
-        channel.taps[rows] = refined
+        one = channel.at(rows)
+        full = several_paths(tapered.at(rows), one)
+        gain[rows] = full.fit - one.fit
+        better = gain[rows] > least_gain
+        rows, full = rows[better], full.at(better)
+        taps = _refined(plain.at(rows), full) if len(rows) else full.taps
+        for column, its in zip(channel, full._replace(taps=taps), strict=True):
+            column[rows] = its
+    several = torch.zeros_like(gain, dtype=torch.bool)
+    several[rows] = True
     symbols, share = least_square_symbols(plain, channel)
     found = likelihoods(symbols, share).marginal
     return Equalised(channel, plain.noise, gain, several, share, found)

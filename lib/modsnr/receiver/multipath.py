@@ -33,7 +33,7 @@ TAPER = 0.2  # share of the frame under the slopes of its Tukey window
 LEAKAGE, LEAST_NOISE = 0.004, 1e-4
 ROLLOFF, ROLLOFF_DEVIATION, ROLLOFFS = 0.25, 0.1, (0.06, 0.5)
 DELAY_DEVIATION = 0.25  # symbols, from the timing of the line at the symbol rate
-ROUNDS_FLAT, ROUNDS = 5, 14
+ROUNDS_FLAT, ROUNDS = 4, 14
 
 
 class Multipath(NamedTuple):
@@ -44,6 +44,10 @@ class Multipath(NamedTuple):
     rolloff: Tensor  # float32 [frame]
     fit: Tensor  # float32 [frame], log-likelihood and log prior, nats
 
+    def at(self, rows: Tensor) -> Multipath:
+        """Return the channels of the frames at ``rows``."""
+        return Multipath(*(column[rows] for column in self))
+
 
 class Looks(NamedTuple):
     """The two looks of frames at each frequency of their symbols."""
@@ -51,6 +55,10 @@ class Looks(NamedTuple):
     spectrum: Tensor  # complex64 [frame, 2, symbol], over the root of the symbols' energy
     noise: Tensor  # float32 [frame], noise power density over the symbols' energy
     frequency: Tensor  # float32 [2, symbol], symbol rates
+
+    def at(self, rows: Tensor) -> Looks:
+        """Return the looks of the frames at ``rows``."""
+        return Looks(self.spectrum[rows], self.noise[rows], self.frequency)
 
 
 def looks(iq: Tensor, density: Tensor, *, tapered: bool = False) -> Looks:
@@ -79,6 +87,17 @@ def flat(seen: Looks) -> Multipath:
 def several_paths(seen: Looks, one: Multipath) -> Multipath:
     """Return the best channel of ``PATHS`` paths, searched for from the best one of one path."""
     return _climbed(seen, one, components(seen.noise.device), ROUNDS)
+
+
+def promised_gain(seen: Looks, one: Multipath) -> Tensor:
+    """Return by how many nats several paths promise a better fit than ``one``: float32 [frame].
+
+    It is half of Rao's score statistic, the rise of the first step of the climb, at a fraction of
+    the climb's cost.
+    """
+    foot = _foot(seen, one, components(seen.noise.device))
+    gradient, information = _score(*foot)
+    return (torch.linalg.solve_ex(information, gradient)[0] * gradient).sum(1) / 2
 
 
 def responses(gains: Tensor, delay: Tensor, frequency: Tensor) -> Tensor:
@@ -141,15 +160,21 @@ class _State(NamedTuple):
     symbols: Tensor  # complex64 [frame, symbol], the symbols' spectrum by least mean square
 
 
+def _foot(seen: Looks, start: Multipath, basis: Tensor) -> tuple[Looks, _State, Tensor, Tensor]:
+    """Return what ``_score`` takes for the channel ``start``; ``basis`` as of ``_climbed``."""
+    seen, timing = seen._replace(noise=seen.noise + LEAKAGE), _timing(seen)
+    waves = basis.T @ path_waves(seen.frequency.flatten())
+    weights = start.taps @ torch.linalg.pinv(basis).T
+    now = _state(seen, (weights, start.delay, start.rolloff), waves, timing)
+    return seen, now, waves, timing
+
+
 def _climbed(seen: Looks, start: Multipath, basis: Tensor, rounds: int) -> Multipath:
     """Return the best channel that is reached from ``start``, its taps combined from ``basis``.
 
     ``basis`` is complex64 [path, component].
     """
-    seen, timing = seen._replace(noise=seen.noise + LEAKAGE), _timing(seen)
-    waves = basis.T @ path_waves(seen.frequency.flatten())
-    weights = start.taps @ torch.linalg.pinv(basis).T
-    now = _state(seen, (weights, start.delay, start.rolloff), waves, timing)
+    seen, now, waves, timing = _foot(seen, start, basis)
     damping = torch.full_like(timing, 0.02)
     for _ in range(rounds):
         gradient, information = _score(seen, now, waves, timing)
