@@ -39,6 +39,7 @@ ANNEALED, FALL = 0.2, 0.4  # least noise over the symbols' power, first round; i
 ENDS = 0.003  # of the symbols' energy: what the frame's ends add to the noise of a cyclic channel
 FASTEST = 0.004 / (2 * pi)  # cycles/symbol by which a round may correct the carrier
 BAND = 0.095  # cycles/sample; the widest signal's band ends before it
+LEAST_PULSE = 0.25  # a matched filter's response is made up for down to this share of its peak
 AT_A_TIME = 64, 2048  # frames on a CPU, for its caches, and elsewhere, which bounds memory
 
 
@@ -208,13 +209,16 @@ def _score(problem: _Problem, seen: Looks, weights: Tensor, offset: Tensor) -> T
     return posterior(symbols, noise).log_likelihood.sum(2) + gaussian + turns.log()
 
 
-def apply_equaliser(iq: Tensor, found: Equalised) -> tuple[Tensor, Tensor]:
+def apply_equaliser(
+    iq: Tensor, found: Equalised, *, matched: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Return frames behind the equaliser, complex64 [frame, sample], and by how far SNR fell, dB.
 
     In the band the frame is divided by the channel in the least mean-square sense. The noise
     outside is scaled to what the equaliser leaves at the symbols, so that views see white noise:
     the SNR of the result, in dB, falls short of the frame's own by the second value, [frame].
-    Frames with one path stay as they are.
+    Frames with one path stay as they are. ``matched`` is the roll-off of the matched filter for
+    which the frame is made, by default that of each frame's own pulse.
     """
     frequency = torch.fft.fftfreq(iq.shape[1], device=iq.device) * SAMPLES_PER_SYMBOL
     channel = found.channel
@@ -226,7 +230,11 @@ def apply_equaliser(iq: Tensor, found: Equalised) -> tuple[Tensor, Tensor]:
     folded = total[:, torch.arange(iq.shape[1], device=iq.device) % total.shape[1]]
     level = found.share * (1 - found.share) / found.noise.clamp(min=LEAST_NOISE)
     outside = frequency.abs() > BAND * SAMPLES_PER_SYMBOL
-    gain = torch.where(outside, level.sqrt().unsqueeze(1) + 0j, path.conj() / folded)
+    inside = path.conj() / folded
+    if matched is not None:
+        own = root_raised_cosine(frequency.abs(), channel.rolloff.unsqueeze(1))
+        inside = inside * own / root_raised_cosine(frequency.abs(), matched).clamp(min=LEAST_PULSE)
+    gain = torch.where(outside, level.sqrt().unsqueeze(1) + 0j, inside)
     equalised = torch.fft.ifft(torch.fft.fft(iq) * gain)
     fall = 10 * torch.log10(found.share / (1 - found.share) / found.noise)
     several = found.several
