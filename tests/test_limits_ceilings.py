@@ -148,6 +148,7 @@ def cell(table, condition, *, task="modulation", label="0.0", receiver="feedback
 def test_a_table_has_a_value_with_its_interval_for_every_condition_task_and_snr(table):
     assert len(table) == 7 * len(EQUALISERS) * 3 * (len(GRID) + 1)
     assert ((table.low >= 0) & (table.low <= table.value) & (table.high <= 1)).all()
+    assert table.task.unique().tolist() == ["joint", "modulation", "snr"]
     for task in ("joint", "modulation", "snr"):
         one = [cell(table, "rayleigh_2", task=task, label=f"{snr}").value for snr in GRID]
         assert cell(table, "rayleigh_2", task=task, label="all").value == pytest.approx(

@@ -302,8 +302,7 @@ def _rows(
     """
     each = np.eye(len(grid_db))
     label = np.vstack([each.mean(0), each]) / len(links)  # [label, SNR], "all" first
-    snr = label @ np.sum([link.snr_accuracy for link in links], 0)
-    found = {"snr": (snr, np.zeros_like(snr))}
+    found = {}
     for task in ("joint", "modulation"):
         weights = {
             link.kind: np.zeros((len(label), len(curves[link.kind].error))) for link in links
@@ -320,6 +319,8 @@ def _rows(
         value = sum(weight @ curves[kind].accuracy for kind, weight in weights.items())
         variance += sum(weight**2 @ curves[kind].error ** 2 for kind, weight in weights.items())
         found[task] = value, DEVIATES * np.sqrt(variance)
+    snr = label @ np.sum([link.snr_accuracy for link in links], 0)
+    found["snr"] = snr, np.zeros_like(snr)
     labels = ["all", *(f"{snr}" for snr in grid_db)]
     return pd.concat(
         pd.DataFrame({
