@@ -4,7 +4,8 @@ Where the spectrum shows several paths (see ``multipath``), each alphabet in tur
 mean-square symbols for its own in Gaussian noise: the posterior means of the symbols give a better
 channel, by least squares with the paths' prior, and that channel better symbols. In the first
 rounds the noise is taken for stronger than it is, so that no wrong decision is final. The channel
-of the likeliest alphabet stays, and all alphabets are compared behind its equaliser.
+of the likeliest alphabet stays; all alphabets are to be compared behind its equaliser, by
+``likelihoods`` of ``least_square_symbols``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ AT_A_TIME = 64, 2048  # frames on a CPU, for its caches, and elsewhere, which bo
 
 
 class Equalised(NamedTuple):
-    """What was found of frames' multipath and their alphabets."""
+    """What was found of frames' multipath; ``least_square_symbols`` are the symbols behind it."""
 
     channel: Multipath
     noise: Tensor  # float32 [frame], noise power density over the symbols' energy
@@ -52,7 +53,6 @@ class Equalised(NamedTuple):
     # promise to, where that is little
     several: Tensor  # bool [frame], False where one path was enough: no equaliser
     share: Tensor  # float32 [frame], of noise and of what paths are left in the symbols' power
-    log_likelihood: Tensor  # float32 [frame, alphabet], as of ``likelihoods``
 
 
 def of_rows(found: Equalised, rows: Tensor) -> Equalised:
@@ -64,7 +64,7 @@ def of_rows(found: Equalised, rows: Tensor) -> Equalised:
 
 
 def equalise(iq: Tensor, density: Tensor, *, least_gain: float = LEAST_GAIN) -> Equalised:
-    """Return the multipath of frames complex64 [frame, sample], and their alphabets' likelihoods.
+    """Return the multipath of frames complex64 [frame, sample].
 
     Frames have 8 samples a symbol and a carrier within the reach of ``likelihoods``; ``density`` is
     the noise's power density in the signal's band, as the power a sample of white noise, float
@@ -95,9 +95,8 @@ def _equalise(iq: Tensor, density: Tensor, least_gain: float) -> Equalised:
             column[rows] = its
     several = torch.zeros_like(gain, dtype=torch.bool)
     several[rows] = True
-    symbols, share = least_square_symbols(plain, channel)
-    found = likelihoods(symbols, share).marginal
-    return Equalised(channel, plain.noise, gain, several, share, found)
+    _, share = least_square_symbols(plain, channel)
+    return Equalised(channel, plain.noise, gain, several, share)
 
 
 def least_square_symbols(seen: Looks, channel: Multipath) -> tuple[Tensor, Tensor]:
