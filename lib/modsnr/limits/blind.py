@@ -102,8 +102,9 @@ def blind_curve(
         levels = torch.full((len(modulation),), float(level), device=generator.device)
         drawn = symbol_samples(modulation, levels, classes, symbols=symbols, generator=generator)
         known = log_likelihood(drawn[0], levels, classes, late=drawn[1]).double().softmax(1)
-        turned = _turned(drawn, generator, **unknown)
-        decided = marginal_log_likelihood(*turned, float(level), classes, **unknown).argmax(1)
+        samples, late = _turned(drawn, generator, **unknown)
+        scores = marginal_log_likelihood(samples, late, float(level), classes, **unknown)
+        decided = scores.argmax(1)
         lost = known.amax(1) - known.gather(1, decided.unsqueeze(1))[:, 0]
         if accuracy[point] == 1 and lost.mean() < 1 - CERTAIN:
             break
@@ -195,7 +196,8 @@ def _score(samples: Tensor, late: Tensor, series: tuple[_Series, ...], grids: _G
     order = int(series[0].orders[1])
     phases = grids.phases(order)
     turns = torch.outer(series[0].orders, phases)
-    lines = sum(_lines(late if of.late else samples, of, grids.offsets) for of in series)
+    parts = [_lines(late if of.late else samples, of, grids.offsets) for of in series]
+    lines = torch.stack(parts).sum(0)
     score = lines.real @ turns.cos() + lines.imag @ turns.sin()  # [frame, offset, phase]
     score = score + grids.log_prior.unsqueeze(1)
     return score.flatten(1).logsumexp(1) - log(len(phases))

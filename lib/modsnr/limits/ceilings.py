@@ -241,7 +241,7 @@ def possible_accuracies(
     known = accuracy_curve(classes, es_n0_db.tolist(), frames=frames[0], **options).accuracy
     options |= {"samples_per_symbol": samples_per_symbol, "any_phase": True}
     any_phase = genie_accuracy(classes, grid_db, frames=frames[1], **options)
-    alphabet_known = bin_accuracy([*per_alphabet.values()], grid_db, grid_db).mean(0)
+    alphabet_known = bin_accuracy(np.array([*per_alphabet.values()]), grid_db, grid_db).mean(0)
     return pd.DataFrame(
         {
             "alphabet known": alphabet_known,
