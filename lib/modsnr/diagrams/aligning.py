@@ -41,7 +41,10 @@ def _align(symbols: Tensor, noise: Tensor) -> Tensor:
     best = torch.full((len(symbols),), -torch.inf, device=device)
     chosen = torch.zeros(len(symbols), dtype=torch.long, device=device)
     found = torch.zeros(len(symbols), 2, device=device)  # offset, phase
-    for kind, phases, score, constant in search.tried(offsets):
+    for kind, phases, line, constant in search.tried(offsets):
+        line = line.movedim(1, 3)  # [alphabet, frame, offset, harmonic]
+        turn = search.tables.order[kind.its].unsqueeze(1) * phases
+        score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin())
         highest, where = (score + prior).flatten(2).max(2)
         highest, which = (highest + constant).max(0)
         where = where.gather(0, which.unsqueeze(0)).squeeze(0)

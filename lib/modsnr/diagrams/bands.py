@@ -8,13 +8,12 @@ by the in-band noise, from the first to the second of ``SNR_DB``. A frame withou
 from __future__ import annotations
 
 from itertools import pairwise
-from math import log10
 
 import torch
 from torch import Tensor
 
 from modsnr.receiver.likelihood import frame_likelihoods
-from modsnr.receiver.timing import SAMPLES_PER_SYMBOL, symbol_noise
+from modsnr.receiver.noise import noise_of, snr_db
 from modsnr.signals import STUDY_CLASSES
 
 NATS = 30.0  # a log-likelihood so far below the best counts as this one
@@ -25,12 +24,11 @@ BANDS = len(CLASSES) + 1
 
 def greys(iq: Tensor) -> Tensor:
     """Return the greys of frames complex [frame, sample], float32 [frame, band], lowest first."""
-    noise = symbol_noise(iq)
-    marginal = frame_likelihoods(iq, noise).marginal
+    noise = noise_of(iq, iq.real.new_zeros(len(iq)))
+    marginal = frame_likelihoods(iq, noise.share).marginal
     relative = (marginal - marginal.amax(1, keepdim=True)) / NATS + 1
     low, high = SNR_DB
-    es_n0_db = 10 * ((1 - noise) / noise.clamp(min=1e-30)).clamp(min=1e-9).log10()
-    snr = (es_n0_db - 10 * log10(SAMPLES_PER_SYMBOL) - low) / (high - low)
+    snr = (snr_db(noise) - low) / (high - low)
     found = torch.cat([snr.unsqueeze(1), relative.flip(1)], 1).clamp(0, 1)
     power = iq.abs().square().sum(1, keepdim=True)
     return torch.where((power > 0) & power.isfinite(), found, 0)

@@ -146,26 +146,44 @@ def _likelihoods(
     found = torch.zeros(3, len(symbols), len(ALPHABETS), device=symbols.device)
     with torch.autocast(symbols.device.type, enabled=False):
         search = Search(symbols, noise, levels_db, PER_FINE)
-        for kind, phases, score, constant in search.tried(offsets):
-            score = (score + prior.unsqueeze(2)).flatten(2)  # [alphabet, frame, place]
-            where = score.argmax(2)
-            across, along = where // len(phases), where % len(phases)
-            broad = score.logsumexp(2) - log(len(phases))
-            score, offset, phase = search.near(kind, across, offsets, along, phases)
-            here = prior.gather(1, across.T).T - log(len(phases) * REFINED**2)
-            narrow = score.flatten(2).logsumexp(2) + here
-            where = score.flatten(2).argmax(2, keepdim=True)
+        near = torch.arange(-REFINED, REFINED + 1, device=symbols.device) / REFINED
+        for kind, phases, line, constant in search.tried(offsets):
+            order = search.tables.order[kind.its].view(-1, 1)
+            score = _scores(line, order * phases)  # [alphabet, phase, frame, offset]
+            broad = (score.logsumexp(1) + prior).logsumexp(2) - log(len(phases))
+            top, along = score.max(1)
+            across = (top + prior).argmax(2, keepdim=True)
+            phase, offset = phases[along.gather(2, across)], offsets[across]
+            aside = (phases[1] - phases[0]) * near
+            score = _scores(search.near(kind, across[..., 0], phase[..., 0], near), order * aside)
+            narrow = score.logsumexp((1, 3)) - log(len(phases) * REFINED**2)
+            narrow = narrow + prior.gather(1, across[..., 0].T).T
+            where = score.transpose(1, 2).flatten(2).argmax(2, keepdim=True)
+            phase, offset = (
+                phase + aside[where // len(near)],
+                offset + STEP * near[where % len(near)],
+            )
             found[0, :, kind.alphabets] = (torch.maximum(broad, narrow) + constant).T
-            found[1, :, kind.alphabets] = offset.gather(2, where // offset.shape[2])[..., 0].T
-            found[2, :, kind.alphabets] = phase.gather(2, where % phase.shape[2])[..., 0].T
+            found[1, :, kind.alphabets] = offset[..., 0].T
+            found[2, :, kind.alphabets] = phase[..., 0].T
     return found
+
+
+def _scores(line: Tensor, turn: Tensor) -> Tensor:
+    """Return 2 Re sum_M exp(-j turn_M) line_M as one product: [alphabet, phase, frame, offset].
+
+    ``line`` is complex64 [alphabet, harmonic, frame, offset], ``turn`` [harmonic, phase].
+    """
+    parts = torch.view_as_real(line).movedim(4, 2).flatten(3).flatten(1, 2)
+    weights = torch.stack([turn.cos(), turn.sin()], 1).flatten(0, 1).T
+    return 2 * (weights @ parts).unflatten(2, line.shape[2:])
 
 
 class Search:
     """The lines of some frames' symbols, complex64 [frame, symbol], ``noise`` [frame] as above."""
 
     def __init__(self, symbols: Tensor, noise: Tensor, levels_db: Sequence[float], most: int):
-        device = symbols.device
+        device, self.most = symbols.device, most
         self.tables = _tables(tuple(levels_db), most, device, at_once=device.type != "cpu")
         share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
         level = (10 * torch.log10(share / (1 - share))).clamp(levels_db[0], levels_db[-1])
@@ -182,41 +200,28 @@ class Search:
         self.powers = torch.polar(torch.ones_like(angle), order * angle)
 
     def tried(self, offsets: Tensor) -> Iterator[tuple[Kind, Tensor, Tensor, Tensor]]:
-        """Yield kinds, phases, log-likelihoods [alphabet, frame, offset, phase], constants.
+        """Yield kinds, phases, lines [alphabet, harmonic, frame, offset], constants.
 
-        To each log-likelihood the constant [alphabet, frame] has to be added.
+        The log-likelihood at a phase is that of ``_scores`` and the constant [alphabet, frame].
         """
         waves = self._waves(offsets)
+        self.rows = waves.transpose(1, 2).contiguous()  # [order, offset, symbol]
         for kind in self.tables.kinds:
-            first, its = kind.first, kind.its
-            count = PHASES * (max(1, 4 // first) if len(its) > PER_ALPHABET else 1)
-            phases = torch.arange(count, device=offsets.device) * (2 * pi / first / count)
-            line = (kind.lines[..., self.place] * self.powers[its]) @ waves[its]
-            line = line.movedim(1, 3)  # [alphabet, frame, offset, harmonic]
-            turn = self.tables.order[its].unsqueeze(1) * phases
-            score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin())
-            yield kind, phases, score, kind.constant[:, self.place].sum(2)
+            count = PHASES * (max(1, 4 // kind.first) if self.most == PER_FINE else 1)
+            phases = torch.arange(count, device=offsets.device) * (2 * pi / kind.first / count)
+            self.line = kind.lines[..., self.place] * self.powers[kind.its]
+            yield kind, phases, self.line @ waves[kind.its], kind.constant[:, self.place].sum(2)
 
-    def near(
-        self, kind: Kind, across: Tensor, offsets: Tensor, along: Tensor, phases: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log-likelihoods [alphabet, frame, near offset, near phase], and where those are.
+    def near(self, kind: Kind, across: Tensor, phase: Tensor, near: Tensor) -> Tensor:
+        """Return lines [alphabet, harmonic, frame, offset] at steps ``near`` from where one was.
 
-        ``across`` and ``along`` are the places [alphabet, frame] in ``offsets`` and ``phases``
-        about which they lie, up to half a step of either away.
+        That was at ``across``, a place in the offsets, and ``phase``, which is taken off, both
+        [alphabet, frame]; ``kind`` is the one yielded last.
         """
-        near = torch.arange(-REFINED, REFINED + 1, device=offsets.device) / REFINED
-        order = self.tables.order[kind.its]
-        rows = self._waves(offsets)[kind.its].transpose(1, 2)[:, across]  # [harmonic, alphabet...]
-        line = kind.lines[..., self.place] * self.powers[kind.its] * rows.transpose(0, 1)
-        line = line @ self._waves(STEP * near)[kind.its]
-        turn = order.view(-1, 1) * phases[along].unsqueeze(2).unsqueeze(3)
-        line = line.movedim(1, 3) * torch.polar(torch.ones_like(turn), -turn).transpose(2, 3)
-        aside = (phases[1] - phases[0]) * near
-        turn = order.unsqueeze(1) * aside
-        score = 2 * (line.real @ turn.cos() + line.imag @ turn.sin())
-        offset = offsets[across].unsqueeze(2) + STEP * near
-        return score, offset, phases[along].unsqueeze(2) + aside
+        rows = self.rows[kind.its][:, across].transpose(0, 1)  # [alphabet, harmonic, frame, symbol]
+        turn = self.tables.order[kind.its].view(-1, 1) * phase.unsqueeze(1)
+        turned = torch.polar(torch.ones_like(turn), -turn).unsqueeze(3)
+        return (self.line * rows) @ self._waves(STEP * near)[kind.its] * turned
 
     def _waves(self, offsets: Tensor) -> Tensor:
         """Return the orders' waves at the offsets, complex64 [order, symbol, offset]."""
