@@ -70,33 +70,49 @@ def equalise(iq: Tensor, density: Tensor, *, least_gain: float = LEAST_GAIN) -> 
     the noise's power density in the signal's band, as the power a sample of white noise, float
     [frame]. Frames whose spectrum gains less than ``least_gain`` nats by several paths keep one.
     """
-    at_a_time = AT_A_TIME[iq.device.type != "cpu"]
-    pieces = zip(iq.split(at_a_time), density.split(at_a_time), strict=True)
+    size = AT_A_TIME[iq.device.type != "cpu"]
     with torch.autocast(iq.device.type, enabled=False):
-        found = [_equalise(*piece, least_gain) for piece in pieces]
-    channel, *rest = zip(*found, strict=True)
-    joined = Multipath(*(torch.cat(column) for column in zip(*channel, strict=True)))
-    return Equalised(joined, *(torch.cat(column) for column in rest))
+        pieces = zip(iq.split(size), density.split(size), strict=True)
+        channels, gains = zip(*(_one_path(*piece) for piece in pieces), strict=True)
+        channel = Multipath(*(torch.cat(column) for column in zip(*channels, strict=True)))
+        gain = torch.cat(gains)
+        promising = (gain > least_gain - PROMISE).nonzero().flatten()
+        for rows in promising.split(size) if len(promising) else ():
+            better = _several(iq[rows], density[rows], channel.at(rows), least_gain)
+            gain[rows] = better[1]
+            for column, its in zip(channel, better[0], strict=True):
+                column[rows] = its
+        several = torch.zeros_like(gain, dtype=torch.bool)
+        several[promising] = gain[promising] > least_gain
+        pieces = zip(*(column.split(size) for column in (iq, density)), strict=True)
+        parts = (channel.at(rows) for rows in torch.arange(len(iq), device=iq.device).split(size))
+        seen = [looks(*piece) for piece in pieces]
+        share = [least_square_symbols(*piece)[1] for piece in zip(seen, parts, strict=True)]
+    noise = torch.cat([piece.noise for piece in seen])
+    return Equalised(channel, noise, gain, several, torch.cat(share))
 
 
-def _equalise(iq: Tensor, density: Tensor, least_gain: float) -> Equalised:
-    tapered, plain = looks(iq, density, tapered=True), looks(iq, density)
-    channel = flat(tapered)
-    gain = promised_gain(tapered, channel)
-    rows = (gain > least_gain - PROMISE).nonzero().flatten()
-    if len(rows):
-        one = channel.at(rows)
-        full = several_paths(tapered.at(rows), one)
-        gain[rows] = full.fit - one.fit
-        better = gain[rows] > least_gain
-        rows, full = rows[better], full.at(better)
-        taps = _refined(plain.at(rows), full) if len(rows) else full.taps
-        for column, its in zip(channel, full._replace(taps=taps), strict=True):
-            column[rows] = its
-    several = torch.zeros_like(gain, dtype=torch.bool)
-    several[rows] = True
-    _, share = least_square_symbols(plain, channel)
-    return Equalised(channel, plain.noise, gain, several, share)
+def _one_path(iq: Tensor, density: Tensor) -> tuple[Multipath, Tensor]:
+    """Return the channels of one path, and by how many nats several promise to be better."""
+    seen = looks(iq, density, tapered=True)
+    channel = flat(seen)
+    return channel, promised_gain(seen, channel)
+
+
+def _several(
+    iq: Tensor, density: Tensor, one: Multipath, least_gain: float
+) -> tuple[Multipath, Tensor]:
+    """Return the channels of several paths where they gain enough, else ``one``, and the gain."""
+    channel = several_paths(looks(iq, density, tapered=True), one)
+    gain = channel.fit - one.fit
+    enough = (gain > least_gain).nonzero().flatten()
+    if len(enough):
+        plain = looks(iq[enough], density[enough])
+        better = channel.at(enough)
+        better = better._replace(taps=_refined(plain, better))
+        for column, its in zip(one, better, strict=True):
+            column[enough] = its
+    return one, gain
 
 
 def least_square_symbols(seen: Looks, channel: Multipath) -> tuple[Tensor, Tensor]:
