@@ -125,3 +125,11 @@ def test_several_paths_are_found_and_taken_out_and_the_snr_stays():
     right = [(given.argmax(1) == truth).float().mean() for given in (raw, found.log_likelihood)]
     assert right[1] > right[0] + 0.15
     assert right[1] > 0.85
+
+
+def test_likelihoods_go_by_name_and_what_is_no_known_modulation_has_none(received):
+    found = received.of(["16QAM", "FM", "BPSK"])
+    column = signals.STUDY_CLASSES.index
+    known = received.log_likelihood[:, [column("16QAM"), column("BPSK")]]
+    assert_close(found[:, [0, 2]], known)
+    assert (found[:, 1] == -torch.inf).all()

@@ -9,7 +9,7 @@ signal at about eight samples a symbol, and the list of alphabets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -25,8 +25,9 @@ from modsnr.receiver.likelihood import frame_likelihoods
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, with_snr
 from modsnr.receiver.spectrum import shift
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
+from modsnr.signals import STUDY_CLASSES
 
-LEAST_SYMBOLS = 32  # of a frame
+LEAST_SAMPLES = 32 * SAMPLES_PER_SYMBOL  # of a frame
 CLOCKS = 3  # candidates tried
 DOUBT = 4.0  # nats: a clock so far behind the likeliest is not tried
 ALIKE = 1e-3  # nor is one so near to it: half an eighth of a symbol at the ends of 128
@@ -53,6 +54,16 @@ class Received:
     taps: Tensor  # complex64 [frame, path], the paths, a sample apart; one of 1 if one was enough
     log_likelihood: Tensor  # of each of the study's modulations, phase and offset averaged out
 
+    def of(self, classes: Sequence[str]) -> Tensor:
+        """Return the log-likelihoods of ``classes``, float32 [frame, class], -inf of unknown ones.
+
+        An unknown one is none of the study's modulations.
+        """
+        column = torch.full_like(self.log_likelihood[:, :1], -torch.inf)
+        known = torch.cat([self.log_likelihood, column], 1)
+        places = [STUDY_CLASSES.index(n) if n in STUDY_CLASSES else -1 for n in classes]
+        return known[:, places]
+
     @property
     def confidence(self) -> Tensor:
         """The likeliest alphabet's share of all alphabets' likelihoods, float32 [frame]."""
@@ -62,7 +73,7 @@ class Received:
 def receive(iq: Tensor | np.ndarray) -> Received:
     """Return what a blind receiver makes of frames, complex [frame, sample], on their device.
 
-    Frames have about eight samples a symbol, at least ``LEAST_SYMBOLS`` symbols, and any scale.
+    Frames have about eight samples a symbol, ``LEAST_SAMPLES`` at least, and any scale.
 
     Raises InputError for other shapes, shorter frames, and frames without power or not finite.
     """
@@ -93,10 +104,9 @@ def _check(iq: Tensor) -> None:
             f"Frames must be complex [frame, sample], one at least; they are {iq.dtype} "
             f"{tuple(iq.shape)}."
         )
-    least = LEAST_SYMBOLS * SAMPLES_PER_SYMBOL
-    if iq.shape[1] < least or iq.shape[1] % SAMPLES_PER_SYMBOL:
+    if iq.shape[1] < LEAST_SAMPLES or iq.shape[1] % SAMPLES_PER_SYMBOL:
         raise InputError(
-            f"The receiver needs frames of {least} samples or more, a multiple of "
+            f"The receiver needs frames of {LEAST_SAMPLES} samples or more, a multiple of "
             f"{SAMPLES_PER_SYMBOL}; these have {iq.shape[1]}."
         )
     power = torch.view_as_real(iq.resolve_conj()).square().sum((1, 2))
