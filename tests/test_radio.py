@@ -70,7 +70,7 @@ def test_a_symbol_lies_within_half_a_symbol_of_its_time(view):
 
 
 def test_views_without_points_have_no_times():
-    with pytest.raises(InputError, match="residual view needs frames of 257 samples or more"):
+    with pytest.raises(InputError, match="residual view needs frames of 256 samples or more"):
         diagrams.times("residual", 128)
     with pytest.raises(InputError, match="no view is called 'spectrum'"):
         diagrams.times("spectrum", 1024)

@@ -133,3 +133,17 @@ def test_likelihoods_go_by_name_and_what_is_no_known_modulation_has_none(receive
     known = received.log_likelihood[:, [column("16QAM"), column("BPSK")]]
     assert_close(found[:, [0, 2]], known)
     assert (found[:, 1] == -torch.inf).all()
+
+
+def test_the_steps_lead_from_the_frame_to_what_is_made_of_it(frames, received):
+    steps = receiver.steps(frames, received)
+    assert list(steps) == ["received", "carrier", "clock", "set right"]
+    assert_close(steps["received"], frames)
+    assert_close(steps["set right"], received.iq)
+    nothing_left = receiver.noise_of(steps["carrier"], torch.zeros(len(frames)))
+    offset = receiver.coarse_carrier(steps["carrier"], nothing_left).offset
+    assert offset.abs().median() < received.carrier.abs().median() / 4
+    one_path = ~received.several
+    inner = slice(64, -64)  # a frame is taken as periodic, so that its ends differ
+    before, after = steps["clock"][one_path][:, inner], received.iq[one_path][:, inner]
+    assert_close(before, after, rtol=0, atol=0.2)

@@ -23,6 +23,6 @@ from modsnr.receiver.likelihood import (
 )
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, with_snr
 from modsnr.receiver.reading import Receiving
-from modsnr.receiver.receiving import LEAST_SAMPLES, Received, as_trained, receive
+from modsnr.receiver.receiving import LEAST_SAMPLES, Received, as_trained, receive, steps
 from modsnr.receiver.spectrum import periodogram, shift
 from modsnr.receiver.timing import half_symbols, symbol_noise, synchronise

@@ -87,6 +87,13 @@ def receive(iq: Tensor | np.ndarray) -> Received:
     return Received(**columns)
 
 
+def steps(iq: Tensor, found: Received) -> dict[str, Tensor]:
+    """Return frames after each step that ``found`` tells of, complex64 [frame, sample] by name."""
+    shifted = shift(iq, found.carrier)
+    clocked = resample(shifted, found.clock)
+    return {"received": iq, "carrier": shifted, "clock": clocked, "set right": found.iq}
+
+
 def as_trained(parameters: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
     """Return what a training's frames went through before they were drawn, by its parameters.
 
