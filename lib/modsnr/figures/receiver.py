@@ -34,8 +34,8 @@ def receiver_steps(
     rows = figure.add_gridspec(3, 1, height_ratios=(1.25, 1, 1.1))
     clouds = rows[0].subgridspec(1, len(symbols)).subplots(squeeze=False)[0]
     for ax, (step, cloud) in zip(clouds, symbols.items(), strict=True):
-        ax.plot(cloud.real, cloud.imag, ".", color=PALETTE[0], markersize=2.5)
-        ax.plot(alphabet.real, alphabet.imag, "+", color=PALETTE[1], markersize=4)
+        ax.plot(np.real(cloud), np.imag(cloud), ".", color=PALETTE[0], markersize=2.5)
+        ax.plot(np.real(alphabet), np.imag(alphabet), "+", color=PALETTE[1], markersize=4)
         reach = (-CLOUD_EXTENT, CLOUD_EXTENT)
         ax.set(xlim=reach, ylim=reach, aspect="equal", xticks=[], yticks=[], title=step)
 

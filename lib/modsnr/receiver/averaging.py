@@ -30,7 +30,7 @@ def _points() -> tuple[np.ndarray, np.ndarray]:
     """Return the points' coordinates and power, float32 [point, 3], and each alphabet's first."""
     points = [alphabet(name).numpy() for name in ALPHABETS]
     joined = np.concatenate(points)
-    table = np.stack([joined.real, joined.imag, abs(joined) ** 2], 1).astype(np.float32)
+    table = np.stack([np.real(joined), np.imag(joined), np.abs(joined) ** 2], 1).astype(np.float32)
     return table, np.cumsum([0, *map(len, points)])
 
 

@@ -196,7 +196,7 @@ def _fit(energy: Tensor, weight: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Te
     model = level.unsqueeze(1) + slope.unsqueeze(1) * x
     tilted = -(weight * model + energy * (-model).exp()).sum(1) - prior * slope.square() / 2
     flat = -(weight * white.unsqueeze(1)).sum(1) - count
-    tilted = tilted + 0.5 * (prior / h2).log()
+    tilted = tilted - 0.5 * (h2 / prior).log()
     share = torch.sigmoid(tilted - flat - log(WHITE_ODDS))
     reach = at - middle
     found = white + share * (level + slope * reach - white)
