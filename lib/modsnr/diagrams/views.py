@@ -32,10 +32,11 @@ RESIDUAL_DB = (-45.0, 10.0)  # power of a residual sample over the frame's: cent
 class View(NamedTuple):
     """A view. To add one, write a function from samples to points and an entry in ``_VIEWS``.
 
-    ``points`` maps frames complex64 [frame, sample] to complex64 [frame, point], None for a view that
-    counts no points; ``extent`` is that of its diagrams. There is a point every ``step`` samples, but for ``edge`` samples at either end
-    of a frame, which must be a multiple of ``step`` samples and have ``shortest`` at least. Where
-    ``of`` names another view, ``points`` maps that one's points instead of samples.
+    ``points`` maps frames complex64 [frame, sample] to complex64 [frame, point], None for a view
+    that counts no points; ``extent`` is that of its diagrams. There is a point every ``step``
+    samples, but for ``edge`` samples at either end of a frame, which must be a multiple of ``step``
+    samples and have ``shortest`` at least. Where ``of`` names another view, ``points`` maps that
+    one's points instead of samples.
     """
 
     points: Callable[[Tensor], Tensor] | None

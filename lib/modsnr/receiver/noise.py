@@ -185,11 +185,11 @@ def _fit(energy: Tensor, weight: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Te
     x = place - middle.unsqueeze(1)
     white = (energy.sum(1) / count).clamp(min=1e-30).log()
     level, slope, prior = white, torch.zeros_like(white), TILT_DEVIATION**-2
+    h0, h1, h2 = count, (weight * x).sum(1), (weight * x.square()).sum(1) + prior
     for _ in range(ROUNDS):
         relative = energy * (-level.unsqueeze(1) - slope.unsqueeze(1) * x).exp()
         excess = relative - weight
         down, aside = excess.sum(1), (excess * x).sum(1) - prior * slope
-        h0, h1, h2 = count, (weight * x).sum(1), (weight * x * x).sum(1) + prior
         level = level + ((h2 * down - h1 * aside) / (h0 * h2 - h1**2)).clamp(-1, 1)
         slope = slope + ((h0 * aside - h1 * down) / (h0 * h2 - h1**2)).clamp(-3, 3)
     # The evidence of a tilt, by Laplace's method; x is centred, so the level's terms cancel.
