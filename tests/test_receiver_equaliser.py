@@ -74,7 +74,7 @@ def test_the_spectrum_alone_shows_two_known_paths(generator):
     assert (flat - 1).abs().square().mean() < 0.02
 
 
-def test_behind_two_paths_the_symbols_are_those_of_known_taps_within_a_decibel(generator):
+def test_behind_two_paths_little_more_than_noise_is_left_at_the_symbols(generator):
     names = ["QPSK", "16QAM", "64QAM", "32PSK", "32APSK", "4ASK"]
     sent, iq, density = frames_of(names, two_paths(6), generator)
     found = equaliser.equalise(iq, density)

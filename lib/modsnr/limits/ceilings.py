@@ -9,7 +9,8 @@ alike, and within its pass band it can be undone.
 
 The truth lies between two equalisers. Behind the linear one, what interference is left counts as
 noise, and the noise's colour is not used: a receiver can do as well. The one with ideal decision
-feedback knows all symbols before: no receiver does, so what lies above it is out of reach.
+feedback is told all symbols before, and its SNR is the most that an equaliser that decides symbol
+by symbol can have; it is taken for the ceiling, though the matched filter's bound alone is proven.
 
 For the SNR the ceiling is the share of estimates in the right bin if they are as good as the bound
 for a known waveform; jointly it is the product of both. The joint accuracy can exceed neither, and
