@@ -147,3 +147,10 @@ def test_the_steps_lead_from_the_frame_to_what_is_made_of_it(frames, received):
     inner = slice(64, -64)  # a frame is taken as periodic, so that its ends differ
     before, after = steps["clock"][one_path][:, inner], received.iq[one_path][:, inner]
     assert_close(before, after, rtol=0, atol=0.2)
+
+
+def test_oqpsk_is_not_taken_for_several_paths(generator):
+    found = receiver.receive(simulated(["OQPSK"], 24, 12.0, generator=generator))
+    assert set(likeliest(found)) == {"OQPSK"}
+    assert not found.several.any()
+    assert_close(found.taps[:, 0], torch.ones(24, dtype=torch.complex64))

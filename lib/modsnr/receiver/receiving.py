@@ -22,6 +22,7 @@ from modsnr.receiver.carrier import coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
 from modsnr.receiver.equaliser import apply_equaliser, equalise, of_rows
 from modsnr.receiver.likelihood import frame_likelihoods
+from modsnr.receiver.multipath import PATHS
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, with_snr
 from modsnr.receiver.spectrum import shift
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
@@ -136,14 +137,7 @@ def _receive(iq: Tensor) -> Received:
     period = coarse.offset * SAMPLES_PER_SYMBOL, coarse.deviation * SAMPLES_PER_SYMBOL
     found = _best_clock(shifted, clocks, coarse.rolloff, noise, period)
     result = levelled(shift(found["iq"], found["offset"] / SAMPLES_PER_SYMBOL), noise)
-    paths = equalise(result, noise.density)
-    rows = paths.several.nonzero().flatten()
-    if len(rows):
-        equalised, _ = apply_equaliser(result[rows], of_rows(paths, rows))
-        found["marginal"][rows] = frame_likelihoods(
-            equalised, paths.share[rows], rolloff=paths.channel.rolloff[rows]
-        ).marginal
-        result[rows] = with_snr(equalised, snr_db(noise)[rows])
+    paths = _take_out_paths(result, noise, found["marginal"])
     return Received(
         iq=result * scale,
         carrier=coarse.offset + found["offset"] / SAMPLES_PER_SYMBOL,
@@ -151,11 +145,37 @@ def _receive(iq: Tensor) -> Received:
         rolloff=coarse.rolloff,
         noise=noise.density * scale[:, 0].square(),
         snr_db=snr_db(noise),
-        several=paths.several,
-        gain=paths.gain,
-        taps=paths.channel.taps,
         log_likelihood=found["marginal"],
+        **paths,
     )
+
+
+def _take_out_paths(iq: Tensor, noise: Noise, marginal: Tensor) -> dict[str, Tensor]:
+    """Take several paths out of frames, in place, and return what ``Received`` holds of them.
+
+    ``iq`` is complex64 [frame, sample], ``marginal`` float32 [frame, class]. What seems to be OQPSK
+    stays as it is: its pulses of two kinds look like paths to the equaliser.
+    """
+    found = {
+        "several": torch.zeros(len(iq), dtype=torch.bool, device=iq.device),
+        "gain": torch.zeros(len(iq), device=iq.device),
+        "taps": torch.eye(1, PATHS, device=iq.device).repeat(len(iq), 1) + 0j,
+    }
+    linear = (marginal.argmax(1) != STUDY_CLASSES.index("OQPSK")).nonzero().flatten()
+    if not len(linear):
+        return found
+    paths = equalise(iq[linear], noise.density[linear])
+    found["several"][linear], found["gain"][linear] = paths.several, paths.gain
+    found["taps"][linear] = paths.channel.taps
+    some = paths.several.nonzero().flatten()
+    if len(some):
+        rows, its = linear[some], of_rows(paths, some)
+        equalised, _ = apply_equaliser(iq[rows], its)
+        marginal[rows] = frame_likelihoods(
+            equalised, its.share, rolloff=its.channel.rolloff
+        ).marginal
+        iq[rows] = with_snr(equalised, snr_db(noise)[rows])
+    return found
 
 
 def _best_clock(
