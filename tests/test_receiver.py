@@ -154,3 +154,10 @@ def test_oqpsk_is_not_taken_for_several_paths(generator):
     assert set(likeliest(found)) == {"OQPSK"}
     assert not found.several.any()
     assert_close(found.taps[:, 0], torch.ones(24, dtype=torch.complex64))
+
+
+def test_a_carrier_of_zero_is_recognised_behind_several_paths(generator):
+    calm = replace(signals.CHANNELS["rayleigh_2"], carrier_offset_std=0.0)
+    found = receiver.receive(simulated(KNOWN, 32, 20.0, generator=generator, channel=calm))
+    assert found.several.float().mean() > 0.8
+    assert found.carrier.abs().median() < 2e-5

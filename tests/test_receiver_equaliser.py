@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from modsnr.receiver import equaliser, multipath
 from modsnr.receiver.likelihood import ALPHABETS, likelihoods
 from modsnr.receiver.posterior import averaged, posterior
+from modsnr.receiver.spectrum import shift
 from modsnr.receiver.timing import MATCHED_ROLLOFF, synchronise
 from modsnr.signals import Channel, alphabet, awgn, simulate
 
@@ -164,3 +165,26 @@ def test_frames_that_hold_no_symbols_break_nothing(generator):
     assert result[:4].isfinite().all()
     assert fall[:4].isfinite().all()
     assert found.share[:3].isfinite().all()
+
+
+def test_what_is_left_of_the_carrier_is_found_behind_the_paths(generator):
+    names = ["QPSK", "16QAM", "8PSK", "64QAM"]
+    _, iq, density = frames_of(names, two_paths(len(names)), generator)
+    left, ones = 0.009, torch.ones(len(names))  # cycles/symbol, beyond the usual reach
+    turned = shift(iq, -left / 8 * ones)
+    found = equaliser.equalise(turned, density, coarse=0.05 * ones, deviation=0.008 * ones)
+    assert found.several.all()
+    assert_close(found.offset, left * ones, rtol=0, atol=5e-4)
+    without = equaliser.equalise(turned, density)
+    assert (without.offset - left).abs().min() > 2e-3
+    assert (found.evidence > without.evidence + 20).all()
+
+
+def test_rows_are_taken_and_replaced(generator):
+    _, iq, density = frames_of(["QPSK", "16QAM", "8PSK"], two_paths(3), generator)
+    found = equaliser.equalise(iq, density)
+    last = equaliser.of_rows(found, torch.tensor([2]))
+    assert_close(last.channel.taps, found.channel.taps[2:])
+    equaliser.replace_rows(found, torch.tensor([0]), last)
+    assert_close(found.channel.taps[0], found.channel.taps[2])
+    assert found.gain[0] == found.gain[2]

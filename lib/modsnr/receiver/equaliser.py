@@ -10,6 +10,7 @@ of the likeliest alphabet stays; all alphabets are to be compared behind its equ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi
 from typing import NamedTuple
 
@@ -53,22 +54,37 @@ class Equalised(NamedTuple):
     # promise to, where that is little
     several: Tensor  # bool [frame], False where one path was enough: no equaliser
     share: Tensor  # float32 [frame], of noise and of what paths are left in the symbols' power
+    offset: Tensor  # float32 [frame], cycles/symbol, of the carrier where paths are several
+    evidence: Tensor  # float32 [frame], nats: how well the spectrum, and the symbols, are explained
 
 
 def of_rows(found: Equalised, rows: Tensor) -> Equalised:
     """Return what was found of the frames at ``rows``, int64 [row]."""
     channel, *rest = found
-    return Equalised(
-        Multipath(*(column[rows] for column in channel)), *(column[rows] for column in rest)
-    )
+    return Equalised(channel.at(rows), *(column[rows] for column in rest))
 
 
-def equalise(iq: Tensor, density: Tensor, *, least_gain: float = LEAST_GAIN) -> Equalised:
-    """Return the multipath of frames complex64 [frame, sample].
+def replace_rows(found: Equalised, rows: Tensor, by: Equalised) -> None:
+    """Replace what was found of the frames at ``rows``, int64 [row], in place."""
+    for column, its in zip((*found[0], *found[1:]), (*by[0], *by[1:]), strict=True):
+        column[rows] = its
 
-    Frames have 8 samples a symbol and a carrier within the reach of ``likelihoods``; ``density`` is
-    the noise's power density in the signal's band, as the power a sample of white noise, float
-    [frame]. Frames whose spectrum gains less than ``least_gain`` nats by several paths keep one.
+
+def equalise(
+    iq: Tensor,
+    density: Tensor,
+    *,
+    coarse: Tensor | None = None,
+    deviation: Tensor | None = None,
+    least_gain: float = LEAST_GAIN,
+) -> Equalised:
+    """Return the multipath of frames complex64 [frame, sample], and what is left of the carrier.
+
+    Frames have 8 samples a symbol; ``density`` is the noise's power density in the signal's band,
+    as the power a sample of white noise, float [frame]. The carrier is searched for as
+    ``likelihoods`` does it by ``coarse`` and ``deviation``, in symbols of which the spectrum has
+    taken the paths: what was found of it among several paths may be wrong. Frames whose spectrum
+    gains less than ``least_gain`` nats by several paths keep one.
     """
     size = AT_A_TIME[iq.device.type != "cpu"]
     with torch.autocast(iq.device.type, enabled=False):
@@ -76,10 +92,12 @@ def equalise(iq: Tensor, density: Tensor, *, least_gain: float = LEAST_GAIN) -> 
         channels, gains = zip(*(_one_path(*piece) for piece in pieces), strict=True)
         channel = Multipath(*(torch.cat(column) for column in zip(*channels, strict=True)))
         gain = torch.cat(gains)
+        offset, evidence = torch.zeros_like(gain), channel.fit.clone()
         promising = (gain > least_gain - PROMISE).nonzero().flatten()
         for rows in promising.split(size) if len(promising) else ():
-            better = _several(iq[rows], density[rows], channel.at(rows), least_gain)
-            gain[rows] = better[1]
+            carrier = [None if of is None else of[rows] for of in (coarse, deviation)]
+            better = _several(iq[rows], density[rows], channel.at(rows), carrier, least_gain)
+            gain[rows], offset[rows], evidence[rows] = better[1:]
             for column, its in zip(channel, better[0], strict=True):
                 column[rows] = its
         several = torch.zeros_like(gain, dtype=torch.bool)
@@ -89,7 +107,7 @@ def equalise(iq: Tensor, density: Tensor, *, least_gain: float = LEAST_GAIN) -> 
         seen = [looks(*piece) for piece in pieces]
         share = [least_square_symbols(*piece)[1] for piece in zip(seen, parts, strict=True)]
     noise = torch.cat([piece.noise for piece in seen])
-    return Equalised(channel, noise, gain, several, torch.cat(share))
+    return Equalised(channel, noise, gain, several, torch.cat(share), offset, evidence)
 
 
 def _one_path(iq: Tensor, density: Tensor) -> tuple[Multipath, Tensor]:
@@ -100,19 +118,30 @@ def _one_path(iq: Tensor, density: Tensor) -> tuple[Multipath, Tensor]:
 
 
 def _several(
-    iq: Tensor, density: Tensor, one: Multipath, least_gain: float
-) -> tuple[Multipath, Tensor]:
-    """Return the channels of several paths where they gain enough, else ``one``, and the gain."""
+    iq: Tensor,
+    density: Tensor,
+    one: Multipath,
+    carrier: Sequence[Tensor | None],
+    least_gain: float,
+) -> tuple[Multipath, Tensor, Tensor, Tensor]:
+    """Return the channels of several paths where they gain enough, else ``one``.
+
+    Further the gain, the carrier's offset and the evidence.
+    """
+    offset, evidence = torch.zeros_like(density), one.fit.clone()
     channel = several_paths(looks(iq, density, tapered=True), one)
     gain = channel.fit - one.fit
     enough = (gain > least_gain).nonzero().flatten()
     if len(enough):
         plain = looks(iq[enough], density[enough])
         better = channel.at(enough)
-        better = better._replace(taps=_refined(plain, better))
+        its = [None if of is None else of[enough] for of in carrier]
+        taps, offset[enough], score = _refined(plain, better, *its)
+        evidence[enough] = better.fit + score
+        better = better._replace(taps=taps)
         for column, its in zip(one, better, strict=True):
             column[enough] = its
-    return one, gain
+    return one, gain, offset, evidence
 
 
 def least_square_symbols(seen: Looks, channel: Multipath) -> tuple[Tensor, Tensor]:
@@ -144,10 +173,12 @@ class _Problem(NamedTuple):
     time: Tensor  # float32 [symbol], from the middle of the frame
 
 
-def _refined(seen: Looks, channel: Multipath) -> Tensor:
-    """Return the taps [frame, path] under the likeliest alphabet."""
+def _refined(
+    seen: Looks, channel: Multipath, coarse: Tensor | None, deviation: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return taps [frame, path], offset and score [frame] under the likeliest alphabet."""
     symbols, share = least_square_symbols(seen, channel)
-    found = likelihoods(symbols, share)
+    found = likelihoods(symbols, share, coarse=coarse, deviation=deviation)
     basis = components(seen.noise.device)
     frequency = seen.frequency.flatten()
     turn = -2 * pi * channel.delay.unsqueeze(1) * frequency
@@ -168,8 +199,10 @@ def _refined(seen: Looks, channel: Multipath) -> Tensor:
     for number in range(ROUNDS):
         weights, offset = _round(problem, seen, weights, offset, ANNEALED * FALL**number)
     score = _score(problem, seen, weights, offset)
-    best = score.argmax(1).view(-1, 1, 1).expand(-1, 1, weights.shape[2])
-    return weights.gather(1, best).squeeze(1) @ basis.T
+    best = score.argmax(1, keepdim=True)
+    chosen = weights.gather(1, best.unsqueeze(2).expand(-1, 1, weights.shape[2]))
+    offset, score = (of.gather(1, best).squeeze(1) for of in (offset, score))
+    return chosen.squeeze(1) @ basis.T, offset, score
 
 
 def _symbols(

@@ -20,7 +20,13 @@ from torch import Tensor
 from modsnr import InputError
 from modsnr.receiver.carrier import coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
-from modsnr.receiver.equaliser import apply_equaliser, equalise, of_rows
+from modsnr.receiver.equaliser import (
+    Equalised,
+    apply_equaliser,
+    equalise,
+    of_rows,
+    replace_rows,
+)
 from modsnr.receiver.likelihood import frame_likelihoods
 from modsnr.receiver.multipath import PATHS
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, with_snr
@@ -32,6 +38,8 @@ LEAST_SAMPLES = 32 * SAMPLES_PER_SYMBOL  # of a frame
 CLOCKS = 3  # candidates tried
 DOUBT = 4.0  # nats: a clock so far behind the likeliest is not tried
 ALIKE = 1e-3  # nor is one so near to it: half an eighth of a symbol at the ends of 128
+FAR = 3.0  # deviations: a carrier so far from zero is none
+LOCKED_NATS = 6.0  # prior odds of a carrier of zero behind several paths
 AT_A_TIME = 512  # frames, which bounds memory
 
 
@@ -137,10 +145,11 @@ def _receive(iq: Tensor) -> Received:
     period = coarse.offset * SAMPLES_PER_SYMBOL, coarse.deviation * SAMPLES_PER_SYMBOL
     found = _best_clock(shifted, clocks, coarse.rolloff, noise, period)
     result = levelled(shift(found["iq"], found["offset"] / SAMPLES_PER_SYMBOL), noise)
-    paths = _take_out_paths(result, noise, found["marginal"])
+    carrier = period[0] + found["offset"], period[1]
+    paths = _take_out_paths(result, noise, found["marginal"], carrier)
     return Received(
         iq=result * scale,
-        carrier=coarse.offset + found["offset"] / SAMPLES_PER_SYMBOL,
+        carrier=(carrier[0] + paths.pop("offset")) / SAMPLES_PER_SYMBOL,
         clock=found["clock"],
         rolloff=coarse.rolloff,
         noise=noise.density * scale[:, 0].square(),
@@ -150,32 +159,61 @@ def _receive(iq: Tensor) -> Received:
     )
 
 
-def _take_out_paths(iq: Tensor, noise: Noise, marginal: Tensor) -> dict[str, Tensor]:
-    """Take several paths out of frames, in place, and return what ``Received`` holds of them.
+def _take_out_paths(
+    iq: Tensor, noise: Noise, marginal: Tensor, carrier: tuple[Tensor, Tensor]
+) -> dict[str, Tensor]:
+    """Take several paths out of frames, in place, and return what was found of them.
 
-    ``iq`` is complex64 [frame, sample], ``marginal`` float32 [frame, class]. What seems to be OQPSK
-    stays as it is: its pulses of two kinds look like paths to the equaliser.
+    ``iq`` is complex64 [frame, sample], ``marginal`` float32 [frame, class], ``carrier`` what was
+    taken off and its deviation, [frame], cycles/symbol; "offset" is what was left, and is gone now.
+    What seems to be OQPSK stays: its pulses of two kinds look like paths to the equaliser.
     """
     found = {
         "several": torch.zeros(len(iq), dtype=torch.bool, device=iq.device),
         "gain": torch.zeros(len(iq), device=iq.device),
+        "offset": torch.zeros(len(iq), device=iq.device),
         "taps": torch.eye(1, PATHS, device=iq.device).repeat(len(iq), 1) + 0j,
     }
     linear = (marginal.argmax(1) != STUDY_CLASSES.index("OQPSK")).nonzero().flatten()
     if not len(linear):
         return found
-    paths = equalise(iq[linear], noise.density[linear])
+    coarse, deviation = (of[linear] for of in carrier)
+    frames, paths, moved = _find_paths(iq[linear], noise.density[linear], coarse, deviation)
+    found["offset"][linear] = moved + paths.offset
     found["several"][linear], found["gain"][linear] = paths.several, paths.gain
     found["taps"][linear] = paths.channel.taps
     some = paths.several.nonzero().flatten()
     if len(some):
         rows, its = linear[some], of_rows(paths, some)
-        equalised, _ = apply_equaliser(iq[rows], its)
+        equalised, _ = apply_equaliser(frames[some], its)
+        equalised = shift(equalised, its.offset / SAMPLES_PER_SYMBOL)
         marginal[rows] = frame_likelihoods(
             equalised, its.share, rolloff=its.channel.rolloff
         ).marginal
         iq[rows] = with_snr(equalised, snr_db(noise)[rows])
     return found
+
+
+def _find_paths(
+    iq: Tensor, density: Tensor, coarse: Tensor, deviation: Tensor
+) -> tuple[Tensor, Equalised, Tensor]:
+    """Return frames, the paths found in them, and by how far they were moved, cycles/symbol.
+
+    Two carriers are tried: the one found, with all that ``deviation`` leaves open about it, and
+    none at all, which several paths hide although many receivers share the transmitter's clock.
+    """
+    moved = torch.zeros_like(coarse)
+    paths = equalise(iq, density, coarse=coarse, deviation=deviation)
+    near = paths.several & (coarse.abs() < FAR * deviation)
+    rows = near.nonzero().flatten()
+    if len(rows):
+        locked = shift(iq[rows], -coarse[rows] / SAMPLES_PER_SYMBOL)
+        other = equalise(locked, density[rows])
+        better = other.several & (other.evidence + LOCKED_NATS > paths.evidence[rows])
+        its = better.nonzero().flatten()
+        iq[rows[its]], moved[rows[its]] = locked[its], -coarse[rows[its]]
+        replace_rows(paths, rows[its], of_rows(other, its))
+    return iq, paths, moved
 
 
 def _best_clock(
