@@ -63,7 +63,7 @@ api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.
 # Files are the unit that the cores share; one thread a core, as the tests share the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-test: $(STAMP) ## run the test suite, about eight minutes on two cores
+test: $(STAMP) ## run the test suite, about eleven minutes on two cores
 	$(PYTEST) -m "not long"
 
 test-all: test ## run that and the long tests: kills, fuzzing, PostgreSQL, clusters, JupyterLab in a browser
