@@ -100,13 +100,17 @@ def test_what_is_lost_of_the_possible_stands_beside_the_matrix(run):
     assert run.figure("below_ceiling").stat().st_size > 5000
 
 
-def test_the_snr_is_judged_by_the_noise_in_the_signals_band(run, trained):
+def answers_under(condition, run, trained):
+    """Return the labels of the run's frames of a condition, and what the network says of these."""
     labels = frames.grid_labels(CLASSES, [0, 10, 20, 30], 6)
-    iq = signals.simulate_condition(
-        "coloured_noise", *labels, seed=run.parameters["seed"], classes=CLASSES
-    )
+    seed = run.parameters["seed"]
+    iq = signals.simulate_condition(condition, *labels, seed=seed, classes=CLASSES)
     net = model.load(trained["all-views"].weights)
-    found = net.estimate(diagrams.render(iq, views=ALL_VIEWS, bins=16))
+    return labels, net.estimate(diagrams.render(iq, views=ALL_VIEWS, bins=16))
+
+
+def test_the_snr_is_judged_by_the_noise_in_the_signals_band(run, trained):
+    labels, found = answers_under("coloured_noise", run, trained)
     excess = signals.in_band_noise_db(signals.CHANNELS["coloured_noise"])
     middles = np.array([5.0, 15.0, 25.0]) - excess
     place = np.searchsorted(middles, found.snr_db.numpy())
@@ -116,12 +120,7 @@ def test_the_snr_is_judged_by_the_noise_in_the_signals_band(run, trained):
 
 
 def test_a_cell_is_what_the_network_says_of_the_conditions_frames(run, trained):
-    labels = frames.grid_labels(CLASSES, [0, 10, 20, 30], 6)
-    iq = signals.simulate_condition(
-        "liquid_rings", *labels, seed=run.parameters["seed"], classes=CLASSES
-    )
-    net = model.load(trained["all-views"].weights)
-    found = net.estimate(diagrams.render(iq, views=ALL_VIEWS, bins=16))
+    labels, found = answers_under("liquid_rings", run, trained)
     hits = (found.modulation.numpy() == labels[0]).mean()
     cell = run.metrics["matrix"]["all-views"]["liquid_rings"]["modulation_accuracy"]
     assert cell["value"] == pytest.approx(hits, abs=0.011)  # a batch of another size rounds its own

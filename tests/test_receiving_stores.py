@@ -52,12 +52,12 @@ def test_a_store_holds_what_the_receiver_left_and_says_so(path, halved):
     assert about["received"] is False
     assert not halved
     write(path, received=True)
-    after, told = frames.read(path, "train"), frames.describe(path)
+    after, described = frames.read(path, "train"), frames.describe(path)
     assert sum(halved) == 1280
     assert_allclose(after.iq, before.iq / 2, rtol=0, atol=1e-3)
     assert_array_equal(after.modulation, before.modulation)
-    assert told["received"] is True
-    assert told["format_version"] == about["format_version"]
+    assert described["received"] is True
+    assert described["format_version"] == about["format_version"]
     assert "- received: True\n" in frames.card(path, {}, {})
 
 

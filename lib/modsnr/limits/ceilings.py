@@ -9,7 +9,7 @@ alike, and within its pass band it can be undone.
 
 The truth lies between two equalisers. Behind the linear one, what interference is left counts as
 noise, and the noise's colour is not used: a receiver can do as well. The one with ideal decision
-feedback is told all symbols before, and its SNR is the most that an equaliser that decides symbol
+feedback knows all symbols before, and its SNR is the most that an equaliser that decides symbol
 by symbol can have; it is taken for the ceiling, though the matched filter's bound alone is proven.
 
 For the SNR the ceiling is the share of estimates in the right bin if they are as good as the bound
@@ -113,7 +113,7 @@ def ceilings(
     likely. Only the symbols that lie whole in a frame count. A mixture has the mean of its
     channels, each known; of an ensemble paths and rings count, not how rings are stretched. Each
     channel and each kind of frames has a generator of its own, seeded alike: a condition has the
-    same ceiling whatever others are asked for.
+    same ceiling whatever others are given.
 
     Raises InputError for an unknown condition.
     """

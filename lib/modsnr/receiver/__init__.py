@@ -5,8 +5,8 @@ takes all steps; each can be called alone, in their order:
 
 ``noise_of`` finds the noise beside the band, ``coarse_carrier`` with it the carrier; ``shift``
 takes that to 0, and ``noise_of``, with the carrier, sees more. ``clock_candidates`` finds the
-symbol rate, ``resample`` sets it right. ``synchronise`` reads the symbols, ``likelihoods`` tells
-how likely each alphabet is, and what is left of the carrier. ``snr_db`` is the SNR; ``levelled``
+symbol rate, ``resample`` sets it right. ``synchronise`` reads the symbols, ``likelihoods`` gives
+that of each alphabet, and what is left of the carrier. ``snr_db`` is the SNR; ``levelled``
 makes noise white. ``equalise`` finds several paths where the spectrum shows them, and
 ``apply_equaliser`` takes them out of a frame. ``Receiving`` puts the frames of a source through
 ``receive`` as they are read.
@@ -15,12 +15,7 @@ makes noise white. ``equalise`` finds several paths where the spectrum shows the
 from modsnr.receiver.carrier import Coarse, coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
 from modsnr.receiver.equaliser import Equalised, apply_equaliser, equalise
-from modsnr.receiver.likelihood import (
-    ALPHABETS,
-    Likelihoods,
-    frame_likelihoods,
-    likelihoods,
-)
+from modsnr.receiver.likelihood import ALPHABETS, Likelihoods, frame_likelihoods, likelihoods
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, with_snr
 from modsnr.receiver.reading import Receiving
 from modsnr.receiver.receiving import LEAST_SAMPLES, Received, as_trained, receive, steps

@@ -34,10 +34,17 @@ def _points() -> tuple[np.ndarray, np.ndarray]:
     return table, np.cumsum([0, *map(len, points)])
 
 
+@njit(cache=True, fastmath=True)
+def _slopes(point, scale):  # pragma: no cover - compiled
+    """Return how a point's log2 likelihood grows with x and y, and what is taken off it."""
+    two = np.float32(2)
+    return two * scale * point[0], two * scale * point[1], scale * point[2]
+
+
 @njit(parallel=True, cache=True, fastmath=True)
 def _average(real, imaginary, noise, points, first, found):  # pragma: no cover - compiled
     frames, alphabets, symbols = real.shape
-    log2_e, two, least = np.float32(1.4426950), np.float32(2), np.float32(-126)
+    log2_e, least = np.float32(1.4426950), np.float32(-126)
     p0, p1, p2, p3, p4, p5 = POWER_OF_TWO
     for frame in prange(frames):
         most, total, across, along, power = np.empty((5, symbols), np.float32)
@@ -48,20 +55,12 @@ def _average(real, imaginary, noise, points, first, found):  # pragma: no cover 
             most[:] = np.float32(-1e30)
             total[:] = across[:] = along[:] = power[:] = np.float32(0)
             for k in range(start, stop):
-                a, b, c = (
-                    two * scale * points[k, 0],
-                    two * scale * points[k, 1],
-                    scale * points[k, 2],
-                )
+                a, b, c = _slopes(points[k], scale)
                 for symbol in range(symbols):
                     near = x[symbol] * a + y[symbol] * b - c
                     most[symbol] = near if near > most[symbol] else most[symbol]
             for k in range(start, stop):
-                a, b, c = (
-                    two * scale * points[k, 0],
-                    two * scale * points[k, 1],
-                    scale * points[k, 2],
-                )
+                a, b, c = _slopes(points[k], scale)
                 for symbol in range(symbols):
                     # 2^e by its whole part, which moves into the bits, and a polynomial.
                     e = x[symbol] * a + y[symbol] * b - c - most[symbol]

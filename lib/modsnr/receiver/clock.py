@@ -5,8 +5,7 @@ so the logarithm of its power, held off from 0, has a spectral line at the symbo
 the power itself is the sufficient one for Gaussian symbols; alphabets are not Gaussian, and at low
 roll-off the logarithm's line stands out where that one does not.) OQPSK has no such line; the
 squares of its samples, held near one size, have two, a symbol rate on either side of twice the
-carrier. What is in a bin
-beside a line is an exponential variable about the local level.
+carrier. What is in a bin beside a line is an exponential variable about the local level.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ import torch
 from torch import Tensor
 
 from modsnr.receiver.spectrum import power
+from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
 from modsnr.signals import root_raised_cosine
 from modsnr.signals.simulator import resample as interpolated
 
-SAMPLES_PER_SYMBOL = 8
 REACH = 0.04  # clock
 PRIOR = ((0.35, 0.01), (0.15, 0.05))  # of a clock that is not zero: probability, deviation
 EXACT = 1 - sum(share for share, _ in PRIOR)

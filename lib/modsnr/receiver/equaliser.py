@@ -66,7 +66,8 @@ def of_rows(found: Equalised, rows: Tensor) -> Equalised:
 
 def replace_rows(found: Equalised, rows: Tensor, by: Equalised) -> None:
     """Replace what was found of the frames at ``rows``, int64 [row], in place."""
-    for column, its in zip((*found[0], *found[1:]), (*by[0], *by[1:]), strict=True):
+    found.channel.put(rows, by.channel)
+    for column, its in zip(found[1:], by[1:], strict=True):
         column[rows] = its
 
 
@@ -98,10 +99,8 @@ def equalise(
             carrier = [None if of is None else of[rows] for of in (coarse, deviation)]
             better = _several(iq[rows], density[rows], channel.at(rows), carrier, least_gain)
             gain[rows], offset[rows], evidence[rows] = better[1:]
-            for column, its in zip(channel, better[0], strict=True):
-                column[rows] = its
-        several = torch.zeros_like(gain, dtype=torch.bool)
-        several[promising] = gain[promising] > least_gain
+            channel.put(rows, better[0])
+        several = gain > least_gain
         pieces = zip(*(column.split(size) for column in (iq, density)), strict=True)
         parts = (channel.at(rows) for rows in torch.arange(len(iq), device=iq.device).split(size))
         seen = [looks(*piece) for piece in pieces]
@@ -139,8 +138,7 @@ def _several(
         taps, offset[enough], score = _refined(plain, better, *its)
         evidence[enough] = better.fit + score
         better = better._replace(taps=taps)
-        for column, its in zip(one, better, strict=True):
-            column[enough] = its
+        one.put(enough, better)
     return one, gain, offset, evidence
 
 

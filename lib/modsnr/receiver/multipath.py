@@ -48,6 +48,11 @@ class Multipath(NamedTuple):
         """Return the channels of the frames at ``rows``."""
         return Multipath(*(column[rows] for column in self))
 
+    def put(self, rows: Tensor, by: Multipath) -> None:
+        """Replace the channels of the frames at ``rows``, in place."""
+        for column, its in zip(self, by, strict=True):
+            column[rows] = its
+
 
 class Looks(NamedTuple):
     """The two looks of frames at each frequency of their symbols."""

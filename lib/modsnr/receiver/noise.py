@@ -133,7 +133,7 @@ def levelled(iq: Tensor, noise: Noise) -> Tensor:
 
 
 def with_snr(iq: Tensor, snr_db: Tensor) -> Tensor:
-    """Return frames whose noise beside the signal's band lies as far below their signal as told.
+    """Return frames whose noise beside the signal's band is as far below their signal as given.
 
     ``iq`` is complex [frame, sample], of white noise and with its carrier at 0; ``snr_db`` is float
     [frame]. What an equaliser adds to the noise in the band stays there alone.

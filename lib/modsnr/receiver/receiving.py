@@ -97,7 +97,7 @@ def receive(iq: Tensor | np.ndarray) -> Received:
 
 
 def steps(iq: Tensor, found: Received) -> dict[str, Tensor]:
-    """Return frames after each step that ``found`` tells of, complex64 [frame, sample] by name."""
+    """Return frames after each step of ``found``: name -> complex64 [frame, sample]."""
     shifted = shift(iq, found.carrier)
     clocked = resample(shifted, found.clock)
     return {"received": iq, "carrier": shifted, "clock": clocked, "set right": found.iq}
