@@ -30,6 +30,13 @@ REPOSITORY = Path(__file__).parents[1]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """Give long tests twenty minutes; all others have the limit of pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(2018)
