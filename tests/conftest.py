@@ -1,28 +1,15 @@
-"""Seeded generators, and what is made once and shared by many tests.
+"""Seeded generators, a house with one committed network, and limits of time."""
 
-The smoke pipeline is made once a session, also with several xdist workers:
-
-``smoke_pipeline``  its folder and what it printed; read only.
-``smoke_house``     a copy of that folder for each test module, as MODSNR_ROOT; write as you like.
-``house``           a copy of the notebooks and one committed network, as MODSNR_ROOT.
-"""
-
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 import yaml
-
-from modsnr import files
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -67,44 +54,9 @@ def house(tmp_path_factory):
     """
     root = tmp_path_factory.mktemp("house")
     shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
-    trained = REPOSITORY / "runs" / _sources()["all-views"]["run"]
+    sources = yaml.safe_load((REPOSITORY / "paper" / "sources.yaml").read_text(encoding="utf-8"))
+    trained = REPOSITORY / "runs" / sources["runs"]["all-views"]["run"]
     shutil.copytree(trained, root / "runs" / trained.name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODSNR_ROOT", str(root))
-        yield root
-
-
-class Pipeline(NamedTuple):
-    root: Path  # holds notebooks, paper, runs and data
-    output: str  # what the command printed
-
-
-@pytest.fixture(scope="session")
-def smoke_pipeline(tmp_path_factory):
-    """What ``modsnr reproduce --profile smoke`` made and printed, in a folder to be read only.
-
-    Its runs (profile "smoke") are frames, constellation, all-views, evaluation and explanation;
-    beside them are the committed runs that a draft of the paper needs. One process makes it, the
-    other workers of a parallel test run wait and share it. Tests that write, or that set
-    MODSNR_ROOT to it, take ``smoke_house`` instead.
-    """
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # a worker's own folder lies in that of the whole test run
-    root, result = shared / "smoke", shared / "smoke.json"
-    with files.lock(shared / "smoke.lock"):
-        if not result.exists():
-            files.write(result, json.dumps(_reproduce_smoke(root)))
-    made = json.loads(result.read_text())
-    assert made["status"] == 0, made["output"] + made["errors"]
-    return Pipeline(root, made["output"])
-
-
-@pytest.fixture(scope="module")
-def smoke_house(smoke_pipeline, tmp_path_factory):
-    """A copy of the smoke pipeline's folder for one test module, which may change it."""
-    root = tmp_path_factory.mktemp("smoke-house")
-    shutil.copytree(smoke_pipeline.root, root, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODSNR_ROOT", str(root))
         yield root
@@ -125,29 +77,3 @@ def unreadable():
             os.seteuid(user)
 
     return context
-
-
-def _reproduce_smoke(root):
-    for folder in ("notebooks", "paper"):
-        unbuilt = shutil.ignore_patterns("build")
-        shutil.copytree(REPOSITORY / folder, root / folder, ignore=unbuilt)
-    for run in _sources().values():
-        if run.get("row"):
-            for table in (REPOSITORY / "runs").glob(f"{run['run']}*.*"):
-                (root / "runs" / "sweeps").mkdir(parents=True, exist_ok=True)
-                shutil.copy(table, root / "runs" / "sweeps")
-        elif run.get("aside") or run.get("profile"):  # a draft takes the committed one
-            shutil.copytree(REPOSITORY / "runs" / run["run"], root / "runs" / run["run"])
-    done = subprocess.run(
-        [sys.executable, "-m", "modsnr", "reproduce", "--profile", "smoke"],
-        env=os.environ | {"MODSNR_ROOT": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {"status": done.returncode, "output": done.stdout, "errors": done.stderr}
-
-
-def _sources():
-    text = (REPOSITORY / "paper" / "sources.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)["runs"]
