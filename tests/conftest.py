@@ -1,6 +1,11 @@
-"""Seeded generators, a house with one committed network, and limits of time."""
+"""Seeded generators, a house with one committed network, and limits of threads and of time."""
 
 import os
+
+# Tests share the cores: two threads on toys mostly wait for one another. Torch and Numba read this
+# as they are loaded, here and in the processes that tests start. Numba's start sets Torch's number.
+os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"} | os.environ
+
 import shutil
 import signal
 from contextlib import contextmanager
@@ -32,18 +37,6 @@ def generator():
 @pytest.fixture
 def rng():
     return np.random.default_rng(2018)
-
-
-@pytest.fixture
-def one_thread():
-    """Two threads only wait for one another on toys, and badly so on a busy machine."""
-    import numba
-
-    numba.set_num_threads(1)  # drawing with more would set torch's to as many again
-    torch.set_num_threads(1)  # after it, since numba's start sets torch's to all there are
-    yield
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-    torch.set_num_threads(numba.config.NUMBA_NUM_THREADS)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,6 @@ from toy_ranks import fit
 
 from modsnr import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(autouse=True)
 def nobody(tmp_path, monkeypatch):

@@ -21,7 +21,6 @@ from modsnr import InputError, diagrams, model
 from modsnr.model import JointLoss, JointNet, Output, backbones
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.usefixtures("one_thread")
 VIEWS, CLASSES = ("constellation", "residual"), ("BPSK", "QPSK", "16QAM")
 GRID = (0.0, 10.0, 20.0, 30.0)
 

@@ -21,7 +21,6 @@ from toy_ranks import Standing, fit, one_is_killed, stay
 from modsnr import diagrams, runs, training
 from modsnr.training import distributed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[1]
 LOSSES = ["loss", "modulation_loss", "snr_loss"]
 
@@ -173,8 +172,7 @@ def test_an_interrupt_ends_all_processes(tmp_path, monkeypatch):
 
 
 ABANDONED = """
-import sys, torch
-torch.set_num_threads(1)
+import sys
 from pathlib import Path
 from toy_ranks import fit
 fit(Path(sys.argv[1]), devices=2, batch_size=2, epochs=10_000)
@@ -220,7 +218,6 @@ def test_a_fit_that_lost_a_process_goes_on_over_two_machines_by_srun(tmp_path, r
     options = {"batch_size": 4, "epochs": 2}
     whole = fit(tmp_path / "whole", devices=2, **options)
     monkeypatch.undo()  # real processes from here
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with pytest.raises(RuntimeError, match="process of rank 1 was ended by SIGKILL"):
         fit(tmp_path / "cut", At("kill", 20, rank=1), devices=2, **options)
     assert header(tmp_path / "cut")["epoch"] == 1

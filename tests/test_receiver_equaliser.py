@@ -17,11 +17,6 @@ SNR_DB = 24.0
 STILL = Channel(carrier_offset_std=0.0, clock_offset_std=0.0)
 
 
-@pytest.fixture(autouse=True)
-def quick(one_thread):
-    pass
-
-
 def frames_of(names, gains, generator, snr_db=SNR_DB, samples=1024):
     """Return one frame a name through paths [frame, path] a sample apart, and its noise."""
     labels = torch.tensor([ALPHABETS.index(name) for name in names])

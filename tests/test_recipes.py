@@ -29,7 +29,6 @@ from modsnr.signals.alphabets import APSK_GEOMETRIES, STUDY_CLASSES, alphabet
 from modsnr.training import Labelled, Recipe, rate_factor
 from modsnr.training.sampling import ONE_SIDED
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 GRID = torch.tensor([0.0, 10.0, 20.0])
 
 

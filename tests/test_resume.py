@@ -34,7 +34,6 @@ from modsnr.training import loop
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = "checkpoint.safetensors"
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -231,7 +230,6 @@ from pathlib import Path
 
 import torch
 
-torch.set_num_threads(1)
 import lightning.fabric  # here, or most kills come while a child imports it
 from toy_fits import digest, fit
 from modsnr.training import loop
@@ -285,11 +283,6 @@ MODSNR = [sys.executable, "-c", "from modsnr.cli import main; main()"]
 SMALL = {"frames": "toy", "bins": 16, "epochs": 25, "batch_size": 32, "precision": "32"}
 
 
-def environment():
-    """One thread for each of the processes; they read it as they start."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-
-
 def words(name, **other):
     parameters = {**SMALL, **other}
     given = [word for key, value in parameters.items() for word in ("-p", key, str(value))]
@@ -326,7 +319,7 @@ def house(tmp_path_factory):
 def killed(house):
     """A run of 02_training whose processes were all killed outright after an epoch or more."""
     command = [*MODSNR, *words("cut")]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         patience = time.monotonic() + 240
         while not any(header(path.parent)["epoch"] for path in house.glob(f"runs/*/{CHECKPOINT}")):
             assert process.poll() is None
@@ -345,7 +338,7 @@ def killed(house):
 def run(name, **other):
     """Return the run that a command line makes."""
     command = [*MODSNR, *words(name, **other)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return runs.find(done.stdout.splitlines()[-1].split()[0], status=None)
 
 

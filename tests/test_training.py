@@ -35,8 +35,6 @@ from modsnr import InputError, diagrams, signals, training
 from modsnr.model import JointLoss, JointNet
 from modsnr.training import Labelled, Recipe, loop
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def at_every_step(monkeypatch):
