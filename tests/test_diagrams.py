@@ -541,11 +541,11 @@ def test_a_gpu_tries_alike_alphabets_at_once_to_the_same_end(generator, monkeypa
     diagrams.render(iq[:1], views=["aligned"], bins=32)
     with Called() as one_by_one:
         apart = diagrams.render(iq, views=["aligned"], bins=32)
-    tables = likelihood._tables
+    tables = likelihood.tables
     tables(
         aligning.LEVELS_DB, likelihood.PER_ALPHABET, iq.device, at_once=True
     )  # made once, whatever is drawn
-    monkeypatch.setattr(likelihood, "_tables", lambda *of, **_: tables(*of, at_once=True))
+    monkeypatch.setattr(likelihood, "tables", lambda *of, **_: tables(*of, at_once=True))
     with Called() as together:
         at_once = diagrams.render(iq, views=["aligned"], bins=32)
     assert (apart == at_once).flatten(1).all(1).float().mean() > 0.98  # products may round

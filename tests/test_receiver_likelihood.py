@@ -99,6 +99,19 @@ def test_noise_zeros_and_nan_leave_the_other_frames_as_they_are(generator):
     assert likelihood.likelihoods(symbols[:0], share[:0]).marginal.shape == (0, 16)
 
 
+@pytest.mark.parametrize(("samples", "reach"), [(1024, 0.004), (520, 0.016)])
+def test_the_compiled_search_finds_what_torch_does(samples, reach, generator):
+    iq = simulated(signals.STUDY_CLASSES, 34, 14, generator=generator, samples=samples)
+    symbols, share = timing.synchronise(iq), timing.symbol_noise(iq)
+    symbols[33] = 0
+    offsets = likelihood.offset_grid(reach, iq.device)
+    prior = torch.randn(34, len(offsets), generator=generator)
+    given = symbols, share, offsets, prior, likelihood.FINE_DB
+    found, wanted = likelihood._likelihoods(*given), likelihood.searched(*given)
+    assert_close(found[0], wanted[0], rtol=1e-6, atol=0.02)  # nats, of sums of thousands
+    assert_close(found[1:], wanted[1:], rtol=1e-5, atol=1e-6)
+
+
 # Timing
 
 

@@ -11,7 +11,8 @@ from math import pi
 import torch
 from torch import Tensor
 
-from modsnr.receiver.likelihood import AT_A_TIME, PER_ALPHABET, PHASES, Search, offset_grid
+from modsnr.receiver.likelihood import AT_A_TIME, Search, offset_grid
+from modsnr.receiver.tables import PER_ALPHABET, PHASES
 
 REACH = 0.004  # cycles/symbol searched on either side
 # Offsets are taken for Gaussian with this deviation, 1.5 times the simulator's: where no line

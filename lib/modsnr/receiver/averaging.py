@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numba import njit, prange
 
-from modsnr.receiver.likelihood import ALPHABETS
+from modsnr.receiver.tables import ALPHABETS
 from modsnr.signals import alphabet
 
 # 2^f for 0 <= f < 1 to 1e-6: a polynomial of least greatest error, highest power first.

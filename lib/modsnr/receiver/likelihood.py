@@ -11,7 +11,6 @@ QAM and APSK the points far out, which show the angle, must weigh more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from math import log, pi
 from typing import NamedTuple
 
@@ -19,22 +18,24 @@ import torch
 from torch import Tensor
 
 from modsnr.receiver.staggered import staggered_likelihood
+from modsnr.receiver.tables import (
+    ALPHABETS,
+    FINE_DB,
+    PER_ALPHABET,
+    PER_FINE,
+    PHASES,
+    Kind,
+    packed,
+    phases_tried,
+    places,
+    tables,
+)
 from modsnr.receiver.timing import EDGE_SYMBOLS, decimated, matched, timing_line
-from modsnr.signals import STUDY_CLASSES, alphabet, symmetry
+from modsnr.signals import STUDY_CLASSES
 
-# OQPSK has no symbols at the others' timing.
-ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
-# Harmonics: none above, at most so many of an alphabet for aligning, and for likelihoods, which are
-# wrong without them: BPSK's, a function of 2 arg z, at little noise would be taken for QPSK's.
-HIGHEST, PER_ALPHABET, PER_FINE = 32, 7, 16
-# Offsets are tried so far apart, cycles/symbol, and phases so many over the turn after which an
-# alphabet repeats; a step of either is divided into so many parts at last.
-STEP, PHASES, REFINED = 0.0002, 12, 4
-# Of the tables: radii in RMS of what is received, any greater is the widest; angles over the turn
-# after which an alphabet repeats; noise over the symbols' power. Less noise counts as the first
-# level, as narrower peaks need higher harmonics, and more as the last, where no line is left.
-RADII, WIDEST, SECTOR_ANGLES = 128, 2.75, 32
-FINE_DB = tuple(level / 2 for level in range(-44, 33))
+# Offsets are tried so far apart, cycles/symbol; a step of them, or of the phases, is divided into
+# so many parts at last.
+STEP, REFINED = 0.0002, 4
 AT_A_TIME = 512, 2048  # frames on a CPU, for its caches, and elsewhere, which bounds memory
 # Receivers on one clock have offsets of about this deviation, others of the wider one.
 LOCKED, WIDE = 0.0012, 0.09  # cycles/symbol
@@ -141,8 +142,21 @@ def _likelihoods(
     """Return the fields of ``Likelihoods``, [3, frame, alphabet]; ``prior`` [frame, offset].
 
     The mean over the grid is right where the likelihood is broad; where it is narrower than a step,
-    that over the finer grid about its peak is.
+    that over the finer grid about its peak is. On a CPU a compiled loop searches, elsewhere torch.
     """
+    if symbols.device.type == "cpu":
+        from modsnr.receiver.searching import search  # numba takes half a second to import
+
+        place = places(symbols, noise, levels_db)
+        parts = (part.contiguous().numpy() for part in (symbols.resolve_conj(), place, prior))
+        return torch.from_numpy(search(*parts, packed(tuple(levels_db)), (STEP, REFINED)))
+    return searched(symbols, noise, offsets, prior, levels_db)
+
+
+def searched(
+    symbols: Tensor, noise: Tensor, offsets: Tensor, prior: Tensor, levels_db: Sequence[float]
+) -> Tensor:
+    """Return the same as ``_likelihoods``, by torch on any device."""
     found = torch.zeros(3, len(symbols), len(ALPHABETS), device=symbols.device)
     with torch.autocast(symbols.device.type, enabled=False):
         search = Search(symbols, noise, levels_db, PER_FINE)
@@ -184,16 +198,8 @@ class Search:
 
     def __init__(self, symbols: Tensor, noise: Tensor, levels_db: Sequence[float], most: int):
         device, self.most = symbols.device, most
-        self.tables = _tables(tuple(levels_db), most, device, at_once=device.type != "cpu")
-        share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
-        level = (10 * torch.log10(share / (1 - share))).clamp(levels_db[0], levels_db[-1])
-        step = (level - levels_db[0]) / (levels_db[1] - levels_db[0])
-        step = step.round().nan_to_num(0).long()
-        radius = symbols.abs()
-        rms = radius.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
-        ring = (radius / rms * ((RADII - 1) / WIDEST)).round().clamp(max=RADII - 1)
-        ring = ring.nan_to_num(0).long()  # any place will do for NaN, which no index may be
-        self.place = step.unsqueeze(1) * RADII + ring  # into the tables' last axes, flattened
+        self.tables = tables(tuple(levels_db), most, device, at_once=device.type != "cpu")
+        self.place = places(symbols, noise, levels_db)
         self.time = torch.arange(symbols.shape[1], device=device) - (symbols.shape[1] - 1) / 2
         angle = symbols.angle()
         order = self.tables.order.view(-1, 1, 1)
@@ -207,7 +213,7 @@ class Search:
         waves = self._waves(offsets)
         self.rows = waves.transpose(1, 2).contiguous()  # [order, offset, symbol]
         for kind in self.tables.kinds:
-            count = PHASES * (max(1, 4 // kind.first) if self.most == PER_FINE else 1)
+            count = phases_tried(kind.first, self.most)
             phases = torch.arange(count, device=offsets.device) * (2 * pi / kind.first / count)
             self.line = kind.lines[..., self.place] * self.powers[kind.its]
             yield kind, phases, self.line @ waves[kind.its], kind.constant[:, self.place].sum(2)
@@ -234,14 +240,14 @@ class Search:
 
         ``chosen`` is int64 [frame], the alphabet.
         """
-        tables = self.tables
-        its = tables.its[chosen]  # [frame, harmonic]
+        known = self.tables
+        its = known.its[chosen]  # [frame, harmonic]
         row = torch.arange(len(chosen), device=chosen.device)
         lines = (
-            tables.lines[chosen.unsqueeze(1), column, self.place] * self.powers[its[:, column], row]
+            known.lines[chosen.unsqueeze(1), column, self.place] * self.powers[its[:, column], row]
             for column in range(PER_ALPHABET)
         )
-        return _refined(offset, phase, tables.order[its], lines, self.time)
+        return _refined(offset, phase, known.order[its], lines, self.time)
 
 
 def _refined(
@@ -264,60 +270,3 @@ def _refined(
     where = score.flatten(1).argmax(1, keepdim=True)
     across, along = where // len(near), where % len(near)
     return offsets.gather(1, across), phases.gather(1, along)
-
-
-class Kind(NamedTuple):
-    """Alphabets that are searched alike, as they have the same harmonics, and tried at once."""
-
-    first: int  # order of symmetry
-    its: Tensor  # int64 [harmonic], into the tables' ``order``
-    alphabets: Tensor  # int64 [alphabet], into ``ALPHABETS``
-    lines: Tensor  # complex64 [alphabet, harmonic, place]
-    constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
-
-
-class _Tables(NamedTuple):
-    """What is known of each alphabet before a frame is seen; places are noise and radius."""
-
-    order: Tensor  # int64 [order], of all harmonics of all alphabets, ascending
-    its: Tensor  # int64 [alphabet, harmonic], into ``order``; 0 for those that it lacks
-    lines: Tensor  # complex64 [alphabet, harmonic, place], its harmonics; 0 for those that it lacks
-    kinds: list[Kind]
-
-
-@lru_cache(maxsize=8)
-def _tables(
-    levels_db: tuple[float, ...], most: int, device: torch.device, *, at_once: bool
-) -> _Tables:
-    """Return the tables on the device, the radius in RMS of what is received.
-
-    A GPU works fastest on few large calls, so on alphabets ``at_once``; one at a time suits the
-    caches of a CPU.
-    """
-    noise = torch.pow(10.0, torch.tensor(levels_db) / 10).view(-1, 1, 1)
-    radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
-    first = [symmetry(alphabet(name)) for name in ALPHABETS]
-    orders = [range(n, HIGHEST + 1, n)[:most] for n in first]
-    order = sorted(set().union(*orders))
-    its = torch.zeros(len(ALPHABETS), most, dtype=torch.long)
-    constant = torch.zeros(len(ALPHABETS), len(levels_db) * RADII)
-    lines = torch.zeros(*its.shape, len(levels_db) * RADII, dtype=torch.complex64)
-    alike: dict[tuple[range, int], list[int]] = {}
-    for number, (name, own) in enumerate(zip(ALPHABETS, orders, strict=True)):
-        points = alphabet(name).to(torch.complex64)
-        angle = torch.arange(SECTOR_ANGLES) * (2 * pi / own[0] / SECTOR_ANGLES)
-        total = torch.full((len(levels_db), RADII, SECTOR_ANGLES), -torch.inf)
-        for point in points:
-            cosine = (angle - point.angle()).cos()
-            apart = radius**2 + point.abs() ** 2 - 2 * radius * point.abs() * cosine
-            total = torch.logaddexp(total, -apart / noise)
-        harmonics = torch.fft.fft(total - log(len(points))) / SECTOR_ANGLES
-        constant[number] = harmonics[..., 0].real.flatten()
-        lines[number, : len(own)] = harmonics[..., 1 : len(own) + 1].flatten(0, 1).T
-        its[number, : len(own)] = torch.tensor([order.index(each) for each in own])
-        alike.setdefault((own, 0 if at_once else number), []).append(number)
-    kinds = []
-    for (own, _), numbers in alike.items():
-        harmonics = its[numbers[0], : len(own)], torch.tensor(numbers), lines[numbers, : len(own)]
-        kinds.append(Kind(own[0], *(table.to(device) for table in (*harmonics, constant[numbers]))))
-    return _Tables(torch.tensor(order).to(device), its.to(device), lines.to(device), kinds)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modsnr.receiver.likelihood import ALPHABETS
+from modsnr.receiver.tables import ALPHABETS
 from modsnr.signals import alphabet
 
 
