@@ -7,7 +7,8 @@ known frames alone; unknown ones decide on nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from modsnr.metrics import (
     TASKS,
     Answers,
     Interval,
+    Scope,
     alarm_level,
     difference,
     familiar,
@@ -73,6 +75,32 @@ def below_ceiling(matrix: pd.DataFrame, ceilings: pd.DataFrame) -> pd.DataFrame:
     less = np.hypot(joint.value_possible - joint.low_possible, joint.high - joint.value)
     found = joint[["task", "model", "condition"]]
     return found.assign(value=value, low=value - less, high=value + more)
+
+
+def trust(
+    scope: Scope, seen: Mapping[str, Sequence[np.ndarray]], answers: Given, *, level: float = 0.9
+) -> pd.DataFrame:
+    """Return how often frames of conditions are out of scope, and intervals of the SNR cover it.
+
+    ``seen`` has of each condition features, modulation, SNR and the SNR's deviation in dB, [frame];
+    the true SNR is that of any of its ``answers``, if it has some. An interval reaches as many
+    deviations either side of the SNR seen as ``level`` needs of a normal distribution.
+
+    A row a condition and measure, with value, low and high: outside and covered, shares of frames,
+    covered_inside, that of frames in scope, and the median width_db of their intervals.
+    """
+    quantile, rows = NormalDist().inv_cdf((1 + level) / 2), []
+    for condition, (features, modulation, estimate, deviation) in seen.items():
+        inside = scope.beyond(features, modulation, estimate) <= 0
+        found: dict[str, Interval] = {"outside": share(~inside)}
+        for given in [*answers.get(condition, {}).values()][:1]:
+            covered = np.abs(estimate - given.snr_db) <= quantile * deviation
+            found["covered"] = share(covered)
+            if inside.any():
+                width = 2 * quantile * float(np.median(deviation[inside]))
+                found |= {"covered_inside": share(covered[inside]), "width_db": {"value": width}}
+        rows += [{"condition": condition, "measure": name} | of for name, of in found.items()]
+    return pd.DataFrame(rows, columns=["condition", "measure", "value", "low", "high"])
 
 
 class Seen(NamedTuple):

@@ -14,10 +14,12 @@ from modsnr.metrics.intervals import (
     verdict,
 )
 from modsnr.metrics.novelty import (
+    Scope,
     alarm_level,
     alarm_levels,
     chance_of_alarms,
     familiar,
+    scope,
 )
 from modsnr.metrics.scores import attractor_index, confusion_pair, summary
 from modsnr.metrics.seeds import curves_over_seeds, over_seeds, seed_groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +29,14 @@ class Familiar:
     at_db: np.ndarray  # float64 [place]
     whitening: np.ndarray  # float64 [place, feature, feature]
 
-    def novelty(self, features: np.ndarray, snr_db: np.ndarray) -> np.ndarray:
+    def novelty(
+        self, features: np.ndarray, snr_db: np.ndarray, modulation: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the log of the least Mahalanobis distance to a known class, float64 [frame].
 
         ``features`` is [frame, feature]; ``snr_db`` [frame] is estimated, as it was for the known
-        frames, and is taken into their range (Lee et al., NeurIPS 2018, use no SNR).
+        frames, and is taken into their range (Lee et al., NeurIPS 2018, use no SNR). With an
+        estimated ``modulation``, int [frame], the distance is that to its class.
         """
         snr = np.clip(np.asarray(snr_db, np.float64), self.lowest_db, self.highest_db)
         terms = _cubic(snr, self.lowest_db, self.highest_db)
@@ -43,7 +47,9 @@ class Familiar:
             for number, mean in enumerate(self.means):
                 white = (features[here] - terms[here] @ mean) @ whitening
                 squared[here, number] = np.square(white).sum(1)
-        return np.log(squared.min(1)) / 2
+        if modulation is None:
+            return np.log(squared.min(1)) / 2
+        return np.log(np.take_along_axis(squared, np.asarray(modulation)[:, None], 1)[:, 0]) / 2
 
 
 def familiar(features: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray) -> Familiar:
@@ -116,6 +122,43 @@ def alarm_levels(
         alarm_level(novelty[nearest == place], false_alarm, where=f" near {snr:g} dB")
         for place, snr in enumerate(at_db)
     ])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What known frames look like, and how novel they seldom are; ``scope`` makes it."""
+
+    familiar: Familiar
+    levels: np.ndarray  # float64 [place], of novelty at ``familiar.at_db``
+
+    def beyond(
+        self, features: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray
+    ) -> np.ndarray:
+        """Return the novelty of frames less its level, float64 [frame]: above 0 outside the scope.
+
+        ``features`` is [frame, feature]; ``modulation``, int [frame], and ``snr_db`` are estimates.
+        """
+        novelty = self.familiar.novelty(features, snr_db, modulation)
+        return novelty - np.interp(snr_db, self.familiar.at_db, self.levels)
+
+
+def scope(
+    learned: Sequence[np.ndarray],
+    modulation: np.ndarray,
+    threshold: Sequence[np.ndarray],
+    false_alarm: float,
+) -> Scope:
+    """Return a scope outside of which a new known frame is as often as ``false_alarm`` at most.
+
+    What is usual is learned of known frames whose true ``modulation`` is int [frame], the level is
+    set on others. Each begins with features [frame, feature], modulation and SNR, estimates.
+
+    Raises InputError for too few of either, and for numbers that are not finite.
+    """
+    known = familiar(learned[0], modulation, learned[2])
+    features, estimated, snr_db = threshold[:3]
+    novelty = known.novelty(features, snr_db, estimated)
+    return Scope(known, alarm_levels(novelty, snr_db, false_alarm, known.at_db))
 
 
 def chance_of_alarms(alarms: int, frames: int, known_alarms: np.ndarray) -> float:

@@ -34,6 +34,7 @@ WHITE_ODDS = 30.0  # prior, of white over tilted noise
 FEWEST = 6  # dimensions of noise; with less, the SNR is UNSEEN_DB, give or take
 UNSEEN_DB, UNSEEN_DEVIATION = 15.0, 2.0  # decibels, nepers
 CLEAREST_DB = 50.0  # SNR; where it seems higher, a filter has taken all noise beside the band
+STANDING_OUT = 4.0  # deviations of a power without signal
 ROUNDS = 4  # of Newton's method
 DRAWS, LEAST_LEAK = 64, 1e-5  # of signals whose ends are learned; energy of a dimension kept
 SNR_RANGE_DB = (-30.0, 60.0)
@@ -106,6 +107,25 @@ def snr_db(noise: Noise) -> Tensor:
     """
     low, high = (10 ** (db / 10) for db in SNR_RANGE_DB)
     return DB * (noise.signal / noise.density).clamp(low, high).log()
+
+
+def snr_deviation_db(noise: Noise, samples: int) -> Tensor:
+    """Return the standard deviation of ``snr_db`` in dB, float32 [frame], of frames so long.
+
+    It is that of ``limits.tilted``, with the deviation of the density as it was found.
+    """
+    low, high = (10 ** (db / 10) for db in SNR_RANGE_DB)
+    ratio = (noise.signal / noise.density).clamp(low, high)
+    share = 2 * HALF_BAND / ratio
+    variance = ((1 + share) * noise.deviation).square() + (2 + share) / (samples * ratio)
+    return DB * variance.sqrt()
+
+
+def present(noise: Noise, samples: int) -> Tensor:
+    """Return whether a signal stands ``STANDING_OUT`` deviations out of the noise, bool [frame]."""
+    occupied = 2 * HALF_BAND * samples
+    chance = (occupied + (occupied * noise.deviation).square()).sqrt() / samples
+    return noise.signal > STANDING_OUT * chance * noise.density
 
 
 def density_at(noise: Noise, frequency: Tensor) -> Tensor:

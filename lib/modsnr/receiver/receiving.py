@@ -29,7 +29,15 @@ from modsnr.receiver.equaliser import (
 )
 from modsnr.receiver.likelihood import frame_likelihoods
 from modsnr.receiver.multipath import PATHS
-from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, with_snr
+from modsnr.receiver.noise import (
+    Noise,
+    levelled,
+    noise_of,
+    present,
+    snr_db,
+    snr_deviation_db,
+    with_snr,
+)
 from modsnr.receiver.spectrum import shift
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
 from modsnr.signals import STUDY_CLASSES
@@ -58,6 +66,9 @@ class Received:
     rolloff: Tensor
     noise: Tensor  # density in the signal's band, as the power a sample of white noise
     snr_db: Tensor  # signal power over that
+    snr_deviation_db: Tensor  # one standard deviation of it, as far as the noise is modelled right
+    present: Tensor  # bool, whether there is a signal at all
+    share: Tensor  # the noise's, of the power of the symbols, behind the equaliser
     several: Tensor  # bool, whether several paths were found
     gain: Tensor  # nats by which they explain the spectrum better than one
     taps: Tensor  # complex64 [frame, path], the paths, a sample apart; one of 1 if one was enough
@@ -75,8 +86,11 @@ class Received:
 
     @property
     def confidence(self) -> Tensor:
-        """The likeliest alphabet's share of all alphabets' likelihoods, float32 [frame]."""
-        return self.log_likelihood.softmax(1).amax(1)
+        """The likeliest alphabet's share of all alphabets' likelihoods, float32 [frame].
+
+        It is 0 where no signal is ``present``.
+        """
+        return torch.where(self.present, self.log_likelihood.softmax(1).amax(1), 0)
 
 
 def receive(iq: Tensor | np.ndarray) -> Received:
@@ -154,6 +168,8 @@ def _receive(iq: Tensor) -> Received:
         rolloff=coarse.rolloff,
         noise=noise.density * scale[:, 0].square(),
         snr_db=snr_db(noise),
+        snr_deviation_db=snr_deviation_db(noise, iq.shape[1]),
+        present=present(noise, iq.shape[1]),
         log_likelihood=found["marginal"],
         **paths,
     )
@@ -173,6 +189,7 @@ def _take_out_paths(
         "gain": torch.zeros(len(iq), device=iq.device),
         "offset": torch.zeros(len(iq), device=iq.device),
         "taps": torch.eye(1, PATHS, device=iq.device).repeat(len(iq), 1) + 0j,
+        "share": noise.share.clone(),
     }
     linear = (marginal.argmax(1) != STUDY_CLASSES.index("OQPSK")).nonzero().flatten()
     if not len(linear):
@@ -186,6 +203,7 @@ def _take_out_paths(
     if len(some):
         rows, its = linear[some], of_rows(paths, some)
         equalised, _ = apply_equaliser(frames[some], its)
+        found["share"][rows] = its.share
         equalised = shift(equalised, its.offset / SAMPLES_PER_SYMBOL)
         marginal[rows] = frame_likelihoods(
             equalised, its.share, rolloff=its.channel.rolloff
