@@ -8,7 +8,7 @@ from simulated import simulated
 from torch.testing import assert_close
 
 from modsnr import signals
-from modsnr.receiver import likelihood, timing
+from modsnr.receiver import likelihood, tables, timing
 
 NOISE, SYMBOLS = 0.03, 122
 
@@ -110,6 +110,37 @@ def test_the_compiled_search_finds_what_torch_does(samples, reach, generator):
     found, wanted = likelihood._likelihoods(*given), likelihood.searched(*given)
     assert_close(found[0], wanted[0], rtol=1e-6, atol=0.02)  # nats, of sums of thousands
     assert_close(found[1:], wanted[1:], rtol=1e-5, atol=1e-6)
+
+
+def test_threads_share_frames_and_leave_the_number_of_torchs_as_it_is(generator):
+    symbols, share = received("16QAM", 48, generator)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(likelihood.likelihoods(symbols, share))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert_close(found[0].marginal, found[1].marginal, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("most", "level_db"), [(tables.PER_FINE, -15), (tables.PER_ALPHABET, -4)])
+def test_tables_hold_the_harmonics_of_a_literal_sum_over_points(most, level_db):
+    known = tables.tables((-30, level_db), most, torch.device("cpu"), at_once=False)
+    noise, ring = 10 ** (level_db / 10), 50
+    radius = ring * tables.WIDEST / (tables.RADII - 1) * (1 + noise) ** 0.5
+    for number, name in enumerate(tables.ALPHABETS):
+        turn = 2 * pi / signals.symmetry(signals.alphabet(name))
+        angle = turn * torch.arange(tables.SECTOR_ANGLES, dtype=torch.float64) / 32
+        z = (radius * torch.polar(torch.ones_like(angle), angle)).tolist()
+        at = (literal_log_likelihood(torch.tensor([each]), name, noise, 0, 0) for each in z)
+        mean = torch.tensor([*at])
+        harmonics = torch.fft.fft(mean) / 32
+        kind, place = known.kinds[number], tables.RADII + ring
+        assert_close(kind.constant[0, place], harmonics[0].real, rtol=1e-5, atol=1e-3)
+        lines = kind.lines[0, :, place]
+        assert_close(lines, harmonics[1 : len(lines) + 1], rtol=1e-3, atol=1e-4)
 
 
 # Timing

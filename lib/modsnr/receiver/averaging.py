@@ -3,9 +3,10 @@
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from modsnr.receiver.tables import ALPHABETS
+from modsnr.receiver.posterior import ALPHABETS
+from modsnr.receiver.threads import in_pieces
 from modsnr.signals import alphabet
 
 # 2^f for 0 <= f < 1 to 1e-6: a polynomial of least greatest error, highest power first.
@@ -15,13 +16,17 @@ POWER_OF_TWO = tuple(
 
 
 def average(real: np.ndarray, imaginary: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return means of coordinates and power, and log-likelihoods [4, frame, alphabet, symbol].
+    """Return means of coordinates and power, and log-likelihoods [frame, 4, alphabet, symbol].
 
     ``real`` and ``imaginary`` are the symbols' coordinates, float32 [frame, alphabet, symbol];
     ``noise`` is float32 [frame, alphabet].
     """
-    found = np.empty((4, *real.shape), np.float32)
-    _average(real, imaginary, noise, *_points(), found)
+    found = np.empty((len(real), 4, *real.shape[1:]), np.float32)
+
+    def run(piece: slice) -> None:
+        _average(real[piece], imaginary[piece], noise[piece], *_points(), found[piece])
+
+    in_pieces(run, len(real))
     return found
 
 
@@ -41,13 +46,14 @@ def _slopes(point, scale):  # pragma: no cover - compiled
     return two * scale * point[0], two * scale * point[1], scale * point[2]
 
 
-@njit(parallel=True, cache=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _average(real, imaginary, noise, points, first, found):  # pragma: no cover - compiled
     frames, alphabets, symbols = real.shape
     log2_e, least = np.float32(1.4426950), np.float32(-126)
     p0, p1, p2, p3, p4, p5 = POWER_OF_TWO
-    for frame in prange(frames):
-        most, total, across, along, power = np.empty((5, symbols), np.float32)
+    work = np.empty((5, symbols), np.float32)
+    for frame in range(frames):
+        most, total, across, along, power = work
         for each in range(alphabets):
             x, y = real[frame, each], imaginary[frame, each]
             scale = log2_e / noise[frame, each]
@@ -76,9 +82,9 @@ def _average(real, imaginary, noise, points, first, found):  # pragma: no cover 
                     power[symbol] += weight * points[k, 2]
             count = np.float32(stop - start)
             for symbol in range(symbols):
-                found[0, frame, each, symbol] = across[symbol] / total[symbol]
-                found[1, frame, each, symbol] = along[symbol] / total[symbol]
-                found[2, frame, each, symbol] = power[symbol] / total[symbol]
+                found[frame, 0, each, symbol] = across[symbol] / total[symbol]
+                found[frame, 1, each, symbol] = along[symbol] / total[symbol]
+                found[frame, 2, each, symbol] = power[symbol] / total[symbol]
                 apart = (x[symbol] * x[symbol] + y[symbol] * y[symbol]) * scale
                 likelihood = np.log(total[symbol] / count) + (most[symbol] - apart) / log2_e
-                found[3, frame, each, symbol] = likelihood
+                found[frame, 3, each, symbol] = likelihood

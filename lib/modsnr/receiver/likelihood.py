@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from modsnr.receiver.posterior import ALPHABETS
 from modsnr.receiver.staggered import staggered_likelihood
 from modsnr.receiver.tables import (
-    ALPHABETS,
     FINE_DB,
     PER_ALPHABET,
     PER_FINE,

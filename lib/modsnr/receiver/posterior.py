@@ -9,8 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modsnr.receiver.tables import ALPHABETS
-from modsnr.signals import alphabet
+from modsnr.signals import STUDY_CLASSES, alphabet
+
+# OQPSK has no symbols at the others' timing.
+ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
 
 
 class Posterior(NamedTuple):
@@ -31,7 +33,7 @@ def posterior(symbols: Tensor, noise: Tensor) -> Posterior:
         from modsnr.receiver.averaging import average  # numba takes half a second to import
 
         parts = (part.contiguous().numpy() for part in (symbols.real, symbols.imag, noise))
-        real, imaginary, power, likelihood = torch.from_numpy(average(*parts)).unbind(0)
+        real, imaginary, power, likelihood = torch.from_numpy(average(*parts)).unbind(1)
         return Posterior(torch.complex(real, imaginary), power, likelihood)
     return averaged(symbols, noise)
 

@@ -7,21 +7,18 @@ at -f is E + j O, so that a quarter of the products is left.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
 
 from modsnr.receiver.tables import Packed
+from modsnr.receiver.threads import in_pieces
 
 # What may be reordered, without taking NaN and infinity for impossible.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 NEGLIGIBLE = np.float32(20)  # nats: a term so far below the greatest of a sum is left out
-LEAST_FRAMES = 16  # for which a thread is worth while
 ZERO = np.float32(0)
 
 
@@ -40,25 +37,17 @@ def search(
 
     ``symbols`` is complex64 [frame, symbol], ``place`` int64 of that shape, into the tables;
     ``prior`` float32 [frame, offset]; ``grid`` the step of the offsets, in cycles/symbol, and into
-    how many parts the last one is divided. As many threads search as torch has: not numba's, whose
-    start would change the number of torch's.
+    how many parts the last one is divided.
     """
     frames, count = symbols.shape
     waves = _waves(count, prior.shape[1] // 2 + 1, *grid, tuple(tables.orders.tolist()))
     found = np.empty((frames, 3, len(tables.first)), np.float32)
     parts = symbols.view(np.float32).reshape(frames, count, 2)
-    threads = max(1, min(torch.get_num_threads(), frames // LEAST_FRAMES))
-    edges = [frames * thread // threads for thread in range(threads + 1)]
 
     def run(piece: slice) -> None:
         _search(parts[piece], place[piece], prior[piece], tables, waves, found[piece])
 
-    pieces = [slice(*pair) for pair in pairwise(edges)]
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(run, pieces))
-    else:
-        run(pieces[0])
+    in_pieces(run, frames)
     return found.transpose(1, 0, 2)
 
 

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr.signals import STUDY_CLASSES, alphabet, symmetry
+from modsnr.receiver.posterior import ALPHABETS, posterior
+from modsnr.signals import alphabet, symmetry
 
-# OQPSK has no symbols at the others' timing.
-ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
 # Harmonics: none above, at most so many of an alphabet for aligning, and for likelihoods, which are
 # wrong without them: BPSK's, a function of 2 arg z, at little noise would be taken for QPSK's.
 HIGHEST, PER_ALPHABET, PER_FINE = 32, 7, 16
@@ -62,20 +61,21 @@ def tables(
     radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
     first = [symmetry(alphabet(name)) for name in ALPHABETS]
     orders = [range(n, HIGHEST + 1, n)[:most] for n in first]
+    angles = torch.arange(SECTOR_ANGLES) * (
+        2 * pi / torch.tensor(first).view(-1, 1) / SECTOR_ANGLES
+    )
+    if most == PER_FINE:
+        mean = _log_means(radius, angles, noise)
+    else:  # its rounding decides what old networks see
+        pairs = zip(ALPHABETS, angles, strict=True)
+        mean = torch.stack([_one_by_one(radius, *pair, noise) for pair in pairs], 1)
     order = sorted(set().union(*orders))
     its = torch.zeros(len(ALPHABETS), most, dtype=torch.long)
     constant = torch.zeros(len(ALPHABETS), len(levels_db) * RADII)
     lines = torch.zeros(*its.shape, len(levels_db) * RADII, dtype=torch.complex64)
     alike: dict[tuple[range, int], list[int]] = {}
-    for number, (name, own) in enumerate(zip(ALPHABETS, orders, strict=True)):
-        points = alphabet(name).to(torch.complex64)
-        angle = torch.arange(SECTOR_ANGLES) * (2 * pi / own[0] / SECTOR_ANGLES)
-        total = torch.full((len(levels_db), RADII, SECTOR_ANGLES), -torch.inf)
-        for point in points:
-            cosine = (angle - point.angle()).cos()
-            apart = radius**2 + point.abs() ** 2 - 2 * radius * point.abs() * cosine
-            total = torch.logaddexp(total, -apart / noise)
-        harmonics = torch.fft.fft(total - log(len(points))) / SECTOR_ANGLES
+    for number, own in enumerate(orders):
+        harmonics = torch.fft.fft(mean[:, number]) / SECTOR_ANGLES
         constant[number] = harmonics[..., 0].real.flatten()
         lines[number, : len(own)] = harmonics[..., 1 : len(own) + 1].flatten(0, 1).T
         its[number, : len(own)] = torch.tensor([order.index(each) for each in own])
@@ -85,6 +85,31 @@ def tables(
         harmonics = its[numbers[0], : len(own)], torch.tensor(numbers), lines[numbers, : len(own)]
         kinds.append(Kind(own[0], *(table.to(device) for table in (*harmonics, constant[numbers]))))
     return Tables(torch.tensor(order).to(device), its.to(device), lines.to(device), kinds)
+
+
+def _log_means(radius: Tensor, angles: Tensor, noise: Tensor) -> Tensor:
+    """Return logs of means over points of exp(-|z - point|^2 / noise) at radii and angles.
+
+    ``radius`` is float32 [level, radius, 1], ``angles`` [alphabet, angle], ``noise`` [level, 1, 1];
+    the result is [level, alphabet, radius, angle].
+    """
+    turned = torch.polar(torch.ones_like(angles), angles).unsqueeze(1)
+    found = [
+        posterior((each * turned).flatten(1).unsqueeze(0), level.expand(1, len(angles)))
+        for each, level in zip(radius, noise[..., 0], strict=True)
+    ]
+    return torch.cat([each.log_likelihood for each in found]).unflatten(2, (RADII, SECTOR_ANGLES))
+
+
+def _one_by_one(radius: Tensor, name: str, angle: Tensor, noise: Tensor) -> Tensor:
+    """Return the same of one alphabet, [level, radius, angle], point by point."""
+    points = alphabet(name).to(torch.complex64)
+    total = torch.full((len(noise), RADII, SECTOR_ANGLES), -torch.inf)
+    for point in points:
+        cosine = (angle - point.angle()).cos()
+        apart = radius**2 + point.abs() ** 2 - 2 * radius * point.abs() * cosine
+        total = torch.logaddexp(total, -apart / noise)
+    return total - log(len(points))
 
 
 class Packed(NamedTuple):
