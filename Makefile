@@ -60,8 +60,9 @@ lab: $(STAMP) ## open JupyterLab on the README and its list of notebooks, on thi
 api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.html
 	$(BIN)/pdoc modsnr --no-show-source --output-directory lib/api
 
-# Files are the unit that the cores share.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# Files are the unit that the cores share, in the order of tests/conftest.py.
+SHARED := --numprocesses auto --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest $(SHARED)
 
 test: $(STAMP) ## run the test suite, about eleven minutes on two cores
 	$(PYTEST) -m "not long"
@@ -73,7 +74,7 @@ test-floor: | $(UV) ## run the tests on the oldest supported torch and NumPy, by
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { echo "torch 2.4.1 needs Python 3.11 or 3.12; call make test-floor PYTHON=python3.12, say"; exit 1; }
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv-floor
 	$(UV) pip install --quiet --python .venv-floor/bin/python torch==2.4.1 torchvision==0.19.1 numpy==1.26.4 --editable '.[dev]'
-	.venv-floor/bin/python -m pytest --numprocesses auto --dist loadfile
+	.venv-floor/bin/python -m pytest $(SHARED)
 
 test-browser: $(STAMP) ## run the notebooks in JupyterLab in a headless Chromium, about ten minutes
 	$(BIN)/python -m pytest tests/browser

@@ -1,6 +1,7 @@
 """Seeded generators, a house with one committed network, and limits of threads and of time."""
 
 import os
+import re
 
 # Tests share the cores: two threads on toys mostly wait for one another. Torch and Numba read this
 # as they are loaded, here and in the processes that tests start. Numba's start sets Torch's number.
@@ -23,7 +24,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
-    """Give long tests twenty minutes; all others have the limit of pyproject.toml."""
+    """Give long tests twenty minutes; begin with what runs notebooks, so that no core ends alone.
+
+    All other tests have the limit of pyproject.toml.
+    """
+    items.sort(key=lambda item: not re.search("notebook|jupyter", item.path.name))
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(1200))
