@@ -106,7 +106,7 @@ def test_the_deviation_of_the_noise_is_honest(generator):
     for changes in ({}, {"noise_tilt_db": 6.0}, {"receive_bandwidth": 0.4}):
         found = receiver.noise_of(frames(generator, 10, count=320, **changes), torch.zeros(320))
         spread = found.density.log().std() / found.deviation.square().mean().sqrt()
-        assert 0.8 < spread < 1.25, changes
+        assert 0.75 < spread < 1.25, changes  # behind a filter a tilt is allowed for
 
 
 @pytest.mark.parametrize("tilt", [-6.0, 6.0])

@@ -27,10 +27,12 @@ FARTHEST = 0.03  # cycles/sample, a carrier that is not known yet
 HALF_BAND = 0.1  # cycles/sample: half the width of the band with a roll-off of 0.5, and some
 HALF_RATE = 1 / 16  # cycles/sample: the band's part that decides symbols
 BANDS = 64  # of the frequency's magnitude, over which the noise is fitted
-STOP_DB = -13.0  # what follows a filter's edge, over as many in front of it
-NEAR, TRANSITION = 10, 2  # bands
+NEAR, TRANSITION, EDGES = 6, 3, 2  # bands about a filter's edge, bands of one; edges looked for
+STOPPED = 0.03  # of the mean density: less is none
+LEAST_FALL_DB, SURE = 2.0, 3.0  # of the density at an edge, and so many deviations more
 TILT_DEVIATION = 1.0  # prior, nepers from frequency 0 to 0.5 cycles/sample
-WHITE_ODDS = 30.0  # prior, of white over tilted noise
+WHITE_ODDS, FILTER_ODDS = 300.0, 30.0  # prior, of white over tilted noise, bare and filtered
+DOUBTED_ODDS = 15.0  # the same for the deviation, which owns to what a sharp prior ignores
 FEWEST = 6  # dimensions of noise; with less, the SNR is UNSEEN_DB, give or take
 UNSEEN_DB, UNSEEN_DEVIATION = 15.0, 2.0  # decibels, nepers
 CLEAREST_DB = 50.0  # SNR; where it seems higher, a filter has taken all noise beside the band
@@ -178,20 +180,37 @@ def _in_band(offset: Tensor) -> Tensor:
 
 
 def _pass_bands(energy: Tensor, weight: Tensor) -> Tensor:
-    """Return how many bands lie before the edge of a filter, int64 [frame]; all, if none is."""
-    energies, weights = (
-        torch.nn.functional.pad(each.cumsum(1), (NEAR, 0)) for each in (energy, weight)
-    )
-    # Entry k: the NEAR bands up to the k-th against as many that follow.
-    after = torch.arange(NEAR, BANDS + NEAR, device=energy.device) + NEAR
-    after = after.clamp(max=BANDS + NEAR - 1)
-    usual, left = (each[:, NEAR:] - each[:, :-NEAR] for each in (energies, weights))
-    seen, unseen = left, weights[:, after] - weights[:, NEAR:]
-    left = energies[:, after] - energies[:, NEAR:]
-    ratio = left / unseen.clamp(min=1) / (usual / seen.clamp(min=1)).clamp(min=1e-30)
-    falls = (ratio < 10 ** (STOP_DB / 10)) & (seen >= 3) & (unseen >= 8)
-    first = (falls.cumsum(1) == 0).sum(1)
-    return torch.where(first < BANDS, (first + 1 - TRANSITION).clamp(min=0), BANDS)
+    """Return how many bands lie before the edge of a filter, int64 [frame]; all, if none is.
+
+    An edge is where two levels, over ``NEAR`` bands on either side, fit most nats better than one.
+    What lies beyond it is left out, and the rest looked at again: behind a filter's edge there may
+    be a quantiser's noise, which ends at that of a resampler.
+    """
+    # Held off from 0, the slope of a filter is no part of what passes.
+    mean = energy.sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+    energy = energy + STOPPED * mean * weight
+    last = torch.full_like(energy[:, 0], BANDS, dtype=torch.long)
+    place = torch.arange(BANDS, device=energy.device)
+    for _ in range(EDGES):
+        inside = place < last.unsqueeze(1)
+        sums = [
+            torch.nn.functional.pad((of * inside).cumsum(1), (NEAR, 0)) for of in (energy, weight)
+        ]
+        after = (place + 2 * NEAR).clamp(max=BANDS + NEAR - 1)
+        # Entry k: the NEAR bands up to the k-th, and as many that follow.
+        near, seen = (of[:, NEAR:] - of[:, :-NEAR] for of in sums)
+        far, unseen = (of[:, after] - of[:, NEAR:] for of in sums)
+        levels = [
+            (of / count.clamp(min=1)).clamp(min=1e-30).log()
+            for of, count in ((near, seen), (far, unseen), (near + far, seen + unseen))
+        ]
+        gain = (seen + unseen) * levels[2] - seen * levels[0] - unseen * levels[1]
+        doubt = SURE * (1 / seen.clamp(min=1) + 1 / unseen.clamp(min=1)).sqrt()
+        falls = levels[0] - levels[1] > LEAST_FALL_DB / DB + doubt
+        gain = torch.where(falls & (seen >= 3) & (unseen >= 8), gain, 0)
+        most, first = gain.max(1)
+        last = torch.where(most > 0, (first + 1 - TRANSITION).clamp(min=0), last)
+    return last
 
 
 def _fit(energy: Tensor, weight: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,11 +236,17 @@ def _fit(energy: Tensor, weight: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Te
     tilted = -(weight * model + energy * (-model).exp()).sum(1) - prior * slope.square() / 2
     flat = -(weight * white.unsqueeze(1)).sum(1) - count
     tilted = tilted - 0.5 * (h2 / prior).log()
-    share = torch.sigmoid(tilted - flat - log(WHITE_ODDS))
+    whole = weight[:, -1] > 0
+    share = torch.sigmoid(tilted - flat - torch.where(whole, log(WHITE_ODDS), log(FILTER_ODDS)))
+    even = torch.sigmoid(tilted - flat - log(DOUBTED_ODDS))
     reach = at - middle
     found = white + share * (level + slope * reach - white)
     apart = level + slope * reach - white
-    variance = 1 / count + share * reach.square() / h2 + share * (1 - share) * apart.square()
+    variance = (
+        1 / count
+        + even * reach.square() / h2
+        + (even * (1 - share).square() + (1 - even) * share.square()) * apart.square()
+    )
     return found, share * slope, variance.sqrt()
 
 

@@ -41,11 +41,12 @@ def posterior(symbols: Tensor, noise: Tensor) -> Posterior:
 def averaged(symbols: Tensor, noise: Tensor) -> Posterior:
     """Return the same as ``posterior``, by torch on any device."""
     rows = zip(symbols.unbind(1), noise.unbind(1), ALPHABETS, strict=True)
-    found = [_of_one(each, variance.view(-1, 1, 1), name) for each, variance, name in rows]
+    found = [of_alphabet(each, variance.view(-1, 1, 1), name) for each, variance, name in rows]
     return Posterior(*(torch.stack(column, 1) for column in zip(*found, strict=True)))
 
 
-def _of_one(symbols: Tensor, noise: Tensor, name: str) -> Posterior:
+def of_alphabet(symbols: Tensor, noise: Tensor, name: str) -> Posterior:
+    """Return the posterior of symbols [..., symbol] of one alphabet, ``noise`` [..., 1]."""
     points, moments = _points(name, symbols.device)
     closeness = (torch.view_as_real(symbols) @ points[:2] - points[2]) / noise
     most = closeness.amax(2, keepdim=True)

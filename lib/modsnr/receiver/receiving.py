@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from modsnr import InputError
-from modsnr.receiver.carrier import coarse_carrier
+from modsnr.receiver.carrier import Coarse, coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
+from modsnr.receiver.decided import settled
 from modsnr.receiver.equaliser import (
     Equalised,
     apply_equaliser,
@@ -48,6 +49,7 @@ DOUBT = 4.0  # nats: a clock so far behind the likeliest is not tried
 ALIKE = 1e-3  # nor is one so near to it: half an eighth of a symbol at the ends of 128
 FAR = 3.0  # deviations: a carrier so far from zero is none
 LOCKED_NATS = 6.0  # prior odds of a carrier of zero behind several paths
+MOVED = 0.15  # nepers: where noise proves to be so far off, a frame is received again
 AT_A_TIME = 512  # frames, which bounds memory
 
 
@@ -152,27 +154,54 @@ def _receive(iq: Tensor) -> Received:
     scale = iq.abs().square().mean(1, keepdim=True).sqrt()
     iq = iq / scale
     coarse = coarse_carrier(iq, noise_of(iq))
-    noise = noise_of(iq, coarse.offset)
+    noise = noise_of(iq, coarse.offset)._replace(centre=-coarse.offset)
+    found, before = _in_noise(iq, coarse, noise)
+    seen = noise
+    noise = settled(before, found["iq"], coarse.rolloff, found["carrier"], seen)
+    moved = (noise.density / seen.density).log()
+    again = (moved.abs() > MOVED).nonzero().flatten()
+    if len(again):
+        its = Coarse(*(of[again] for of in coarse)), Noise(*(of[again] for of in noise))
+        for key, value in _in_noise(iq[again], *its)[0].items():
+            found[key][again] = value
+    snr = snr_db(noise)
+    near = ((moved != 0) & (moved.abs() <= MOVED)).nonzero().flatten()
+    if len(near):
+        found["iq"][near] = with_snr(found["iq"][near], snr[near])
+    return Received(
+        iq=found.pop("iq") * scale,
+        carrier=found.pop("carrier") / SAMPLES_PER_SYMBOL,
+        rolloff=coarse.rolloff,
+        noise=noise.density * scale[:, 0].square(),
+        snr_db=snr,
+        snr_deviation_db=snr_deviation_db(noise, iq.shape[1]),
+        present=present(noise, iq.shape[1]),
+        **found,
+    )
+
+
+def _in_noise(iq: Tensor, coarse: Coarse, noise: Noise) -> tuple[dict[str, Tensor], Tensor]:
+    """Return what is found of frames of unit power in this noise, and them before an equaliser.
+
+    "carrier" is in cycles/symbol.
+    """
     shifted = shift(iq, coarse.offset)
-    noise = noise._replace(centre=-coarse.offset)
     clocks = clock_candidates(shifted, coarse.rolloff, CLOCKS, share=noise.share)
     period = coarse.offset * SAMPLES_PER_SYMBOL, coarse.deviation * SAMPLES_PER_SYMBOL
     found = _best_clock(shifted, clocks, coarse.rolloff, noise, period)
     result = levelled(shift(found["iq"], found["offset"] / SAMPLES_PER_SYMBOL), noise)
+    before = result.clone()
     carrier = period[0] + found["offset"], period[1]
     paths = _take_out_paths(result, noise, found["marginal"], carrier)
-    return Received(
-        iq=result * scale,
-        carrier=(carrier[0] + paths.pop("offset")) / SAMPLES_PER_SYMBOL,
-        clock=found["clock"],
-        rolloff=coarse.rolloff,
-        noise=noise.density * scale[:, 0].square(),
-        snr_db=snr_db(noise),
-        snr_deviation_db=snr_deviation_db(noise, iq.shape[1]),
-        present=present(noise, iq.shape[1]),
-        log_likelihood=found["marginal"],
+    offset = paths.pop("offset")
+    seen = {
+        "iq": result,
+        "carrier": carrier[0] + offset,
+        "clock": found["clock"],
+        "log_likelihood": found["marginal"],
         **paths,
-    )
+    }
+    return seen, shift(before, offset / SAMPLES_PER_SYMBOL)
 
 
 def _take_out_paths(
