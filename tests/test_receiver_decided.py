@@ -70,7 +70,7 @@ def narrow(generator, snr_db, count=48):
 
 
 def test_noise_that_a_filter_hides_is_found_by_the_symbols(generator):
-    iq = narrow(generator, 21.0, 16)
+    iq = narrow(generator, 21.0, 8)
     found = receiver.receive(iq)
     assert ((found.snr_db - 21).abs() < 1.3).float().mean() > 0.8  # 15 dB is the guess of unseen
     assert (found.snr_db - 21).median().abs() < 0.5

@@ -28,7 +28,7 @@ HALF_BAND = 0.1  # cycles/sample: half the width of the band with a roll-off of 
 HALF_RATE = 1 / 16  # cycles/sample: the band's part that decides symbols
 BANDS = 64  # of the frequency's magnitude, over which the noise is fitted
 NEAR, TRANSITION, EDGES = 6, 3, 2  # bands about a filter's edge, bands of one; edges looked for
-STOPPED = 0.03  # of the mean density: less is none
+STOPPED, TONE = 0.03, 2.0  # of the mean density: less is none; of that about: more is a tone
 LEAST_FALL_DB, SURE = 2.0, 3.0  # of the density at an edge, and so many deviations more
 TILT_DEVIATION = 1.0  # prior, nepers from frequency 0 to 0.5 cycles/sample
 WHITE_ODDS, FILTER_ODDS = 300.0, 30.0  # prior, of white over tilted noise, bare and filtered
@@ -186,8 +186,11 @@ def _pass_bands(energy: Tensor, weight: Tensor) -> Tensor:
     What lies beyond it is left out, and the rest looked at again: behind a filter's edge there may
     be a quantiser's noise, which ends at that of a resampler.
     """
-    # Held off from 0, the slope of a filter is no part of what passes.
-    mean = energy.sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+    # A tone is no edge; held off from 0, the slope of a filter is no part of what passes.
+    level = torch.where(weight > 0, energy / weight, torch.inf)
+    usual = torch.nn.functional.pad(level, (2, 2), value=torch.inf).unfold(1, 5, 1).median(2)
+    energy = torch.where(weight > 0, torch.minimum(level, TONE * usual.values) * weight, 0)
+    mean = energy.sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
     energy = energy + STOPPED * mean * weight
     last = torch.full_like(energy[:, 0], BANDS, dtype=torch.long)
     place = torch.arange(BANDS, device=energy.device)
