@@ -19,6 +19,7 @@ from modsnr.receiver.threads import in_pieces
 # What may be reordered, without taking NaN and infinity for impossible.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 NEGLIGIBLE = np.float32(20)  # nats: a term so far below the greatest of a sum is left out
+VECTOR = 32  # of numbers: a compiled loop is fastest over a multiple of them
 ZERO = np.float32(0)
 
 
@@ -27,6 +28,7 @@ class Waves(NamedTuple):
 
     wide: np.ndarray  # float32 [2, order, offset, pair], a step apart
     near: np.ndarray  # float32 [2, order, offset, pair], a part of a step apart
+    turns: np.ndarray  # float32 [2, part of a turn], of phases, twice
     step: float  # cycles/symbol
 
 
@@ -40,7 +42,8 @@ def search(
     how many parts the last one is divided.
     """
     frames, count = symbols.shape
-    waves = _waves(count, prior.shape[1] // 2 + 1, *grid, tuple(tables.orders.tolist()))
+    turns = int(tables.phases.max()) * grid[1]
+    waves = _waves(count, prior.shape[1] // 2 + 1, *grid, tuple(tables.orders.tolist()), turns)
     found = np.empty((frames, 3, len(tables.first)), np.float32)
     parts = symbols.view(np.float32).reshape(frames, count, 2)
 
@@ -52,15 +55,20 @@ def search(
 
 
 @lru_cache(maxsize=8)
-def _waves(symbols: int, offsets: int, step: float, parts: int, orders: tuple[int, ...]) -> Waves:
-    time = np.arange((symbols + 1) // 2) + (0 if symbols % 2 else 0.5)
+def _waves(
+    symbols: int, offsets: int, step: float, parts: int, orders: tuple[int, ...], turns: int
+) -> Waves:
+    pairs = -(-symbols // (2 * VECTOR)) * VECTOR  # those too many are of no symbols
+    time = np.arange(pairs) + (0 if symbols % 2 else 0.5)
     angle = 2 * np.pi * step * np.array(orders).reshape(-1, 1, 1) * time
-    wide, near = (
-        angle * np.arange(count).reshape(-1, 1) / of
-        for count, of in ((offsets, 1), (parts + 1, parts))
+    angles = (
+        angle * np.arange(offsets).reshape(-1, 1),
+        angle * np.arange(parts + 1).reshape(-1, 1) / parts,
     )
-    wide, near = (np.stack([np.cos(of), np.sin(of)]).astype(np.float32) for of in (wide, near))
-    return Waves(wide, near, step)
+    turn = np.arange(turns) * (2 * np.pi / turns)
+    wide, near, turned = (np.stack([np.cos(of), np.sin(of)]) for of in (*angles, turn))
+    single = (of.astype(np.float32) for of in (wide, near, 2 * turned))
+    return Waves(*single, step)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -81,9 +89,9 @@ def _search(symbols, place, prior, tables, waves, found):  # pragma: no cover - 
             for symbol in range(place.shape[1]):
                 total += tables.constant[place[frame, symbol], each]
             tried, multiple = tables.phases[each], tables.multiple[own]
-            broad, across, along = _broad(wide[own], multiple, tried, prior[frame])
+            broad, across, along = _broad(wide[own], multiple, tried, waves.turns, prior[frame])
             _turn(folded[own], tables.which[own], waves, across - middle, near[own])
-            narrow, step, part = _narrow(near[own], multiple, tried, along)
+            narrow, step, part = _narrow(near[own], multiple, tried, waves.turns, along)
             narrow += prior[frame, across]
             found[frame, 0, each] = total + (narrow if narrow > broad else broad)
             found[frame, 1, each] = (across - middle + (step - parts) / parts) * waves.step
@@ -93,11 +101,11 @@ def _search(symbols, place, prior, tables, waves, found):  # pragma: no cover - 
 
 @njit(cache=True, fastmath=FAST)
 def _fold(symbols, place, tables, folded):  # pragma: no cover - compiled
-    """Write each line's sums and differences of later and earlier symbols [line, 4, pair].
+    """Write each line's sums and differences of later and earlier symbols [line, 4, pair], and 0.
 
     Real and imaginary part of the sums, then of the differences.
     """
-    count, pairs = len(symbols), folded.shape[2]
+    count, pairs = len(symbols), (len(symbols) + 1) // 2
     highest = tables.orders[-1]
     power = np.empty((highest + 1, 4, pairs), np.float32)  # of the later, of the earlier
     later, earlier = np.empty(pairs, np.int64), np.empty(pairs, np.int64)
@@ -132,6 +140,7 @@ def _fold(symbols, place, tables, folded):  # pragma: no cover - compiled
             folded[line, 1, pair] = late_imaginary + imaginary
             folded[line, 2, pair] = late_real - real
             folded[line, 3, pair] = late_imaginary - imaginary
+        folded[line, :, pairs:] = ZERO
 
 
 @njit(cache=True, fastmath=FAST)
@@ -178,11 +187,11 @@ def _turn(folded, which, waves, offset, found):  # pragma: no cover - compiled
 
 
 @njit(cache=True, fastmath=FAST)
-def _broad(lines, multiple, phases, prior):  # pragma: no cover - compiled
+def _broad(lines, multiple, phases, turns, prior):  # pragma: no cover - compiled
     """Return the log of the mean over phases and of the sum over offsets, and the best of both."""
     score = np.zeros((phases, len(prior)), np.float32)
     for phase in range(phases):
-        _add_up(lines, multiple, phase, phases, score[phase])
+        _add_up(lines, multiple, phase * (turns.shape[1] // phases), turns, score[phase])
     highest = np.full(len(prior), -np.inf, np.float32)
     for phase in range(phases):
         row = score[phase]
@@ -203,14 +212,14 @@ def _broad(lines, multiple, phases, prior):  # pragma: no cover - compiled
 
 
 @njit(cache=True, fastmath=FAST)
-def _narrow(lines, multiple, phases, along):  # pragma: no cover - compiled
+def _narrow(lines, multiple, phases, turns, along):  # pragma: no cover - compiled
     """Return the same about a peak, a step of either divided, and its offset and phase there."""
     count = lines.shape[2]
     parts = count // 2
     score = np.zeros((count, count), np.float32)  # [phase, offset]
     for part in range(count):
-        phase = parts * along + part - parts
-        _add_up(lines, multiple, phase, parts * phases, score[part])
+        phase = (parts * along + part - parts) * (turns.shape[1] // (parts * phases))
+        _add_up(lines, multiple, phase, turns, score[part])
     flat, where, total = score.ravel(), 0, 0.0
     for at in range(1, len(flat)):
         where = at if flat[at] > flat[where] else where
@@ -223,11 +232,11 @@ def _narrow(lines, multiple, phases, along):  # pragma: no cover - compiled
 
 
 @njit(cache=True, fastmath=FAST)
-def _add_up(lines, multiple, phase, phases, score):  # pragma: no cover - compiled
+def _add_up(lines, multiple, phase, turns, score):  # pragma: no cover - compiled
     """Add twice the real part of lines [line, 2, offset] turned back by a phase to its scores."""
     for line in range(len(lines)):
-        angle = 2 * np.pi * ((multiple[line] * phase) % phases) / phases
-        cosine, sine = np.float32(2 * np.cos(angle)), np.float32(2 * np.sin(angle))
+        turn = (multiple[line] * phase) % turns.shape[1]
+        cosine, sine = turns[0, turn], turns[1, turn]
         real, imaginary = lines[line, 0], lines[line, 1]
         for offset in range(len(score)):
             score[offset] += cosine * real[offset] + sine * imaginary[offset]
