@@ -22,7 +22,7 @@ from torch import Tensor
 from modsnr.receiver.clock import resample
 from modsnr.receiver.likelihood import ALPHABETS
 from modsnr.receiver.multipath import responses
-from modsnr.receiver.noise import HALF_BAND, density_at, noise_of
+from modsnr.receiver.noise import DB, HALF_BAND, density_at, noise_of
 from modsnr.receiver.posterior import posterior
 from modsnr.receiver.receiving import Received, receive
 from modsnr.receiver.spectrum import periodogram, power, shift
@@ -191,7 +191,10 @@ def _line(found: Received) -> Tensor:
 
 
 def _likelihood(found: Received) -> Tensor:
-    """Return the log-likelihood of the best alphabet less its mean, over its deviation."""
+    """Return the log-likelihood of the best alphabet less its mean, over its deviation.
+
+    In weak noise it falls by a neper a symbol for each by which the noise is taken for too weak.
+    """
     best, which = found.log_likelihood.max(1)
     symbols = found.iq.shape[1] // SAMPLES_PER_SYMBOL - 2 * EDGE_SYMBOLS
     share = found.share.clamp(1e-4, 1 - 1e-4)
@@ -203,7 +206,8 @@ def _likelihood(found: Received) -> Tensor:
         each[below, which] * (1 - part) + each[below + 1, which] * part
         for each in _expected(found.iq.device)
     )
-    return (best - symbols * mean) / (symbols * variance).sqrt()
+    doubt = symbols * found.snr_deviation_db / DB
+    return (best - symbols * mean) / (symbols * variance + doubt.square()).sqrt()
 
 
 @lru_cache(maxsize=2)

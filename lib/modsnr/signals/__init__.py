@@ -6,8 +6,7 @@ several channels for each frame, ``Ensemble`` draws a channel for each frame fro
 ``channel`` returns any of them by name. ``independent`` is another
 generator of the same modulations; ``simulate_condition`` makes frames under any of ``CONDITIONS``.
 ``power_density``, ``in_band_noise_db`` and ``oversampled_kurtosis`` are their expected values.
-``unknown`` makes signals of other kinds, and ``traits`` are features that separate them from the
-known ones.
+``unknown`` makes signals of other kinds.
 """
 
 from modsnr.signals.alphabets import (
@@ -29,4 +28,4 @@ from modsnr.signals.independent import independent
 from modsnr.signals.noise import awgn
 from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
 from modsnr.signals.theory import in_band_noise_db, oversampled_kurtosis, power_density
-from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, traits, unknown
+from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, unknown

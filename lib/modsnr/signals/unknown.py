@@ -3,7 +3,7 @@
 They measure how well a detector finds unknown modulations. Each has its carrier at 0 and is about
 an eighth of the sampled band wide, as the known modulations are at 8 samples a symbol, so the
 width alone identifies none of them. QPSK at another symbol rate is what a wrong estimate of the
-rate makes of a known modulation. ``traits`` are features of a frame that need no network.
+rate makes of a known modulation.
 """
 
 from __future__ import annotations
@@ -29,25 +29,6 @@ CARRIERS = 52  # of OFDM, and a cyclic prefix of a quarter: IEEE 802.11a
 VOICE_RATE = 100e3  # Hz; narrow-band FM then fills the width
 VOICE_BAND = (300.0, 3400.0)  # Hz
 VOICE_DEVIATION = 2500.0  # Hz, RMS: a peak of 5 kHz
-
-STOP = 0.0875  # cycles/sample: the known modulations end there, at a roll-off of 0.4
-# Cycles/sample, on both sides. What lies from 1/16 to 3/32 is left out: there the roll-off shows,
-# and a known modulation may have any.
-BANDS = ((0, 1 / 64), (1 / 64, 1 / 32), (1 / 32, 3 / 64), (3 / 64, 1 / 16), (3 / 32, 0.15))
-LAGS = (2, 4, 6, 8)  # samples
-TINY = 1e-12  # of unit power
-TRAITS = (  # the logarithms, but for the last
-    *(f"share of the signal's power from {low:g} to {high:g} cycles/sample" for low, high in BANDS),
-    "signal over noise power, from the floor",
-    "strongest line of x over the mean density",
-    "power of one side band over the other's, without sign",
-    "E|x|^4 / (E|x|^2)^2",
-    "line of |x|^2 at the symbol rate over what lies beside it",
-    "two lines of x^2 half a symbol rate away, as OQPSK has, over the mean density",
-    "strongest line of x^2 over the mean density",
-    "|E x^2|",
-    *(f"autocorrelation at {lag} samples" for lag in LAGS),
-)
 
 
 def unknown(
@@ -76,11 +57,13 @@ def calibration(
     generator: torch.Generator,
     samples: int = 1024,
     each: int = 1,
+    through: str = "minor",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return known frames, complex64 [frame, sample], their modulation and their SNR, [frame].
 
-    Modulations and SNRs take turns. ``each`` frames in a row are cut from one short recording: they
-    share modulation, SNR, pulse, clock and carrier offset, as the frames of a recording do.
+    They went ``through`` a channel of that name. Modulations and SNRs take turns. ``each`` frames
+    in a row are cut from one short recording: they share modulation, SNR, pulse, channel, clock and
+    carrier offset, as the frames of a recording do.
 
     Raises InputError if the frames do not suffice for two recordings.
     """
@@ -90,7 +73,12 @@ def calibration(
     modulation = count % len(classes)
     snr_db = torch.as_tensor(snrs_db, dtype=torch.float32)[count // len(classes) % len(snrs_db)]
     iq = simulate(
-        modulation, snr_db, generator=generator, classes=classes, samples=each * samples
+        modulation,
+        snr_db,
+        generator=generator,
+        classes=classes,
+        channel=channel(through),
+        samples=each * samples,
     ).reshape(-1, samples)
     labels = modulation.repeat_interleave(each), snr_db.repeat_interleave(each)
     return at_random_phases(iq, generator), *labels
@@ -208,59 +196,3 @@ UNKNOWN_KINDS: Mapping[str, Callable[[int, int, torch.Generator], Tensor]] = Map
     "pi/4-DQPSK": partial(_linear, points=alphabet("QPSK"), turn=pi / 4),
     "1024QAM": partial(_linear, points=(LEVELS[:, None] + 1j * LEVELS).flatten()),
 })  # fmt: skip
-
-
-def traits(iq: np.ndarray) -> np.ndarray:
-    """Return features of frames that need no network: float64 [frame, trait].
-
-    ``iq`` is complex [frame, sample], at least 512 samples a frame. The columns are ``TRAITS``;
-    none depends on scale or phase, and all are finite.
-
-    Raises InputError for shorter frames, and for those without power or with NaN or infinity.
-    """
-    samples = iq.shape[1]
-    power = np.square(np.abs(iq), dtype=np.float64).mean(1, keepdims=True)
-    if samples < 512 or not ((power > 0) & np.isfinite(power)).all():
-        raise InputError(
-            f"Traits need frames of 512 samples or more with finite power; these have {samples} "
-            f"samples, and a power from {power.min()} to {power.max()}."
-        )
-    iq = iq / np.sqrt(power)
-    frequency = np.fft.fftfreq(samples)
-    away = np.abs(frequency)
-    inside = away < STOP
-    window = np.hanning(samples + 1)[:-1]
-    density = np.square(np.abs(np.fft.fft(iq * window))) / np.square(window).sum()
-    # The median of exponential numbers is ln 2 of their mean, and no line in the floor moves it.
-    floor = np.median(density[:, away > BANDS[-1][1]], axis=1) / np.log(2)
-    signal = np.maximum(1 - floor, 0.01)
-    excess = (density - floor[:, None]) / samples / signal[:, None]
-    shares = [excess[:, (away >= low) & (away < high)].sum(1) for low, high in BANDS]
-    upper, lower = (density[:, inside & (side * frequency > 0)].sum(1) for side in (1, -1))
-
-    x = np.fft.ifft(np.fft.fft(iq) * inside)
-    x = x / np.sqrt(np.square(np.abs(x)).mean(1, keepdims=True) + TINY)
-    envelope = np.square(np.abs(x))
-    ticks = np.square(np.abs(np.fft.fft(envelope)))
-    tick, near = (np.abs(away - 1 / PERIOD) * samples <= reach for reach in (1.5, 16.5))
-    squared = np.square(np.abs(np.fft.fft(x**2)))
-    halves = [np.abs(frequency - side / PERIOD / 2) * samples <= 2.5 for side in (1, -1)]
-    pair = squared[:, halves[0]].max(1) + squared[:, halves[1]].max(1)
-    found = [
-        *(np.log(np.maximum(share, 0.003)) for share in shares),
-        np.log(signal / np.maximum(floor, 1e-9)),
-        _log_ratio(density[:, inside].max(1), density[:, inside].mean(1)),
-        np.abs(_log_ratio(upper, lower)),
-        np.log(np.square(envelope).mean(1) + TINY),
-        _log_ratio(ticks[:, tick].max(1), ticks[:, near & ~tick].mean(1)),
-        _log_ratio(pair, squared[:, inside].mean(1)),
-        _log_ratio(squared[:, inside].max(1), squared[:, inside].mean(1)),
-        np.log(np.abs((x**2).mean(1)) + 0.03),
-        *(np.abs((x[:, lag:] * x[:, :-lag].conj()).mean(1)) for lag in LAGS),
-    ]
-    return np.stack(found, axis=1)
-
-
-def _log_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Return the logarithm of a ratio, 0 for nothing over nothing."""
-    return np.log((above + TINY) / (below + TINY))
