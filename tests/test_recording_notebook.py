@@ -11,7 +11,7 @@ from modsnr import runs, signals
 from modsnr.recordings.demonstration import write_demonstration
 
 SNR_DB, FRAMES = 18.0, 40
-QUICK = {"calibration_frames": 1088, "max_frames": FRAMES}  # 64 frames for each of two times 17
+QUICK = {"calibration_frames": 816, "max_frames": FRAMES}  # three frames for each of 16 times 17
 
 
 def record(iq, path, *, carrier=-0.03, seed=5):
