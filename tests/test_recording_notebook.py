@@ -47,7 +47,8 @@ def test_a_recording_of_qpsk_is_voted_qpsk_at_its_snr(house, generator):
     found = run.metrics
     assert found["verdict"] == found["vote"] == "QPSK"
     assert found["snr_db"] == pytest.approx(SNR_DB, abs=2)
-    assert found["noise_floor_snr_db"] == pytest.approx(SNR_DB, abs=0.5)
+    assert found["receiver_snr_db"] == pytest.approx(SNR_DB, abs=0.5)
+    assert found["receiver_vote"] == "QPSK"
     assert 1 / found["symbol_rate"] == pytest.approx(13.7, rel=1e-3)
     assert found["carrier"] == pytest.approx(-0.03, abs=1e-4)
     assert found["caveats"] == []

@@ -1,12 +1,10 @@
-"""From a recording to frames at eight samples a symbol with the carrier at zero, block by block.
+"""From a recording to frames at about eight samples a symbol, their carrier near 0, block by block.
 
 Frequencies are in cycles/sample and rates in symbols/sample of the recording unless another unit
 is written. A conditioned sample depends on the recording and the tuning only, not on the block that
-it is made in, so frames can be made again in any order and in bounded memory.
-
-Frames differ from simulated ones where the recording is narrower than eight samples a symbol: what
-lies outside its band is then empty instead of noisy, see ``Conditioned.band_limited``. White noise
-must not be added to such frames, and a network that looks at out-of-band noise is misled by them.
+it is made in, so frames can be made again in any order and in bounded memory. What is finer than
+``estimates`` is the receiver's, frame by frame: the carrier may move, and a receiver's filter may
+leave no more than some noise next to the signal's band.
 """
 
 from __future__ import annotations
@@ -15,27 +13,28 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import signal
 
-from modsnr import InputError
+from modsnr import InputError, receiver
 from modsnr.frames.labelled import LEAST_POWER, Source
-from modsnr.recordings import estimates
+from modsnr.receiver.noise import UNSEEN_DEVIATION
+from modsnr.recordings.estimates import find_signal
 from modsnr.recordings.files import open_recording
 from modsnr.recordings.samples import Annotation, Recording
 
 SAMPLES_PER_SYMBOL = 8
-EXCERPT = 2**17  # samples in one piece for the estimates
-EXCERPTS = 8  # at most, spread over the recording
 HALF_TAPS = 32  # of the resampling filter, in samples at the lower of the two rates
-USABLE = 0.46  # of the sample rate: where that filter still passes noise unchanged
 ANALYTIC_REACH = 128  # samples to either side
+LEAST_SNR_DB = -12.0  # of a frame with a signal: 3 dB below the noise in the signal's band
 SNR_DEFINITION = (
-    "estimate from the noise floor, signal power over noise power per sample, dB, rounded to 2 dB"
+    "estimate by the receiver, signal power over noise density in its band times the sampling "
+    "rate, dB, rounded to 2 dB"
 )
 SNR_RANGE_DB = (-20.0, 30.0)  # of the labels that a source gives
 
@@ -44,11 +43,10 @@ SNR_RANGE_DB = (-20.0, 30.0)  # of the labels that a source gives
 class Tuning:
     """The carrier, symbol rate and frame length by which a recording is conditioned."""
 
-    carrier: float  # cycles/sample
+    carrier: float  # cycles/sample, roughly
     symbol_rate: float  # symbols/sample
     samples: int = 1024  # a frame
-    carrier_from: str = "given"  # or the estimator
-    symbol_rate_from: str = "given"
+    symbol_rate_from: str = "given"  # or "line", or "width"
     width: float = math.nan  # half-power width, cycles/sample
 
     @cached_property
@@ -69,31 +67,21 @@ class Tuning:
 
 
 def tune(recording: Recording, samples: int = 1024) -> Tuning:
-    """Return how to condition a recording, estimated from excerpts of it.
-
-    Without a symbol-rate line the half-power width stands for the rate, coarsely: to a few
-    hundredths.
+    """Return how to condition a recording, estimated from pieces of it.
 
     Raises InputError if there is nothing to estimate from, and for rates that cannot be used.
     """
-    length = recording.samples if recording.samples < 2 * EXCERPT else EXCERPT
-    count = min(EXCERPTS, recording.samples // length)
-    starts = np.linspace(0, recording.samples - length, count).astype(int).tolist()
-    iq = np.stack([_read_iq(recording, start, length) for start in starts])
-    iq /= max(np.abs(iq).max(), np.finfo(np.float32).tiny)
     try:
-        band = estimates.occupied_band(iq)
+        carrier, band, line = find_signal(partial(_read_iq, recording), recording.samples)
     except InputError as error:
         raise InputError(f"{recording.path}: {error}") from error
-    carrier, carrier_from = estimates.carrier_offset(iq, band)
-    line = estimates.symbol_rate(iq, band)
-    rate, rate_from = (band.symbol_rate, "width") if line is None else (line, "line")
+    rate = line.symbol_rate
     if not 0.001 <= rate < 1:
         raise InputError(
             f"{recording.path}: its symbol rate seems to be {rate:.2g} symbols/sample; 0.001 to 1 "
             "can be conditioned."
         )
-    return Tuning(carrier, rate, samples, carrier_from, rate_from, band.width)
+    return Tuning(carrier, rate, samples, "line" if line.evidence else "width", band.width)
 
 
 def _read_iq(recording: Recording, start: int, count: int) -> np.ndarray:
@@ -161,20 +149,6 @@ class ResampledFrames:
             )
         return count
 
-    @property
-    def noise_band(self) -> tuple[float, float]:
-        """The band that noise of the recording fills, in cycles per conditioned sample."""
-        real = self.recording.real
-        middle = self.tuning.carrier if real else 0.0  # the band of IQ is a circle
-        edges = (0.01, 0.49) if real else (-USABLE, USABLE)
-        low, high = ((edge - middle) / self.tuning.ratio for edge in edges)
-        return max(low, -USABLE), min(high, USABLE)
-
-    @property
-    def band_limited(self) -> bool:
-        """Whether noise does not fill the sampled band."""
-        return self.noise_band != (-USABLE, USABLE)
-
     def baseband(self, first: int, count: int) -> np.ndarray:
         """Return conditioned samples ``first`` to ``first + count``, whatever the blocks before.
 
@@ -184,7 +158,7 @@ class ResampledFrames:
         margin = -(-HALF_TAPS * max(up, down) // (up * down))
         begin, end = first // up - margin, -(-(first + count) // up) + margin
         iq = _read_iq(self.recording, begin * down, (end - begin) * down)
-        turn = estimates.rotation(-self.tuning.carrier, begin * down, len(iq))
+        turn = _rotation(-self.tuning.carrier, begin * down, len(iq))
         # Both have names: NumPy multiplies a large unnamed operand in place, and rounds otherwise.
         mixed = iq * turn
         out = signal.resample_poly(mixed, up, down, window=_taps(up, down))
@@ -211,14 +185,14 @@ class ResampledFrames:
         """Return what is measured in the frames of all batches, which begin with the first.
 
         A row a frame: ``first_sample`` in the recording, ``label`` of the shortest annotation
-        around it or None, ``snr_db`` from the noise floor (NaN: unknown), ``silent`` (without any
-        power), ``gap`` (less than a tenth of the signal power of the strong frames).
+        around it or None, ``snr_db`` by the receiver (NaN: a filter hides the noise), ``silent``
+        (without any power), ``gap`` (without a signal: an SNR below ``LEAST_SNR_DB``, or less
+        than a quarter of the signal power of the strong frames).
 
         Raises InputError if no frame has power.
         """
-        measured = [self._snr_and_power(batch) for batch in batches]
-        snr_db, power = (np.concatenate(parts) for parts in zip(*measured, strict=True))
-        silent = power < LEAST_POWER
+        snr_db, power = np.concatenate([_snr_and_power(batch) for batch in batches], 1)
+        silent = np.isnan(power)
         if silent.all():
             raise InputError(
                 f"{self.recording.path} is silent: none of the {len(power)} frames read from its "
@@ -228,22 +202,38 @@ class ResampledFrames:
         borders = places / float(self.tuning.ratio)
         starts = np.floor(borders[:-1]).astype(np.int64)
         ends = np.ceil(borders[1:]).astype(np.int64)
+        heard = ~silent & ~(snr_db < LEAST_SNR_DB)
+        strong = np.quantile(power[heard], 0.9) if heard.any() else 0.0
         return pd.DataFrame(
             {
                 "first_sample": starts,
                 "label": pd.Series(_labels(starts, ends, self.recording.annotations), dtype=object),
                 "snr_db": snr_db,
                 "silent": silent,
-                "gap": power < 0.1 * np.quantile(power[~silent], 0.9),
+                "gap": ~heard | (power < strong / 4),
             }
         )
 
-    def _snr_and_power(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return SNR in dB, NaN if unknown, and signal power (then with the noise's) [frame]."""
-        snr_db = estimates.noise_floor_snr(frames, self.noise_band)
-        power = np.square(np.abs(frames)).mean(1, dtype=np.float64)
-        ratio = 10 ** (snr_db.astype(np.float64) / 10)
-        return snr_db, power * np.where(np.isnan(ratio), 1, ratio / (1 + ratio))
+
+def _snr_and_power(frames: np.ndarray) -> np.ndarray:
+    """Return SNR in dB, NaN if unknown, and the signal's power, NaN if silent: [2, frame]."""
+    total = np.square(np.abs(frames)).mean(1, dtype=np.float64)
+    snr_db, power = np.full((2, len(frames)), np.nan)
+    rows = total >= LEAST_POWER
+    if rows.any():
+        iq = torch.from_numpy(frames[rows] / np.sqrt(total[rows, None]).astype(np.float32))
+        coarse = receiver.coarse_carrier(iq, receiver.noise_of(iq))
+        noise = receiver.noise_of(iq, coarse.offset)
+        seen = noise.deviation < UNSEEN_DEVIATION
+        snr_db[rows] = torch.where(seen, receiver.snr_db(noise), torch.nan).numpy()
+        power[rows] = noise.signal.clamp(min=0).numpy() * total[rows]
+    return np.stack([snr_db, power])
+
+
+def _rotation(frequency: float, first: int, count: int) -> np.ndarray:
+    """Return exp(2 pi i frequency n), complex64 [sample], for n from ``first`` on."""
+    turns = (frequency * np.arange(first, first + count, dtype=np.float64)) % 1
+    return np.exp(2j * np.pi * turns).astype(np.complex64)
 
 
 def _labels(
@@ -263,13 +253,12 @@ class Conditioned:
 
     frames: np.ndarray  # complex64 [frame, sample]
     table: pd.DataFrame  # first_sample, label, snr_db and gap of each, see ``survey``
-    band_limited: bool  # noise does not fill the sampled band
     silent: int  # frames left out: digital silence, as of a squelch
     tuning: Tuning
 
 
 def condition(recording: Recording, *, max_frames: int = 0) -> Conditioned:
-    """Return a recording as consecutive frames at eight samples a symbol, its carrier at 0.
+    """Return a recording as consecutive frames at eight samples a symbol, its carrier near 0.
 
     The frames keep the recording's scale; ``max_frames`` 0: all. Left out are the samples at either
     end that the filters would fill up with zeros, and frames without any power.
@@ -283,7 +272,7 @@ def condition(recording: Recording, *, max_frames: int = 0) -> Conditioned:
     silent = table.pop("silent").to_numpy()
     kept = ~silent if silent.any() else slice(None)  # a slice copies nothing
     kept_table = table[kept].reset_index(drop=True)
-    return Conditioned(iq[kept], kept_table, frames.band_limited, int(silent.sum()), frames.tuning)
+    return Conditioned(iq[kept], kept_table, int(silent.sum()), frames.tuning)
 
 
 def open_as_source(
@@ -294,12 +283,11 @@ def open_as_source(
     samples: int = 1024,
     label: str = "unknown",
 ) -> Source:
-    """Return a recording's frames as a source: its classes are the labels of their annotations.
+    """Return a recording's received frames as a source, of the classes that its annotations name.
 
     If no frame lies in a labelled annotation, all have the class ``label``; else frames outside
-    are left out, and in any case frames without any power; the facts count them. SNRs are
-    estimates, rounded to 2 dB and clipped to -20..30 dB. Frames are made anew whenever they are
-    read; a pass over the recording holds a few ten megabytes.
+    are left out, and in any case those without any power or of unknown SNR; the facts count them.
+    SNRs are estimates, rounded to 2 dB and clipped to -20..30 dB. Each read receives frames anew.
 
     Raises InputError as ``open_recording`` and ``condition`` do, for no SNR and a blank ``label``.
     """
@@ -309,14 +297,15 @@ def open_as_source(
     tuning = tune(recording, samples)
     frames = ResampledFrames(recording, tuning)
     table = frames.survey(frames.batches(0, frames.count))
-    if table["snr_db"].isna().any():
+    unseen = table["snr_db"].isna() & ~table["silent"]
+    if unseen.sum() > len(table) / 2:
         raise InputError(
-            f"{recording.path} has too few samples a symbol ({1 / tuning.symbol_rate:.2f}) to show "
-            "its noise floor beside the signal: its SNR cannot be estimated."
+            f"{recording.path} has no noise beside its signal, at {1 / tuning.symbol_rate:.2f} "
+            "samples a symbol: its SNR cannot be estimated."
         )
     if table["label"].isna().all():
         table["label"] = label
-    heard = table[~table["silent"]]
+    heard = table[~table["silent"] & ~unseen]
     kept = heard[heard["label"].notna()]
     if not len(kept):
         raise InputError(f"{recording.path} has no frame left: all that are labelled lie in gaps.")
@@ -330,19 +319,19 @@ def open_as_source(
         snr_db=snr_db,
         rows=kept.index.to_numpy(),
         samples=samples,
-        read=frames.read,
+        read=receiver.Receiving(frames.read),
+        received=True,
         snr_definition=SNR_DEFINITION,
         facts={
             **recording.facts,
             "sample rate, Hz": recording.sample_rate,
             "carrier, cycles/sample": tuning.carrier,
-            "carrier from": tuning.carrier_from,
             "symbol rate, symbols/sample": tuning.symbol_rate,
             "symbol rate from": tuning.symbol_rate_from,
-            "noise fills the sampled band": not frames.band_limited,
             "frames in the recording": frames.count,
             "frames in gaps": int(table["gap"].sum()),
-            "frames without power, left out": len(table) - len(heard),
+            "frames without power, left out": int(table["silent"].sum()),
+            "frames of unknown SNR, left out": int(unseen.sum()),
             "frames outside labelled annotations, left out": len(heard) - len(kept),
         },
     )
