@@ -35,7 +35,7 @@ ROUNDS = 5
 WORTH = 0.5  # of what symbols leave, against as many looks at noise: they may be wrong
 LEAST = 1e-5  # of the noise, over the power of the symbols
 # Deviations over the signal's root power: of a pulse beside its peak, and of each fault, which are
-# in the order of ``_faults`` a constant, a drift of timing (symbols), an image, one of phase.
+# in the order of ``_of_alphabet``: a constant, a drift of timing (symbols), an image, one of phase.
 PULSE_DEVIATION, FAULT_DEVIATIONS = 0.3, (0.05, 0.02, 0.03, 0.1)
 
 
