@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -92,7 +92,7 @@ def trust(
     quantile, rows = NormalDist().inv_cdf((1 + level) / 2), []
     for condition, (features, modulation, estimate, deviation) in seen.items():
         inside = scope.beyond(features, modulation, estimate) <= 0
-        found: dict[str, Interval] = {"outside": share(~inside)}
+        found: dict[str, Any] = {"outside": share(~inside)}
         for given in [*answers.get(condition, {}).values()][:1]:
             covered = np.abs(estimate - given.snr_db) <= quantile * deviation
             found["covered"] = share(covered)

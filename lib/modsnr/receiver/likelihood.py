@@ -148,8 +148,14 @@ def _likelihoods(
         from modsnr.receiver.searching import search  # numba takes half a second to import
 
         place = places(symbols, noise, levels_db)
-        parts = (part.contiguous().numpy() for part in (symbols.resolve_conj(), place, prior))
-        return torch.from_numpy(search(*parts, packed(tuple(levels_db)), (STEP, REFINED)))
+        found = search(
+            symbols.resolve_conj().contiguous().numpy(),
+            place.contiguous().numpy(),
+            prior.contiguous().numpy(),
+            packed(tuple(levels_db)),
+            (STEP, REFINED),
+        )
+        return torch.from_numpy(found)
     return searched(symbols, noise, offsets, prior, levels_db)
 
 

@@ -66,9 +66,10 @@ def _waves(
         angle * np.arange(parts + 1).reshape(-1, 1) / parts,
     )
     turn = np.arange(turns) * (2 * np.pi / turns)
-    wide, near, turned = (np.stack([np.cos(of), np.sin(of)]) for of in (*angles, turn))
-    single = (of.astype(np.float32) for of in (wide, near, 2 * turned))
-    return Waves(*single, step)
+    wide, near, turned = (
+        np.stack([np.cos(of), np.sin(of)]).astype(np.float32) for of in (*angles, turn)
+    )
+    return Waves(wide, near, 2 * turned, step)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

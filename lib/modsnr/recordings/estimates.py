@@ -15,14 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import fft, ndimage, signal, special
+from scipy.signal import windows
 
 from modsnr import InputError
 
 FEWEST_SAMPLES = 4096
 PIECE, PIECES = 2**17, 64  # samples read at once; most of them, spread over the recording
-EXCERPTS = (
-    8  # the loudest pieces, and as many of the loudest moments, in which lines are looked for
-)
+EXCERPTS = 8  # the loudest pieces, and as many of the loudest moments: lines are looked for there
 MOST_BINS, SEGMENTS = 4096, 4  # of a spectrum; at one moment
 STANDS_OUT = 1.5  # density of signal and noise over that of noise
 BURSTS = 2.0  # power of the loudest moments over that of the quietest
@@ -140,12 +139,12 @@ def symbol_rate(iq: np.ndarray, band: Band) -> Line:
     Of a pair, half the evidence of the weaker line counts: preambles of other modulations have
     such pairs beside a line as strong, but OQPSK has no strong line.
     """
-    spectrum = fft.fft(iq - iq.mean(1, keepdims=True), axis=1)  # without the receiver's DC
+    spectrum: Any = fft.fft(iq - iq.mean(1, keepdims=True), axis=1)  # without the receiver's DC
     away = (fft.fftfreq(iq.shape[1]) - band.centre + 0.5) % 1 - 0.5
     spectrum[:, np.abs(away) > 0.8 * band.width] = 0
-    x = fft.ifft(np.roll(spectrum, -round(band.centre * iq.shape[1]), 1), axis=1)
+    x: Any = fft.ifft(np.roll(spectrum, -round(band.centre * iq.shape[1]), 1), axis=1)
     x = x / np.sqrt(np.square(np.abs(x)).mean()).clip(1e-30)
-    size = fft.next_fast_len(2 * iq.shape[1])
+    size: Any = fft.next_fast_len(2 * iq.shape[1])
     places = np.arange(math.ceil(0.05 * band.width * size), 1.4 * band.width * size, dtype=int)
     prior = -np.square(np.log(places / size / band.width) / SPREAD) / 2 - math.log(size)
     power, square = _evidence(np.square(np.abs(x)), size), _evidence(x**2, size)
@@ -168,10 +167,11 @@ def _evidence(product: np.ndarray, size: int) -> np.ndarray:
     Without a signal the bins have exponential powers about a local level, whose sum over excerpts
     has a gamma distribution; this is its tail.
     """
-    window = signal.windows.hann(product.shape[1], sym=False)
+    window = windows.hann(product.shape[1], sym=False)
     total = np.zeros(size)
     for excerpt in product:
-        power = np.square(np.abs(fft.fft(excerpt * window, size)))
+        spectrum: Any = fft.fft(excerpt * window, size)
+        power = np.square(np.abs(spectrum))
         medians = np.median(power[: size // BLOCK * BLOCK].reshape(-1, BLOCK), axis=1)
         middles = (np.arange(len(medians)) + 0.5) * BLOCK
         level = np.interp(np.arange(size), middles, medians) / math.log(2)
