@@ -407,6 +407,7 @@ class Called(TorchDispatchMode):
 def test_a_device_is_never_waited_for_and_asked_few_things_a_batch(noisy_16qam, monkeypatch):
     """A GPU stands still at each value that is read back from it and each one written to it."""
     monkeypatch.setattr(likelihood, "_likelihoods", likelihood.searched)  # as on any but a CPU
+    monkeypatch.setattr(aligning, "compiled_search", aligning.searched)
     for view in diagrams.POINT_VIEWS:  # what is the same for all frames is made once
         diagrams.points(noisy_16qam, view)
     bands.greys(noisy_16qam)
@@ -537,7 +538,15 @@ def test_a_ring_is_a_column_of_the_log_polar_view_and_an_angle_is_a_row(generato
     assert_equal(upright.sum(2), turned.sum(2))
 
 
+def test_the_compiled_alignment_ends_where_torchs_does(generator, monkeypatch):
+    iq = simulated(signals.STUDY_CLASSES, 17 * 4, 16, generator=generator)
+    compiled = diagrams.points(iq, "aligned")
+    monkeypatch.setattr(aligning, "compiled_search", aligning.searched)
+    assert_close(compiled, diagrams.points(iq, "aligned"), rtol=0, atol=1e-5)
+
+
 def test_a_gpu_tries_alike_alphabets_at_once_to_the_same_end(generator, monkeypatch):
+    monkeypatch.setattr(aligning, "compiled_search", aligning.searched)  # as on any but a CPU
     iq = simulated(signals.STUDY_CLASSES, 17 * 4, 16, generator=generator)
     diagrams.render(iq[:1], views=["aligned"], bins=32)
     with Called() as one_by_one:

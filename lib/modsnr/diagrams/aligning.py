@@ -11,7 +11,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from modsnr.receiver.likelihood import AT_A_TIME, Search, offset_grid
+from modsnr.receiver.likelihood import AT_A_TIME, Search, compiled, offset_grid
 from modsnr.receiver.tables import PER_ALPHABET, PHASES
 
 REACH = 0.004  # cycles/symbol searched on either side
@@ -36,9 +36,31 @@ def align(symbols: Tensor, noise: Tensor) -> Tensor:
 
 
 def _align(symbols: Tensor, noise: Tensor) -> Tensor:
+    offsets = offset_grid(REACH, symbols.device)
+    prior = -(offsets / EXPECTED).square() / 2
+    find = compiled_search if symbols.device.type == "cpu" else searched
+    offset, phase = find(symbols, noise, offsets, prior)
+    time = torch.arange(symbols.shape[1], device=symbols.device) - (symbols.shape[1] - 1) / 2
+    turn = phase + 2 * pi * offset * time
+    return symbols * torch.polar(torch.ones_like(turn), -turn)
+
+
+def compiled_search(
+    symbols: Tensor, noise: Tensor, offsets: Tensor, prior: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the likeliest offset and phase, [frame, 1] each, of frames on a CPU."""
+    prior = prior.expand(len(symbols), len(offsets))
+    _, offset, phase, peak = compiled(symbols, noise, prior, LEVELS_DB, PER_ALPHABET)
+    chosen = peak.argmax(1, keepdim=True)
+    return offset.gather(1, chosen), phase.gather(1, chosen)
+
+
+def searched(
+    symbols: Tensor, noise: Tensor, offsets: Tensor, prior: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the same by torch on any device."""
     search, device = Search(symbols, noise, LEVELS_DB, PER_ALPHABET), symbols.device
-    offsets = offset_grid(REACH, device)
-    prior = -(offsets / EXPECTED).square().view(1, -1, 1) / 2
+    prior = prior.view(1, -1, 1)
     best = torch.full((len(symbols),), -torch.inf, device=device)
     chosen = torch.zeros(len(symbols), dtype=torch.long, device=device)
     found = torch.zeros(len(symbols), 2, device=device)  # offset, phase
@@ -54,6 +76,4 @@ def _align(symbols: Tensor, noise: Tensor) -> Tensor:
         chosen = torch.where(better, kind.alphabets[which], chosen)
         here = torch.stack([offsets[where // PHASES], phases[where % PHASES]], 1)
         found = torch.where(better.unsqueeze(1), here, found)
-    offset, phase = search.refined(chosen, *found.unbind(1))
-    turn = phase + 2 * pi * offset * search.time
-    return symbols * torch.polar(torch.ones_like(turn), -turn)
+    return search.refined(chosen, *found.unbind(1))

@@ -145,18 +145,28 @@ def _likelihoods(
     that over the finer grid about its peak is. On a CPU a compiled loop searches, elsewhere torch.
     """
     if symbols.device.type == "cpu":
-        from modsnr.receiver.searching import search  # numba takes half a second to import
-
-        place = places(symbols, noise, levels_db)
-        found = search(
-            symbols.resolve_conj().contiguous().numpy(),
-            place.contiguous().numpy(),
-            prior.contiguous().numpy(),
-            packed(tuple(levels_db)),
-            (STEP, REFINED),
-        )
-        return torch.from_numpy(found)
+        return compiled(symbols, noise, prior, levels_db, PER_FINE)[:3]
     return searched(symbols, noise, offsets, prior, levels_db)
+
+
+def compiled(
+    symbols: Tensor, noise: Tensor, prior: Tensor, levels_db: Sequence[float], most: int
+) -> Tensor:
+    """Return the fields of ``Likelihoods`` and the likelihood's peak, [4, frame, alphabet].
+
+    Frames lie on a CPU, ``prior`` is [frame, offset], and alphabets have ``most`` harmonics.
+    """
+    from modsnr.receiver.searching import search  # numba takes half a second to import
+
+    place = places(symbols, noise, levels_db)
+    found = search(
+        symbols.resolve_conj().contiguous().numpy(),
+        place.contiguous().numpy(),
+        prior.contiguous().numpy(),
+        packed(tuple(levels_db), most),
+        (STEP, REFINED),
+    )
+    return torch.from_numpy(found)
 
 
 def searched(

@@ -35,7 +35,9 @@ class Waves(NamedTuple):
 def search(
     symbols: np.ndarray, place: np.ndarray, prior: np.ndarray, tables: Packed, grid: tuple
 ) -> np.ndarray:
-    """Return marginal log-likelihood, offset and phase, float32 [3, frame, alphabet].
+    """Return marginal log-likelihood, offset, phase and peak, float32 [4, frame, alphabet].
+
+    The peak is the greatest log-likelihood, with the prior, of the offsets and phases tried.
 
     ``symbols`` is complex64 [frame, symbol], ``place`` int64 of that shape, into the tables;
     ``prior`` float32 [frame, offset]; ``grid`` the step of the offsets, in cycles/symbol, and into
@@ -44,7 +46,7 @@ def search(
     frames, count = symbols.shape
     turns = int(tables.phases.max()) * grid[1]
     waves = _waves(count, prior.shape[1] // 2 + 1, *grid, tuple(tables.orders.tolist()), turns)
-    found = np.empty((frames, 3, len(tables.first)), np.float32)
+    found = np.empty((frames, 4, len(tables.first)), np.float32)
     parts = symbols.view(np.float32).reshape(frames, count, 2)
 
     def run(piece: slice) -> None:
@@ -90,7 +92,9 @@ def _search(symbols, place, prior, tables, waves, found):  # pragma: no cover - 
             for symbol in range(place.shape[1]):
                 total += tables.constant[place[frame, symbol], each]
             tried, multiple = tables.phases[each], tables.multiple[own]
-            broad, across, along = _broad(wide[own], multiple, tried, waves.turns, prior[frame])
+            broad, best, across, along = _broad(
+                wide[own], multiple, tried, waves.turns, prior[frame]
+            )
             _turn(folded[own], tables.which[own], waves, across - middle, near[own])
             narrow, step, part = _narrow(near[own], multiple, tried, waves.turns, along)
             narrow += prior[frame, across]
@@ -98,6 +102,7 @@ def _search(symbols, place, prior, tables, waves, found):  # pragma: no cover - 
             found[frame, 1, each] = (across - middle + (step - parts) / parts) * waves.step
             turn = 2 * np.pi / (tables.first[each] * tried)
             found[frame, 2, each] = (along + (part - parts) / parts) * turn
+            found[frame, 3, each] = total + best
 
 
 @njit(cache=True, fastmath=FAST)
@@ -189,7 +194,7 @@ def _turn(folded, which, waves, offset, found):  # pragma: no cover - compiled
 
 @njit(cache=True, fastmath=FAST)
 def _broad(lines, multiple, phases, turns, prior):  # pragma: no cover - compiled
-    """Return the log of the mean over phases and of the sum over offsets, and the best of both."""
+    """Return the log of the mean over phases and sum over offsets, the peak, and where it is."""
     score = np.zeros((phases, len(prior)), np.float32)
     for phase in range(phases):
         _add_up(lines, multiple, phase * (turns.shape[1] // phases), turns, score[phase])
@@ -209,7 +214,7 @@ def _broad(lines, multiple, phases, turns, prior):  # pragma: no cover - compile
         if not highest[offset] < best - NEGLIGIBLE:
             for phase in range(phases):
                 total += np.exp(score[phase, offset] + prior[offset] - best)
-    return best + np.log(total / phases), across, along
+    return best + np.log(total / phases), best, across, along
 
 
 @njit(cache=True, fastmath=FAST)

@@ -126,9 +126,9 @@ class Packed(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def packed(levels_db: tuple[float, ...]) -> Packed:
-    """Return the tables of likelihoods as the compiled search reads them."""
-    known = tables(levels_db, PER_FINE, torch.device("cpu"), at_once=False)
+def packed(levels_db: tuple[float, ...], most: int) -> Packed:
+    """Return the tables of so many harmonics as the compiled search reads them."""
+    known = tables(levels_db, most, torch.device("cpu"), at_once=False)
     lines = torch.view_as_real(torch.cat([kind.lines[0] for kind in known.kinds]))
     return Packed(
         lines=lines.permute(1, 2, 0).contiguous().numpy(),
@@ -138,7 +138,7 @@ def packed(levels_db: tuple[float, ...]) -> Packed:
         multiple=torch.cat([known.order[kind.its] // kind.first for kind in known.kinds]).numpy(),
         start=np.cumsum([0] + [len(kind.its) for kind in known.kinds]),
         first=np.array([kind.first for kind in known.kinds]),
-        phases=np.array([phases_tried(kind.first, PER_FINE) for kind in known.kinds]),
+        phases=np.array([phases_tried(kind.first, most) for kind in known.kinds]),
     )
 
 
