@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modsnr.receiver.likelihood import ALPHABETS, likelihoods
+from modsnr.receiver.likelihood import likelihoods
 from modsnr.receiver.multipath import (
     LEAST_NOISE,
     Looks,
@@ -31,8 +31,9 @@ from modsnr.receiver.multipath import (
     several_paths,
 )
 from modsnr.receiver.posterior import posterior
+from modsnr.receiver.tables import symmetries
 from modsnr.receiver.timing import EDGE_SYMBOLS, SAMPLES_PER_SYMBOL
-from modsnr.signals import alphabet, root_raised_cosine, symmetry
+from modsnr.signals import root_raised_cosine
 
 LEAST_GAIN = 5.0  # nats by which several paths must explain a spectrum better than one
 PROMISE = 2.0  # nats by which the gain may exceed what the first step promises
@@ -251,7 +252,7 @@ def _score(problem: _Problem, seen: Looks, weights: Tensor, offset: Tensor) -> T
     symbols = symbols[..., EDGE_SYMBOLS:-EDGE_SYMBOLS]
     gaussian = (symbols.abs().square() / (1 + noise).unsqueeze(2)).sum(2)
     gaussian = gaussian + symbols.shape[2] * (1 + 1 / noise).log()
-    turns = torch.tensor([symmetry(alphabet(name)) for name in ALPHABETS], device=noise.device)
+    turns = torch.tensor(symmetries(), device=noise.device)
     return posterior(symbols, noise).log_likelihood.sum(2) + gaussian + turns.log()
 
 

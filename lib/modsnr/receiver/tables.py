@@ -59,7 +59,7 @@ def tables(
     """
     noise = torch.pow(10.0, torch.tensor(levels_db) / 10).view(-1, 1, 1)
     radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
-    first = [symmetry(alphabet(name)) for name in ALPHABETS]
+    first = symmetries()
     orders = [range(n, HIGHEST + 1, n)[:most] for n in first]
     angles = torch.arange(SECTOR_ANGLES) * (
         2 * pi / torch.tensor(first).view(-1, 1) / SECTOR_ANGLES
@@ -85,6 +85,12 @@ def tables(
         harmonics = its[numbers[0], : len(own)], torch.tensor(numbers), lines[numbers, : len(own)]
         kinds.append(Kind(own[0], *(table.to(device) for table in (*harmonics, constant[numbers]))))
     return Tables(torch.tensor(order).to(device), its.to(device), lines.to(device), kinds)
+
+
+@lru_cache(maxsize=1)
+def symmetries() -> tuple[int, ...]:
+    """Return the order of symmetry of each of ``ALPHABETS``."""
+    return tuple(symmetry(alphabet(name)) for name in ALPHABETS)
 
 
 def _log_means(radius: Tensor, angles: Tensor, noise: Tensor) -> Tensor:
