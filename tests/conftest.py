@@ -45,19 +45,25 @@ def rng():
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
+def bare_house(tmp_path_factory):
+    """A copy of the notebooks, without runs, where this module's runs go."""
+    root = tmp_path_factory.mktemp("house")
+    shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODSNR_ROOT", str(root))
+        yield root
+
+
+@pytest.fixture(scope="module")
+def house(bare_house):
     """A copy of the notebooks and of the committed run of all views, with its weights.
 
     Modules that need another house have their own of that name.
     """
-    root = tmp_path_factory.mktemp("house")
-    shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
     sources = yaml.safe_load((REPOSITORY / "paper" / "sources.yaml").read_text(encoding="utf-8"))
     trained = REPOSITORY / "runs" / sources["runs"]["all-views"]["run"]
-    shutil.copytree(trained, root / "runs" / trained.name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODSNR_ROOT", str(root))
-        yield root
+    shutil.copytree(trained, bare_house / "runs" / trained.name)
+    return bare_house
 
 
 @pytest.fixture

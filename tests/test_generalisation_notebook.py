@@ -1,8 +1,6 @@
 """08 from frames to matrix and rejection, by networks that learn for seconds; 01's new frames."""
 
-import shutil
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from notebook_runs import done
 from modsnr import diagrams, frames, model, runs, signals
 
 pytestmark = pytest.mark.long  # three trainings and six more notebooks
-ROOT = Path(__file__).parents[1]
 CLASSES = ["BPSK", "8PSK", "16APSK", "64QAM"]
 FRAMES = {"classes": CLASSES, "snr_step_db": 10, "cluster": "here", "gallery_bins": 24}
 ALL_VIEWS = ["constellation", "synchronised", "aligned", "residual"]
@@ -19,12 +16,8 @@ FIT = {"frames": "home", "bins": 16, "epochs": 1, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    root = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODSNR_ROOT", str(root))
-        yield root
+def house(bare_house):
+    return bare_house
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -18,7 +16,6 @@ from recording_files import left_unfinished, received, write_sigmf, write_wav
 from modsnr import diagrams, frames, runs
 from modsnr.recordings import SHIPPED_CLASSES_2018
 
-ROOT = Path(__file__).parents[1]
 PREPROCESS = """
 import sys, time
 from dataclasses import replace
@@ -97,12 +94,8 @@ def test_kills_at_random_instants_end_in_the_same_store(place, undisturbed):
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    root = tmp_path_factory.mktemp("house")
-    shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODSNR_ROOT", str(root))
-        yield root
+def house(bare_house):
+    return bare_house
 
 
 def preprocessed(source, **parameters):

@@ -24,11 +24,11 @@ from scipy import signal
 from modsnr import InputError, receiver
 from modsnr.frames.labelled import LEAST_POWER, Source
 from modsnr.receiver.noise import UNSEEN_DEVIATION
+from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
 from modsnr.recordings.estimates import find_signal
 from modsnr.recordings.files import open_recording
 from modsnr.recordings.samples import Annotation, Recording
 
-SAMPLES_PER_SYMBOL = 8
 HALF_TAPS = 32  # of the resampling filter, in samples at the lower of the two rates
 ANALYTIC_REACH = 128  # samples to either side
 LEAST_SNR_DB = -12.0  # of a frame with a signal: 3 dB below the noise in the signal's band
