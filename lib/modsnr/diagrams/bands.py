@@ -1,37 +1,35 @@
-"""The likelihood view: what a receiver knows of a frame, as horizontal bands of grey.
+"""The likelihood view: what the receiver found of a frame, as horizontal bands of grey.
 
-From the top one band for each of ``STUDY_CLASSES`` in their order, whose grey is the alphabet's
-log-likelihood less that of the best, from -``NATS``, black, to 0, white; lowest a band for the SNR
-by the in-band noise, from the first to the second of ``SNR_DB``. A frame without power is black.
+From the top a band for each of ``receiver.FINDINGS``: the alphabets' log-likelihoods, white for the
+likeliest and darker the further one lies behind; the SNR and its deviation; the noise's share of
+the symbols' power; white where several paths were found. A frame without power is black.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from math import log1p
 
 import torch
 from torch import Tensor
 
-from modsnr.receiver.likelihood import frame_likelihoods
-from modsnr.receiver.noise import noise_of, snr_db
+from modsnr.receiver import FINDINGS
 from modsnr.signals import STUDY_CLASSES
 
-NATS = 30.0  # a log-likelihood so far below the best counts as this one
-SNR_DB = (-10.0, 40.0)
+NATS = 1000.0  # behind the likeliest: black
 CLASSES = STUDY_CLASSES
-BANDS = len(CLASSES) + 1
+BANDS = len(FINDINGS)
+SNR = FINDINGS.index("SNR")
+RANGES = ((-10.0, 40.0), (0.0, 4.0), (-40.0, 0.0), (0.0, 1.0))  # of the others: black, white
 
 
-def greys(iq: Tensor) -> Tensor:
-    """Return the greys of frames complex [frame, sample], float32 [frame, band], lowest first."""
-    noise = noise_of(iq, iq.real.new_zeros(len(iq)))
-    marginal = frame_likelihoods(iq, noise.share).marginal
-    relative = (marginal - marginal.amax(1, keepdim=True)) / NATS + 1
-    low, high = SNR_DB
-    snr = (snr_db(noise) - low) / (high - low)
-    found = torch.cat([snr.unsqueeze(1), relative.flip(1)], 1).clamp(0, 1)
-    power = iq.abs().square().sum(1, keepdim=True)
-    return torch.where((power > 0) & power.isfinite(), found, 0)
+def greys(findings: Tensor) -> Tensor:
+    """Return the greys of findings [frame, finding], 0 to 1, [frame, band], lowest first."""
+    relative, others = findings[:, : len(CLASSES)], findings[:, len(CLASSES) :]
+    low, high = findings.new_tensor(RANGES).unbind(1)
+    likelihoods = 1 - (-relative).log1p() / log1p(NATS)
+    found = torch.cat([likelihoods, (others - low) / (high - low)], 1)
+    return found.nan_to_num(0).clamp(0, 1).flip(1)
 
 
 def drawn(greys: Tensor, bins: int) -> Tensor:
@@ -41,16 +39,18 @@ def drawn(greys: Tensor, bins: int) -> Tensor:
     return rows.unsqueeze(2).expand(-1, -1, bins)
 
 
-def read(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what images float32 [frame, bins, bins] of the view show, band means of their greys.
-
-    Log-likelihoods less the best's, float32 [frame, class] for ``STUDY_CLASSES``, -``NATS`` at
-    least, and the SNR in dB, float32 [frame].
-    """
+def read(image: Tensor) -> Tensor:
+    """Return the mean greys of the bands of images float32 [frame, bins, bins], as ``greys``."""
     rows = image.float().mean(2).split(band_rows(image.shape[1]), 1)
-    snr, *classes = (band.mean(1) for band in rows)
-    low, high = SNR_DB
-    return NATS * (torch.stack(classes[::-1], 1) - 1), low + (high - low) * snr
+    return torch.stack([band.mean(1) for band in rows], 1)
+
+
+def findings_of(greys: Tensor) -> Tensor:
+    """Return the findings [frame, finding] that ``greys`` turns into these, as far as they go."""
+    shown = greys.flip(1)
+    low, high = greys.new_tensor(RANGES).unbind(1)
+    relative = -((1 - shown[:, : len(CLASSES)]) * log1p(NATS)).expm1()
+    return torch.cat([relative, low + (high - low) * shown[:, len(CLASSES) :]], 1)
 
 
 def band_rows(bins: int) -> list[int]:

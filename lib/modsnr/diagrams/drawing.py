@@ -10,22 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr import InputError
+from modsnr import InputError, receiver
 from modsnr.diagrams import bands
 from modsnr.diagrams.views import EXTENTS, points, weight
 
 
-def render(iq: Tensor | np.ndarray, **options: Any) -> Tensor:
+def render(
+    iq: Tensor | np.ndarray, findings: Tensor | np.ndarray | None = None, **options: Any
+) -> Tensor:
     """Return the diagrams of frames: float32 [frame, view, bins, bins], on the frames' device.
 
-    ``iq`` is complex [frame, sample]; its scale does not matter. Options and errors are those of
-    ``Canvas``.
+    ``iq`` is complex [frame, sample]; its scale does not matter. ``findings``, options and errors
+    are those of ``Canvas``.
     """
-    return Canvas(**options)(iq)
+    return Canvas(**options)(iq, findings)
 
 
-def as_trained(parameters: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
-    """Return a training's drawing, a function from frames to diagrams, by its parameters.
+def as_trained(parameters: Mapping[str, Any]) -> Callable[..., Tensor]:
+    """Return a training's drawing, from frames and findings to diagrams, by its parameters.
 
     ``parameters`` holds ``views``, ``bins``, ``normalization`` and, unless each view has its own,
     ``extent``, as ``render`` takes them; other parameters are ignored. Unlike a ``Canvas`` it draws
@@ -99,8 +101,13 @@ class Canvas:
         self._images = torch.zeros(0, len(views), bins, bins)
         self._touched: dict[int, np.ndarray] = {}  # by channel: pixels that the last call wrote
 
-    def __call__(self, iq: Tensor | np.ndarray) -> Tensor:
+    def __call__(
+        self, iq: Tensor | np.ndarray, findings: Tensor | np.ndarray | None = None
+    ) -> Tensor:
         """Return diagrams, float32 [frame, view, bins, bins], of frames, complex [frame, sample].
+
+        ``findings`` are what the receiver found of the frames, [frame, finding], which the
+        likelihood view shows; without them it shows ``receiver.findings_unreceived``.
 
         On the CPU a compiled loop counts, elsewhere a scatter; both bin with the same
         single-precision operations and so agree to the bit in counts.
@@ -112,22 +119,34 @@ class Canvas:
                 images = np.empty((len(iq), *self._images.shape[1:]), np.float32)
                 self._images, self._touched = torch.from_numpy(images), {}
             for channel, view in enumerate(views):
-                self._draw(iq, channel, view, known)
+                if view == "likelihood":
+                    self._images[: len(iq), channel] = self._bands(iq, findings)
+                else:
+                    self._draw(iq, channel, view, known)
             images = self._images[: len(iq)]
         else:
-            images = torch.stack([self._scattered(iq, view, known) for view in views], 1)
+            images = torch.stack(
+                [
+                    self._bands(iq, findings)
+                    if view == "likelihood"
+                    else self._scattered(iq, view, known)
+                    for view in views
+                ],
+                1,
+            )
         if self.settings["normalization"] == "max":
             images /= images.amax((2, 3), keepdim=True).clamp(min=1e-12)
         return images
+
+    def _bands(self, iq: Tensor, findings: Tensor | np.ndarray | None) -> Tensor:
+        shown = receiver.findings_unreceived(iq) if findings is None else findings
+        greys = bands.greys(torch.as_tensor(shown, device=iq.device))
+        return bands.drawn(greys, self.settings["bins"])
 
     def _draw(self, iq: Tensor, channel: int, view: str, known: dict[str, Tensor]) -> None:
         from modsnr.diagrams.counting import count  # here: it loads Numba
 
         scale = weight(view, iq.shape[1])
-        if view == "likelihood":
-            drawn = bands.drawn(bands.greys(iq.to(torch.complex64)), self.settings["bins"])
-            self._images[: len(iq), channel] = drawn
-            return
         unscaled = view == "constellation"  # the loop scales to unit power itself
         shown = iq.to(torch.complex64) if unscaled else points(iq, view, known)
         touched = self._touched.get(channel)
@@ -148,8 +167,6 @@ class Canvas:
     def _scattered(self, iq: Tensor, view: str, known: dict[str, Tensor]) -> Tensor:
         bins = self.settings["bins"]
         scale = weight(view, iq.shape[1])
-        if view == "likelihood":
-            return bands.drawn(bands.greys(iq.to(torch.complex64)), bins)
         counts = scatter_counts(points(iq, view, known), self._per_unit(view), bins)
         return (counts * scale).log1p() if self.settings["scale"] == "log1p" else counts
 

@@ -45,8 +45,15 @@ def hidden(
     return partial(_without_mask, draw, what, fraction, seed) if what else draw
 
 
-def _without_mask(draw: Draw, method: str, fraction: float, seed: int, iq: Tensor) -> Tensor:
-    images = draw(iq).clone()  # a canvas is to be read, not written
+def _without_mask(
+    draw: Draw,
+    method: str,
+    fraction: float,
+    seed: int,
+    iq: Tensor,
+    findings: Tensor | None = None,
+) -> Tensor:
+    images = draw(iq, findings).clone()  # a canvas is to be read, not written
     for channel in range(images.shape[1]):
         generator = torch.Generator(images.device).manual_seed(seed + channel)
         covered = masks(images[:, channel], [fraction], generator=generator)
@@ -55,11 +62,16 @@ def _without_mask(draw: Draw, method: str, fraction: float, seed: int, iq: Tenso
 
 
 def _without_evidence(
-    draw: Draw, forward: Forward, task: str, fraction: float, iq: Tensor
+    draw: Draw,
+    forward: Forward,
+    task: str,
+    fraction: float,
+    iq: Tensor,
+    findings: Tensor | None = None,
 ) -> Tensor:
     # A fit draws under no_grad or in inference mode; gradients need tensors of neither.
     with torch.inference_mode(False), torch.enable_grad():
-        images = draw(iq).clone()
+        images = draw(iq, findings).clone()
         score = own_answer(forward, task, images)
         shares = integrated_gradients(score, images, steps=STEPS).flatten(1)
     occupied = images.flatten(1) > 0

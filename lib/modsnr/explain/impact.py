@@ -21,7 +21,8 @@ TASKS = ("modulation", "snr", "joint")
 BATCH = 256  # frames drawn at a time
 SHARES = ("share_of_occupied", "share_of_image", "share_of_points")  # hidden by a mask
 
-Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams
+# IQ complex64 [frame, sample], findings [frame, finding] or None -> diagrams
+Draw = Callable[[Tensor, Tensor | None], Tensor]
 Hide = Callable[..., Mapping[Any, Mask]]  # images, generator=... -> masks by (method, fraction)
 
 
@@ -31,7 +32,7 @@ class Subject:
 
     ``decide`` maps diagrams to modulations and SNRs in dB, [frame] each; ``draw`` maps IQ to
     diagrams. ``iq`` is complex64 [frame, sample], ``modulation`` int [frame], ``snr_db`` dB [frame]
-    on the ascending grid ``grid_db``.
+    on the ascending grid ``grid_db``; ``findings`` [frame, finding] what the receiver found.
     """
 
     decide: Callable[[Tensor], Sequence[Tensor]]
@@ -40,6 +41,7 @@ class Subject:
     modulation: np.ndarray
     snr_db: np.ndarray
     grid_db: Sequence[float]
+    findings: Tensor | None = None
 
     def outcomes(self, rows: slice, diagrams: Tensor) -> dict[str, np.ndarray]:
         """Return task -> where the network is right about diagrams of these frames, bool [row]."""
@@ -71,7 +73,9 @@ def perturb(
     starts = range(0, len(subject.iq), BATCH)
     for start in tqdm(starts, desc="perturb", unit="batch", disable=not progress):
         rows = slice(start, start + BATCH)
-        diagrams = subject.draw(subject.iq[rows]).contiguous(memory_format=torch.channels_last)
+        found = None if subject.findings is None else subject.findings[rows]
+        diagrams = subject.draw(subject.iq[rows], found)
+        diagrams = diagrams.contiguous(memory_format=torch.channels_last)
         generator = torch.Generator(diagrams.device).manual_seed(seed + start)
         before = subject.outcomes(rows, diagrams)
         channels = range(diagrams.shape[1]) if view is None else [view]

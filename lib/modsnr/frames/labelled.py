@@ -16,7 +16,8 @@ SNR_DEFINITION = "signal power over noise power per sample, dB"
 LEAST_POWER = np.finfo(np.float32).tiny  # of a frame that can be used
 
 # Of rows int64, modulation (integers), snr_db float32, each [frame]; complex64 [frame, sample].
-Read = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+# Of received frames a pair: that, and findings, float32 [frame, finding].
+Read = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 
 
 @dataclass(frozen=True)
@@ -24,19 +25,22 @@ class Frames:
     """Frames with one label each.
 
     ``iq`` is complex64 [frame, sample], ``modulation`` int64 [frame] into ``classes``, ``snr_db``
-    float32 [frame], dB per sample.
+    float32 [frame], dB per sample; ``findings`` float32 [frame, finding], what the receiver found
+    of each, None if none has been through it.
     """
 
     iq: np.ndarray
     modulation: np.ndarray
     snr_db: np.ndarray
     classes: tuple[str, ...]
+    findings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.iq)
 
     def __getitem__(self, rows: np.ndarray | slice) -> Frames:
-        return Frames(self.iq[rows], self.modulation[rows], self.snr_db[rows], self.classes)
+        found = None if self.findings is None else self.findings[rows]
+        return Frames(self.iq[rows], self.modulation[rows], self.snr_db[rows], self.classes, found)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,12 @@ class Source:
     path: Path = Path()  # of the file; none for a simulator
     snr_definition: str = SNR_DEFINITION  # what the file, or its documentation, means by its SNR
     facts: dict[str, Any] = field(default_factory=dict)  # for the data card: names to numbers, text
-    received: bool = False  # whether ``read`` puts the frames through the receiver
+    findings: tuple[str, ...] = ()  # their names, if ``read`` puts frames through the receiver
+
+    @property
+    def received(self) -> bool:
+        """Return whether ``read`` puts the frames through the receiver."""
+        return bool(self.findings)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -74,8 +83,9 @@ class Source:
 
     def frames(self) -> Frames:
         """Read all frames."""
-        iq = self.read(self.rows, self.modulation, self.snr_db)
-        return Frames(iq, self.modulation, self.snr_db, self.classes)
+        read = self.read(self.rows, self.modulation, self.snr_db)
+        iq, found = read if self.findings else (read, None)
+        return Frames(iq, self.modulation, self.snr_db, self.classes, found)
 
     def select(self, classes: Collection[str] = ()) -> Source:
         """Return the source restricted to ``classes``, in that order; none: all.

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,12 @@ DIGEST_BYTES = 16
 CHUNK_FRAMES = 256  # quantised or read at a time: they stay in a core's cache
 
 
-def arrays(size: int, samples: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and type of the arrays of a part of ``size`` frames."""
+def arrays(size: int, samples: int, findings: int = 0) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and type of the arrays of a part of ``size`` frames.
+
+    Received frames have so many ``findings`` each.
+    """
+    found = {"findings": ((size, findings), "<f4")} if findings else {}
     return {
         "iq": ((size, samples, 2), "<i2"),
         "step": ((size,), "<f4"),
@@ -37,7 +42,7 @@ def arrays(size: int, samples: int) -> dict[str, tuple[tuple[int, ...], str]]:
         "snr_db": ((size,), "<f4"),
         "source_index": ((size,), "<i8"),
         "digest": ((size, DIGEST_BYTES), "u1"),
-    }
+    } | found
 
 
 def quantise(iq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +114,8 @@ def read(path: Path | str, part: str, rows: np.ndarray | Sequence[int] | None = 
         # One thread reads while others compute.
         with ThreadPoolExecutor(2 * len(os.sched_getaffinity(0))) as pool:
             list(pool.map(fill, range(0, len(rows), CHUNK_FRAMES)))
-        return Frames(iq, modulation, snr_db, tuple(file.attrs["classes"]))
+        found = group["findings"][:][rows] if "findings" in group else None
+        return Frames(iq, modulation, snr_db, tuple(file.attrs["classes"]), found)
 
 
 def read_of(
@@ -136,7 +142,7 @@ def read_of(
             raise InputError(f"{most} of {len(rows)} frames are drawn at random: pass rng.")
         rows = np.sort(rng.choice(rows, most, replace=False))
     found = read(path, part, rows)
-    return Frames(found.iq, number[found.modulation], found.snr_db, tuple(classes))
+    return replace(found, modulation=number[found.modulation], classes=tuple(classes))
 
 
 def labels(path: Path | str, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -159,8 +165,9 @@ def describe(path: Path | str) -> dict[str, Any]:
         counts = {part: len(file[part]["snr_db"]) for part in PARTS}
         attributes = {key: _plain(value) for key, value in file.attrs.items()}
         samples = int(file[PARTS[0]]["iq"].shape[1])
-        found = {"received": False, **attributes}  # which only stores of received frames have
-        return {**found, **_seal(file), "counts": counts, "samples": samples}
+        received = "findings" in attributes
+        own = {"received": received, "counts": counts, "samples": samples}
+        return {**attributes, **_seal(file), **own}
 
 
 def check_received(path: Path | str, received: bool) -> None:
@@ -199,9 +206,10 @@ def content_hash(file: Any) -> str:
     """
     content = hashlib.sha256("\n".join(file.attrs["classes"]).encode())
     for part in PARTS:
-        for name in ("step", "modulation", "snr_db", "source_index", "digest"):
-            content.update(f"{part}/{name} {file[part][name].shape}".encode())
-            content.update(file[part][name][:].tobytes())
+        for name in ("step", "modulation", "snr_db", "source_index", "digest", "findings"):
+            if name in file[part]:
+                content.update(f"{part}/{name} {file[part][name].shape}".encode())
+                content.update(file[part][name][:].tobytes())
     return content.hexdigest()
 
 

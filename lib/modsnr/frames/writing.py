@@ -78,7 +78,7 @@ def write(
         "source_hash": source_hash,
         "split_seed": split_seed,
         "split_hash": split_hash(part_of),
-    } | ({"received": True} if source.received else {})
+    } | ({"findings": list(source.findings)} if source.findings else {})
     # Names with the plan: what orphaned processes of an earlier plan write does not end up here.
     stem = f".{path.name}.{_plan(source, attributes)[:12]}"
     partial, journal = (path.with_name(f"{stem}.{kind}") for kind in ("partial", "journal"))
@@ -223,7 +223,7 @@ def _fill(
 def _shards(
     partial: Path, source: Source, part_of: np.ndarray, done: dict[str, str]
 ) -> Iterator[_Shard]:
-    one_frame = arrays(1, source.samples)
+    one_frame = arrays(1, source.samples, len(source.findings))
     width = np.array([np.empty(shape, kind).nbytes for shape, kind in one_frame.values()])
     with h5py.File(partial, "r") as opened:
         file: Any = opened
@@ -270,12 +270,13 @@ def _arrays_of(shard: _Shard) -> list[np.ndarray]:
         "snr_db": frames.snr_db,
         "source_index": source.rows,
         "digest": digests(iq),
+        "findings": frames.findings,
     }
     del frames
     return [
         found[name][shard.part_of == part].astype(kind, copy=False)
         for part in range(len(PARTS))
-        for name, (_, kind) in arrays(0, 0).items()
+        for name, (_, kind) in arrays(0, 0, len(source.findings)).items()
     ]
 
 
@@ -295,7 +296,7 @@ def _lay_out(
         file.create_dataset("seal", (SEAL_BYTES,), "u1", **options)
         for part, size in zip(PARTS, np.bincount(part_of, minlength=3).tolist(), strict=True):
             group = file.create_group(part)
-            for name, (shape, kind) in arrays(size, source.samples).items():
+            for name, (shape, kind) in arrays(size, source.samples, len(source.findings)).items():
                 group.create_dataset(name, shape, kind, **options)
     with open(partial, "r+b") as raw:
         os.posix_fallocate(raw.fileno(), 0, os.fstat(raw.fileno()).st_size)

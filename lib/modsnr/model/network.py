@@ -25,6 +25,8 @@ OUT_OF_MEMORY = (  # in the message of a RuntimeError that is no OutOfMemoryErro
     "CUDNN_STATUS_ALLOC_FAILED",
     "unable to find an engine",  # cuDNN, where none fits into what is left
 )
+Draw = Callable[[Tensor, Tensor | None], Tensor]
+MOST_NATS = 30.0  # that an alphabet's likelihood may count against it
 GOLDEN_ANGLE = 2.399963  # radians: no number of turns by it falls onto another, nor near it
 STUDY_BACKBONES = {
     "swin_tiny": "swin_tiny_patch4_window7_224",
@@ -84,8 +86,10 @@ class JointNet(nn.Module):
     weights, False for none, or the path of a safetensors file of backbone weights or of a run's;
     None means True where weights exist, that is for all but ``compact``.
 
-    A ``likelihood`` view is where the network starts: the log-likelihoods shown, times a learned
-    scale, are added to the logits, 0 for a class not shown; the SNR head corrects the SNR shown.
+    A ``likelihood`` view is where the network starts: the log-likelihoods shown, times a trust that
+    it learns to give each frame, are added to the logits, 0 for a class not shown; the SNR head
+    corrects the SNR shown; and both heads see all that the view shows beside the backbone's
+    features.
 
     Raises InputError for unknown names, and where the weights cannot be read or fetched.
     """
@@ -132,27 +136,33 @@ class JointNet(nn.Module):
         outputs = 1 if snr_head == "regression" else len(snrs_db)
         self.snr_head = head(width, SNR_LAYERS[snr_layer], outputs, dropout)
         if "likelihood" in views:
-            self.likelihood_scale = nn.Parameter(torch.ones(()))
+            self.of_findings = head(bands.BANDS, (width,), width, 0.0)
+            self.trust = nn.Linear(width, 1)
             place = [bands.CLASSES.index(c) if c in bands.CLASSES else -1 for c in classes]
             self.register_buffer("shown", torch.tensor(place), persistent=False)
-            for value in self.snr_head[-1].parameters():
-                nn.init.zeros_(value)
+            for layer in (self.modulation_head[-1], self.snr_head[-1], self.trust):
+                for value in layer.parameters():  # it starts with what the receiver found
+                    nn.init.zeros_(value)
 
     def forward(self, diagrams: Tensor) -> Output:
         """Return raw outputs for diagrams float32 [frame, view, bins, bins]."""
         features = self.backbone(diagrams)  # [frame, width]
+        greys = None
+        if "likelihood" in self.settings["views"]:
+            greys = bands.read(diagrams[:, self.settings["views"].index("likelihood")])
+            features = features + self.of_findings(greys)
         modulation, snr = self.modulation_head(features), self.snr_head(features)
         # The regression head's unit is the grid's spread about its middle, so that training starts
         # where the labels are. The sum needs single precision: bf16 resolves 1/8 dB at 30 dB.
         start = (self.snrs_db[0] + self.snrs_db[-1]) / 2
         unit = (self.snrs_db[-1] - self.snrs_db[0]).clamp(min=1) / 3
         regression = self.settings["snr_head"] == "regression"
-        if "likelihood" in self.settings["views"]:
-            channel = self.settings["views"].index("likelihood")
-            known, start = bands.read(diagrams[:, channel])
+        if greys is not None:
+            found = bands.findings_of(greys)
+            start, known = found[:, bands.SNR], found[:, : bands.SNR].clamp(min=-MOST_NATS)
             unit = unit * (3 / max(1, len(self.snrs_db) - 1))  # a step of the grid: it corrects
             known = nn.functional.pad(known, (0, 1))[:, self.shown]
-            modulation = modulation.float() + self.likelihood_scale * known
+            modulation = modulation.float() + self.trust(features).float().exp() * known
             if not regression:
                 snr = snr.float() - ((self.snrs_db - start.unsqueeze(1)) / unit).square() / 2
         return Output(modulation, start + unit * snr.float().squeeze(1) if regression else snr)
@@ -165,8 +175,9 @@ class JointNet(nn.Module):
     @torch.no_grad()
     def outputs(
         self,
-        draw: Callable[[Tensor], Tensor],
+        draw: Draw,
         iq: Tensor,
+        findings: Tensor | None = None,
         *,
         batch_size: int = 512,
         rotations: int = 1,
@@ -175,9 +186,10 @@ class JointNet(nn.Module):
         """Return raw outputs for frames complex64 [frame, sample], on the CPU.
 
         They are computed in evaluation mode and single precision. ``draw`` makes diagrams of a
-        batch; ``progress`` is called with the number of frames of each. With several ``rotations``
-        each frame is drawn at so many carrier phases, and the logarithms of its probabilities, or
-        its SNR in dB, are averaged. Where memory does not hold a batch, it is halved.
+        batch and of what the receiver found of it, ``findings`` [frame, finding] or None;
+        ``progress`` is called with the number of frames of each. With several ``rotations`` each
+        frame is drawn at so many carrier phases, and the logarithms of its probabilities, or its
+        SNR in dB, are averaged. Where memory does not hold a batch, it is halved.
 
         Raises InputError where there are no frames, and for rotations below 1.
         """
@@ -190,10 +202,12 @@ class JointNet(nn.Module):
         pieces: list[Output] = []
         done = 0
         while done < len(iq):
-            batch = iq[done : done + batch_size]
+            here = slice(done, done + batch_size)
+            batch = iq[here]
+            known = None if findings is None else findings[here].to(device)
             try:
                 with torch.autocast(device.type, enabled=False):
-                    pieces.append(self._outputs_of_batch(draw, batch.to(device), rotations))
+                    pieces.append(self._outputs_of_batch(draw, batch.to(device), known, rotations))
             except RuntimeError as error:
                 if not is_out_of_memory(error) or len(batch) <= 1:
                     raise
@@ -206,12 +220,13 @@ class JointNet(nn.Module):
         return Output(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
 
     def _outputs_of_batch(
-        self, draw: Callable[[Tensor], Tensor], iq: Tensor, rotations: int
+        self, draw: Draw, iq: Tensor, findings: Tensor | None, rotations: int
     ) -> Output:
         outputs: list[Output] = []
         for turn in range(rotations):
             turned = iq * cmath.rect(1, turn * GOLDEN_ANGLE) if turn else iq
-            output = self(draw(turned).contiguous(memory_format=torch.channels_last))
+            images = draw(turned, findings)
+            output = self(images.contiguous(memory_format=torch.channels_last))
             if rotations > 1:
                 output = output._replace(modulation=output.modulation.log_softmax(1))
                 if self.settings["snr_head"] == "classification":

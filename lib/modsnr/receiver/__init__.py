@@ -9,16 +9,18 @@ symbol rate, ``resample`` sets it right. ``synchronise`` reads the symbols, ``li
 that of each alphabet, and what is left of the carrier. ``snr_db`` is the SNR; ``levelled``
 makes noise white. ``equalise`` finds several paths where the spectrum shows them, and
 ``apply_equaliser`` takes them out of a frame. ``traits`` are what does not fit into the receiver's
-model. ``Receiving`` puts the frames of a source through ``receive`` as they are read.
+model. ``findings`` are the numbers kept beside a frame. ``Receiving`` puts the frames of a source
+through ``receive`` as they are read.
 """
 
 from modsnr.receiver.carrier import Coarse, coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
 from modsnr.receiver.equaliser import Equalised, apply_equaliser, equalise
+from modsnr.receiver.findings import FINDINGS, findings, findings_unreceived
 from modsnr.receiver.likelihood import ALPHABETS, Likelihoods, frame_likelihoods, likelihoods
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, snr_deviation_db, with_snr
-from modsnr.receiver.reading import Receiving
-from modsnr.receiver.receiving import LEAST_SAMPLES, Received, as_trained, receive, steps
+from modsnr.receiver.reading import Receiving, as_trained
+from modsnr.receiver.receiving import LEAST_SAMPLES, Received, receive, steps
 from modsnr.receiver.scope import TRAITS, Seen, seen, traits, unusual, usual
 from modsnr.receiver.spectrum import periodogram, shift
 from modsnr.receiver.timing import half_symbols, symbol_noise, synchronise

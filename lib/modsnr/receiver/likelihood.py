@@ -21,10 +21,14 @@ from modsnr.receiver.posterior import ALPHABETS
 from modsnr.receiver.staggered import staggered_likelihood
 from modsnr.receiver.tables import (
     FINE_DB,
+    GAINS,
     PER_ALPHABET,
     PER_FINE,
     PHASES,
     Kind,
+    hypotheses,
+    log_gains,
+    of_alphabets,
     packed,
     phases_tried,
     places,
@@ -145,24 +149,34 @@ def _likelihoods(
     that over the finer grid about its peak is. On a CPU a compiled loop searches, elsewhere torch.
     """
     if symbols.device.type == "cpu":
-        return compiled(symbols, noise, prior, levels_db, PER_FINE)[:3]
-    return searched(symbols, noise, offsets, prior, levels_db)
+        found = compiled(symbols, noise, prior, levels_db, PER_FINE, gains=GAINS)[:3]
+    else:
+        found = searched(symbols, noise, offsets, prior, levels_db)
+    return of_alphabets(found)
 
 
 def compiled(
-    symbols: Tensor, noise: Tensor, prior: Tensor, levels_db: Sequence[float], most: int
+    symbols: Tensor,
+    noise: Tensor,
+    prior: Tensor,
+    levels_db: Sequence[float],
+    most: int,
+    *,
+    gains: Sequence[float] = (1.0,),
 ) -> Tensor:
-    """Return the fields of ``Likelihoods`` and the likelihood's peak, [4, frame, alphabet].
+    """Return the fields of ``Likelihoods`` and the peak, [4, frame, hypothesis].
 
-    Frames lie on a CPU, ``prior`` is [frame, offset], and alphabets have ``most`` harmonics.
+    Frames lie on a CPU, ``prior`` is [frame, offset], and alphabets have ``most`` harmonics. The
+    marginal is a mean over ``gains``, the peak is that of the first.
     """
     from modsnr.receiver.searching import search  # numba takes half a second to import
 
-    place = places(symbols, noise, levels_db)
+    place = torch.stack([places(symbols, noise, levels_db, gain) for gain in gains])
     found = search(
         symbols.resolve_conj().contiguous().numpy(),
-        place.contiguous().numpy(),
+        place.numpy(),
         prior.contiguous().numpy(),
+        log_gains(gains, symbols.shape[1]).numpy(),
         packed(tuple(levels_db), most),
         (STEP, REFINED),
     )
@@ -172,11 +186,13 @@ def compiled(
 def searched(
     symbols: Tensor, noise: Tensor, offsets: Tensor, prior: Tensor, levels_db: Sequence[float]
 ) -> Tensor:
-    """Return the same as ``_likelihoods``, by torch on any device."""
-    found = torch.zeros(3, len(symbols), len(ALPHABETS), device=symbols.device)
+    """Return the same for each of ``hypotheses``, by torch on any device."""
+    found = torch.zeros(3, len(symbols), len(hypotheses(PER_FINE)), device=symbols.device)
     with torch.autocast(symbols.device.type, enabled=False):
         search = Search(symbols, noise, levels_db, PER_FINE)
         near = torch.arange(-REFINED, REFINED + 1, device=symbols.device) / REFINED
+        gains = log_gains(GAINS, symbols.shape[1]).tolist()
+        others = [places(symbols, noise, levels_db, gain) for gain in GAINS[1:]]
         for kind, phases, line, constant in search.tried(offsets):
             order = search.tables.order[kind.its].view(-1, 1)
             score = _scores(line, order * phases)  # [alphabet, phase, frame, offset]
@@ -185,15 +201,23 @@ def searched(
             across = (top + prior).argmax(2, keepdim=True)
             phase, offset = phases[along.gather(2, across)], offsets[across]
             aside = (phases[1] - phases[0]) * near
-            score = _scores(search.near(kind, across[..., 0], phase[..., 0], near), order * aside)
-            narrow = score.logsumexp((1, 3)) - log(len(phases) * REFINED**2)
+            peak = across[..., 0], phase[..., 0]
+            score = _scores(search.near(kind, *peak, near), order * aside)
+            narrow = score.logsumexp((1, 3))
+            heights = [narrow + gains[0] + constant]
+            for place, weight in zip(others, gains[1:], strict=True):
+                other = _scores(search.near(kind, *peak, near, place), order * aside)
+                total = kind.constant[:, place].sum(2)
+                heights.append(other.logsumexp((1, 3)) + weight + total)
+            gained = torch.stack(heights).logsumexp(0) - narrow
+            narrow = narrow - log(len(phases) * REFINED**2)
             narrow = narrow + prior.gather(1, across[..., 0].T).T
             where = score.transpose(1, 2).flatten(2).argmax(2, keepdim=True)
             phase, offset = (
                 phase + aside[where // len(near)],
                 offset + STEP * near[where % len(near)],
             )
-            found[0, :, kind.alphabets] = (torch.maximum(broad, narrow) + constant).T
+            found[0, :, kind.alphabets] = (torch.maximum(broad, narrow) + gained).T
             found[1, :, kind.alphabets] = offset[..., 0].T
             found[2, :, kind.alphabets] = phase[..., 0].T
     return found
@@ -234,16 +258,25 @@ class Search:
             self.line = kind.lines[..., self.place] * self.powers[kind.its]
             yield kind, phases, self.line @ waves[kind.its], kind.constant[:, self.place].sum(2)
 
-    def near(self, kind: Kind, across: Tensor, phase: Tensor, near: Tensor) -> Tensor:
+    def near(
+        self,
+        kind: Kind,
+        across: Tensor,
+        phase: Tensor,
+        near: Tensor,
+        place: Tensor | None = None,
+    ) -> Tensor:
         """Return lines [alphabet, harmonic, frame, offset] at steps ``near`` from where one was.
 
         That was at ``across``, a place in the offsets, and ``phase``, which is taken off, both
-        [alphabet, frame]; ``kind`` is the one yielded last.
+        [alphabet, frame]; ``kind`` is the one yielded last. Symbols are at their own places, or at
+        ``place``.
         """
+        line = self.line if place is None else kind.lines[..., place] * self.powers[kind.its]
         rows = self.rows[kind.its][:, across].transpose(0, 1)  # [alphabet, harmonic, frame, symbol]
         turn = self.tables.order[kind.its].view(-1, 1) * phase.unsqueeze(1)
         turned = torch.polar(torch.ones_like(turn), -turn).unsqueeze(3)
-        return (self.line * rows) @ self._waves(STEP * near)[kind.its] * turned
+        return (line * rows) @ self._waves(STEP * near)[kind.its] * turned
 
     def _waves(self, offsets: Tensor) -> Tensor:
         """Return the orders' waves at the offsets, complex64 [order, symbol, offset]."""

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from modsnr.signals import STUDY_CLASSES, alphabet
+from modsnr.signals import LIQUID_RINGS, STUDY_CLASSES, alphabet
 
 # OQPSK has no symbols at the others' timing.
 ALPHABETS = tuple(name for name in STUDY_CLASSES if name != "OQPSK")
+# Rings of APSK that are in use beside those of ``alphabet``.
+OTHER_RINGS = tuple((name, LIQUID_RINGS) for name in ALPHABETS if name in LIQUID_RINGS)
 
 
 class Posterior(NamedTuple):
@@ -47,7 +49,11 @@ def averaged(symbols: Tensor, noise: Tensor) -> Posterior:
 
 def of_alphabet(symbols: Tensor, noise: Tensor, name: str) -> Posterior:
     """Return the posterior of symbols [..., symbol] of one alphabet, ``noise`` [..., 1]."""
-    points, moments = _points(name, symbols.device)
+    return of_points(symbols, noise, *_points(name, symbols.device))
+
+
+def of_points(symbols: Tensor, noise: Tensor, points: Tensor, moments: Tensor) -> Posterior:
+    """Return the posterior of symbols [..., symbol] of points, as ``tabled`` returns them."""
     closeness = (torch.view_as_real(symbols) @ points[:2] - points[2]) / noise
     most = closeness.amax(2, keepdim=True)
     weight, real, imaginary, power = ((closeness - most).exp() @ moments).unbind(2)
@@ -58,9 +64,13 @@ def of_alphabet(symbols: Tensor, noise: Tensor, name: str) -> Posterior:
 
 @lru_cache(maxsize=64)
 def _points(name: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    rows, columns = tabled(alphabet(name))
+    return rows.to(device), columns.to(device)
+
+
+def tabled(points: Tensor) -> tuple[Tensor, Tensor]:
     """Return twice the points' coordinates and their power [3, point], their moments [point, 4]."""
-    points = alphabet(name)
     real, imaginary, power = points.real, points.imag, points.abs().square()
     rows = torch.stack([2 * real, 2 * imaginary, power])
     columns = torch.stack([torch.ones_like(real), real, imaginary, power], 1)
-    return rows.to(device, torch.float32), columns.to(device, torch.float32)
+    return rows.float(), columns.float()

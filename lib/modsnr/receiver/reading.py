@@ -1,14 +1,17 @@
-"""Frames that go through the receiver as they are read, so that a store holds them received."""
+"""Frames that go through the receiver as they are read, or before a network is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from modsnr import InputError
+from modsnr.receiver.findings import FINDINGS, findings
 from modsnr.receiver.receiving import receive
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
 
@@ -25,6 +28,7 @@ class Receiving:
 
     read: Callable[..., np.ndarray]  # complex64 [frame, sample], of rows and their labels
     samples_per_symbol: int = SAMPLES_PER_SYMBOL
+    findings: ClassVar = FINDINGS
 
     def __post_init__(self) -> None:
         if self.samples_per_symbol != SAMPLES_PER_SYMBOL:
@@ -33,11 +37,31 @@ class Receiving:
                 f"{self.samples_per_symbol}: pass -p receiver false."
             )
 
-    def __call__(self, rows: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray) -> np.ndarray:
-        """Return received frames, complex64 [frame, sample]."""
+    def __call__(
+        self, rows: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return received frames, complex64 [frame, sample], and their ``FINDINGS``, float32."""
         iq = np.array(self.read(rows, modulation, snr_db), np.complex64)
+        known = np.zeros((len(iq), len(FINDINGS)), np.float32)
         good = np.isfinite(iq).all(1) & iq.any(1)
         if good.any():
             with torch.inference_mode():
-                iq[good] = receive(torch.from_numpy(iq[good])).iq.numpy(force=True)
-        return iq
+                found = receive(torch.from_numpy(iq[good]))
+                iq[good], known[good] = found.iq.numpy(), findings(found).numpy()
+        return iq, known
+
+
+def as_trained(parameters: Mapping[str, Any]) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+    """Return what a training's frames went through before they were drawn, by its parameters.
+
+    It maps complex [frame, sample] to the same and ``FINDINGS`` [frame, finding]: by ``receive`` if
+    ``parameters`` say ``receiver``, else to the frames as they are and None.
+    """
+    if not parameters.get("receiver"):  # trainings before the receiver lack it
+        return lambda iq: (iq, None)
+
+    def received(iq: Tensor) -> tuple[Tensor, Tensor]:
+        found = receive(iq)
+        return found.iq, findings(found)
+
+    return received

@@ -9,7 +9,7 @@ signal at about eight samples a symbol, and the list of alphabets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -117,17 +117,6 @@ def steps(iq: Tensor, found: Received) -> dict[str, Tensor]:
     shifted = shift(iq, found.carrier)
     clocked = resample(shifted, found.clock)
     return {"received": iq, "carrier": shifted, "clock": clocked, "set right": found.iq}
-
-
-def as_trained(parameters: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
-    """Return what a training's frames went through before they were drawn, by its parameters.
-
-    It maps complex [frame, sample] to the same: by ``receive`` if ``parameters`` say ``receiver``,
-    else as they are.
-    """
-    if not parameters.get("receiver"):  # trainings before the receiver lack it
-        return lambda iq: iq
-    return lambda iq: receive(iq).iq
 
 
 def _check(iq: Tensor) -> None:

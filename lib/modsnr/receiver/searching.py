@@ -33,15 +33,21 @@ class Waves(NamedTuple):
 
 
 def search(
-    symbols: np.ndarray, place: np.ndarray, prior: np.ndarray, tables: Packed, grid: tuple
+    symbols: np.ndarray,
+    place: np.ndarray,
+    prior: np.ndarray,
+    gains: np.ndarray,
+    tables: Packed,
+    grid: tuple,
 ) -> np.ndarray:
     """Return marginal log-likelihood, offset, phase and peak, float32 [4, frame, alphabet].
 
     The peak is the greatest log-likelihood, with the prior, of the offsets and phases tried.
 
-    ``symbols`` is complex64 [frame, symbol], ``place`` int64 of that shape, into the tables;
-    ``prior`` float32 [frame, offset]; ``grid`` the step of the offsets, in cycles/symbol, and into
-    how many parts the last one is divided.
+    ``symbols`` is complex64 [frame, symbol], ``place`` int64 [gain, frame, symbol], into the
+    tables; ``prior`` float32 [frame, offset], ``gains`` [gain] are logarithms. The first gain finds
+    the peak, about which the others are then tried. ``grid`` is the step of the offsets, in
+    cycles/symbol, and into how many parts the last one is divided.
     """
     frames, count = symbols.shape
     turns = int(tables.phases.max()) * grid[1]
@@ -50,7 +56,8 @@ def search(
     parts = symbols.view(np.float32).reshape(frames, count, 2)
 
     def run(piece: slice) -> None:
-        _search(parts[piece], place[piece], prior[piece], tables, waves, found[piece])
+        own = parts[piece], place[:, piece], prior[piece]
+        _search(*own, gains, tables, waves, found[piece])
 
     in_pieces(run, frames)
     return found.transpose(1, 0, 2)
@@ -75,55 +82,63 @@ def _waves(
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _search(symbols, place, prior, tables, waves, found):  # pragma: no cover - compiled
+def _search(symbols, place, prior, gains, tables, waves, found):  # pragma: no cover - compiled
     pairs, middle = waves.wide.shape[3], prior.shape[1] // 2
     lines, parts = len(tables.which), waves.near.shape[2] - 1
+    alphabets = len(tables.first)
+    power = np.empty((tables.orders[-1] + 1, 4, (symbols.shape[1] + 1) // 2), np.float32)
     folded = np.empty((lines, 4, pairs), np.float32)
     wide = np.empty((lines, 2, prior.shape[1]), np.float32)
     near = np.empty((lines, 2, 2 * parts + 1), np.float32)
+    at = np.empty((alphabets, 2), np.int64)  # the peak's offset and phase
+    height = np.empty((alphabets, len(gains)))  # about the peak
     for frame in range(len(symbols)):
-        _fold(symbols[frame], place[frame], tables, folded)
-        for line in range(lines):
-            order = tables.which[line]
-            _transform(folded[line], waves.wide[0, order], waves.wide[1, order], wide[line])
-        for each in range(len(tables.first)):
-            own = slice(tables.start[each], tables.start[each + 1])
-            total = 0.0
-            for symbol in range(place.shape[1]):
-                total += tables.constant[place[frame, symbol], each]
-            tried, multiple = tables.phases[each], tables.multiple[own]
-            broad, best, across, along = _broad(
-                wide[own], multiple, tried, waves.turns, prior[frame]
-            )
-            _turn(folded[own], tables.which[own], waves, across - middle, near[own])
-            narrow, step, part = _narrow(near[own], multiple, tried, waves.turns, along)
-            narrow += prior[frame, across]
-            found[frame, 0, each] = total + (narrow if narrow > broad else broad)
-            found[frame, 1, each] = (across - middle + (step - parts) / parts) * waves.step
-            turn = 2 * np.pi / (tables.first[each] * tried)
-            found[frame, 2, each] = (along + (part - parts) / parts) * turn
-            found[frame, 3, each] = total + best
+        _powers(symbols[frame], power)
+        for gain in range(len(gains)):
+            _fold(place[gain, frame], power, tables, folded)
+            if not gain:
+                for line in range(lines):
+                    order = tables.which[line]
+                    _transform(folded[line], waves.wide[0, order], waves.wide[1, order], wide[line])
+            for each in range(alphabets):
+                own = slice(tables.start[each], tables.start[each + 1])
+                total = gains[gain]
+                for symbol in range(place.shape[2]):
+                    total += tables.constant[place[gain, frame, symbol], each]
+                tried, multiple = tables.phases[each], tables.multiple[own]
+                if not gain:
+                    broad, best, across, along = _broad(
+                        wide[own], multiple, tried, waves.turns, prior[frame]
+                    )
+                    at[each, 0], at[each, 1] = across, along
+                across, along = at[each]
+                _turn(folded[own], tables.which[own], waves, across - middle, near[own])
+                narrow, step, part = _narrow(near[own], multiple, tried, waves.turns, along)
+                narrow += prior[frame, across]
+                height[each, gain] = total + narrow
+                if not gain:
+                    found[frame, 0, each] = total + (narrow if narrow > broad else broad)
+                    found[frame, 1, each] = (across - middle + (step - parts) / parts) * waves.step
+                    turn = 2 * np.pi / (tables.first[each] * tried)
+                    found[frame, 2, each] = (along + (part - parts) / parts) * turn
+                    found[frame, 3, each] = total + best - gains[0]
+        for each in range(alphabets):
+            found[frame, 0, each] += np.log(np.exp(height[each] - height[each].max()).sum())
+            found[frame, 0, each] += height[each].max() - height[each, 0]
 
 
 @njit(cache=True, fastmath=FAST)
-def _fold(symbols, place, tables, folded):  # pragma: no cover - compiled
-    """Write each line's sums and differences of later and earlier symbols [line, 4, pair], and 0.
-
-    Real and imaginary part of the sums, then of the differences.
-    """
+def _powers(symbols, power):  # pragma: no cover - compiled
+    """Write the powers of symbols' units [order, 4, pair], of the later, then of the earlier."""
     count, pairs = len(symbols), (len(symbols) + 1) // 2
-    highest = tables.orders[-1]
-    power = np.empty((highest + 1, 4, pairs), np.float32)  # of the later, of the earlier
-    later, earlier = np.empty(pairs, np.int64), np.empty(pairs, np.int64)
     for pair in range(pairs):
         late, early = count // 2 + pair, (count + 1) // 2 - 1 - pair
-        later[pair], earlier[pair] = place[late], place[early]
         power[0, 0, pair] = np.float32(1)
         power[0, 1, pair] = power[0, 3, pair] = ZERO
         power[0, 2, pair] = np.float32(late != early)  # the middle one counts once
         power[1, 0, pair], power[1, 1, pair] = _unit(symbols[late])
         power[1, 2, pair], power[1, 3, pair] = _unit(symbols[early])
-    for order in range(2, highest + 1):
+    for order in range(2, len(power)):
         low, high = order // 2, order - order // 2
         for side in (0, 2):
             a, b = power[low, side], power[low, side + 1]
@@ -135,6 +150,19 @@ def _fold(symbols, place, tables, folded):  # pragma: no cover - compiled
                 imaginary[pair] = a[pair] * d[pair] + b[pair] * c[pair]
     if count % 2:
         power[1:, 2:, 0] = ZERO  # the middle one counts once
+
+
+@njit(cache=True, fastmath=FAST)
+def _fold(place, power, tables, folded):  # pragma: no cover - compiled
+    """Write each line's sums and differences of later and earlier symbols [line, 4, pair], and 0.
+
+    Real and imaginary part of the sums, then of the differences.
+    """
+    count, pairs = len(place), (len(place) + 1) // 2
+    later, earlier = np.empty(pairs, np.int64), np.empty(pairs, np.int64)
+    for pair in range(pairs):
+        later[pair] = place[count // 2 + pair]
+        earlier[pair] = place[(count + 1) // 2 - 1 - pair]
     for line in range(len(folded)):
         a, b, c, d = power[tables.orders[tables.which[line]]]
         for pair in range(pairs):

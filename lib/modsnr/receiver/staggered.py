@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from modsnr.receiver.tables import GAINS, log_gains
 from modsnr.receiver.timing import EDGE_SYMBOLS, decimated
 
 ROUNDS = 3  # of refining offset and phase
@@ -32,7 +33,8 @@ def staggered_likelihood(
     others' symbols and ``noise`` the noise's share of it, float [frame]; ``offsets`` [offset] are
     those tried, ``prior`` their log-probabilities [frame, offset]. The log-likelihood compares with
     the symbols' as ``limits.classifiers`` explains: with their energy completed, it is the sum over
-    symbols of log cosh(sqrt(2) I / n) + log cosh(sqrt(2) Q / n) - (|y|^2 + 1) / n.
+    symbols of log cosh(sqrt(2) I / n) + log cosh(sqrt(2) Q / n) - (|y|^2 + 1) / n; its mean is
+    taken over ``GAINS``.
     """
     n = (noise / (1 - noise)).clamp(*LEVELS).unsqueeze(1)  # over the symbols' power, 1 from here on
     spectrum = spectrum * ((1 + n) / power.unsqueeze(1).clamp(min=1e-30)).sqrt()
@@ -53,9 +55,15 @@ def staggered_likelihood(
         phase = phase + torch.atan2(astray.sum(1), along)
         weight = (time.square() * expected.square()).sum(1).clamp(min=1e-9)
         offset = offset + (time * astray).sum(1) / weight / (2 * pi)
-    cosh = drive.abs() + softplus(-2 * drive.abs()) - log(2)
     symbols = halves.shape[1] // 2
-    total = cosh.sum(1) - symbols * (2 + n[:, 0]) / n[:, 0]
+    weights = log_gains(GAINS, symbols).tolist()
+    heights = []
+    for gain, weight in zip(GAINS, weights, strict=True):
+        size = gain * drive.abs()
+        cosh = (size + softplus(-2 * size) - log(2)).sum(1)
+        energy = (gain**2 * (1 + n[:, 0]) + 1) / n[:, 0]
+        heights.append(cosh - symbols * energy + weight)
+    total = torch.stack(heights).logsumexp(0)
     return torch.stack([total, offset, phase])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr.receiver.posterior import ALPHABETS, posterior
+from modsnr.receiver.posterior import ALPHABETS, OTHER_RINGS, of_points, posterior, tabled
 from modsnr.signals import alphabet, symmetry
 
 # Harmonics: none above, at most so many of an alphabet for aligning, and for likelihoods, which are
@@ -27,6 +27,9 @@ HIGHEST, PER_ALPHABET, PER_FINE = 32, 7, 16
 RADII, WIDEST, SECTOR_ANGLES = 128, 2.75, 32
 PHASES = 12  # tried over the turn after which an alphabet repeats, or twice or four times that
 FINE_DB = tuple(level / 2 for level in range(-44, 33))
+# By so much symbols may be greater than their power shows, of an alphabet or of rings that differ
+# from the known ones: what is tried, and the deviation.
+GAINS, GAIN_DEVIATION = (1.0, 0.92, 1.08), 0.04
 
 
 class Kind(NamedTuple):
@@ -34,7 +37,7 @@ class Kind(NamedTuple):
 
     first: int  # order of symmetry
     its: Tensor  # int64 [harmonic], into the tables' ``order``
-    alphabets: Tensor  # int64 [alphabet], into ``ALPHABETS``
+    alphabets: Tensor  # int64 [alphabet], into ``hypotheses``
     lines: Tensor  # complex64 [alphabet, harmonic, place]
     constant: Tensor  # float32 [alphabet, place], the log-likelihood's mean over the angle
 
@@ -59,19 +62,20 @@ def tables(
     """
     noise = torch.pow(10.0, torch.tensor(levels_db) / 10).view(-1, 1, 1)
     radius = torch.linspace(0, WIDEST, RADII).view(1, -1, 1) * (1 + noise).sqrt()
-    first = symmetries()
+    points = hypotheses(most)
+    first = [symmetry(each) for each in points]
     orders = [range(n, HIGHEST + 1, n)[:most] for n in first]
     angles = torch.arange(SECTOR_ANGLES) * (
         2 * pi / torch.tensor(first).view(-1, 1) / SECTOR_ANGLES
     )
     if most == PER_FINE:
-        mean = _log_means(radius, angles, noise)
+        mean = _log_means(radius, angles, noise, points)
     else:  # its rounding decides what old networks see
-        pairs = zip(ALPHABETS, angles, strict=True)
+        pairs = zip(points, angles, strict=True)
         mean = torch.stack([_one_by_one(radius, *pair, noise) for pair in pairs], 1)
     order = sorted(set().union(*orders))
-    its = torch.zeros(len(ALPHABETS), most, dtype=torch.long)
-    constant = torch.zeros(len(ALPHABETS), len(levels_db) * RADII)
+    its = torch.zeros(len(points), most, dtype=torch.long)
+    constant = torch.zeros(len(points), len(levels_db) * RADII)
     lines = torch.zeros(*its.shape, len(levels_db) * RADII, dtype=torch.complex64)
     alike: dict[tuple[range, int], list[int]] = {}
     for number, own in enumerate(orders):
@@ -93,23 +97,52 @@ def symmetries() -> tuple[int, ...]:
     return tuple(symmetry(alphabet(name)) for name in ALPHABETS)
 
 
-def _log_means(radius: Tensor, angles: Tensor, noise: Tensor) -> Tensor:
+@lru_cache(maxsize=2)
+def hypotheses(most: int) -> tuple[Tensor, ...]:
+    """Return the points of each of ``ALPHABETS``, then those of ``OTHER_RINGS``, complex [point].
+
+    Those other rings count for likelihoods only, which have the most harmonics.
+    """
+    others = OTHER_RINGS if most == PER_FINE else ()
+    return tuple(alphabet(*each) for each in (*((name,) for name in ALPHABETS), *others))
+
+
+def of_alphabets(found: Tensor) -> Tensor:
+    """Return the search's results [field, frame, hypothesis] for ``ALPHABETS``.
+
+    The log-likelihood is the mean over an alphabet's rings; the rest is that of the likelier ones.
+    """
+    columns, others = found[..., : len(ALPHABETS)].clone(), found[..., len(ALPHABETS) :]
+    for (name, _), other in zip(OTHER_RINGS, others.unbind(2), strict=True):
+        own = columns[..., ALPHABETS.index(name)]
+        both = torch.logaddexp(own[0], other[0]) - log(2)
+        own[:] = torch.where(own[0] >= other[0], own, other)
+        own[0] = both
+    return columns
+
+
+def _log_means(radius: Tensor, angles: Tensor, noise: Tensor, points: Sequence[Tensor]) -> Tensor:
     """Return logs of means over points of exp(-|z - point|^2 / noise) at radii and angles.
 
-    ``radius`` is float32 [level, radius, 1], ``angles`` [alphabet, angle], ``noise`` [level, 1, 1];
-    the result is [level, alphabet, radius, angle].
+    ``radius`` is float32 [level, radius, 1], ``angles`` [alphabet, angle], ``noise`` [level, 1, 1],
+    ``points`` are of each alphabet; the result is [level, alphabet, radius, angle].
     """
     turned = torch.polar(torch.ones_like(angles), angles).unsqueeze(1)
-    found = [
-        posterior((each * turned).flatten(1).unsqueeze(0), level.expand(1, len(angles)))
-        for each, level in zip(radius, noise[..., 0], strict=True)
-    ]
-    return torch.cat([each.log_likelihood for each in found]).unflatten(2, (RADII, SECTOR_ANGLES))
+    known = [tabled(each) for each in points[len(ALPHABETS) :]]
+    found = []
+    for each, level in zip(radius, noise[..., 0], strict=True):
+        symbols = (each * turned).flatten(1)  # [alphabet, radius and angle]
+        own, others = symbols[: len(ALPHABETS)], symbols[len(ALPHABETS) :]
+        seen = [posterior(own.unsqueeze(0), level.expand(1, len(own))).log_likelihood[0]]
+        pairs = zip(others.split(1), known, strict=True)
+        seen += [of_points(each, level, *its).log_likelihood for each, its in pairs]
+        found.append(torch.cat(seen))
+    return torch.stack(found).unflatten(2, (RADII, SECTOR_ANGLES))
 
 
-def _one_by_one(radius: Tensor, name: str, angle: Tensor, noise: Tensor) -> Tensor:
+def _one_by_one(radius: Tensor, points: Tensor, angle: Tensor, noise: Tensor) -> Tensor:
     """Return the same of one alphabet, [level, radius, angle], point by point."""
-    points = alphabet(name).to(torch.complex64)
+    points = points.to(torch.complex64)
     total = torch.full((len(noise), RADII, SECTOR_ANGLES), -torch.inf)
     for point in points:
         cosine = (angle - point.angle()).cos()
@@ -153,14 +186,26 @@ def phases_tried(first: int, most: int) -> int:
     return PHASES * (max(1, 4 // first) if most == PER_FINE else 1)
 
 
-def places(symbols: Tensor, noise: Tensor, levels_db: Sequence[float]) -> Tensor:
-    """Return each symbol's place in the tables' last axes, flattened, int64 [frame, symbol]."""
+def places(symbols: Tensor, noise: Tensor, levels_db: Sequence[float], gain: float = 1.0) -> Tensor:
+    """Return each symbol's place in the tables' last axes, flattened, int64 [frame, symbol].
+
+    ``gain`` is by how much symbols are taken for greater than by their power.
+    """
     share = noise.to(torch.float32).clamp(1e-6, 1 - 1e-6)
     level = (10 * torch.log10(share / (1 - share))).clamp(levels_db[0], levels_db[-1])
     step = (level - levels_db[0]) / (levels_db[1] - levels_db[0])
     step = step.round().nan_to_num(0).long()
     radius = symbols.abs()
     rms = radius.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
-    ring = (radius / rms * ((RADII - 1) / WIDEST)).round().clamp(max=RADII - 1)
+    ring = (radius / rms * (gain * (RADII - 1) / WIDEST)).round().clamp(max=RADII - 1)
     ring = ring.nan_to_num(0).long()  # any place will do for NaN, which no index may be
     return step.unsqueeze(1) * RADII + ring
+
+
+def log_gains(gains: Sequence[float], symbols: int) -> Tensor:
+    """Return the log-probability of each gain with the density's own change by it, [gain].
+
+    A gain spreads the plane of every symbol, and with it the density.
+    """
+    gain = torch.tensor(gains, dtype=torch.float64)
+    return (-((gain - 1) / GAIN_DEVIATION).square() / 2).log_softmax(0) + 2 * symbols * gain.log()

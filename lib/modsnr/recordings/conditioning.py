@@ -320,7 +320,7 @@ def open_as_source(
         rows=kept.index.to_numpy(),
         samples=samples,
         read=receiver.Receiving(frames.read),
-        received=True,
+        findings=receiver.FINDINGS,
         snr_definition=SNR_DEFINITION,
         facts={
             **recording.facts,

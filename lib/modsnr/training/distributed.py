@@ -87,13 +87,10 @@ def fit_on_several(task: Task, report: Report | None) -> Progress:
 
 
 def _write(task: Task, path: Path) -> None:
-    tensors = joined(
-        {
-            "net": task.net.state_dict(),
-            "train": task.train._asdict(),
-            "validation": task.validation._asdict(),
-        }
-    )
+    parts: dict[str, Any] = {"net": task.net.state_dict()}
+    for name, frames in (("train", task.train), ("validation", task.validation)):
+        parts[name] = {key: part for key, part in frames._asdict().items() if part is not None}
+    tensors = joined(parts)
     draw: Any = task.draw
     settings = {
         "net": task.net.settings,

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 HISTORY = "history.csv"
-Draw = Callable[[Tensor], Tensor]  # IQ complex64 [frame, sample] -> diagrams float32
+# IQ complex64 [frame, sample], findings float32 [frame, finding] or None -> diagrams float32
+Draw = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class Task(NamedTuple):
@@ -112,7 +113,7 @@ class Learner:
         device = self.fabric.device
         if device.type != "cuda" or frames.iq.nbytes > 0.6 * torch.cuda.mem_get_info(device)[0]:
             return frames
-        return Labelled(*(part.to(device) for part in frames))
+        return frames.each(lambda part: part.to(device))
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the network computes, by the recipe's precision."""

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import torch
@@ -162,7 +163,8 @@ def _validate(learner: Learner) -> dict[str, float]:
             distributed.broadcast(buffer, 0)
     mine = learner.part_of(len(frames.iq))
     if mine.stop > mine.start:
-        prediction = predict(learner.net, learner.task.draw, frames.iq[mine])
+        its = frames.each(itemgetter(mine))
+        prediction = predict(learner.net, learner.task.draw, its.iq, its.findings)
         modulation[mine] = prediction.modulation.to(fabric.device)
         snr_db[mine] = prediction.snr_db.to(fabric.device)
     # Zero but for each process's part: the sums are all decisions.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from modsnr import InputError, model
 from modsnr.model import JointNet, Prediction
 from modsnr.training.learner import Draw
+from modsnr.training.sampling import Labelled
 
 # Answers for the same frame differ by at most this share of those for different frames of a class.
 ALIKE = 0.1
@@ -20,15 +21,21 @@ MOST_FRAMES = 512  # that are predicted again
 
 
 def predict(
-    net: JointNet, draw: Draw, iq: Tensor, *, rotations: int = 1, progress: bool = False
+    net: JointNet,
+    draw: Draw,
+    iq: Tensor,
+    findings: Tensor | None = None,
+    *,
+    rotations: int = 1,
+    progress: bool = False,
 ) -> Prediction:
     """Return the decisions for frames complex64 [frame, sample], computed in single precision.
 
-    The answers for so many ``rotations`` of each frame's carrier are averaged. ``progress`` shows
-    a bar.
+    ``findings`` [frame, finding] are the receiver's, if they have been through it. The answers for
+    so many ``rotations`` of each frame's carrier are averaged. ``progress`` shows a bar.
     """
     with tqdm(total=len(iq), desc="predict", disable=not progress, unit="frame") as bar:
-        output = net.outputs(draw, iq, rotations=rotations, progress=bar.update)
+        output = net.outputs(draw, iq, findings, rotations=rotations, progress=bar.update)
     return net.decide(output)
 
 
@@ -41,14 +48,13 @@ def recognise(
 ) -> str:
     """Return a line for each run: whether it was trained on these very frames, or on equal ones.
 
-    ``trained`` are runs of 02; ``frames`` has ``iq`` complex64 [frame, sample], ``modulation`` and
-    ``snr_db`` [frame]. The frames are the same if their hash is. Frames simulated on another
-    processor are equal up to rounding: libraries do not round a Fourier transform alike on
-    processors of different makers. A network trained on frames of another hash therefore predicts
-    ``frames`` again, all the test frames or those at ``rows`` of them, drawn by
-    ``drawing(parameters of the run)``. The frames are equal if their labels are the saved ones, and
-    if the mean SNRs lie at most a tenth as far from the saved ones as those of different frames of
-    one class from each other, in the median.
+    ``trained`` are runs of 02; ``frames`` are those of a store, or some of them. The frames are the
+    same if their hash is. Frames simulated on another processor are equal up to rounding: libraries
+    do not round a Fourier transform alike on processors of different makers. A network trained on
+    frames of another hash therefore predicts ``frames`` again, all the test frames or those at
+    ``rows`` of them, drawn by ``drawing(parameters of the run)``. The frames are equal if their
+    labels are the saved ones, and if the mean SNRs lie at most a tenth as far from the saved ones
+    as those of different frames of one class from each other, in the median.
 
     Raises InputError, with these distances, where the frames differ.
     """
@@ -70,10 +76,12 @@ def recognise(
         ):
             raise InputError(f"{others}: their labels differ")
         some = np.unique(np.linspace(0, len(rows) - 1, min(MOST_FRAMES, len(rows)), dtype=int))
+        again = Labelled.of(frames).each(itemgetter(some))
         now = predict(
             net.to(model.fastest_device()),
             drawing(run.parameters),
-            torch.from_numpy(frames.iq[some]),
+            again.iq,
+            again.findings,
             rotations=run.parameters.get("rotations", 1),
         )
         means = saved.get("snr_mean_db", saved["predicted_snr_db"])  # older runs saved no means

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from modsnr.training.recipe import Recipe
@@ -14,11 +16,25 @@ ONE_SIDED = ("AM-SSB-WC", "AM-SSB-SC")
 
 
 class Labelled(NamedTuple):
-    """``iq`` complex64 [frame, sample], ``modulation`` int64 and ``snr_db`` float32 [frame]."""
+    """``iq`` complex64 [frame, sample], ``modulation`` int64 and ``snr_db`` float32 [frame].
+
+    ``findings`` float32 [frame, finding] are what the receiver found of received frames.
+    """
 
     iq: Tensor
     modulation: Tensor
     snr_db: Tensor
+    findings: Tensor | None = None
+
+    @classmethod
+    def of(cls, frames: Any) -> Labelled:
+        """Return frames whose fields are arrays of these names, without a copy."""
+        parts = (getattr(frames, name) for name in cls._fields)
+        return cls(*(None if part is None else torch.from_numpy(part) for part in parts))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Labelled:
+        """Return the parts that there are, each changed."""
+        return Labelled(*(None if part is None else change(part) for part in self))
 
 
 def frame_order(

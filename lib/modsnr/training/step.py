@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 import torch
@@ -84,7 +85,7 @@ def _augmented(learner: Learner, rows: Tensor) -> Labelled:
     # Chance is drawn for the whole batch, whichever part of it is this process's.
     mine = learner.part_of(len(rows))
     frames = rows[mine].to(learner.train_frames.iq.device)
-    batch = Labelled(*(part[frames].to(device) for part in learner.train_frames))
+    batch = learner.train_frames.each(lambda part: part[frames].to(device))
     if recipe.rotate:
         angle = 2 * math.pi * torch.rand(len(rows), 1, device=device)[mine]
         batch = batch._replace(iq=batch.iq * torch.polar(torch.ones_like(angle), angle))
@@ -130,9 +131,11 @@ def _piecewise(learner: Learner, batch: Labelled) -> Tensor:
     sums = torch.zeros(3, device=device)
     task_gradients: Any = 0  # [task, ...] by the shared weight
     for start in range(0, len(batch.iq), learner.micro_batch):
-        piece = Labelled(*(part[start : start + learner.micro_batch] for part in batch))
+        here = slice(start, start + learner.micro_batch)
+        piece = batch.each(itemgetter(here))
         share = len(piece.iq) / len(batch.iq)
-        diagrams = learner.task.draw(piece.iq).contiguous(memory_format=learner.format)
+        diagrams = learner.task.draw(piece.iq, piece.findings)
+        diagrams = diagrams.contiguous(memory_format=learner.format)
         with learner.autocast():
             losses = learner.objective(diagrams, piece.modulation, piece.snr_db)
         total = losses[0] * share
