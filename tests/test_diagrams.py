@@ -9,7 +9,7 @@ from simulated import simulated
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modsnr import InputError, diagrams, signals
+from modsnr import InputError, diagrams, receiver, signals
 from modsnr.diagrams import aligning, bands, drawing
 from modsnr.diagrams import views as of_views
 from modsnr.receiver import likelihood
@@ -410,12 +410,12 @@ def test_a_device_is_never_waited_for_and_asked_few_things_a_batch(noisy_16qam, 
     monkeypatch.setattr(aligning, "compiled_search", aligning.searched)
     for view in diagrams.POINT_VIEWS:  # what is the same for all frames is made once
         diagrams.points(noisy_16qam, view)
-    bands.greys(noisy_16qam)
+    bands.greys(receiver.findings_unreceived(noisy_16qam))
     with Called() as called:
         for view in diagrams.POINT_VIEWS:
             diagrams.points(noisy_16qam, view)
     with Called() as by_bands:
-        bands.drawn(bands.greys(noisy_16qam), 32)
+        bands.drawn(bands.greys(receiver.findings_unreceived(noisy_16qam)), 32)
     waits = {"_local_scalar_dense", "nonzero", "_unique2", "masked_select", "lift_fresh"}
     assert not waits & {*called.names, *by_bands.names}
     assert "mul.Tensor" in called.names
@@ -609,14 +609,17 @@ def test_counts_are_scaled_to_frames_of_1024_samples(view, generator):
 # The likelihood view
 
 
-@pytest.mark.parametrize("bins", [18, 32, 33, 64, 224])
+@pytest.mark.parametrize("bins", [21, 32, 33, 64, 224])
 def test_the_numbers_of_the_likelihood_view_are_read_back_from_its_image(bins, generator):
     greys = torch.rand(5, bands.BANDS, generator=generator)
     image = bands.drawn(greys, bins)
     assert image.shape == (5, bins, bins)
-    relative, snr_db = bands.read(image)
-    assert_close(relative, bands.NATS * (greys[:, 1:].flip(1) - 1), rtol=0, atol=1e-4)
-    assert_close(snr_db, -10 + 50 * greys[:, 0], rtol=0, atol=1e-4)
+    assert_close(bands.read(image), greys)
+    found = bands.findings_of(greys)
+    assert_close(bands.greys(found), greys)
+    assert_close(found[:, bands.SNR], -10 + 50 * greys[:, 3])
+    nats = [bands.findings_of(torch.full((1, bands.BANDS), grey))[0, 0] for grey in (0.0, 1.0)]
+    assert_close(torch.stack(nats), torch.tensor([-bands.NATS, 0.0]), rtol=1e-4, atol=0)
     rows = [0, *np.cumsum(bands.band_rows(bins))]
     assert_equal(image[0, rows[:-1], 0], greys[0])  # each band's first row
     assert rows[-1] == bins
@@ -626,7 +629,8 @@ def test_the_likelihood_view_shows_the_alphabet_and_the_snr(generator):
     names = ("QPSK", "16QAM", "OQPSK", "32PSK", "4ASK")
     iq = simulated(names, 100, 15, generator=generator)
     image = diagrams.render(iq, views=["constellation", "likelihood"], bins=36)[:, 1]
-    relative, snr_db = bands.read(image)
+    found = bands.findings_of(bands.read(image))
+    relative, snr_db = found[:, : bands.SNR], found[:, bands.SNR]
     wanted = torch.tensor([signals.STUDY_CLASSES.index(name) for name in names]).repeat(20)
     assert relative.argmax(1).eq(wanted).float().mean() > 0.95
     assert (snr_db - 15).square().mean().sqrt() < 0.4

@@ -241,17 +241,30 @@ def test_a_network_with_the_likelihood_view_starts_from_what_it_shows(generator)
     net = network(views=("constellation", "likelihood"), classes=classes).eval()
     shown = bar_codes(generator, names, 20)
     output = net(shown)
-    relative, snr_db = diagrams.bands.read(shown[:, 1])
+    found = diagrams.bands.findings_of(diagrams.bands.read(shown[:, 1]))
+    relative, snr_db = found[:, :17].clamp(min=-30), found[:, 17]
     assert_close(output.snr, snr_db)  # the head's correction is 0 before any training
     assert_close(output.snr, torch.full((6,), 20.0), rtol=0, atol=1.5)
-    without = network(views=("constellation", "likelihood"), classes=classes).eval()
-    without.likelihood_scale.data.zero_()
     columns = [diagrams.bands.CLASSES.index(name) for name in ("BPSK", "16QAM", "QPSK")]
-    added = output.modulation - without(shown).modulation
-    assert_close(added[:, [0, 2, 3]], relative[:, columns], rtol=0, atol=1e-4)
-    assert added[:, 1].abs().max() == 0
+    wanted = torch.zeros(6, 4)
+    wanted[:, [0, 2, 3]] = relative[:, columns]
+    assert_close(output.modulation.softmax(1), wanted.softmax(1), rtol=0, atol=1e-5)
     output.modulation.logsumexp(1).sum().backward()
-    assert net.likelihood_scale.grad.isfinite()
+    assert net.doubt.weight.grad.isfinite().all()
+
+
+def test_a_network_mixes_the_likelihoods_with_its_own_answer_by_what_it_trusts(generator):
+    classes = ("BPSK", "16QAM", "QPSK")
+    net = network(views=("constellation", "likelihood"), classes=classes).eval()
+    shown = bar_codes(generator, ("QPSK",), 20)
+    net.modulation_head[-1].bias.data = torch.tensor([0.0, 3.0, 0.0])
+    likelihoods = torch.tensor([0.0, 0.0, 1.0])  # QPSK, by far
+    own = torch.tensor([0.0, 3.0, 0.0]).softmax(0)
+    for trust, share in ((-50.0, 50.0), (-50.0, 0.0), (-50.0, -50.0)):
+        net.doubt.bias.data = torch.tensor([trust, share])
+        part = torch.tensor(share).sigmoid()
+        wanted = part * likelihoods + (1 - part) * own
+        assert_close(net(shown).modulation.softmax(1), wanted.expand(2, -1), rtol=0, atol=1e-4)
 
 
 def test_a_classification_of_snr_starts_from_the_likelihood_view_too(generator):
@@ -262,7 +275,7 @@ def test_a_classification_of_snr_starts_from_the_likelihood_view_too(generator):
 
 def test_a_network_with_the_likelihood_view_is_saved_and_exported_like_others(generator, tmp_path):
     net = network(views=("constellation", "likelihood")).eval()
-    net.likelihood_scale.data.fill_(0.5)
+    net.doubt.bias.data.fill_(0.5)
     again = model.load(save(net, tmp_path / "weights.safetensors"))
     shown = bar_codes(generator, ("QPSK", "16QAM"), 10)
     wanted = net(shown)

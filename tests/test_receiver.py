@@ -103,9 +103,13 @@ def test_what_cannot_be_received_is_refused(frames):
 
 
 def test_a_trainings_frames_are_received_where_its_parameters_say_so(frames, received):
-    assert_close(receiver.as_trained({"receiver": True})(frames), received.iq)
-    assert receiver.as_trained({"receiver": False})(frames) is frames
-    assert receiver.as_trained({})(frames) is frames
+    iq, known = receiver.as_trained({"receiver": True})(frames)
+    assert_close(iq, received.iq)
+    assert_close(known, receiver.findings(received))
+    for parameters in ({"receiver": False}, {}):
+        iq, known = receiver.as_trained(parameters)(frames)
+        assert iq is frames
+        assert known is None
 
 
 def test_several_paths_are_found_and_taken_out_and_the_snr_stays():

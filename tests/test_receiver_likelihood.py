@@ -13,9 +13,9 @@ from modsnr.receiver import likelihood, tables, timing
 NOISE, SYMBOLS = 0.03, 122
 
 
-def received(modulation, frames, generator, *, noise=NOISE, offset=0.0, phase=0.0):
+def received(modulation, frames, generator, *, noise=NOISE, offset=0.0, phase=0.0, rings=None):
     """Return unit-power symbols in noise of so much power, turned, and the noise's share."""
-    points = signals.alphabet(modulation).to(torch.complex64)
+    points = signals.alphabet(modulation, rings or signals.DVB_RINGS).to(torch.complex64)
     sent = points[torch.randint(len(points), (frames, SYMBOLS), generator=generator)]
     added = torch.randn(frames, SYMBOLS, dtype=torch.complex64, generator=generator) * noise**0.5
     time = torch.arange(SYMBOLS) - (SYMBOLS - 1) / 2
@@ -24,16 +24,18 @@ def received(modulation, frames, generator, *, noise=NOISE, offset=0.0, phase=0.
     return (sent + added) * torch.polar(torch.ones_like(angle), angle), share
 
 
-def literal_log_likelihood(symbols, modulation, noise, offset, phase):
+def literal_log_likelihood(symbols, points, noise, offset, phase):
     """Return that of symbols [symbol] turned back by one offset and phase, by a sum over points."""
     time = torch.arange(len(symbols)) - (len(symbols) - 1) / 2
     turned = symbols * torch.exp(-1j * (phase + 2 * pi * offset * time))
-    apart = (turned.unsqueeze(1) - signals.alphabet(modulation)).abs().square()
+    apart = (turned.unsqueeze(1) - points).abs().square()
     return float((-apart / noise).exp().mean(1).log().sum())
 
 
 @pytest.mark.parametrize("modulation", ["QPSK", "8PSK", "16APSK", "16QAM"])
-def test_the_marginal_is_the_mean_likelihood_over_phases_and_offsets(modulation, generator):
+def test_the_marginal_is_the_mean_likelihood_over_phases_offsets_sizes_and_rings(
+    modulation, generator
+):
     noise = 0.1
     symbols, share = received(modulation, 1, generator, noise=noise, phase=0.4)
     symbols = symbols / symbols.abs().square().mean().sqrt() * (1 + noise) ** 0.5
@@ -42,14 +44,49 @@ def test_the_marginal_is_the_mean_likelihood_over_phases_and_offsets(modulation,
     prior -= prior.logsumexp(0)
     order = signals.symmetry(signals.alphabet(modulation))
     phases = [2 * pi / order * step / 12 for step in range(12)]
+    sizes = torch.tensor([-(((gain - 1) / 0.04) ** 2) / 2 for gain in tables.GAINS]).log_softmax(0)
+    kinds = [signals.alphabet(modulation)]
+    if modulation == "16APSK":
+        kinds.append(signals.alphabet(modulation, signals.LIQUID_RINGS))
     terms = [
-        [literal_log_likelihood(symbols[0], modulation, noise, f, p) - log(12) for p in phases]
-        for f in offsets
+        literal_log_likelihood(gain * symbols[0], points, noise, f, p)
+        + (log_prior + size + 2 * symbols.shape[1] * log(gain) - log(12 * len(kinds)))
+        for points in kinds
+        for gain, size in zip(tables.GAINS, sizes.tolist(), strict=True)
+        for f, log_prior in zip(offsets, prior.tolist(), strict=True)
+        for p in phases
     ]
-    wanted = (torch.tensor(terms) + prior.unsqueeze(1)).logsumexp((0, 1))
     found = likelihood.likelihoods(symbols, share)
     column = likelihood.ALPHABETS.index(modulation)
+    wanted = torch.tensor(terms).logsumexp(0)
     assert_close(found.marginal[0, column], wanted, rtol=0, atol=0.7)
+
+
+@pytest.mark.parametrize(
+    ("modulation", "offset_error"),
+    [("16APSK", 1e-4), ("64APSK", 1e-4), ("128APSK", inf)],  # its rings of 36 and 42: no line
+)
+def test_an_alphabet_with_other_rings_goes_by_the_same_name(modulation, offset_error, generator):
+    symbols, share = received(
+        modulation, 40, generator, noise=0.005, rings=signals.LIQUID_RINGS, offset=0.001
+    )
+    found = likelihood.likelihoods(symbols, share)
+    column = likelihood.ALPHABETS.index(modulation)
+    assert (found.marginal.argmax(1) == column).float().mean() > 0.9
+    assert_close(found.offset[:, column], torch.full((40,), 0.001), rtol=0, atol=offset_error)
+
+
+def test_symbols_whose_mean_power_is_another_by_chance_are_as_likely(generator, monkeypatch):
+    symbols, share = received("64QAM", 40, generator, noise=0.005)
+    power = symbols.abs().square().mean(1)
+    column, found = likelihood.ALPHABETS.index("64QAM"), []
+    for gains in (tables.GAINS, (1.0,)):
+        monkeypatch.setattr(likelihood, "GAINS", gains)
+        found.append(likelihood.likelihoods(symbols, share / power).marginal[:, column])
+    gained = found[0] - found[1]
+    near = (power.sqrt() - 1).abs() < 0.01
+    assert gained[near].min() > -1  # the price of trying others
+    assert gained[power < 0.9].mean() > 5
 
 
 @pytest.mark.parametrize("modulation", ["BPSK", "8PSK", "32APSK", "64QAM"])
@@ -107,7 +144,8 @@ def test_the_compiled_search_finds_what_torch_does(samples, reach, generator):
     offsets = likelihood.offset_grid(reach, iq.device)
     prior = torch.randn(34, len(offsets), generator=generator)
     given = symbols, share, offsets, prior, likelihood.FINE_DB
-    found, wanted = likelihood._likelihoods(*given), likelihood.searched(*given)
+    found = likelihood._likelihoods(*given)
+    wanted = tables.of_alphabets(likelihood.searched(*given))
     assert_close(found[0], wanted[0], rtol=1e-6, atol=0.02)  # nats, of sums of thousands
     assert_close(found[1:], wanted[1:], rtol=1e-5, atol=1e-6)
 
@@ -130,11 +168,11 @@ def test_tables_hold_the_harmonics_of_a_literal_sum_over_points(most, level_db):
     known = tables.tables((-30, level_db), most, torch.device("cpu"), at_once=False)
     noise, ring = 10 ** (level_db / 10), 50
     radius = ring * tables.WIDEST / (tables.RADII - 1) * (1 + noise) ** 0.5
-    for number, name in enumerate(tables.ALPHABETS):
-        turn = 2 * pi / signals.symmetry(signals.alphabet(name))
+    for number, points in enumerate(tables.hypotheses(most)):
+        turn = 2 * pi / signals.symmetry(points)
         angle = turn * torch.arange(tables.SECTOR_ANGLES, dtype=torch.float64) / 32
         z = (radius * torch.polar(torch.ones_like(angle), angle)).tolist()
-        at = (literal_log_likelihood(torch.tensor([each]), name, noise, 0, 0) for each in z)
+        at = (literal_log_likelihood(torch.tensor([each]), points, noise, 0, 0) for each in z)
         mean = torch.tensor([*at])
         harmonics = torch.fft.fft(mean) / 32
         kind, place = known.kinds[number], tables.RADII + ring

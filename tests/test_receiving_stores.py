@@ -6,6 +6,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from notebook_runs import done
@@ -29,14 +30,18 @@ def halved(monkeypatch):
         sizes.append(len(iq))
         return SimpleNamespace(iq=iq / 2)
 
+    def first_samples(found):
+        return found.iq[:, : len(Receiving.findings)].real
+
     monkeypatch.setattr("modsnr.receiver.reading.receive", halve)
+    monkeypatch.setattr("modsnr.receiver.reading.findings", first_samples)
     return sizes
 
 
 def write(path, *, received, progress=None):
     source = frames.simulated(MAKE, *LABELS)
     if received:
-        source = replace(source, read=Receiving(source.read), received=True)
+        source = replace(source, read=Receiving(source.read), findings=Receiving.findings)
     part_of = frames.split(*LABELS, seed=1)
     return frames.write(path, source, part_of, split_seed=1, progress=progress)
 
@@ -56,9 +61,24 @@ def test_a_store_holds_what_the_receiver_left_and_says_so(path, halved):
     assert sum(halved) == 1280
     assert_allclose(after.iq, before.iq / 2, rtol=0, atol=1e-3)
     assert_array_equal(after.modulation, before.modulation)
+    assert before.findings is None
+    assert_allclose(after.findings, after.iq[:, : len(Receiving.findings)].real, atol=1e-3)
+    assert_array_equal(after[5:7].findings, after.findings[5:7])
+    some = frames.read_of(path, "train", ["QPSK"])
+    assert_array_equal(some.findings, after.findings[after.modulation == 1])
     assert described["received"] is True
+    assert described["findings"] == list(Receiving.findings)
     assert described["format_version"] == about["format_version"]
     assert "- received: True\n" in frames.card(path, {}, {})
+
+
+def test_findings_that_change_damage_a_store(path, halved):
+    write(path, received=True)
+    frames.verify(path)
+    with h5py.File(path, "r+") as file:
+        file["train"]["findings"][3, 5] += 1
+    with pytest.raises(InputError, match="labels are not what was written"):
+        frames.verify(path)
 
 
 def test_an_interrupted_store_goes_on_and_one_of_plain_frames_does_not(path, halved):
@@ -83,11 +103,13 @@ def test_frames_that_cannot_be_used_never_reach_the_receiver(halved):
         return iq[rows]
 
     reading = Receiving(read)
-    found = reading(*(array[:4] for array in (np.arange(4), *LABELS)))
+    found, known = reading(*(array[:4] for array in (np.arange(4), *LABELS)))
     assert halved == [2]
+    assert_array_equal(known, np.full((4, len(Receiving.findings)), [[0.5], [0], [0], [0.5]]))
     assert_array_equal(frames.usable(found), [True, False, False, True])
     assert_array_equal(found[[0, 3]], np.full((2, 256), 0.5))
-    assert not frames.usable(reading(*(array[1:3] for array in (np.arange(4), *LABELS)))).any()
+    found, _ = reading(*(array[1:3] for array in (np.arange(4), *LABELS)))
+    assert not frames.usable(found).any()
     assert halved == [2]
     assert ForkingPickler.loads(ForkingPickler.dumps(Receiving(MAKE))) == Receiving(MAKE)
 

@@ -45,15 +45,8 @@ def hidden(
     return partial(_without_mask, draw, what, fraction, seed) if what else draw
 
 
-def _without_mask(
-    draw: Draw,
-    method: str,
-    fraction: float,
-    seed: int,
-    iq: Tensor,
-    findings: Tensor | None = None,
-) -> Tensor:
-    images = draw(iq, findings).clone()  # a canvas is to be read, not written
+def _without_mask(draw: Draw, method: str, fraction: float, seed: int, *frames: Tensor) -> Tensor:
+    images = draw(*frames).clone()  # a canvas is to be read, not written
     for channel in range(images.shape[1]):
         generator = torch.Generator(images.device).manual_seed(seed + channel)
         covered = masks(images[:, channel], [fraction], generator=generator)
@@ -62,16 +55,11 @@ def _without_mask(
 
 
 def _without_evidence(
-    draw: Draw,
-    forward: Forward,
-    task: str,
-    fraction: float,
-    iq: Tensor,
-    findings: Tensor | None = None,
+    draw: Draw, forward: Forward, task: str, fraction: float, *frames: Tensor
 ) -> Tensor:
     # A fit draws under no_grad or in inference mode; gradients need tensors of neither.
     with torch.inference_mode(False), torch.enable_grad():
-        images = draw(iq, findings).clone()
+        images = draw(*frames).clone()
         score = own_answer(forward, task, images)
         shares = integrated_gradients(score, images, steps=STEPS).flatten(1)
     occupied = images.flatten(1) > 0

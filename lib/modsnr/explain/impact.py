@@ -21,8 +21,8 @@ TASKS = ("modulation", "snr", "joint")
 BATCH = 256  # frames drawn at a time
 SHARES = ("share_of_occupied", "share_of_image", "share_of_points")  # hidden by a mask
 
-# IQ complex64 [frame, sample], findings [frame, finding] or None -> diagrams
-Draw = Callable[[Tensor, Tensor | None], Tensor]
+# IQ complex64 [frame, sample], of received frames also findings [frame, finding] -> diagrams
+Draw = Callable[..., Tensor]
 Hide = Callable[..., Mapping[Any, Mask]]  # images, generator=... -> masks by (method, fraction)
 
 
@@ -73,8 +73,8 @@ def perturb(
     starts = range(0, len(subject.iq), BATCH)
     for start in tqdm(starts, desc="perturb", unit="batch", disable=not progress):
         rows = slice(start, start + BATCH)
-        found = None if subject.findings is None else subject.findings[rows]
-        diagrams = subject.draw(subject.iq[rows], found)
+        known = () if subject.findings is None else (subject.findings[rows],)
+        diagrams = subject.draw(subject.iq[rows], *known)
         diagrams = diagrams.contiguous(memory_format=torch.channels_last)
         generator = torch.Generator(diagrams.device).manual_seed(seed + start)
         before = subject.outcomes(rows, diagrams)

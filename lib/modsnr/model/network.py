@@ -25,7 +25,7 @@ OUT_OF_MEMORY = (  # in the message of a RuntimeError that is no OutOfMemoryErro
     "CUDNN_STATUS_ALLOC_FAILED",
     "unable to find an engine",  # cuDNN, where none fits into what is left
 )
-Draw = Callable[[Tensor, Tensor | None], Tensor]
+Draw = Callable[..., Tensor]  # IQ [frame, sample], of received frames also findings -> diagrams
 MOST_NATS = 30.0  # that an alphabet's likelihood may count against it
 GOLDEN_ANGLE = 2.399963  # radians: no number of turns by it falls onto another, nor near it
 STUDY_BACKBONES = {
@@ -86,10 +86,11 @@ class JointNet(nn.Module):
     weights, False for none, or the path of a safetensors file of backbone weights or of a run's;
     None means True where weights exist, that is for all but ``compact``.
 
-    A ``likelihood`` view is where the network starts: the log-likelihoods shown, times a trust that
-    it learns to give each frame, are added to the logits, 0 for a class not shown; the SNR head
-    corrects the SNR shown; and both heads see all that the view shows beside the backbone's
-    features.
+    A ``likelihood`` view is where the network starts. The modulation's probabilities are a mixture
+    of those by the likelihoods shown and of its own, for which the log-likelihoods, times a trust,
+    are added to the head's outputs, 0 for a class not shown; trust and shares are learned, and each
+    frame's own. The SNR head corrects the SNR shown. Both heads see all that the view shows beside
+    the backbone's features.
 
     Raises InputError for unknown names, and where the weights cannot be read or fetched.
     """
@@ -137,10 +138,10 @@ class JointNet(nn.Module):
         self.snr_head = head(width, SNR_LAYERS[snr_layer], outputs, dropout)
         if "likelihood" in views:
             self.of_findings = head(bands.BANDS, (width,), width, 0.0)
-            self.trust = nn.Linear(width, 1)
+            self.doubt = nn.Linear(width, 2)  # log of the trust, logit of the receiver's share
             place = [bands.CLASSES.index(c) if c in bands.CLASSES else -1 for c in classes]
             self.register_buffer("shown", torch.tensor(place), persistent=False)
-            for layer in (self.modulation_head[-1], self.snr_head[-1], self.trust):
+            for layer in (self.modulation_head[-1], self.snr_head[-1], self.doubt):
                 for value in layer.parameters():  # it starts with what the receiver found
                     nn.init.zeros_(value)
 
@@ -162,7 +163,10 @@ class JointNet(nn.Module):
             start, known = found[:, bands.SNR], found[:, : bands.SNR].clamp(min=-MOST_NATS)
             unit = unit * (3 / max(1, len(self.snrs_db) - 1))  # a step of the grid: it corrects
             known = nn.functional.pad(known, (0, 1))[:, self.shown]
-            modulation = modulation.float() + self.trust(features).float().exp() * known
+            trust, share = self.doubt(features).float().unsqueeze(2).unbind(1)
+            own = (modulation.float() + trust.exp() * known).log_softmax(1)
+            shown = nn.functional.logsigmoid(share) + known.log_softmax(1)
+            modulation = torch.logaddexp(shown, nn.functional.logsigmoid(-share) + own)
             if not regression:
                 snr = snr.float() - ((self.snrs_db - start.unsqueeze(1)) / unit).square() / 2
         return Output(modulation, start + unit * snr.float().squeeze(1) if regression else snr)
@@ -186,7 +190,7 @@ class JointNet(nn.Module):
         """Return raw outputs for frames complex64 [frame, sample], on the CPU.
 
         They are computed in evaluation mode and single precision. ``draw`` makes diagrams of a
-        batch and of what the receiver found of it, ``findings`` [frame, finding] or None;
+        batch and, if there are ``findings`` [frame, finding] of the receiver, of those;
         ``progress`` is called with the number of frames of each. With several ``rotations`` each
         frame is drawn at so many carrier phases, and the logarithms of its probabilities, or its
         SNR in dB, are averaged. Where memory does not hold a batch, it is halved.
@@ -204,7 +208,7 @@ class JointNet(nn.Module):
         while done < len(iq):
             here = slice(done, done + batch_size)
             batch = iq[here]
-            known = None if findings is None else findings[here].to(device)
+            known = () if findings is None else (findings[here].to(device),)
             try:
                 with torch.autocast(device.type, enabled=False):
                     pieces.append(self._outputs_of_batch(draw, batch.to(device), known, rotations))
@@ -220,12 +224,12 @@ class JointNet(nn.Module):
         return Output(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
 
     def _outputs_of_batch(
-        self, draw: Draw, iq: Tensor, findings: Tensor | None, rotations: int
+        self, draw: Draw, iq: Tensor, findings: tuple[Tensor, ...], rotations: int
     ) -> Output:
         outputs: list[Output] = []
         for turn in range(rotations):
             turned = iq * cmath.rect(1, turn * GOLDEN_ANGLE) if turn else iq
-            images = draw(turned, findings)
+            images = draw(turned, *findings)
             output = self(images.contiguous(memory_format=torch.channels_last))
             if rotations > 1:
                 output = output._replace(modulation=output.modulation.log_softmax(1))

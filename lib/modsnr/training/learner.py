@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 HISTORY = "history.csv"
-# IQ complex64 [frame, sample], findings float32 [frame, finding] or None -> diagrams float32
-Draw = Callable[[Tensor, Tensor | None], Tensor]
+# IQ complex64 [frame, sample], of received frames also findings [frame, finding] -> diagrams
+Draw = Callable[..., Tensor]
 
 
 class Task(NamedTuple):

@@ -134,7 +134,8 @@ def _piecewise(learner: Learner, batch: Labelled) -> Tensor:
         here = slice(start, start + learner.micro_batch)
         piece = batch.each(itemgetter(here))
         share = len(piece.iq) / len(batch.iq)
-        diagrams = learner.task.draw(piece.iq, piece.findings)
+        known = () if piece.findings is None else (piece.findings,)
+        diagrams = learner.task.draw(piece.iq, *known)
         diagrams = diagrams.contiguous(memory_format=learner.format)
         with learner.autocast():
             losses = learner.objective(diagrams, piece.modulation, piece.snr_db)
