@@ -231,7 +231,7 @@ def test_cpu_and_gpu_agree_on_the_counts(noisy_16qam):
         ({"bins": 1}, "bins must be 2 or more and extent positive; they are 1, None"),
         ({"extent": float("nan")}, "extent positive"),
         ({"scale": "log"}, "scale is log1p or count .* they are 'log' and 'power'"),
-        ({"views": ["likelihood"], "bins": 17}, "likelihood view needs 18 bins or more; it has 17"),
+        ({"views": ["likelihood"], "bins": 20}, "likelihood view needs 21 bins or more; it has 20"),
         ({"views": ["likelihood"], "normalization": "max"}, "numbers by their grey.* leave the"),
         ({"normalization": "none"}, "normalization power or max; they are 'log1p' and 'none'"),
     ],

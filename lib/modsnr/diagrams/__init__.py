@@ -16,7 +16,8 @@ differ only in which points they count:
                    alone, so the radius of the cloud is the SNR.
 ``log_polar``      the aligned points by their level in decibels (columns) and their angle (rows):
                    the rings of an alphabet are lines, and so are its angles.
-``likelihood``     no points: bands of grey with the log-likelihood of each alphabet and the SNR.
+``likelihood``     no points: bands of grey with what the receiver found, the log-likelihood of
+                   each alphabet and the SNR among it.
 
 Frames of other lengths than 1,024 samples have their counts n scaled to that length.
 """

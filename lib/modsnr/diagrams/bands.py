@@ -7,6 +7,7 @@ the symbols' power; white where several paths were found. A frame without power 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from math import log1p
 
@@ -26,7 +27,7 @@ RANGES = ((-10.0, 40.0), (0.0, 4.0), (-40.0, 0.0), (0.0, 1.0))  # of the others:
 def greys(findings: Tensor) -> Tensor:
     """Return the greys of findings [frame, finding], 0 to 1, [frame, band], lowest first."""
     relative, others = findings[:, : len(CLASSES)], findings[:, len(CLASSES) :]
-    low, high = findings.new_tensor(RANGES).unbind(1)
+    low, high = _ranges(findings.device)
     likelihoods = 1 - (-relative).log1p() / log1p(NATS)
     found = torch.cat([likelihoods, (others - low) / (high - low)], 1)
     return found.nan_to_num(0).clamp(0, 1).flip(1)
@@ -48,7 +49,7 @@ def read(image: Tensor) -> Tensor:
 def findings_of(greys: Tensor) -> Tensor:
     """Return the findings [frame, finding] that ``greys`` turns into these, as far as they go."""
     shown = greys.flip(1)
-    low, high = greys.new_tensor(RANGES).unbind(1)
+    low, high = _ranges(greys.device)
     relative = -((1 - shown[:, : len(CLASSES)]) * log1p(NATS)).expm1()
     return torch.cat([relative, low + (high - low) * shown[:, len(CLASSES) :]], 1)
 
@@ -57,3 +58,9 @@ def band_rows(bins: int) -> list[int]:
     """Return how many of an image's rows each band takes, lowest first."""
     edges = [bins * band // BANDS for band in range(BANDS + 1)]
     return [above - below for below, above in pairwise(edges)]
+
+
+@lru_cache(maxsize=8)
+def _ranges(device: torch.device) -> tuple[Tensor, Tensor]:
+    low, high = torch.tensor(RANGES, device=device).unbind(1)
+    return low, high

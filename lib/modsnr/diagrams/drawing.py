@@ -139,6 +139,7 @@ class Canvas:
         return images
 
     def _bands(self, iq: Tensor, findings: Tensor | np.ndarray | None) -> Tensor:
+        weight("likelihood", iq.shape[1])  # refuses frames too short
         shown = receiver.findings_unreceived(iq) if findings is None else findings
         greys = bands.greys(torch.as_tensor(shown, device=iq.device))
         return bands.drawn(greys, self.settings["bins"])

@@ -69,8 +69,9 @@ def likelihoods(
     N(0, LOCKED): that of a receiver that is already locked. If ``coarse`` is what another step has
     taken off the carrier and ``deviation`` that step's standard deviation, both float [frame] in
     cycles/symbol, the prior is N(0, deviation) times that of the whole carrier, an even mixture of
-    N(0, LOCKED) and N(0, WIDE). The search reaches three deviations. A term that all alphabets
-    share is left out. Frames of NaN have likelihoods of NaN.
+    N(0, LOCKED) and N(0, WIDE). The search reaches three deviations. Symbols may be greater than
+    their power shows (``GAINS``), and APSK may have the rings of liquid-dsp: likelihoods are means
+    over both. A term that all alphabets share is left out. Frames of NaN have likelihoods of NaN.
     """
     found = torch.zeros(3, len(symbols), len(ALPHABETS), device=symbols.device)
     for rows, offsets, prior in _by_reach(symbols, coarse, deviation):
