@@ -56,13 +56,14 @@ def bare_house(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def house(bare_house):
-    """A copy of the notebooks and of the committed run of all views, with its weights.
+    """A copy of the notebooks and of the committed runs of two networks, with their weights.
 
     Modules that need another house have their own of that name.
     """
     sources = yaml.safe_load((REPOSITORY / "paper" / "sources.yaml").read_text(encoding="utf-8"))
     trained = REPOSITORY / "runs" / sources["runs"]["all-views"]["run"]
-    shutil.copytree(trained, bare_house / "runs" / trained.name)
+    for run in (trained, *(REPOSITORY / "runs").glob("*-02_training-receiver")):
+        shutil.copytree(run, bare_house / "runs" / run.name)
     return bare_house
 
 

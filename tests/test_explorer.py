@@ -219,8 +219,8 @@ def test_the_notebook_opens_the_committed_network_and_saves_its_first_picture(ho
 
 def test_the_notebook_begins_with_the_settings_that_the_library_has():
     declared = runs.parameters("explorer")
-    first = explorer.Settings("all-views")
+    first = explorer.Settings("receiver")
     assert {name: getattr(first, name) for name in vars(first) if name != "network"} == {
         name: declared[name].default for name in vars(first) if name != "network"
     }
-    assert declared["networks"].default[0] == "all-views"
+    assert declared["networks"].default[0] == "receiver"

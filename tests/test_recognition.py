@@ -8,19 +8,20 @@ import pytest
 import torch
 from toy_fits import picture
 
-from modsnr import InputError, frames, model, training
+from modsnr import InputError, model, training
 
 EACH, CLASSES, GRID = 6, ("BPSK", "QPSK"), (0.0, 10.0, 20.0)
 
 
-def frames_of(seed: int) -> frames.Frames:
+def frames_of(seed: int) -> SimpleNamespace:
     """Frames of every class, whose samples are another draw for another seed."""
     rng = np.random.default_rng(seed)
     modulation, snr_db = (
         labels.ravel().repeat(EACH) for labels in np.meshgrid(np.arange(2), GRID, indexing="ij")
     )
     iq = rng.standard_normal((len(snr_db), 256, 2), np.float32).view(np.complex64)[..., 0]
-    return frames.Frames(iq, modulation, snr_db.astype(np.float32), CLASSES)
+    labels = {"modulation": modulation, "snr_db": snr_db.astype(np.float32)}
+    return SimpleNamespace(iq=iq, findings=None, **labels)
 
 
 @pytest.fixture(params=["regression", "classification"])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from modsnr import InputError
-from modsnr.model.network import Compact, JointNet
+from modsnr.model.compact import Compact
+from modsnr.model.network import JointNet
 
 
 class Features(NamedTuple):
