@@ -176,7 +176,7 @@ def test_the_weights_are_those_of_the_optimizer_that_is_named_step_by_step(tmp_p
     by_hand = kind(learned, lr=SMALL.learning_rate, weight_decay=0.5, fused=False)
     for rows in torch.from_numpy(order(TRAIN, epoch=0)).split(SMALL.batch_size):
         by_hand.zero_grad()
-        total, _, _ = loss(net(picture(TRAIN.iq[rows])), *(part[rows] for part in TRAIN[1:]))
+        total, _, _ = loss(net(picture(TRAIN.iq[rows])), TRAIN.modulation[rows], TRAIN.snr_db[rows])
         total.backward()
         by_hand.step()
     for name, value in on_the_way(tmp_path).items():
@@ -518,7 +518,7 @@ def test_early_stopping_ends_after_as_many_epochs_without_progress_for_good(tmp_
     ("options", "complaint"),
     [
         ({"batch_size": 65}, "batch_size is 65, but there are only 64 training frames"),
-        ({"validation": Labelled(*(part[:0] for part in VALIDATION))}, "no validation frames"),
+        ({"validation": VALIDATION.each(lambda part: part[:0])}, "no validation frames"),
     ],
 )
 def test_frames_that_do_not_make_a_fit_are_refused(tmp_path, options, complaint):
