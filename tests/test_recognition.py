@@ -61,7 +61,8 @@ def test_frames_of_the_same_hash_or_equal_up_to_rounding_are_recognised(trained)
     line = "toy: trained on these frames as another processor rounds; SNRs estimated now and after"
     assert recognise(trained, given).startswith(line)
     some = np.array([1, 7, 30])
-    few = SimpleNamespace(**{key: values[some] for key, values in vars(given).items()})
+    few = {key: values[some] for key, values in vars(given).items() if key != "findings"}
+    few = SimpleNamespace(findings=None, **few)
     assert recognise(trained, few, some).startswith(line)
 
 
