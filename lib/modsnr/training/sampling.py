@@ -29,12 +29,13 @@ class Labelled(NamedTuple):
     @classmethod
     def of(cls, frames: Any) -> Labelled:
         """Return frames whose fields are arrays of these names, without a copy."""
-        parts = (getattr(frames, name) for name in cls._fields)
-        return cls(*(None if part is None else torch.from_numpy(part) for part in parts))
+        parts = cls(*(getattr(frames, name) for name in cls._fields))
+        return parts.each(torch.from_numpy)
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Labelled:
+    def each(self, change: Callable[[Any], Tensor]) -> Labelled:
         """Return the parts that there are, each changed."""
-        return Labelled(*(None if part is None else change(part) for part in self))
+        *parts, findings = self
+        return Labelled(*map(change, parts), None if findings is None else change(findings))
 
 
 def frame_order(
