@@ -104,7 +104,8 @@ def hypotheses(most: int) -> tuple[Tensor, ...]:
     Those other rings count for likelihoods only, which have the most harmonics.
     """
     others = OTHER_RINGS if most == PER_FINE else ()
-    return tuple(alphabet(*each) for each in (*((name,) for name in ALPHABETS), *others))
+    usual = (alphabet(name) for name in ALPHABETS)
+    return (*usual, *(alphabet(name, rings) for name, rings in others))
 
 
 def of_alphabets(found: Tensor) -> Tensor:

@@ -34,8 +34,9 @@ class Labelled(NamedTuple):
 
     def each(self, change: Callable[[Any], Tensor]) -> Labelled:
         """Return the parts that there are, each changed."""
-        *parts, findings = self
-        return Labelled(*map(change, parts), None if findings is None else change(findings))
+        iq, modulation, snr_db = map(change, self[:3])
+        findings = None if self.findings is None else change(self.findings)
+        return Labelled(iq, modulation, snr_db, findings)
 
 
 def frame_order(
