@@ -312,7 +312,9 @@ def test_a_recording_is_a_source_of_its_labelled_frames(recorded):
     frames = source.read.read(rows, source.modulation[chosen], source.snr_db[chosen])
     assert_array_equal(frames, result.frames[rows])
     none = np.zeros(0, np.int64)
-    assert source.read(none, none, none).shape == (0, 1024)
+    iq, findings = source.read(none, none, none)
+    assert iq.shape == (0, 1024)
+    assert findings.shape == (0, len(source.findings))
 
 
 def test_a_recording_without_labels_has_the_one_it_is_given(recorded):
