@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import log, pi
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -177,7 +178,7 @@ def compiled(
         symbols.resolve_conj().contiguous().numpy(),
         place.numpy(),
         prior.contiguous().numpy(),
-        log_gains(gains, symbols.shape[1]).numpy(),
+        np.array(log_gains(gains, symbols.shape[1])),
         packed(tuple(levels_db), most),
         (STEP, REFINED),
     )
@@ -192,7 +193,7 @@ def searched(
     with torch.autocast(symbols.device.type, enabled=False):
         search = Search(symbols, noise, levels_db, PER_FINE)
         near = torch.arange(-REFINED, REFINED + 1, device=symbols.device) / REFINED
-        gains = log_gains(GAINS, symbols.shape[1]).tolist()
+        gains = log_gains(GAINS, symbols.shape[1])
         others = [places(symbols, noise, levels_db, gain) for gain in GAINS[1:]]
         for kind, phases, line, constant in search.tried(offsets):
             order = search.tables.order[kind.its].view(-1, 1)

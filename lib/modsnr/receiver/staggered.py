@@ -56,7 +56,7 @@ def staggered_likelihood(
         weight = (time.square() * expected.square()).sum(1).clamp(min=1e-9)
         offset = offset + (time * astray).sum(1) / weight / (2 * pi)
     symbols = halves.shape[1] // 2
-    weights = log_gains(GAINS, symbols).tolist()
+    weights = log_gains(GAINS, symbols)
     heights = []
     for gain, weight in zip(GAINS, weights, strict=True):
         size = gain * drive.abs()

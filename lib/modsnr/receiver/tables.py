@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import log, pi
+from math import exp, log, pi
 from typing import NamedTuple
 
 import numpy as np
@@ -203,10 +203,12 @@ def places(symbols: Tensor, noise: Tensor, levels_db: Sequence[float], gain: flo
     return step.unsqueeze(1) * RADII + ring
 
 
-def log_gains(gains: Sequence[float], symbols: int) -> Tensor:
-    """Return the log-probability of each gain with the density's own change by it, [gain].
+def log_gains(gains: Sequence[float], symbols: int) -> list[float]:
+    """Return the log-probability of each gain with the density's own change by it.
 
     A gain spreads the plane of every symbol, and with it the density.
     """
-    gain = torch.tensor(gains, dtype=torch.float64)
-    return (-((gain - 1) / GAIN_DEVIATION).square() / 2).log_softmax(0) + 2 * symbols * gain.log()
+    prior = [-(((gain - 1) / GAIN_DEVIATION) ** 2) / 2 for gain in gains]
+    total = log(sum(map(exp, prior)))
+    pairs = zip(gains, prior, strict=True)
+    return [own - total + 2 * symbols * log(gain) for gain, own in pairs]
