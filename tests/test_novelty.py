@@ -190,3 +190,11 @@ def test_a_timeline_crosses_the_frames_beyond_their_level(rng):
     assert len(beyond.get_offsets()) == (novelty > 0.5).sum()
     assert len(known.get_offsets()) == (novelty <= 0.5).sum()
     assert [label.get_text() for label in top.get_yticklabels()] == ["BPSK", "QPSK", "8PSK"]
+
+
+def test_frames_vote_together_and_a_few_that_are_sure_and_wrong_decide_nothing():
+    doubtful, wrong = [0.55, 0.45, 0.0], [0.0, 1.0, 0.0]
+    assert metrics.vote(np.array([doubtful] * 3)) == 0
+    assert metrics.vote(np.array([doubtful] * 30 + [wrong])) == 0
+    assert metrics.vote(np.array([doubtful] * 30 + [wrong] * 20)) == 1
+    assert metrics.vote(np.array([[0.3, 0.7, 0], [0.3, 0.7, 0], [1, 0, 0]])) == 0  # no majority

@@ -20,6 +20,7 @@ from modsnr.metrics.novelty import (
     chance_of_alarms,
     familiar,
     scope,
+    vote,
 )
 from modsnr.metrics.scores import attractor_index, confusion_pair, summary
 from modsnr.metrics.seeds import curves_over_seeds, over_seeds, seed_groups

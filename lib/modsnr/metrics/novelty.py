@@ -13,6 +13,7 @@ from modsnr.metrics.conformal import upper_level
 SNR_PLACES = 4  # at which the covariance of known frames is taken
 SHRINKAGE = 0.01  # of their correlations, towards none
 FEWEST_OF_A_CLASS = 16
+ASTRAY = 0.05  # of a signal's frames
 
 
 @dataclass(frozen=True)
@@ -178,3 +179,12 @@ def chance_of_alarms(alarms: int, frames: int, known_alarms: np.ndarray) -> floa
     alike = np.clip((apart - 1) / (each - 1), 1 / known_alarms.size, 1 - 1 / recordings)
     a, b = rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1)
     return float(stats.betabinom.sf(alarms - 1, frames, a, b))
+
+
+def vote(probabilities: np.ndarray) -> int:
+    """Return the class that frames of one signal, [frame, class] each, make likeliest together.
+
+    One frame in twenty, ``ASTRAY``, may be anything: a few that are sure and wrong decide nothing.
+    """
+    likely = np.asarray(probabilities, np.float64)
+    return int(np.log((1 - ASTRAY) * likely + ASTRAY / likely.shape[1]).sum(0).argmax())
