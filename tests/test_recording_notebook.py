@@ -99,4 +99,4 @@ def test_a_recording_of_ofdm_is_none_of_the_known_modulations(house, generator):
     assert run.status == "completed", run.error
     assert run.metrics["verdict"] == "not one of the known modulations"
     assert run.metrics["novel_share"] > 0.3
-    assert run.metrics["novel_by_chance"] < 1e-3
+    assert run.metrics["novel_by_chance"] < 0.02
