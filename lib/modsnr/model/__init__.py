@@ -5,6 +5,7 @@ from modsnr.model.losses import JointLoss, dwa_weights
 from modsnr.model.network import (
     SNR_LAYERS,
     STUDY_BACKBONES,
+    Draw,
     JointNet,
     Output,
     Prediction,

@@ -1,4 +1,4 @@
-"""Frames that go through the receiver as they are read, or before a network is asked."""
+"""Frames that go through the receiver as they are read, or before they are drawn."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from modsnr import InputError, files
-from modsnr.model import JointLoss, JointNet, write_tensors
+from modsnr.model import Draw, JointLoss, JointNet, write_tensors
 from modsnr.training.checkpoint import CHECKPOINT, Progress, joined, read_checkpoint, under
 from modsnr.training.recipe import Execution, Recipe, precision_of, rate_factor
 from modsnr.training.sampling import ONE_SIDED, Labelled, frame_order
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 HISTORY = "history.csv"
-# IQ complex64 [frame, sample], of received frames also findings [frame, finding] -> diagrams
-Draw = Callable[..., Tensor]
 
 
 class Task(NamedTuple):
