@@ -44,7 +44,7 @@ def test_the_marginal_is_the_mean_likelihood_over_phases_offsets_sizes_and_rings
     prior -= prior.logsumexp(0)
     order = signals.symmetry(signals.alphabet(modulation))
     phases = [2 * pi / order * step / 12 for step in range(12)]
-    sizes = torch.tensor([-(((gain - 1) / 0.04) ** 2) / 2 for gain in tables.GAINS]).log_softmax(0)
+    sizes = torch.tensor([-(((gain - 1) / 0.03) ** 2) / 2 for gain in tables.GAINS]).log_softmax(0)
     kinds = [signals.alphabet(modulation)]
     if modulation == "16APSK":
         kinds.append(signals.alphabet(modulation, signals.LIQUID_RINGS))

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+import torch
 from notebook_runs import done
 from numpy.testing import assert_allclose, assert_array_equal
 
-from modsnr import InputError, frames, runs, signals
+from modsnr import InputError, diagrams, frames, receiver, runs, signals
 from modsnr.receiver import Receiving
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +115,34 @@ def test_frames_that_cannot_be_used_never_reach_the_receiver(halved):
     assert ForkingPickler.loads(ForkingPickler.dumps(Receiving(MAKE))) == Receiving(MAKE)
 
 
+def test_frames_of_several_lengths_are_received_and_drawn_each_by_its_own_samples(tmp_path):
+    make = signals.Simulator(1, CLASSES, signals.channel("everyday"), 512, (512, 256, 384))
+    rows, labels = np.arange(8), (np.arange(8) % 2, np.full(8, 20, np.float32))
+    lengths = np.array([512, 256, 384, 512, 256, 384, 512, 256])
+    assert_array_equal(make.lengths_of(rows), lengths)
+    sent = make(rows, *labels)
+    power = [np.mean(abs(frame[:length]) ** 2) for frame, length in zip(sent, lengths, strict=True)]
+    assert_allclose(power, 1.01, rtol=0.05)
+    iq, known = Receiving(make)(rows, *labels)
+    for of in (sent, iq):
+        assert_array_equal((of != 0).sum(1), lengths)
+    assert_array_equal(receiver.samples_of(torch.from_numpy(known)), lengths)
+    canvas = diagrams.Canvas(views=["constellation", "residual", "likelihood"], bins=24)
+    drawn = canvas(iq, known)
+    for frame, own, length, image in zip(iq, known, lengths, drawn, strict=True):
+        assert_array_equal(canvas(frame[None, :length], own[None])[0], image)
+    source = replace(
+        frames.simulated(make, *labels), read=Receiving(make), findings=Receiving.findings
+    )
+    frames.write(tmp_path / "frames.h5", source, np.zeros(8, int), split_seed=1)
+    assert_array_equal(frames.whole(tmp_path / "frames.h5", "train"), lengths == 512)
+
+
+def test_a_simulators_frames_are_no_longer_than_its_samples():
+    with pytest.raises(InputError, match=r"lengths must lie in 1..256.*; one is 512"):
+        replace(MAKE, lengths=(128, 512))
+
+
 def test_another_number_of_samples_a_symbol_is_refused():
     with pytest.raises(
         InputError, match=r"needs 8 samples a symbol, not 4: pass -p receiver false"
@@ -137,6 +166,9 @@ def test_01_and_02_make_and_train_on_received_frames(tmp_path, monkeypatch):
     monkeypatch.setenv("MODSNR_ROOT", str(tmp_path))
     made = {"classes": CLASSES, "snr_step_db": 10, "frames_per_cell": 20, "gallery_bins": 24}
     given = {"frames": "toy", "channel": "everyday", "receiver": True, "cluster": "here"}
+    refused = runs.execute("01_preprocessing", parameters=made | {"lengths": [1024, 256]})
+    assert "lengths are for simulated frames with -p receiver true" in refused.error
+    given["lengths"] = [1024, 256]
     done("01_preprocessing", "frames", **given, **made)
     about = frames.describe(runs.store("toy"))
     assert about["received"] is True

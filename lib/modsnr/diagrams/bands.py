@@ -2,7 +2,8 @@
 
 From the top a band for each of ``receiver.FINDINGS``: the alphabets' log-likelihoods, white for the
 likeliest and darker the further one lies behind; the SNR and its deviation; the noise's share of
-the symbols' power; white where several paths were found. A frame without power is black.
+the symbols' power; white where several paths were found; the frame's length, white from 1,024
+samples on. A frame without power is black.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ NATS = 1000.0  # behind the likeliest: black
 CLASSES = STUDY_CLASSES
 BANDS = len(FINDINGS)
 SNR = FINDINGS.index("SNR")
-RANGES = ((-10.0, 40.0), (0.0, 4.0), (-40.0, 0.0), (0.0, 1.0))  # of the others: black, white
+# Of the others: black, white.
+RANGES = ((-10.0, 40.0), (0.0, 4.0), (-40.0, 0.0), (0.0, 1.0), (0.0, 1024.0))
 
 
 def greys(findings: Tensor) -> Tensor:

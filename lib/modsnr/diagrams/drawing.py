@@ -107,12 +107,29 @@ class Canvas:
         """Return diagrams, float32 [frame, view, bins, bins], of frames, complex [frame, sample].
 
         ``findings`` are what the receiver found of the frames, [frame, finding], which the
-        likelihood view shows; without them it shows ``receiver.findings_unreceived``.
+        likelihood view shows; without them it shows ``receiver.findings_unreceived``. By them a
+        frame may have fewer samples than there are: no view counts what lies behind.
 
         On the CPU a compiled loop counts, elsewhere a scatter; both bin with the same
         single-precision operations and so agree to the bit in counts.
         """
-        iq, views = _checked(iq), self.settings["views"]
+        iq = _checked(iq)
+        if findings is None:
+            return self._alike(iq, None)
+        findings = torch.as_tensor(findings, device=iq.device)
+        lengths = receiver.samples_of(findings)
+        lengths[lengths == 0] = iq.shape[1]
+        if (lengths == iq.shape[1]).all():
+            return self._alike(iq, findings)
+        images = torch.empty(len(iq), *self._images.shape[1:], device=iq.device)
+        for samples in lengths.unique().tolist():
+            rows = lengths == samples
+            images[rows] = self._alike(iq[rows, :samples], findings[rows])
+        return images
+
+    def _alike(self, iq: Tensor, findings: Tensor | None) -> Tensor:
+        """Return the diagrams of frames of one length."""
+        views = self.settings["views"]
         known: dict[str, Tensor] = {}  # points of views, for those that go on from them
         if iq.device.type == "cpu":
             if len(self._images) < len(iq):  # NumPy asks the system for huge pages
@@ -138,11 +155,10 @@ class Canvas:
             images /= images.amax((2, 3), keepdim=True).clamp(min=1e-12)
         return images
 
-    def _bands(self, iq: Tensor, findings: Tensor | np.ndarray | None) -> Tensor:
+    def _bands(self, iq: Tensor, findings: Tensor | None) -> Tensor:
         weight("likelihood", iq.shape[1])  # refuses frames too short
         shown = receiver.findings_unreceived(iq) if findings is None else findings
-        greys = bands.greys(torch.as_tensor(shown, device=iq.device))
-        return bands.drawn(greys, self.settings["bins"])
+        return bands.drawn(bands.greys(shown), self.settings["bins"])
 
     def _draw(self, iq: Tensor, channel: int, view: str, known: dict[str, Tensor]) -> None:
         from modsnr.diagrams.counting import count  # here: it loads Numba

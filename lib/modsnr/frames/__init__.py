@@ -14,5 +14,6 @@ from modsnr.frames.store import (
     repeated,
     stored_digests,
     verify,
+    whole,
 )
 from modsnr.frames.writing import cleaned, write

@@ -152,6 +152,15 @@ def labels(path: Path | str, part: str) -> tuple[np.ndarray, np.ndarray]:
         return group["modulation"][:], group["snr_db"][:]
 
 
+def whole(path: Path | str, part: str) -> np.ndarray:
+    """Return which frames of one part are as long as the store's, bool [frame].
+
+    Shorter ones of a simulator with ``lengths`` have zeros behind them.
+    """
+    with _opened(path) as file:
+        return (_group(file, part)["iq"][:, -1] != 0).any(1)
+
+
 def stored_digests(path: Path | str) -> np.ndarray:
     """Return the digests of all frames of a store, part after part, uint8 [frame, 16]."""
     with _opened(path) as file:

@@ -16,7 +16,7 @@ through ``receive`` as they are read.
 from modsnr.receiver.carrier import Coarse, coarse_carrier
 from modsnr.receiver.clock import Clocks, clock_candidates, resample
 from modsnr.receiver.equaliser import Equalised, apply_equaliser, equalise
-from modsnr.receiver.findings import FINDINGS, findings, findings_unreceived
+from modsnr.receiver.findings import FINDINGS, findings, findings_unreceived, samples_of
 from modsnr.receiver.likelihood import ALPHABETS, Likelihoods, frame_likelihoods, likelihoods
 from modsnr.receiver.noise import Noise, levelled, noise_of, snr_db, snr_deviation_db, with_snr
 from modsnr.receiver.reading import Receiving, as_trained

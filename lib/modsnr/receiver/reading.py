@@ -14,14 +14,16 @@ from modsnr import InputError
 from modsnr.receiver.findings import FINDINGS, findings
 from modsnr.receiver.receiving import receive
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
+from modsnr.signals import Simulator
 
 
 @dataclass(frozen=True)
 class Receiving:
     """What reads a source's frames and puts them through the receiver.
 
-    It can be sent to another process where ``read`` can. A frame is what ``receive`` makes of it;
-    one without power or with samples that are not finite stays as it is, for the store to refuse.
+    It can be sent to another process where ``read`` can. A frame is what ``receive`` makes of it,
+    of a simulator with ``lengths`` what it makes of its own samples, zeros behind them; one without
+    power or with samples that are not finite stays as it is, for the store to refuse.
 
     Raises InputError for another number of samples a symbol than the receiver's.
     """
@@ -44,10 +46,13 @@ class Receiving:
         iq = np.array(self.read(rows, modulation, snr_db), np.complex64)
         known = np.zeros((len(iq), len(FINDINGS)), np.float32)
         good = np.isfinite(iq).all(1) & iq.any(1)
-        if good.any():
+        whole = np.full(len(iq), iq.shape[1])
+        lengths = self.read.lengths_of(rows) if isinstance(self.read, Simulator) else whole
+        for samples in np.unique(lengths[good]).tolist():
+            mine = np.flatnonzero(good & (lengths == samples))
             with torch.inference_mode():
-                found = receive(torch.from_numpy(iq[good]))
-                iq[good], known[good] = found.iq.numpy(), findings(found).numpy()
+                found = receive(torch.from_numpy(iq[mine, :samples]))
+                iq[mine, :samples], known[mine] = found.iq.numpy(), findings(found).numpy()
         return iq, known
 
 

@@ -29,7 +29,8 @@ PHASES = 12  # tried over the turn after which an alphabet repeats, or twice or 
 FINE_DB = tuple(level / 2 for level in range(-44, 33))
 # By so much symbols may be greater than their power shows, of an alphabet or of rings that differ
 # from the known ones: what is tried, and the deviation.
-GAINS, GAIN_DEVIATION = (1.0, 0.92, 1.08), 0.04
+GAINS, GAIN_DEVIATION = (1.0, 0.96, 1.04), 0.03
+OTHERS_SHARE = 1 / 3  # the probability of the other rings, where an alphabet has such
 
 
 class Kind(NamedTuple):
@@ -116,7 +117,7 @@ def of_alphabets(found: Tensor) -> Tensor:
     columns, others = found[..., : len(ALPHABETS)].clone(), found[..., len(ALPHABETS) :]
     for (name, _), other in zip(OTHER_RINGS, others.unbind(2), strict=True):
         own = columns[..., ALPHABETS.index(name)]
-        both = torch.logaddexp(own[0], other[0]) - log(2)
+        both = torch.logaddexp(own[0] + log(1 - OTHERS_SHARE), other[0] + log(OTHERS_SHARE))
         own[:] = torch.where(own[0] >= other[0], own, other)
         own[0] = both
     return columns

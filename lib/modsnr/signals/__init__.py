@@ -24,8 +24,9 @@ from modsnr.signals.alphabets import (
 from modsnr.signals.channels import CHANNELS, Channel, Ensemble, Mixture, Range, channel, settings
 from modsnr.signals.comparing import densities, moments, simulated_like
 from modsnr.signals.conditions import CONDITIONS, simulate_condition
+from modsnr.signals.data_sets import Simulator
 from modsnr.signals.independent import independent
 from modsnr.signals.noise import awgn
-from modsnr.signals.simulator import Simulator, root_raised_cosine, simulate
+from modsnr.signals.simulator import root_raised_cosine, simulate
 from modsnr.signals.theory import in_band_noise_db, oversampled_kurtosis, power_density
 from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, unknown

@@ -14,8 +14,9 @@ import torch
 from modsnr import files
 from modsnr.signals.alphabets import STUDY_CLASSES
 from modsnr.signals.channels import CHANNELS, EVERYDAY, MIXTURE, Channel, Ensemble, Mixture, channel
+from modsnr.signals.data_sets import BATCH
 from modsnr.signals.independent import Motion, independent
-from modsnr.signals.simulator import BATCH, simulate
+from modsnr.signals.simulator import simulate
 
 
 @dataclass(frozen=True)

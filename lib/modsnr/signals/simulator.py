@@ -13,20 +13,16 @@ filter, where there is one, comes last. An ``Ensemble`` draws a channel for each
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import log, pi, prod
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr import InputError
 from modsnr.signals.alphabets import STUDY_CLASSES, alphabets, check_labels
 from modsnr.signals.channels import Channel, Ensemble, Mixture
 from modsnr.signals.impairments import MARGIN, Drawn, drawn, impaired, points_of
 from modsnr.signals.noise import RECEIVE_REACH, awgn, normal, receive_filter, uniform
 
-BATCH = 512  # frames drawn from one generator by ``Simulator``
 # On either side of a block. Random timing takes up to 16 samples of the latter.
 GUARD_SYMBOLS, GUARD_SAMPLES = 8, 64
 INTERPOLATED = 8  # samples a symbol that the interpolator needs
@@ -126,56 +122,6 @@ def _received_each(
         signal[some] = multipath(signal[some], own.delay_spread[some], generator)
     signal = signal / signal[:, frame].abs().square().mean(1, keepdim=True).sqrt()
     return impaired(signal, snr_db, offset, own, generator)[:, frame]
-
-
-@dataclass(frozen=True)
-class Simulator:
-    """Frames for the labels of a data set, any batch of which can be made without the others.
-
-    Each batch of ``BATCH`` rows has a generator of its own, seeded by (seed, batch). The simulator
-    can be sent to another process: it holds settings only. The number of threads changes no byte.
-    """
-
-    seed: int
-    classes: tuple[str, ...]
-    channel: Channel | Mixture | Ensemble
-    samples: int = 1024
-
-    @property
-    def snr_definition(self) -> str:
-        """What the labels mean, in words for the store."""
-        noise = "per sample"
-        if isinstance(self.channel, Ensemble):
-            noise = "density in the signal's band times the sampling rate"
-        return f"signal power over noise power {noise}, dB"
-
-    def __call__(self, rows: np.ndarray, modulation: np.ndarray, snr_db: np.ndarray) -> np.ndarray:
-        """Return complex64 [frame, sample] for ``rows``, int64 [frame], and their labels.
-
-        ``modulation`` is int64 [frame] into ``classes``, ``snr_db`` float32 [frame]. The rows
-        begin at a multiple of ``BATCH``, follow one another, and end at a multiple or with the
-        data set: a batch cut short draws other frames than the whole one.
-
-        Raises InputError for other rows, and for labels that ``simulate`` refuses.
-        """
-        if len(rows) and (rows[0] < 0 or rows[0] % BATCH or (np.diff(rows) != 1).any()):
-            raise InputError(
-                f"Simulated rows must follow one another from a multiple of {BATCH} on; these run "
-                f"from {rows[0]} to {rows[-1]}."
-            )
-        iq = np.empty((len(rows), self.samples), np.complex64)
-        for start in range(0, len(rows), BATCH):
-            batch = slice(start, start + BATCH)
-            seed = self.seed * 1_000_003 + int(rows[start]) // BATCH
-            iq[batch] = simulate(
-                torch.tensor(modulation[batch]),
-                torch.tensor(snr_db[batch]),
-                generator=torch.Generator().manual_seed(seed),
-                classes=self.classes,
-                channel=self.channel,
-                samples=self.samples,
-            ).numpy()
-        return iq
 
 
 def _transmitted(
