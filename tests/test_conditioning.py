@@ -34,7 +34,7 @@ def recorded(tmp_path):
 
 def found_in(iq):
     """Return carrier, band and symbol-rate line of [sample]."""
-    return estimates.find_signal(lambda start, count: iq[start : start + count], len(iq))
+    return estimates.find_signals(lambda start, count: iq[start : start + count], len(iq), 1)[0][:3]
 
 
 def noise_like(iq, rng, power=1.0):
@@ -90,7 +90,7 @@ def test_noise_has_neither_band_nor_line(rng):
         noise = rng.normal(size=(1, 40_000)).view(complex)
         with pytest.raises(InputError, match="No signal stands out of the noise floor"):
             found_in(noise[0])
-        line = estimates.symbol_rate(noise, estimates.Band(0.1, 0.2))
+        line = estimates.symbol_rate(noise, estimates.Band(0.1, 0.2, 0.12))
         assert line.evidence < estimates.EVIDENCE
 
 
@@ -115,7 +115,7 @@ def test_a_weak_false_line_is_not_taken_for_the_pair_of_oqpsk():
     iq = received("OQPSK", symbols=8000, samples_per_symbol=8, snr_db=15)
     false = 0.97 / 8  # as a frame's structure makes
     iq = iq * (1 + 0.05 * np.cos(2 * pi * false * np.arange(len(iq))))
-    power = estimates.symbol_rate(iq[None], estimates.Band(0.0, 1 / 8))
+    power = estimates.symbol_rate(iq[None], estimates.Band(0.0, 1 / 8, 0.08))
     assert abs(power.symbol_rate * 8 - 1) < 1e-5
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from modsnr import InputError, __version__, runs
+from modsnr.cli_classify import classify
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,7 +70,10 @@ class Commands(click.Group):
 @click.group(cls=Commands)
 @click.version_option(__version__)
 def main() -> None:
-    """Run the notebooks, keep their runs, and make the paper of them."""
+    """Run the notebooks, keep their runs, make the paper of them; classify recordings."""
+
+
+main.add_command(classify)
 
 
 def _show(text: str) -> None:

@@ -25,11 +25,12 @@ from modsnr import InputError, receiver
 from modsnr.frames.labelled import LEAST_POWER, Source
 from modsnr.receiver.noise import UNSEEN_DEVIATION
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
-from modsnr.recordings.estimates import find_signal
+from modsnr.recordings.estimates import Found, find_signals
 from modsnr.recordings.files import open_recording
 from modsnr.recordings.samples import Annotation, Recording
 
 HALF_TAPS = 32  # of the resampling filter, in samples at the lower of the two rates
+CLEAR = 0.9  # of the way to the next signal is passed
 ANALYTIC_REACH = 128  # samples to either side
 LEAST_SNR_DB = -12.0  # of a frame with a signal: 3 dB below the noise in the signal's band
 SNR_DEFINITION = (
@@ -48,6 +49,7 @@ class Tuning:
     samples: int = 1024  # a frame
     symbol_rate_from: str = "given"  # or "line", or "width"
     width: float = math.nan  # half-power width, cycles/sample
+    clear: float = math.inf  # cycles/sample on either side of the carrier without another signal
 
     @cached_property
     def ratio(self) -> Fraction:
@@ -67,21 +69,34 @@ class Tuning:
 
 
 def tune(recording: Recording, samples: int = 1024) -> Tuning:
-    """Return how to condition a recording, estimated from pieces of it.
+    """Return how to condition a recording for its strongest signal; raises as ``tunings`` does."""
+    return tunings(recording, samples, most=1)[0]
 
-    Raises InputError if there is nothing to estimate from, and for rates that cannot be used.
+
+def tunings(recording: Recording, samples: int = 1024, *, most: int = 8) -> list[Tuning]:
+    """Return how to condition a recording for its signals, estimated from pieces of it.
+
+    There are ``most`` at most, the strongest first.
+
+    Raises InputError if there is too little to estimate from, NoSignalError if there is no signal,
+    and InputError for rates that cannot be used.
     """
     try:
-        carrier, band, line = find_signal(partial(_read_iq, recording), recording.samples)
+        found = find_signals(partial(_read_iq, recording), recording.samples, most)
     except InputError as error:
-        raise InputError(f"{recording.path}: {error}") from error
-    rate = line.symbol_rate
-    if not 0.001 <= rate < 1:
+        raise type(error)(f"{recording.path}: {error}") from error
+    if not 0.001 <= (rate := found[0].line.symbol_rate) < 1:
         raise InputError(
             f"{recording.path}: its symbol rate seems to be {rate:.2g} symbols/sample; 0.001 to 1 "
             "can be conditioned."
         )
-    return Tuning(carrier, rate, samples, "line" if line.evidence else "width", band.width)
+    usual = [each for each in found if 0.001 <= each.line.symbol_rate < 1]
+    return [_tuning(each, samples) for each in usual]
+
+
+def _tuning(found: Found, samples: int) -> Tuning:
+    rate, origin = found.line.symbol_rate, "line" if found.line.evidence else "width"
+    return Tuning(found.carrier, rate, samples, origin, found.band.width, found.clear)
 
 
 def _read_iq(recording: Recording, start: int, count: int) -> np.ndarray:
@@ -112,9 +127,8 @@ def _low_pass(half: int, cutoff: float) -> np.ndarray:
 
 
 @lru_cache(4)
-def _taps(up: int, down: int) -> np.ndarray:
-    longest = max(up, down)
-    return _low_pass(HALF_TAPS * longest, 1 / longest).astype(np.float32)
+def _taps(half: int, cutoff: float) -> np.ndarray:
+    return _low_pass(half, cutoff).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -124,10 +138,21 @@ class ResampledFrames:
     recording: Recording
     tuning: Tuning
 
+    @cached_property
+    def filter(self) -> tuple[int, float]:
+        """How many taps the filter has on either side, and its cutoff, 1 is half its own rate.
+
+        Where other signals lie near, it is as much longer as it is narrower.
+        """
+        up, down = self.tuning.ratio.as_integer_ratio()
+        longest = max(up, down)
+        narrower = max(1.0, up / (2 * CLEAR * self.tuning.clear * longest))
+        return math.ceil(HALF_TAPS * longest * narrower), 1 / (longest * narrower)
+
     @property
     def guard(self) -> int:
         """How many samples of the recording the filters reach to either side."""
-        reach = math.ceil(HALF_TAPS * max(1, 1 / self.tuning.ratio))
+        reach = math.ceil(self.filter[0] / self.tuning.ratio.numerator)
         return reach + (ANALYTIC_REACH if self.recording.real else 0)
 
     @property
@@ -135,19 +160,27 @@ class ResampledFrames:
         """The conditioned sample at which the first frame begins."""
         return math.ceil(self.guard * self.tuning.ratio)
 
-    @cached_property
+    @property
+    def _room(self) -> int:
+        last = math.floor((self.recording.samples - self.guard) * self.tuning.ratio)
+        return (last - self.first) // self.tuning.samples
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is a frame."""
+        return self._room >= 1
+
+    @property
     def count(self) -> int:
         """The number of frames. Raises InputError if there is none."""
         recording, tuning = self.recording, self.tuning
-        last = math.floor((recording.samples - self.guard) * tuning.ratio)
-        count = (last - self.first) // tuning.samples
-        if count < 1:
+        if not self.fits:
             raise InputError(
                 f"{recording.path} is too short: its {recording.samples} samples are "
                 f"{recording.samples * tuning.symbol_rate:.0f} symbols; a frame takes "
                 f"{tuning.samples / SAMPLES_PER_SYMBOL:.0f}, and its filters some."
             )
-        return count
+        return self._room
 
     def baseband(self, first: int, count: int) -> np.ndarray:
         """Return conditioned samples ``first`` to ``first + count``, whatever the blocks before.
@@ -155,13 +188,13 @@ class ResampledFrames:
         Each ``up`` of them stand for ``down`` samples of the recording: blocks begin there.
         """
         up, down = self.tuning.ratio.as_integer_ratio()
-        margin = -(-HALF_TAPS * max(up, down) // (up * down))
+        margin = -(-self.filter[0] // (up * down))
         begin, end = first // up - margin, -(-(first + count) // up) + margin
         iq = _read_iq(self.recording, begin * down, (end - begin) * down)
         turn = _rotation(-self.tuning.carrier, begin * down, len(iq))
         # Both have names: NumPy multiplies a large unnamed operand in place, and rounds otherwise.
         mixed = iq * turn
-        out = signal.resample_poly(mixed, up, down, window=_taps(up, down))
+        out = signal.resample_poly(mixed, up, down, window=_taps(*self.filter))
         return out[first - begin * up :][:count]
 
     def batches(self, start: int, stop: int) -> Iterator[np.ndarray]:

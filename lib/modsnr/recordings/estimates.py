@@ -1,4 +1,4 @@
-"""Where the strongest signal of a recording lies, and its symbol rate, for the receiver to refine.
+"""Where the signals of a recording lie, and their symbol rates, for the receiver to refine.
 
 IQ is complex [excerpt, sample], excerpts of one recording; frequencies are in cycles/sample, rates
 in symbols/sample. The power of a linearly modulated signal has a line at the symbol rate (Gardner,
@@ -24,17 +24,39 @@ PIECE, PIECES = 2**17, 64  # samples read at once; most of them, spread over the
 EXCERPTS = 8  # the loudest pieces, and as many of the loudest moments: lines are looked for there
 MOST_BINS, SEGMENTS = 4096, 4  # of a spectrum; at one moment
 STANDS_OUT = 1.5  # density of signal and noise over that of noise
+FAINTEST = 0.02  # of the strongest signal's power
+NARROWEST = 10  # bins of a signal
+APART = 0.25  # widths of the wider of two signals that lie empty between them
 BURSTS = 2.0  # power of the loudest moments over that of the quietest
-EVIDENCE = 8 * math.log(10)  # nats: noise alone makes such a line with probability 1e-8
+EVIDENCE = 8.0  # nats: noise alone makes such a line with probability 3e-4
+FLOOR = 0.05  # of the flat top: the lowest density that is surely the signal's
 SPREAD = 0.5  # nepers, prior deviation of the symbol rate from the band's width
 BLOCK = 128  # bins whose median is the level that a line stands out of
 
 
+class NoSignalError(InputError):
+    """Nothing stands out of the noise."""
+
+
 class Band(NamedTuple):
-    """A band between its half-power points; of root-raised cosines its width is the symbol rate."""
+    """A band between its half-power points; of root-raised cosines its width is the symbol rate.
+
+    Several paths may leave half of the power in a part of it: ``reach`` is on either side of the
+    centre as far as anything stands out.
+    """
 
     centre: float
     width: float
+    reach: float
+
+
+class Found(NamedTuple):
+    """A signal of a recording."""
+
+    carrier: float  # good to about a tenth of the symbol rate
+    band: Band
+    line: Line  # without evidence for one the band's width stands for the rate
+    clear: float  # on either side of the carrier: as far as no other signal reaches; inf if alone
 
 
 class Line(NamedTuple):
@@ -44,13 +66,12 @@ class Line(NamedTuple):
     symbol_rate: float
 
 
-def find_signal(read: Callable[[int, int], np.ndarray], samples: int) -> tuple[float, Band, Line]:
-    """Return carrier, band and symbol-rate line of the strongest signal among so many samples.
+def find_signals(read: Callable[[int, int], np.ndarray], samples: int, most: int) -> list[Found]:
+    """Return at most so many signals among so many samples, the strongest first.
 
-    ``read`` returns complex [sample] from a first sample on, so many. The carrier is good to about
-    a tenth of the symbol rate. Without a line the band's width stands for the rate.
+    ``read`` returns complex [sample] from a first sample on, so many.
 
-    Raises InputError for too few samples, and if nothing stands out of the noise.
+    Raises InputError for too few samples, NoSignalError if nothing stands out of the noise.
     """
     if samples < FEWEST_SAMPLES:
         raise InputError(
@@ -61,9 +82,65 @@ def find_signal(read: Callable[[int, int], np.ndarray], samples: int) -> tuple[f
     starts = np.linspace(0, samples - length, count).astype(int).tolist()
     density = np.stack([spectra(read(start, length)) for start in starts])
     excess = signal_density(density.reshape(-1, density.shape[2]))
-    band = occupied_band(excess)
-    loud = (density * (excess > 0)).sum(2)
-    moment = SEGMENTS * density.shape[2]
+    spans = apart(excess)[:most]
+    found = []
+    for span in spans:
+        own = np.where(span, excess, 0.0)
+        band = occupied_band(own)
+        line = _likeliest(read, starts, length, density * (own > 0), band)
+        centre = carrier(own, line.symbol_rate)
+        found.append(Found(centre, band, line, _clear(centre, excess * ~span)))
+    return found
+
+
+def apart(excess: np.ndarray) -> list[np.ndarray]:
+    """Return which bins, bool [bin], are of each signal in a density [bin], the strongest first.
+
+    Signals lie ``APART``. The strongest has all bins that are not another's.
+    """
+    cut = _emptiest(excess)
+    labelled: Any = ndimage.label(ndimage.binary_closing(np.roll(excess, -cut) > 0, np.ones(9)))
+    runs = [np.arange(s.start, s.stop) for (s,) in ndimage.find_objects(labelled[0])]
+    joined: list[np.ndarray] = []
+    for run in runs:
+        gap = run[0] - joined[-1][-1] if joined else len(excess)
+        if joined and gap < APART * max(len(joined[-1]), len(run)):
+            joined[-1] = np.arange(joined[-1][0], run[-1] + 1)
+        else:
+            joined.append(run)
+    places = sorted(((run + cut) % len(excess) for run in joined), key=lambda p: -excess[p].sum())
+    strong = FAINTEST * excess[places[0]].sum()
+    kept = [p for p in places[1:] if len(p) >= NARROWEST and excess[p].sum() >= strong]
+    spans = [np.isin(np.arange(len(excess)), place) for place in kept]
+    return [~np.any(spans, axis=0) if spans else np.ones(len(excess), bool), *spans]
+
+
+def _emptiest(excess: np.ndarray) -> int:
+    """Return where to cut a density [bin], which is a circle, so that no signal is cut."""
+    return int(ndimage.uniform_filter1d(excess, len(excess) // 8, mode="wrap").argmin())
+
+
+def _clear(centre: float, others: np.ndarray) -> float:
+    """Return how far from a centre the density [bin] of others begins."""
+    bins = np.flatnonzero(others)
+    if not len(bins):
+        return math.inf
+    return float(np.abs((bins / len(others) - centre + 0.5) % 1 - 0.5).min())
+
+
+def _likeliest(
+    read: Callable[[int, int], np.ndarray],
+    starts: list[int],
+    length: int,
+    density: np.ndarray,
+    band: Band,
+) -> Line:
+    """Return the line of the signal in a band, looked for in the loudest pieces and moments.
+
+    ``density`` is the signal's, float [piece, moment, bin]; pieces of so many samples begin at
+    ``starts``.
+    """
+    loud, moment = density.sum(2), SEGMENTS * density.shape[2]
     best = Line(0.0, band.width)
     for places, size in (
         (np.array([starts]), length),
@@ -72,8 +149,7 @@ def find_signal(read: Callable[[int, int], np.ndarray], samples: int) -> tuple[f
         order = np.argsort((loud.max(1) if size == length else loud.T).ravel())[-EXCERPTS:]
         iq = np.stack([read(start, size) for start in sorted(places.ravel()[order].tolist())])
         best = max(best, symbol_rate(iq, band))
-    found = best if best.evidence > EVIDENCE else Line(0.0, band.width)
-    return carrier(excess, found.symbol_rate), band, found
+    return best if best.evidence > EVIDENCE else Line(0.0, band.width)
 
 
 def spectra(iq: np.ndarray) -> np.ndarray:
@@ -90,7 +166,7 @@ def signal_density(density: np.ndarray) -> np.ndarray:
     That of bursts is what the loudest eighth of the moments has above the quietest; else the noise
     is the lowest tenth of the spectrum. A median over nine bins takes out DC and other spikes.
 
-    Raises InputError if nothing stands out.
+    Raises NoSignalError if nothing stands out.
     """
     order = np.argsort(density.sum(1))
     count = -(-len(order) // 8)
@@ -102,14 +178,13 @@ def signal_density(density: np.ndarray) -> np.ndarray:
     loud, floor = (loud, quiet) if bursts else (always, np.quantile(always, 0.1))
     excess = np.where(loud > STANDS_OUT * floor, loud - floor, 0.0)
     if not excess.any():
-        raise InputError("No signal stands out of the noise floor: nothing to condition.")
+        raise NoSignalError("No signal stands out of the noise floor: nothing to condition.")
     return excess
 
 
 def occupied_band(excess: np.ndarray) -> Band:
     """Return the band with the most power of a signal's density [bin]."""
-    # The spectrum is a circle: cut it where it is emptiest, so that no signal is cut.
-    cut = int(ndimage.uniform_filter1d(excess, len(excess) // 8, mode="wrap").argmin())
+    cut = _emptiest(excess)
     excess = np.roll(excess, -cut)
     # The level above which half of the power lies is the flat top, whatever the edges do.
     levels = np.sort(excess)
@@ -117,8 +192,11 @@ def occupied_band(excess: np.ndarray) -> Band:
     labelled: Any = ndimage.label(ndimage.binary_closing(excess > top / 2, np.ones(9)))
     runs, count = labelled
     sums = ndimage.sum_labels(excess, runs, np.arange(1, count + 1))
-    inside = np.flatnonzero(runs == 1 + int(np.argmax(sums))) + cut
-    return Band(wrapped(inside.mean() / len(excess)), len(inside) / len(excess))
+    inside = np.flatnonzero(runs == 1 + int(np.argmax(sums)))
+    out = np.flatnonzero(excess > FLOOR * top)
+    reach = max(inside.mean() - out[0], out[-1] - inside.mean(), 0.5 * len(inside))
+    centre = wrapped((inside.mean() + cut) / len(excess))
+    return Band(centre, len(inside) / len(excess), reach / len(excess))
 
 
 def carrier(excess: np.ndarray, rate: float) -> float:
@@ -134,18 +212,20 @@ def wrapped(frequency: float) -> float:
 
 
 def symbol_rate(iq: np.ndarray, band: Band) -> Line:
-    """Return the likeliest line of the signal in a band, at 0.05 to 1.4 of its width.
+    """Return the likeliest line of the signal in a band, at 0.05 of its width to all of its reach.
 
     Of a pair, half the evidence of the weaker line counts: preambles of other modulations have
-    such pairs beside a line as strong, but OQPSK has no strong line.
+    such pairs beside a line as strong, but OQPSK has no strong line. Nor has it one at twice the
+    rate: there a pair is but one line of a real alphabet and that of twice its carrier.
     """
     spectrum: Any = fft.fft(iq - iq.mean(1, keepdims=True), axis=1)  # without the receiver's DC
     away = (fft.fftfreq(iq.shape[1]) - band.centre + 0.5) % 1 - 0.5
-    spectrum[:, np.abs(away) > 0.8 * band.width] = 0
+    spectrum[:, np.abs(away) > max(0.8 * band.width, band.reach)] = 0
     x: Any = fft.ifft(np.roll(spectrum, -round(band.centre * iq.shape[1]), 1), axis=1)
     x = x / np.sqrt(np.square(np.abs(x)).mean()).clip(1e-30)
     size: Any = fft.next_fast_len(2 * iq.shape[1])
-    places = np.arange(math.ceil(0.05 * band.width * size), 1.4 * band.width * size, dtype=int)
+    highest = max(1.4 * band.width, 2 * band.reach)
+    places = np.arange(math.ceil(0.05 * band.width * size), highest * size, dtype=int)
     prior = -np.square(np.log(places / size / band.width) / SPREAD) / 2 - math.log(size)
     power, square = _evidence(np.square(np.abs(x)), size), _evidence(x**2, size)
     upright, upper, lower = power[places % size], square[places % size], square[-places % size]
@@ -158,6 +238,11 @@ def symbol_rate(iq: np.ndarray, band: Band) -> Line:
         (_vertex(upper, above) + _vertex(lower, below)) / 2,
     )
     evidence, place = max(single, pair)
+    twice = round(2 * (places[0] + pair[1])) - places[0] + np.arange(-1, 2)
+    if (evidence, place) == pair and twice[2] < len(upright):
+        of_real = int(twice[0] + upright[twice].argmax())
+        if upright[of_real] + prior[of_real] > EVIDENCE:
+            evidence, place = pair[0], _vertex(upright, of_real)
     return Line(float(evidence), (places[0] + place) / size)
 
 

@@ -63,20 +63,27 @@ def open_recording(path: Path | str, *, iq_format: str = "", sample_rate: float 
     return replace(recording, sample_rate=rate, facts=facts)
 
 
-def _open(path: Path, iq_format: str) -> Recording:
-    suffix = path.suffix.lower()
-    if iq_format and not DATATYPE.fullmatch(RAW_FORMATS.get(iq_format, iq_format)):
+def datatype_of(iq_format: str) -> str:
+    """Return the SigMF datatype of a format of raw samples; raise InputError if it is none."""
+    datatype = RAW_FORMATS.get(iq_format, iq_format)
+    if not DATATYPE.fullmatch(datatype):
         raise InputError(
             f"iq_format must be one of {', '.join(RAW_FORMATS)}, or a SigMF datatype as ci16_be; "
             f"it is {iq_format!r}."
         )
+    return datatype
+
+
+def _open(path: Path, iq_format: str) -> Recording:
+    suffix = path.suffix.lower()
+    datatype_of(iq_format or "cf32")
     stem_of_sigmf = path.with_name(f"{path.name}.sigmf-meta").is_file()
     if not (path.is_file() or stem_of_sigmf):
         raise InputError(f"There is no file {path}.")
     if iq_format or suffix in RAW_EXTENSIONS:
         name = iq_format or RAW_EXTENSIONS[suffix]
         kind = "raw samples" if name[0] == "r" else "raw IQ"
-        return of_datatype(path, kind, RAW_FORMATS.get(name, name), 0, path.stat().st_size)
+        return of_datatype(path, kind, datatype_of(name), 0, path.stat().st_size)
     if suffix in sigmf_files.EXTENSIONS or stem_of_sigmf:
         return sigmf_files.open_sigmf(path)
     if suffix in audio.EXTENSIONS:

@@ -78,19 +78,25 @@ class Recording:
 
 def _decode_raw(recording: Recording, start: int, count: int) -> np.ndarray:
     """Return float32 [sample, part], as many as are there."""
-    import soundfile  # here and below: raw and audio files need no sigmf, which takes half a second
-
-    number, order = recording.datatype[1:].partition("_")[::2]
     size = sample_size(recording.datatype)
     with recording.path.open("rb") as file:
         file.seek(recording.offset + start * size)
         content = file.read(max(0, min(count, recording.samples - start)) * size)
+    return decode(content, recording.datatype)
+
+
+def decode(content: bytes, datatype: str) -> np.ndarray:
+    """Return the whole samples of a SigMF datatype in bytes, float32 [sample, part]."""
+    import soundfile  # here and below: raw and audio files need no sigmf, which takes half a second
+
+    number, order = datatype[1:].partition("_")[::2]
+    size = sample_size(datatype)
     parts, _ = soundfile.read(
         BytesIO(content[: len(content) // size * size]),
         dtype="float32",
         always_2d=True,
         samplerate=1,
-        channels=1 if recording.real else 2,
+        channels=1 if datatype[0] == "r" else 2,
         format="RAW",
         subtype=SUBTYPES.get(number) or SUBTYPES[number.replace("u", "i")],
         endian="BIG" if order == "be" else "LITTLE",
