@@ -13,7 +13,7 @@ from modsnr import InputError
 from modsnr.classifier.answer import Answer
 from modsnr.classifier.judging import Judged, judge
 from modsnr.classifier.limits import summary
-from modsnr.classifier.shipped import limits, network
+from modsnr.classifier.shipped import Classifier, shipped
 from modsnr.metrics import vote
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
 from modsnr.recordings.conditioning import ResampledFrames, tunings
@@ -35,6 +35,7 @@ COLUMNS = (
 class Signal:
     """Frames of a signal that were judged, and where and how they lie in the recording."""
 
+    by: Classifier
     made: ResampledFrames
     bursts: list[tuple[int, int]]  # of frames, judged or not, the end excluded
     rows: np.ndarray  # int64 [frame], ascending
@@ -50,7 +51,7 @@ class Signal:
 
         ``mine`` are places in ``rows``, int64 [frame].
         """
-        rate, classes = self.made.recording.sample_rate or 1.0, network().settings["classes"]
+        rate, classes = self.made.recording.sample_rate or 1.0, self.by.classes
         tuning = self.made.tuning
         times = {"start": self.sample(span[0]) / rate, "end": self.sample(span[1]) / rate}
         seen = self.judged[mine[self.judged.present[mine]]]
@@ -62,7 +63,7 @@ class Signal:
         count, snr_db = len(seen.snr_db), float(seen.snr_db.mean())
         voted = vote(seen.likely)
         columns = summary(seen.traits, seen.likely, voted)
-        reasons = limits().reasons(columns, snr_db, count)
+        reasons = self.by.limits.reasons(columns, snr_db, count)
         # What hides the noise hides it in all frames: their mean is no surer than one of them.
         spread = max(float(np.median(seen.deviation_db)), float(seen.snr_db.std()) / count**0.5)
         carrier = tuning.carrier + np.median(seen.carrier) * SAMPLES_PER_SYMBOL * tuning.symbol_rate
@@ -96,7 +97,7 @@ class Signal:
     def frames(self, bursts: list[dict[str, Any]]) -> pd.DataFrame:
         """Return a row for each frame judged, with ``known`` as its burst's row has it."""
         rate, tuning, judged = self.made.recording.sample_rate or 1.0, self.made.tuning, self.judged
-        classes = np.array(network().settings["classes"])
+        classes = np.array(self.by.classes)
         step = SAMPLES_PER_SYMBOL * tuning.symbol_rate
         start = np.array([self.sample(row) / rate for row in self.rows.tolist()])
         burst = np.searchsorted([row["start"] for row in bursts], start, "right") - 1
@@ -140,7 +141,7 @@ def classify(
         opened = recording
     else:
         opened = held(recording, sample_rate)
-    return classify_recording(opened, frames=frames)
+    return classify_recording(opened, shipped(), frames=frames)
 
 
 def classify_frames(iq: Any) -> pd.DataFrame:
@@ -158,11 +159,11 @@ def classify_frames(iq: Any) -> pd.DataFrame:
             "Frames must be complex [frame, sample] or [sample], one at least; they are "
             f"{given.dtype} of shape {given.shape}."
         )
-    net = network()
-    judged = judge(net, np.atleast_2d(given.astype(np.complex64)))
-    classes, best = np.array(net.settings["classes"]), judged.likely.argmax(1)
+    by = shipped()
+    judged = judge(by.net, np.atleast_2d(given.astype(np.complex64)))
+    classes, best = np.array(by.classes), judged.likely.argmax(1)
     reasons = [
-        limits().reasons(summary(traits[None], likely[None], int(which)), snr, 1)
+        by.limits.reasons(summary(traits[None], likely[None], int(which)), snr, 1)
         for traits, likely, which, snr in zip(
             judged.traits, judged.likely, best, judged.snr_db.tolist(), strict=True
         )
@@ -186,8 +187,8 @@ def classify_frames(iq: Any) -> pd.DataFrame:
     )
 
 
-def classify_recording(recording: Recording, *, frames: int = FRAMES) -> Answer:
-    """Return the answer for a recording that is open, as ``classify`` does."""
+def classify_recording(recording: Recording, by: Classifier, *, frames: int = FRAMES) -> Answer:
+    """Return the answer for a recording that is open, as ``classify`` does, ``by`` a network."""
     try:
         found = tunings(recording)
     except NoSignalError as error:
@@ -199,19 +200,22 @@ def classify_recording(recording: Recording, *, frames: int = FRAMES) -> Answer:
         made = ResampledFrames(recording, tuning)
         if number and not made.fits:  # a narrow one beside the strongest
             continue
-        parts = judged_signal(made, frames).tables()
+        bursts, rows = heard(made, frames)
+        parts = Signal(by, made, bursts, rows, judge(by.net, made.read(rows))).tables()
         tables.append(tuple(part.assign(signal=number) for part in parts))
     parts = (pd.concat(column, ignore_index=True) for column in zip(*tables, strict=True))
     return Answer(*parts, recording.sample_rate, recording.notes)
 
 
-def judged_signal(made: ResampledFrames, most: int) -> Signal:
-    """Return the signal that frames are of, about ``most`` of them judged."""
+def heard(made: ResampledFrames, most: int) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Return the bursts in a recording's frames, and about ``most`` of these, to be judged.
+
+    A burst is its first frame and its end, excluded; the others are int64 [frame], ascending.
+    """
     table = made.survey(made.batches(0, made.count))
     gap, silent = (table[column].to_numpy(bool) for column in ("gap", "silent"))
     bursts = runs_of(~gap | (gap.all() & ~silent))
-    rows = spread(bursts, most)
-    return Signal(made, bursts, rows, judge(network(), made.read(rows)))
+    return bursts, spread(bursts, most)
 
 
 def runs_of(heard: np.ndarray) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ def _judge(net: JointNet, draw: diagrams.Canvas, iq: Tensor) -> list[np.ndarray]
     found = receiver.receive(iq)
     output = net.outputs(draw, found.iq, receiver.findings(found))
     snr_db = net.decide(output).snr_db
+    # Where a filter hides the noise, the network's SNR is the better one.
+    traits = receiver.traits(iq, replace(found, snr_db=snr_db.to(iq.device)))
     columns = (
         output.modulation.softmax(1),
         snr_db,
@@ -52,6 +54,6 @@ def _judge(net: JointNet, draw: diagrams.Canvas, iq: Tensor) -> list[np.ndarray]
         found.carrier,
         found.clock,
         found.present,
-        receiver.traits(iq, found),
+        traits,
     )
     return [column.numpy(force=True) for column in columns]

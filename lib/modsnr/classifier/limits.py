@@ -2,36 +2,39 @@
 
 A single frame of a known signal may show anything in noise; the median of a trait over several
 frames may not. How far it may lie depends on their number and on the SNR, and is measured on
-simulated recordings. Real receivers filter and drift in ways that no simulator has: ``TOLERANCE``
-is added, measured on none of the recordings that are judged.
+simulated recordings. Real receivers filter and drift in ways that no simulator has: limits are
+wider by what ``REASONS`` says.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from modsnr import InputError
 from modsnr.receiver import TRAITS
 
 SIZES = (1, 2, 4, 8, 16)  # numbers of frames for which limits are learned
 REACH_DB = 3.0  # recordings so near in SNR count for a limit
-SHARE = 0.002  # of known recordings that may lie beyond each limit
+SHARE = 0.01  # of known recordings that may lie beyond each limit, before it is widened
 CONFIDENCE = "confidence"  # the mean probability of the vote, beside the traits
 COLUMNS = (*TRAITS, CONFIDENCE)
 # Of which side of which column a limit is made, by how much it is wider than what was simulated,
-# and what it means to lie beyond. What lies beside the signal says nothing of the signal.
+# and what it means to lie beyond. The noise's spectrum and lines beside the signal say nothing of
+# the signal: many real receivers have their own.
 REASONS = {
     ("misfit of the signal's spectrum", "high"): (0.5, "its spectrum is of another pulse"),
     ("strongest line in the signal's band", "high"): (1.0, "a carrier stands in its band"),
-    ("E|s|^4 / (E|s|^2)^2 in the band", "low"): (0.1, "its envelope is too steady"),
+    ("E|s|^4 / (E|s|^2)^2 in the band", "low"): (0.12, "its envelope is too steady"),
     ("E|s|^4 / (E|s|^2)^2 in the band", "high"): (0.3, "its envelope is too uneven"),
-    ("line of the envelope at the symbol rate", "low"): (0.3, "it has no clock at the symbol rate"),
+    ("line at the symbol rate", "low"): (0.3, "it has no clock at the symbol rate"),
     ("likelihood of the symbols less the expected one, deviations", "low"): (
-        8.0,
+        10.0,
         "its symbols fit no alphabet",
     ),
-    (CONFIDENCE, "low"): (0.1, "its frames agree on no modulation"),
+    (CONFIDENCE, "low"): (0.2, "its frames agree on no modulation"),
 }
 
 
@@ -77,9 +80,16 @@ def learn(columns: np.ndarray, snr_db: np.ndarray, snrs_db: np.ndarray) -> Limit
 
     ``columns`` is float [size, recording, column], summaries of the first frames of each for each
     of ``SIZES``; ``snr_db``, [size, recording], are the SNRs that go with them.
+
+    Raises InputError where there are too few recordings about an SNR.
     """
+    fewest = math.ceil(1 / SHARE)
     edges = np.empty((2, len(SIZES), len(snrs_db), columns.shape[2]), np.float32)
     for size, place in np.ndindex(len(SIZES), len(snrs_db)):
         near = np.abs(snr_db[size] - snrs_db[place]) <= REACH_DB
+        if near.sum() < fewest:
+            raise InputError(
+                f"{near.sum()} recordings near {snrs_db[place]:g} dB set no limit: {fewest} must."
+            )
         edges[:, size, place] = np.quantile(columns[size][near], (SHARE, 1 - SHARE), axis=0)
     return Limits(np.array(SIZES), np.asarray(snrs_db, np.float32), *edges)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import signal
 
+from modsnr.classifier.classify import heard
+from modsnr.classifier.judging import judge
+from modsnr.classifier.limits import SIZES, summary
+from modsnr.metrics import vote
+from modsnr.model import JointNet
+from modsnr.recordings.conditioning import ResampledFrames, tune
 from modsnr.recordings.in_memory import Held, held
 from modsnr.signals import STUDY_CLASSES, channel, simulate, unknown
 
 FRAMES = 20  # of 128 symbols, in a recording
 PERIODS = 2.5, 20.0  # samples a symbol, evenly spread over the logarithm
 EDGE = 0.8  # symbol rates on either side of the carrier that lie within the sampled band
+RATE_ERROR = 0.01  # of the symbol rate: the receiver corrects three times as much
 
 
 class Rehearsed(NamedTuple):
@@ -54,3 +62,36 @@ def rehearse(kind: str, snr_db: float, *, seed: int, through: str = "everyday") 
     carrier = float(rng.uniform(-reach, reach))
     moved = resampled * np.exp(2j * np.pi * carrier * np.arange(count))
     return Rehearsed(held(moved), kind, snr_db, samples / 8 / count, carrier)
+
+
+class Summaries(NamedTuple):
+    """What is measured in recordings, see ``limits``."""
+
+    columns: np.ndarray  # float32 [size, recording, column], of the first frames of each
+    snr_db: np.ndarray  # float64 [size, recording], their mean SNR
+    left_out: int  # recordings of which the symbol rate was not found, or no signal
+
+
+def summaries(
+    net: JointNet, recordings: Iterable[Rehearsed], progress: Callable[[], object] = int
+) -> Summaries:
+    """Return the summaries of recordings' first 1, 2, 4 ... frames with a signal.
+
+    Recordings whose symbol rate is not found to within ``RATE_ERROR`` are left out: what is known
+    looks otherwise. ``progress`` is called after each recording.
+    """
+    columns, snr_db, left_out = [], [], 0
+    for rehearsed in recordings:
+        progress()
+        made = ResampledFrames(rehearsed.recording, tune(rehearsed.recording))
+        judged = judge(net, made.read(heard(made, SIZES[-1])[1]))
+        present = np.flatnonzero(judged.present)
+        if abs(made.tuning.symbol_rate / rehearsed.symbol_rate - 1) > RATE_ERROR or not len(
+            present
+        ):
+            left_out += 1
+            continue
+        parts = [judged[present[:size]] for size in SIZES]
+        columns.append([summary(each.traits, each.likely, vote(each.likely)) for each in parts])
+        snr_db.append([each.snr_db.mean() for each in parts])
+    return Summaries(np.array(columns).swapaxes(0, 1), np.array(snr_db).T, left_out)

@@ -52,7 +52,7 @@ TRAITS = (  # the logarithms, but for the likelihood
     "strongest line beside the signal",
     "strongest line in the signal's band",
     "E|s|^4 / (E|s|^2)^2 in the band",
-    "line of the envelope at the symbol rate",
+    "line at the symbol rate",
     "likelihood of the symbols less the expected one, deviations",
 )
 
@@ -180,13 +180,22 @@ def _peakedness(iq: Tensor, found: Received) -> Tensor:
 
 
 def _line(found: Received) -> Tensor:
-    """Return the log of the line of the envelope's logarithm at the symbol rate."""
-    envelope = power(torch.fft.ifft(matched(found.iq, found.rolloff)))
-    envelope = (envelope / envelope.mean(1, keepdim=True) + FLOOR).log()
+    """Return the log of the line of the envelope's logarithm at the symbol rate.
+
+    Of what seems to be OQPSK, whose envelope has none, it is that of the square, which has two.
+    """
+    symbols = torch.fft.ifft(matched(found.iq, found.rolloff))
+    envelope = power(symbols)
+    mean = envelope.mean(1, keepdim=True)
+    square = symbols.square() / mean
+    envelope = (envelope / mean + FLOOR).log()
     envelope = envelope - envelope.mean(1, keepdim=True)
     time = torch.arange(envelope.shape[1], device=envelope.device) / SAMPLES_PER_SYMBOL
     wave = torch.polar(torch.ones_like(time), -2 * pi * time)
     strength = (envelope * wave).mean(1).abs() / envelope.std(1).clamp(min=1e-9)
+    pair = (square * wave).mean(1).abs() * (square * wave.conj()).mean(1).abs()
+    staggered = found.log_likelihood.argmax(1) == STUDY_CLASSES.index("OQPSK")
+    strength = torch.where(staggered, pair.sqrt(), strength)
     return strength.clamp(min=LEAST_LINE).log()
 
 
