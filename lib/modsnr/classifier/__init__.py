@@ -7,4 +7,5 @@ at all, and says why not; ``rehearsal`` makes the recordings that the limits are
 """
 
 from modsnr.classifier.answer import Answer
-from modsnr.classifier.classify import classify, classify_frames, classify_recording
+from modsnr.classifier.classify import classify, classify_frames, classify_recording, heard
+from modsnr.classifier.shipped import Classifier, measured, packaged

@@ -13,7 +13,7 @@ from modsnr import InputError
 from modsnr.classifier.answer import Answer
 from modsnr.classifier.judging import Judged, judge
 from modsnr.classifier.limits import summary
-from modsnr.classifier.shipped import Classifier, shipped
+from modsnr.classifier.shipped import Classifier, packaged
 from modsnr.metrics import vote
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
 from modsnr.recordings.conditioning import ResampledFrames, tunings
@@ -141,7 +141,7 @@ def classify(
         opened = recording
     else:
         opened = held(recording, sample_rate)
-    return classify_recording(opened, shipped(), frames=frames)
+    return classify_recording(opened, packaged(), frames=frames)
 
 
 def classify_frames(iq: Any) -> pd.DataFrame:
@@ -159,7 +159,7 @@ def classify_frames(iq: Any) -> pd.DataFrame:
             "Frames must be complex [frame, sample] or [sample], one at least; they are "
             f"{given.dtype} of shape {given.shape}."
         )
-    by = shipped()
+    by = packaged()
     judged = judge(by.net, np.atleast_2d(given.astype(np.complex64)))
     classes, best = np.array(by.classes), judged.likely.argmax(1)
     reasons = [

@@ -18,7 +18,6 @@ from modsnr.receiver import TRAITS
 
 SIZES = (1, 2, 4, 8, 16)  # numbers of frames for which limits are learned
 REACH_DB = 3.0  # recordings so near in SNR count for a limit
-SHARE = 0.01  # of known recordings that may lie beyond each limit, before it is widened
 CONFIDENCE = "confidence"  # the mean probability of the vote, beside the traits
 COLUMNS = (*TRAITS, CONFIDENCE)
 # Of which side of which column a limit is made, by how much it is wider than what was simulated,
@@ -75,15 +74,15 @@ def summary(traits: np.ndarray, likely: np.ndarray, vote: int) -> np.ndarray:
     return np.append(np.median(traits, 0), likely[:, vote].mean()).astype(np.float32)
 
 
-def learn(columns: np.ndarray, snr_db: np.ndarray, snrs_db: np.ndarray) -> Limits:
-    """Return the limits by known recordings.
+def learn(columns: np.ndarray, snr_db: np.ndarray, snrs_db: np.ndarray, share: float) -> Limits:
+    """Return the limits by known recordings, of which such a share lies beyond each.
 
     ``columns`` is float [size, recording, column], summaries of the first frames of each for each
     of ``SIZES``; ``snr_db``, [size, recording], are the SNRs that go with them.
 
     Raises InputError where there are too few recordings about an SNR.
     """
-    fewest = math.ceil(1 / SHARE)
+    fewest = math.ceil(1 / share)
     edges = np.empty((2, len(SIZES), len(snrs_db), columns.shape[2]), np.float32)
     for size, place in np.ndindex(len(SIZES), len(snrs_db)):
         near = np.abs(snr_db[size] - snrs_db[place]) <= REACH_DB
@@ -91,5 +90,5 @@ def learn(columns: np.ndarray, snr_db: np.ndarray, snrs_db: np.ndarray) -> Limit
             raise InputError(
                 f"{near.sum()} recordings near {snrs_db[place]:g} dB set no limit: {fewest} must."
             )
-        edges[:, size, place] = np.quantile(columns[size][near], (SHARE, 1 - SHARE), axis=0)
+        edges[:, size, place] = np.quantile(columns[size][near], (share, 1 - share), axis=0)
     return Limits(np.array(SIZES), np.asarray(snrs_db, np.float32), *edges)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from modsnr import files
 from modsnr.classifier.limits import Limits
 from modsnr.model import JointNet, load, read_tensors, write_tensors
 
@@ -28,9 +30,16 @@ class Classifier(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def shipped() -> Classifier:
+def packaged() -> Classifier:
     """Return the network that comes with the package, on the CPU, and its limits."""
     return Classifier(load(FOLDER / WEIGHTS), read_limits(FOLDER / LIMITS))
+
+
+def ship(weights: Path, limits: Path) -> None:
+    """Put a run's weights and limits into the package, in place of those that it has."""
+    FOLDER.mkdir(exist_ok=True)
+    for source, name in ((weights, WEIGHTS), (limits, LIMITS)):
+        files.write(FOLDER / name, source.read_bytes())
 
 
 def read_limits(path: Path) -> Limits:
@@ -39,7 +48,13 @@ def read_limits(path: Path) -> Limits:
     return Limits(**{name: tensor.numpy() for name, tensor in tensors.items()})
 
 
-def write_limits(limits: Limits, path: Path) -> None:
-    """Write limits to a file."""
+def measured() -> dict[str, Any]:
+    """Return what was measured with the limits of the package: channel -> outcome -> share."""
+    _, header = read_tensors(FOLDER / LIMITS, problem=f"{FOLDER / LIMITS} cannot be read")
+    return json.loads(header["measured"])
+
+
+def write_limits(limits: Limits, path: Path, shares: dict[str, Any]) -> None:
+    """Write limits to a file, with the shares of outcomes that were measured with them."""
     tensors = {name: torch.from_numpy(values) for name, values in vars(limits).items()}
-    write_tensors(tensors, path, {"what": "limits of signals known to modsnr.classify"})
+    write_tensors(tensors, path, {"measured": json.dumps(shares)})

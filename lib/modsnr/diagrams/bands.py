@@ -21,7 +21,7 @@ from modsnr.signals import STUDY_CLASSES
 NATS = 1000.0  # behind the likeliest: black
 CLASSES = STUDY_CLASSES
 BANDS = len(FINDINGS)
-SNR = FINDINGS.index("SNR")
+SNR, SNR_DEVIATION = FINDINGS.index("SNR"), FINDINGS.index("SNR deviation")
 # Of the others: black, white.
 RANGES = ((-10.0, 40.0), (0.0, 4.0), (-40.0, 0.0), (0.0, 1.0), (0.0, 1024.0))
 

@@ -31,7 +31,7 @@ from modsnr.figures.models import (
     snr_calibration,
 )
 from modsnr.figures.receiver import receiver_steps
-from modsnr.figures.recordings import timeline
+from modsnr.figures.recordings import timeline, waterfall
 from modsnr.figures.shifts import loss_matrix, rejection_bars, shift_matrix
 from modsnr.figures.style import COLUMN, MARKERS, PAGE, PALETTE, STYLE, Picture
 from modsnr.figures.sweeps import (

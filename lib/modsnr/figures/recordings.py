@@ -1,4 +1,4 @@
-"""Plots of recordings: modulation, SNR and carrier over time."""
+"""Plots of recordings: modulation, SNR and carrier over time, and the spectrum."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from modsnr.figures.style import PAGE, PALETTE, Picture, styled
+from modsnr.figures.style import DIAGRAM_MAP, PAGE, PALETTE, Picture, styled
 
 
 @styled
@@ -47,4 +48,32 @@ def timeline(frames: pd.DataFrame, *, timed: bool) -> Figure:
     handles, labels = middle.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     figure.align_ylabels()
+    return figure
+
+
+@styled
+def waterfall(density: np.ndarray, bursts: pd.DataFrame, *, seconds: float, rate: float) -> Figure:
+    """Draw a recording's spectrum over time, with a box around each burst that was found.
+
+    ``density`` is in dB, [moment, bin], lowest frequency first, over ``seconds`` and a sample
+    ``rate``; ``bursts`` are those of ``classifier.Answer``. Boxes are as wide as the symbol rate
+    and a third. With samples for seconds and a rate of 1 the axes are in samples and cycles/sample.
+    """
+    figure = Picture(figsize=(PAGE, 3.6))
+    ax = figure.subplots()
+    low, high = np.quantile(density, (0.05, 0.999))
+    ends = (-rate / 2, rate / 2, seconds, 0.0)
+    image = ax.imshow(density, aspect="auto", extent=ends, vmin=low, vmax=high, cmap=DIAGRAM_MAP)
+    ax.grid(visible=False)
+    figure.colorbar(image, ax=ax, label="density (dB)")
+    for burst in bursts[bursts["carrier"].notna()].itertuples():
+        wide = 4 / 3 * burst.symbol_rate
+        box: Any = {"fill": False, "linewidth": 1, "edgecolor": PALETTE[5 if burst.known else 1]}
+        corner = burst.carrier - wide / 2, burst.start
+        ax.add_patch(Rectangle(corner, wide, burst.end - burst.start, **box))
+        text = f"{burst.modulation}, {burst.snr_db:.0f} dB" if burst.known else burst.modulation
+        side: Any = {"va": "top", "color": "white", "fontsize": 7}
+        ax.text(burst.carrier + wide / 2, burst.start, f" {text}", clip_on=True, **side)
+    unit = ("Hz", "s") if rate != 1 else ("cycles/sample", "samples")
+    ax.set(xlabel=f"frequency ({unit[0]})", ylabel=f"time ({unit[1]})")
     return figure

@@ -27,6 +27,7 @@ OUT_OF_MEMORY = (  # in the message of a RuntimeError that is no OutOfMemoryErro
     "unable to find an engine",  # cuDNN, where none fits into what is left
 )
 Draw = Callable[..., Tensor]  # IQ [frame, sample], of received frames also findings -> diagrams
+SURE = 4.0  # deviations of the receiver's SNR: about there half of a correction counts
 MOST_NATS = 30.0  # that an alphabet's likelihood may count against it
 GOLDEN_ANGLE = 2.399963  # radians: no number of turns by it falls onto another, nor near it
 STUDY_BACKBONES = {
@@ -90,8 +91,8 @@ class JointNet(nn.Module):
     A ``likelihood`` view is where the network starts. The modulation's probabilities are a mixture
     of those by the likelihoods shown and of its own, for which the log-likelihoods, times a trust,
     are added to the head's outputs, 0 for a class not shown; trust and shares are learned, and each
-    frame's own. The SNR head corrects the SNR shown. Both heads see all that the view shows beside
-    the backbone's features.
+    frame's own. The SNR head corrects the SNR shown; in evaluation mode as far as ``shrunk`` lets
+    it. Both heads see all that the view shows beside the backbone's features.
 
     Raises InputError for unknown names, and where the weights cannot be read or fetched.
     """
@@ -149,9 +150,11 @@ class JointNet(nn.Module):
     def forward(self, diagrams: Tensor) -> Output:
         """Return raw outputs for diagrams float32 [frame, view, bins, bins]."""
         features = self.backbone(diagrams)  # [frame, width]
-        greys = None
-        if "likelihood" in self.settings["views"]:
-            greys = bands.read(diagrams[:, self.settings["views"].index("likelihood")])
+        views = self.settings["views"]
+        greys = (
+            bands.read(diagrams[:, views.index("likelihood")]) if "likelihood" in views else None
+        )
+        if greys is not None:
             features = features + self.of_findings(greys)
         modulation, snr = self.modulation_head(features), self.snr_head(features)
         # The regression head's unit is the grid's spread about its middle, so that training starts
@@ -159,8 +162,10 @@ class JointNet(nn.Module):
         start = (self.snrs_db[0] + self.snrs_db[-1]) / 2
         unit = (self.snrs_db[-1] - self.snrs_db[0]).clamp(min=1) / 3
         regression = self.settings["snr_head"] == "regression"
+        deviation = None  # of the SNR shown
         if greys is not None:
             found = bands.findings_of(greys)
+            deviation = found[:, bands.SNR_DEVIATION]
             start, known = found[:, bands.SNR], found[:, : bands.SNR].clamp(min=-MOST_NATS)
             unit = unit * (3 / max(1, len(self.snrs_db) - 1))  # a step of the grid: it corrects
             known = nn.functional.pad(known, (0, 1))[:, self.shown]
@@ -170,7 +175,12 @@ class JointNet(nn.Module):
             modulation = torch.logaddexp(shown, nn.functional.logsigmoid(-share) + own)
             if not regression:
                 snr = snr.float() - ((self.snrs_db - start.unsqueeze(1)) / unit).square() / 2
-        return Output(modulation, start + unit * snr.float().squeeze(1) if regression else snr)
+        if not regression:
+            return Output(modulation, snr)
+        correction = unit * snr.float().squeeze(1)
+        if deviation is not None and not self.training:  # there small ones would learn nothing
+            correction = shrunk(correction, deviation)
+        return Output(modulation, start + correction)
 
     @torch.no_grad()
     def estimate(self, diagrams: Tensor) -> Prediction:
@@ -250,6 +260,16 @@ class JointNet(nn.Module):
         snr_confidence, nearest = shares.max(1)
         grid = self.snrs_db.to(snr.device)  # outputs lie on the CPU, wherever the network does
         return Prediction(modulation, grid[nearest], confidence, snr_confidence, shares @ grid)
+
+
+def shrunk(correction: Tensor, deviation: Tensor) -> Tensor:
+    """Return a correction less what may be the network's own error, all in dB, [frame].
+
+    Where the receiver is sure of its SNR it is the better of the two; where it is wrong, as behind
+    a filter that hides the noise, it is wrong by many of its ``deviation``.
+    """
+    squared = correction.square()
+    return correction * squared / (squared + (SURE * deviation).square()).clamp(min=1e-12)
 
 
 def load(path: Path | str) -> JointNet:

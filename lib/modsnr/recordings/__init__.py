@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from modsnr.recordings.conditioning import condition
     from modsnr.recordings.file_state import fingerprint
     from modsnr.recordings.files import open_recording
+    from modsnr.recordings.in_memory import held
     from modsnr.recordings.opening import Audits, open_source
     from modsnr.recordings.radioml import CLASSES_2018, SHIPPED_CLASSES_2018, open_2018
+    from modsnr.recordings.spectrogram import waterfall
 
 _HOMES = {
     "CLASSES_2018": "radioml",
@@ -20,9 +22,11 @@ _HOMES = {
     "Audits": "opening",
     "condition": "conditioning",
     "fingerprint": "file_state",
+    "held": "in_memory",
     "open_2018": "radioml",
     "open_recording": "files",
     "open_source": "opening",
+    "waterfall": "spectrogram",
 }
 __all__ = list(_HOMES)
 

@@ -82,7 +82,7 @@ def tunings(recording: Recording, samples: int = 1024, *, most: int = 8) -> list
     and InputError for rates that cannot be used.
     """
     try:
-        found = find_signals(partial(_read_iq, recording), recording.samples, most)
+        found = find_signals(partial(read_iq, recording), recording.samples, most)
     except InputError as error:
         raise type(error)(f"{recording.path}: {error}") from error
     if not 0.001 <= (rate := found[0].line.symbol_rate) < 1:
@@ -99,7 +99,7 @@ def _tuning(found: Found, samples: int) -> Tuning:
     return Tuning(found.carrier, rate, samples, origin, found.band.width, found.clear)
 
 
-def _read_iq(recording: Recording, start: int, count: int) -> np.ndarray:
+def read_iq(recording: Recording, start: int, count: int) -> np.ndarray:
     """Return complex64 [sample], zeros beyond the recording's ends.
 
     Of a real signal these are its positive frequencies, 0.01 to 0.49 cycles/sample.
@@ -190,7 +190,7 @@ class ResampledFrames:
         up, down = self.tuning.ratio.as_integer_ratio()
         margin = -(-self.filter[0] // (up * down))
         begin, end = first // up - margin, -(-(first + count) // up) + margin
-        iq = _read_iq(self.recording, begin * down, (end - begin) * down)
+        iq = read_iq(self.recording, begin * down, (end - begin) * down)
         turn = _rotation(-self.tuning.carrier, begin * down, len(iq))
         # Both have names: NumPy multiplies a large unnamed operand in place, and rounds otherwise.
         mixed = iq * turn
