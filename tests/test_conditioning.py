@@ -12,11 +12,11 @@ from recording_files import received, write_sigmf, write_wav
 
 from modsnr import InputError
 from modsnr.recordings import estimates
+from modsnr.recordings.as_source import open_as_source
 from modsnr.recordings.conditioning import (
     ResampledFrames,
     Tuning,
     condition,
-    open_as_source,
     tune,
 )
 from modsnr.recordings.files import open_recording

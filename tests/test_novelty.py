@@ -1,10 +1,10 @@
 """Frames unlike all known ones: what makes them so, when it is an alarm, and how often wrongly."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
-from scipy import stats
+from numpy.testing import assert_allclose
 
 from modsnr import InputError, figures, metrics, signals
 
@@ -90,22 +90,6 @@ def test_each_snr_has_a_level_of_its_own(rng):
         metrics.alarm_levels(snr[:10], np.zeros(10), 0.05, np.zeros(1))
 
 
-def test_independent_alarms_are_as_probable_as_the_binomial_says(rng):
-    of_known = rng.uniform(size=(5000, 8)) < 0.05
-    for alarms in (3, 8, 12):
-        expected = stats.binom.sf(alarms - 1, 100, 0.05)
-        assert metrics.chance_of_alarms(alarms, 100, of_known) == pytest.approx(expected, rel=0.5)
-    assert metrics.chance_of_alarms(0, 100, of_known) == 1
-    assert metrics.chance_of_alarms(100, 100, of_known) < 1e-20
-    none = np.zeros((100, 8), bool)  # which is no proof that there never is one
-    assert 1e-6 < metrics.chance_of_alarms(1, 50, none) < 0.2
-
-
-def test_alarms_that_come_together_make_a_recording_full_of_them_less_strange(rng):
-    together = np.repeat(rng.uniform(size=(2000, 1)) < 0.05, 8, axis=1)
-    assert metrics.chance_of_alarms(100, 100, together) == pytest.approx(0.05, abs=0.02)
-
-
 # Unknown signals
 
 
@@ -151,45 +135,48 @@ def test_the_fourth_power_of_pi_4_dqpsk_has_lines_half_a_symbol_rate_away(genera
     assert set(power.topk(2).indices.tolist()) == {64, 1024 - 64}
 
 
-def test_frames_of_a_short_recording_share_their_labels_and_their_carrier(generator):
-    iq, of, snr = signals.calibration(
-        ("BPSK", "QPSK"), [0.0, 30.0], 64, generator=generator, each=8
+# The figures
+
+
+def test_a_timeline_crosses_the_frames_of_bursts_that_are_not_known(rng):
+    known = rng.uniform(size=40) < 0.5
+    frames = pd.DataFrame(
+        {
+            "start": np.arange(40.0),
+            "known": known,
+            "modulation": np.array(["BPSK", "QPSK", "8PSK"])[np.arange(40) % 3],
+            "snr_db": 12.0,
+            "confidence": rng.uniform(size=40),
+            "carrier": rng.uniform(size=40),
+        }
     )
-    assert_array_equal(of, np.repeat([0, 1] * 4, 8))
-    assert_array_equal(snr, np.repeat([0, 0, 30, 30] * 2, 8))
-    # Squared, BPSK leaves twice the carrier: the same line in all frames of a recording.
-    squared = torch.fft.fft(iq[16:24] ** 2, n=2**15).abs()
-    assert squared.argmax(1).float().std() < 4
-    again = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
-    one, other = (
-        signals.calibration(("BPSK",), [0.0], 8, generator=each, through=name)[0]
-        for each, name in zip(again, ("minor", "everyday"), strict=True)
+    figure = figures.timeline(frames, timed=True)
+    top, middle, bottom = figure.axes
+    of_known, beyond = middle.collections
+    assert len(beyond.get_offsets()) == (~known).sum()
+    assert len(of_known.get_offsets()) == known.sum()
+    assert [label.get_text() for label in top.get_yticklabels()] == ["8PSK", "BPSK", "QPSK"]
+    assert bottom.get_ylabel() == "carrier (Hz)"
+
+
+def test_a_waterfall_has_a_box_around_each_burst_with_a_signal():
+    bursts = pd.DataFrame(
+        {
+            "start": [0.0, 2.0, 4.0],
+            "end": [1.0, 3.0, 5.0],
+            "carrier": [-100.0, 200.0, np.nan],
+            "symbol_rate": [30.0, 60.0, np.nan],
+            "modulation": ["QPSK", "unknown", "no signal"],
+            "snr_db": [12.2, 3.0, np.nan],
+            "known": [True, False, False],
+        }
     )
-    assert (one - other).abs().median() > 0.1
-    with pytest.raises(InputError, match="not two recordings"):
-        signals.calibration(("BPSK",), [0.0], 8, generator=generator, each=8)
-
-
-# The figure
-
-
-def test_a_timeline_crosses_the_frames_beyond_their_level(rng):
-    novelty = rng.uniform(size=40)
-    figure = figures.timeline(
-        np.arange(40.0),
-        np.arange(40) % 3,
-        rng.uniform(size=40),
-        {"network": np.full(40, 12.0), "noise floor": np.full(40, np.nan)},
-        novelty,
-        np.full(40, 0.5),
-        classes=("BPSK", "QPSK", "8PSK", "16QAM"),
-        xlabel="time (s)",
-    )
-    top, _, bottom = figure.axes
-    known, beyond = bottom.collections
-    assert len(beyond.get_offsets()) == (novelty > 0.5).sum()
-    assert len(known.get_offsets()) == (novelty <= 0.5).sum()
-    assert [label.get_text() for label in top.get_yticklabels()] == ["BPSK", "QPSK", "8PSK"]
+    figure = figures.waterfall(np.zeros((9, 16)), bursts, seconds=6.0, rate=1000.0)
+    ax = figure.axes[0]
+    boxes = [patch.get_bbox().bounds for patch in ax.patches]
+    assert_allclose(boxes, [(-120, 0, 40, 1), (160, 2, 80, 1)])
+    assert [text.get_text().strip() for text in ax.texts] == ["QPSK, 12 dB", "unknown"]
+    assert ax.get_xlabel() == "frequency (Hz)"
 
 
 def test_frames_vote_together_and_a_few_that_are_sure_and_wrong_decide_nothing():

@@ -17,7 +17,6 @@ from modsnr.metrics.novelty import (
     Scope,
     alarm_level,
     alarm_levels,
-    chance_of_alarms,
     familiar,
     scope,
     vote,

@@ -162,25 +162,6 @@ def scope(
     return Scope(known, alarm_levels(novelty, snr_db, false_alarm, known.at_db))
 
 
-def chance_of_alarms(alarms: int, frames: int, known_alarms: np.ndarray) -> float:
-    """Return the probability of at least so many alarms in a recording of a known modulation.
-
-    ``known_alarms`` is bool [recording, frame], at least [2, 2]: the alarms of known recordings,
-    whose frames share a modulation, an SNR and a pulse, and so alarms too. A plain binomial test
-    would take the frames for independent; here the rate is beta distributed over recordings, with
-    the moments measured.
-    """
-    from scipy import stats  # here: nothing else needs it, and it takes half a second
-
-    recordings, each = known_alarms.shape
-    # One more alarm and one more silence than were seen: a rate of zero is never certain.
-    rate = (known_alarms.sum() + 1) / (known_alarms.size + 2)
-    apart = known_alarms.mean(1).var(ddof=1) / (rate * (1 - rate) / each)  # 1: independent frames
-    alike = np.clip((apart - 1) / (each - 1), 1 / known_alarms.size, 1 - 1 / recordings)
-    a, b = rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1)
-    return float(stats.betabinom.sf(alarms - 1, frames, a, b))
-
-
 def vote(probabilities: np.ndarray) -> int:
     """Return the class that frames of one signal, [frame, class] each, make likeliest together.
 

@@ -86,7 +86,7 @@ def open_source(
             raise InputError(f"{error}{raw if suffix == '.dat' else ''}") from error
         return _with_snr_audit(source)
     if iq_format or meta.exists() or suffix in RECORDING_EXTENSIONS:
-        from modsnr.recordings.conditioning import open_as_source  # SigMF's packages come with it
+        from modsnr.recordings.as_source import open_as_source  # SigMF's packages come with it
 
         source = open_as_source(
             path, iq_format=iq_format, sample_rate=sample_rate, label=label, samples=samples

@@ -29,4 +29,4 @@ from modsnr.signals.independent import independent
 from modsnr.signals.noise import awgn
 from modsnr.signals.simulator import root_raised_cosine, simulate
 from modsnr.signals.theory import in_band_noise_db, oversampled_kurtosis, power_density
-from modsnr.signals.unknown import UNKNOWN_KINDS, at_random_phases, calibration, unknown
+from modsnr.signals.unknown import UNKNOWN_KINDS, unknown

@@ -8,16 +8,15 @@ rate makes of a known modulation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import pi
 from types import MappingProxyType
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from modsnr import InputError, files
+from modsnr import files
 from modsnr.signals.alphabets import alphabet
 from modsnr.signals.channels import channel
 from modsnr.signals.noise import normal, uniform
@@ -47,41 +46,6 @@ def unknown(
     sigma = torch.pow(10.0, -snr_db.to(generator.device) / 20).unsqueeze(1)
     noise = _noise(len(snr_db), samples, generator)
     return at_random_phases(signal, generator) + sigma * noise
-
-
-def calibration(
-    classes: Sequence[str],
-    snrs_db: Sequence[float] | np.ndarray,
-    frames: int,
-    *,
-    generator: torch.Generator,
-    samples: int = 1024,
-    each: int = 1,
-    through: str = "minor",
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return known frames, complex64 [frame, sample], their modulation and their SNR, [frame].
-
-    They went ``through`` a channel of that name. Modulations and SNRs take turns. ``each`` frames
-    in a row are cut from one short recording: they share modulation, SNR, pulse, channel, clock and
-    carrier offset, as the frames of a recording do.
-
-    Raises InputError if the frames do not suffice for two recordings.
-    """
-    count = torch.arange(frames // each)
-    if len(count) < 2:
-        raise InputError(f"{frames} frames are not two recordings of {each}: simulate more.")
-    modulation = count % len(classes)
-    snr_db = torch.as_tensor(snrs_db, dtype=torch.float32)[count // len(classes) % len(snrs_db)]
-    iq = simulate(
-        modulation,
-        snr_db,
-        generator=generator,
-        classes=classes,
-        channel=channel(through),
-        samples=each * samples,
-    ).reshape(-1, samples)
-    labels = modulation.repeat_interleave(each), snr_db.repeat_interleave(each)
-    return at_random_phases(iq, generator), *labels
 
 
 def at_random_phases(iq: Tensor, generator: torch.Generator) -> Tensor:
