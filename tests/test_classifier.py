@@ -14,7 +14,7 @@ from recording_files import write_sigmf
 from scipy import signal
 
 import modsnr
-from modsnr import InputError, classifier
+from modsnr import InputError, classifier, recordings
 from modsnr.classifier import limits, rehearsal
 from modsnr.classifier.classify import runs_of, spread
 from modsnr.classifier.stream import listen
@@ -218,6 +218,22 @@ def test_the_command_answers_one_file_by_a_table_and_several_by_a_line_each(sigm
     both = CliRunner().invoke(main, ["classify", sigmf, "--json", "--csv"])
     assert both.exit_code == 2
     assert "exclude each other" in both.stderr
+
+
+def test_bursts_are_written_into_sigmf_metadata_beside_other_annotations(sigmf, qpsk):
+    path = Path(sigmf)
+    whole = json.loads(path.read_text())
+    whole["annotations"] = [{"core:sample_start": 5, "core:label": "mine"}]
+    path.write_text(json.dumps(whole))
+    for _ in range(2):
+        done = CliRunner().invoke(main, ["classify", sigmf, "--export", "--frames", "8"])
+        assert done.exit_code == 0, done.output
+    mine, found = recordings.open_recording(path).annotations
+    assert mine[2] == "mine"
+    assert found[2] == "QPSK"
+    assert found[1] > 0.8 * qpsk.recording.samples
+    refused = CliRunner().invoke(main, ["classify", str(path.with_suffix(".wav")), "--export"])
+    assert refused.exit_code == 2
 
 
 @pytest.mark.long

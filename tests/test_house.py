@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "paper": {"runs"},
     "sweeps": {"runs", "workers", "metrics"},
     "classifier": {"signals", "receiver", "diagrams", "model", "recordings", "metrics", "figures"},
-    "cli_classify": {"classifier"},
+    "cli_classify": {"classifier", "model", "runs"},
     "__main__": {"cli"},
     "comparison": {"runs", "metrics"},
     "cli": {"runs", "paper", "sweeps", "workers", "comparison", "cli_classify"},

@@ -550,3 +550,26 @@ def test_a_header_of_another_network_or_of_none_is_refused(tmp_path):
     save(network(), path, header={"other": "1"})
     with pytest.raises(InputError, match="does not name the network it holds"):
         model.load(path)
+
+
+def test_an_onnx_file_decides_as_the_network_does(tmp_path, generator):
+    import onnxruntime
+
+    views = ["constellation", "likelihood"]
+    net = model.JointNet("compact", views=views, bins=64, classes=("BPSK", "8PSK"), snrs_db=(0, 10))
+    for layer in (net.modulation_head[-1], net.snr_head[-1], net.doubt):
+        torch.nn.init.normal_(layer.weight, std=0.3, generator=generator)
+    path = tmp_path / "net.onnx"
+    model.write_onnx(net.eval(), path)
+    session = onnxruntime.InferenceSession(path)
+    diagrams = torch.rand(50, 2, 64, 64, generator=generator)
+    logits, snr = session.run(None, {"diagrams": diagrams.numpy()})
+    with torch.no_grad():
+        expected = net(diagrams)
+    assert_close(torch.from_numpy(logits), expected.modulation, rtol=1e-3, atol=1e-3)
+    assert_close(torch.from_numpy(snr), expected.snr, rtol=1e-3, atol=1e-3)
+    assert len(set(logits.argmax(1))) == 2
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["classes"]) == ["BPSK", "8PSK"]
+    assert json.loads(about["views"]) == views
+    assert about["normalization"] == "power"

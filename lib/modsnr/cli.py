@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from modsnr import InputError, __version__, runs
-from modsnr.cli_classify import classify
+from modsnr.cli_classify import classify, export
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,6 +74,7 @@ def main() -> None:
 
 
 main.add_command(classify)
+main.add_command(export)
 
 
 def _show(text: str) -> None:

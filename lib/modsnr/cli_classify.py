@@ -1,4 +1,4 @@
-"""``modsnr classify``: which modulation files or a stream hold, at which SNR."""
+"""``modsnr classify`` and ``modsnr export``: recordings answered, networks taken elsewhere."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     help="frames of 128 symbols judged of a file, about, spread over its bursts",
 )
 @click.option("--json", "as_json", is_flag=True, help="an object a file, signals and bursts")
+@click.option("--export", "into", is_flag=True, help="write the bursts into SigMF metadata, too")
 @click.option("--csv", "as_csv", is_flag=True, help="a row a burst, of all files")
 @click.pass_context
 def classify(
@@ -37,6 +38,7 @@ def classify(
     rate: float,
     frames: int,
     as_json: bool,
+    into: bool,
     as_csv: bool,
 ) -> None:
     """Name the modulation and the SNR in recordings, or in a stream.
@@ -48,8 +50,8 @@ def classify(
     if as_json and as_csv:
         raise InputError("--json and --csv exclude each other")
     if "-" in files:
-        if len(files) > 1 or as_csv:
-            raise InputError("a stream, -, goes with no other file, nor with --csv")
+        if len(files) > 1 or as_csv or into:
+            raise InputError("a stream, -, goes with no other file, nor with --csv or --export")
         _listen(iq_format, rate, as_json)
         return
     refused, table = 0, []
@@ -57,6 +59,8 @@ def classify(
         began = time.monotonic()
         try:
             answer = _classified(name, iq_format, rate, frames)
+            if into:
+                _annotate(name, answer)
         except InputError as error:
             refused += 1
             if len(files) == 1:
@@ -80,10 +84,37 @@ def classify(
         ctx.exit(2)
 
 
+@click.command()
+@click.argument("run")
+@click.option("--onnx", "file", required=True, metavar="FILE", help="the file to write")
+def export(run: str, file: str) -> None:
+    """Write a run's network as an ONNX file.
+
+    RUN is a run of 02 by its id, folder or name, or "package": the network of modsnr classify.
+    """
+    from modsnr import classifier, model, runs  # they bring torch, which takes seconds
+
+    if run == "package":
+        net, normalization = classifier.packaged().net, "power"
+    else:
+        record = runs.find(Path(run).name, notebook="02_training")
+        net, normalization = model.load(record.weights), record.parameters["normalization"]
+    model.write_onnx(net, Path(file), normalization=normalization)
+    click.echo(file)
+
+
 def _classified(name: str, iq_format: str, rate: float, frames: int) -> Answer:
     from modsnr.classifier import classify as answer_of  # it brings torch, which takes seconds
 
     return answer_of(name, sample_rate=rate, iq_format=iq_format, frames=frames)
+
+
+def _annotate(name: str, answer: Answer) -> None:
+    from modsnr.classifier.annotations import annotate
+
+    path = Path(name)
+    path = path if path.suffix == ".sigmf-meta" else Path(f"{name}.sigmf-meta")
+    click.echo(f"{path}: {annotate(path, answer)} annotations", err=True)
 
 
 def _line(answer: Answer) -> str:

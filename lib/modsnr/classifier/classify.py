@@ -215,7 +215,8 @@ def heard(made: ResampledFrames, most: int) -> tuple[list[tuple[int, int]], np.n
     table = made.survey(made.batches(0, made.count))
     gap, silent = (table[column].to_numpy(bool) for column in ("gap", "silent"))
     bursts = runs_of(~gap | (gap.all() & ~silent))
-    return bursts, spread(bursts, most)
+    rows = spread(bursts, most)
+    return bursts, rows[~silent[rows]]
 
 
 def runs_of(heard: np.ndarray) -> list[tuple[int, int]]:

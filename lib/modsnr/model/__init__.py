@@ -14,4 +14,5 @@ from modsnr.model.network import (
     is_out_of_memory,
     load,
 )
+from modsnr.model.onnx_file import write_onnx
 from modsnr.model.tensors import read_tensors, replacing_file, write_tensors
