@@ -31,6 +31,7 @@ BURSTS = 2.0  # power of the loudest moments over that of the quietest
 EVIDENCE = 8.0  # nats: noise alone makes such a line with probability 3e-4
 FLOOR = 0.05  # of the flat top: the lowest density that is surely the signal's
 SPREAD = 0.5  # nepers, prior deviation of the symbol rate from the band's width
+HIGHEST = 0.98  # symbols/sample: at 1 lies the mean power, which is no line
 BLOCK = 128  # bins whose median is the level that a line stands out of
 
 
@@ -224,7 +225,7 @@ def symbol_rate(iq: np.ndarray, band: Band) -> Line:
     x: Any = fft.ifft(np.roll(spectrum, -round(band.centre * iq.shape[1]), 1), axis=1)
     x = x / np.sqrt(np.square(np.abs(x)).mean()).clip(1e-30)
     size: Any = fft.next_fast_len(2 * iq.shape[1])
-    highest = max(1.4 * band.width, 2 * band.reach)
+    highest = min(HIGHEST, max(1.4 * band.width, 2 * band.reach))
     places = np.arange(math.ceil(0.05 * band.width * size), highest * size, dtype=int)
     prior = -np.square(np.log(places / size / band.width) / SPREAD) / 2 - math.log(size)
     power, square = _evidence(np.square(np.abs(x)), size), _evidence(x**2, size)
