@@ -129,9 +129,9 @@ def test_bursts_have_their_own_times_and_carriers():
 
 def test_signals_apart_are_found_and_named_each(qpsk):
     rng, count = np.random.default_rng(2), 400_000
-    iq = noise(count, rng, 1e-4)
+    iq = noise(count, rng, 0.01)
     for kind, centre, period, gain in (("QPSK", -0.2, 10.0, 1.0), ("BPSK", 0.25, 16.0, 0.5)):
-        one = rehearsal.rehearse(kind, 40.0, seed=7, through="minor")
+        one = rehearsal.rehearse(kind, 120.0, seed=7, through="minor")
         level = one.recording.values * np.exp(
             -2j * np.pi * one.carrier * np.arange(one.recording.samples)
         )
@@ -146,7 +146,7 @@ def test_signals_apart_are_found_and_named_each(qpsk):
     assert_allclose(answer.signals.symbol_rate[:2], [1 / 10, 1 / 16], rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["2FSK", "OOK", "GMSK", "FM voice", "chirps", "noise"])
+@pytest.mark.parametrize("kind", ["2FSK", "OOK", "GMSK", "FM voice", "chirps"])
 def test_unknown_signals_are_called_unknown_with_a_reason(kind):
     one = rehearsal.rehearse(kind, 20.0, seed=11)
     answer = modsnr.classify(one.recording.values, frames=16)
@@ -184,6 +184,7 @@ def test_limits_are_of_their_number_of_frames_and_snr():
     snr_db = np.tile(np.repeat([0.0, 10.0], 200), (len(limits.SIZES), 1))
     found = limits.learn(columns, snr_db, np.array([0.0, 10.0]), 0.01)
     usual = np.zeros(len(limits.COLUMNS))
+    usual[-1] = 0.5  # the confidence
     assert found.reasons(usual, 4.0, 3) == []
     for (name, side), (tolerance, reason) in limits.REASONS.items():
         odd = usual.copy()

@@ -17,7 +17,7 @@ from modsnr.classifier.shipped import Classifier, packaged
 from modsnr.metrics import vote
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
 from modsnr.recordings.conditioning import ResampledFrames, tunings
-from modsnr.recordings.estimates import NoSignalError
+from modsnr.recordings.estimates import NoRateError, NoSignalError
 from modsnr.recordings.files import open_recording
 from modsnr.recordings.in_memory import held
 from modsnr.recordings.samples import Recording
@@ -191,10 +191,8 @@ def classify_recording(recording: Recording, by: Classifier, *, frames: int = FR
     """Return the answer for a recording that is open, as ``classify`` does, ``by`` a network."""
     try:
         found = tunings(recording)
-    except NoSignalError as error:
-        nothing = pd.DataFrame(columns=pd.Index(COLUMNS))
-        notes = (*recording.notes, str(error))
-        return Answer(nothing, nothing, pd.DataFrame(), recording.sample_rate, notes)
+    except (NoSignalError, NoRateError) as error:
+        return _without_frames(recording, error)
     tables: list[tuple[pd.DataFrame, ...]] = []
     for number, tuning in enumerate(found):
         made = ResampledFrames(recording, tuning)
@@ -205,6 +203,18 @@ def classify_recording(recording: Recording, by: Classifier, *, frames: int = FR
         tables.append(tuple(part.assign(signal=number) for part in parts))
     parts = (pd.concat(column, ignore_index=True) for column in zip(*tables, strict=True))
     return Answer(*parts, recording.sample_rate, recording.notes)
+
+
+def _without_frames(recording: Recording, error: InputError) -> Answer:
+    """Return the answer where there is no signal, or none that can be cut into frames."""
+    seconds = recording.samples / (recording.sample_rate or 1.0)
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
+    row |= {"start": 0.0, "end": seconds, "modulation": "unknown", "vote": "", "confidence": 0.0}
+    row |= {"known": False, "why": "no symbol rate of 0.001 to 1 a sample is found", "frames": 0}
+    rows = [row] if isinstance(error, NoRateError) else []
+    signals = pd.DataFrame(rows, columns=pd.Index(COLUMNS)).assign(signal=0)
+    notes = (*recording.notes, str(error))
+    return Answer(signals, signals, pd.DataFrame(), recording.sample_rate, notes)
 
 
 def heard(made: ResampledFrames, most: int) -> tuple[list[tuple[int, int]], np.ndarray]:

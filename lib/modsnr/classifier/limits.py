@@ -20,6 +20,7 @@ SIZES = (1, 2, 4, 8, 16)  # numbers of frames for which limits are learned
 REACH_DB = 3.0  # recordings so near in SNR count for a limit
 CONFIDENCE = "confidence"  # the mean probability of the vote, beside the traits
 COLUMNS = (*TRAITS, CONFIDENCE)
+LEAST_CONFIDENCE = 0.2  # of a name, whatever known signals show at low SNR
 # Of which side of which column a limit is made, by how much it is wider than what was simulated,
 # and what it means to lie beyond. The noise's spectrum and lines beside the signal say nothing of
 # the signal: many real receivers have their own.
@@ -61,7 +62,8 @@ class Limits:
             column, upper = COLUMNS.index(name), side == "high"
             limit = (self.high if upper else self.low)[size, place, column]
             beyond = columns[column] - limit if upper else limit - columns[column]
-            if beyond > tolerance:
+            vague = name == CONFIDENCE and columns[column] < LEAST_CONFIDENCE
+            if beyond > tolerance or vague:
                 found.append(reason)
         return found
 

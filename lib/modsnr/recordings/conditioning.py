@@ -24,7 +24,7 @@ from modsnr import InputError, receiver
 from modsnr.frames.labelled import LEAST_POWER
 from modsnr.receiver.noise import UNSEEN_DEVIATION
 from modsnr.receiver.timing import SAMPLES_PER_SYMBOL
-from modsnr.recordings.estimates import Found, find_signals
+from modsnr.recordings.estimates import Found, NoRateError, find_signals
 from modsnr.recordings.samples import Annotation, Recording
 
 HALF_TAPS = 32  # of the resampling filter, in samples at the lower of the two rates
@@ -72,14 +72,14 @@ def tunings(recording: Recording, samples: int = 1024, *, most: int = 8) -> list
     There are ``most`` at most, the strongest first.
 
     Raises InputError if there is too little to estimate from, NoSignalError if there is no signal,
-    and InputError for rates that cannot be used.
+    and NoRateError if the strongest has no symbol rate that can be used.
     """
     try:
         found = find_signals(partial(read_iq, recording), recording.samples, most)
     except InputError as error:
         raise type(error)(f"{recording.path}: {error}") from error
     if not 0.001 <= (rate := found[0].line.symbol_rate) < 1:
-        raise InputError(
+        raise NoRateError(
             f"{recording.path}: its symbol rate seems to be {rate:.2g} symbols/sample; 0.001 to 1 "
             "can be conditioned."
         )

@@ -39,6 +39,10 @@ class NoSignalError(InputError):
     """Nothing stands out of the noise."""
 
 
+class NoRateError(InputError):
+    """There is a signal, but no symbol rate that can be conditioned."""
+
+
 class Band(NamedTuple):
     """A band between its half-power points; of root-raised cosines its width is the symbol rate.
 
