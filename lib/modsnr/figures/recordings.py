@@ -52,17 +52,21 @@ def timeline(frames: pd.DataFrame, *, timed: bool) -> Figure:
 
 
 @styled
-def waterfall(density: np.ndarray, bursts: pd.DataFrame, *, seconds: float, rate: float) -> Figure:
+def waterfall(
+    density: np.ndarray, bursts: pd.DataFrame, *, seconds: float, rate: float, real: bool = False
+) -> Figure:
     """Draw a recording's spectrum over time, with a box around each burst that was found.
 
     ``density`` is in dB, [moment, bin], lowest frequency first, over ``seconds`` and a sample
     ``rate``; ``bursts`` are those of ``classifier.Answer``. Boxes are as wide as the symbol rate
     and a third. With samples for seconds and a rate of 1 the axes are in samples and cycles/sample.
+    Of a ``real`` signal the positive frequencies are drawn.
     """
     figure = Picture(figsize=(PAGE, 3.6))
     ax = figure.subplots()
+    density = density[:, density.shape[1] // 2 :] if real else density
     low, high = np.quantile(density, (0.05, 0.999))
-    ends = (-rate / 2, rate / 2, seconds, 0.0)
+    ends = (0.0 if real else -rate / 2, rate / 2, seconds, 0.0)
     image = ax.imshow(density, aspect="auto", extent=ends, vmin=low, vmax=high, cmap=DIAGRAM_MAP)
     ax.grid(visible=False)
     figure.colorbar(image, ax=ax, label="density (dB)")
