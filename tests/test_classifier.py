@@ -15,7 +15,7 @@ from scipy import signal
 
 import modsnr
 from modsnr import InputError, classifier, recordings
-from modsnr.classifier import limits, rehearsal
+from modsnr.classifier import limits, rehearsal, shipped
 from modsnr.classifier.classify import runs_of, spread
 from modsnr.classifier.stream import listen
 from modsnr.cli import main
@@ -262,6 +262,15 @@ def test_a_stream_needs_a_format_and_a_rate():
     ):
         with pytest.raises(InputError, match=complaint):
             next(listen(sys.stdin.buffer, format_, rate))
+
+
+def test_a_run_is_shipped_by_its_weights_and_limits(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "weights")
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode())
+    shipped.ship(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "weights" / "receiver.safetensors").read_bytes() == b"a"
+    assert (tmp_path / "weights" / "limits.safetensors").read_bytes() == b"b"
 
 
 def test_importing_the_package_brings_nothing_heavy():

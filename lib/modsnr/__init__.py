@@ -2,9 +2,9 @@
 
 The way of the data, one module a step: signals or recordings -> frames -> diagrams -> model,
 training -> metrics, explain -> figures -> runs -> paper; workers is where large steps run, export
-draws for people, explorer shows one frame live, comparison sets runs beside one another. Modules do
-not call one another, but for the few edges that ``tests/test_house.py`` names; they meet in the
-notebooks.
+draws for people, explorer shows one frame live, comparison sets runs beside one another, classifier
+answers recordings. Modules do not call one another, but for the few edges that
+``tests/test_house.py`` names; they meet in the notebooks.
 """
 
 from importlib import import_module
