@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from recording_files import received, write_sigmf, write_wav
 
 from modsnr import InputError
+from modsnr.classifier.rehearsal import rehearse
 from modsnr.recordings import estimates
 from modsnr.recordings.as_source import open_as_source
 from modsnr.recordings.conditioning import (
@@ -117,6 +118,29 @@ def test_a_weak_false_line_is_not_taken_for_the_pair_of_oqpsk():
     iq = iq * (1 + 0.05 * np.cos(2 * pi * false * np.arange(len(iq))))
     power = estimates.symbol_rate(iq[None], estimates.Band(0.0, 1 / 8, 0.08))
     assert abs(power.symbol_rate * 8 - 1) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kind", "snr_db", "seed"),
+    [("64QAM", 22.0, 7000), ("QPSK", 18.0, 7001), ("BPSK", 14.0, 7000), ("8ASK", 22.0, 7005)],
+)
+def test_the_rate_is_found_behind_paths_that_narrow_the_band_or_turn_it(kind, snr_db, seed):
+    """Of the first two half of the power lies in half of the band; of the last two, real ones, a
+    line of the square and that of twice the carrier look like the pair of OQPSK at half the rate.
+    """
+    one = rehearse(kind, snr_db, seed=seed)
+    assert tune(one.recording).symbol_rate == pytest.approx(one.symbol_rate, rel=1e-3)
+
+
+def test_a_signal_beside_a_stronger_one_is_found_and_the_way_to_it_is_clear():
+    excess = np.zeros(400)
+    excess[50:90], excess[200:230], excess[300:303] = 10, 2, 10
+    strongest, other = estimates.apart(excess)
+    assert_array_equal(np.flatnonzero(other), np.arange(200, 230))
+    assert_array_equal(strongest, ~other)  # with the line, too narrow for a signal
+    joined = excess.copy()
+    joined[90:200] = 1
+    assert len(estimates.apart(joined)) == 1
 
 
 def test_a_short_burst_is_found_in_long_noise(rng):

@@ -106,7 +106,9 @@ def export(run: str, file: str) -> None:
 def _classified(name: str, iq_format: str, rate: float, frames: int) -> Answer:
     from modsnr.classifier import classify as answer_of  # it brings torch, which takes seconds
 
-    return answer_of(name, sample_rate=rate, iq_format=iq_format, frames=frames)
+    shown = sys.stderr.isatty()
+    given = {"sample_rate": rate, "iq_format": iq_format, "frames": frames}
+    return answer_of(name, **given, progress=shown)
 
 
 def _annotate(name: str, answer: Answer) -> None:

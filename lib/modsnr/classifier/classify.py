@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from modsnr import InputError
 from modsnr.classifier.answer import Answer
@@ -118,7 +120,12 @@ class Signal:
 
 
 def classify(
-    recording: Any, *, sample_rate: float = 0.0, iq_format: str = "", frames: int = FRAMES
+    recording: Any,
+    *,
+    sample_rate: float = 0.0,
+    iq_format: str = "",
+    frames: int = FRAMES,
+    progress: bool = False,
 ) -> Answer:
     """Return which modulation a recording holds, at which SNR, or that it is none that is known.
 
@@ -127,7 +134,7 @@ def classify(
     Carrier, symbol rate (0.001 to 1 symbols/sample) and bursts are found. ``sample_rate`` in Hz
     gives the answer its units, 0: unknown, or what the file holds; ``iq_format`` is of raw samples,
     as ``recordings.open_recording`` takes it. At most about ``frames`` frames of 128 symbols are
-    judged, spread over the bursts.
+    judged, spread over the bursts. ``progress`` shows a bar. Memory is bounded, whatever the size.
 
     Raises InputError for samples that cannot be used, and too few of them.
     """
@@ -141,7 +148,7 @@ def classify(
         opened = recording
     else:
         opened = held(recording, sample_rate)
-    return classify_recording(opened, packaged(), frames=frames)
+    return classify_recording(opened, packaged(), frames=frames, progress=progress)
 
 
 def classify_frames(iq: Any) -> pd.DataFrame:
@@ -187,7 +194,9 @@ def classify_frames(iq: Any) -> pd.DataFrame:
     )
 
 
-def classify_recording(recording: Recording, by: Classifier, *, frames: int = FRAMES) -> Answer:
+def classify_recording(
+    recording: Recording, by: Classifier, *, frames: int = FRAMES, progress: bool = False
+) -> Answer:
     """Return the answer for a recording that is open, as ``classify`` does, ``by`` a network."""
     try:
         found = tunings(recording)
@@ -198,7 +207,7 @@ def classify_recording(recording: Recording, by: Classifier, *, frames: int = FR
         made = ResampledFrames(recording, tuning)
         if number and not made.fits:  # a narrow one beside the strongest
             continue
-        bursts, rows = heard(made, frames)
+        bursts, rows = heard(made, frames, progress=progress)
         parts = Signal(by, made, bursts, rows, judge(by.net, made.read(rows))).tables()
         tables.append(tuple(part.assign(signal=number) for part in parts))
     parts = (pd.concat(column, ignore_index=True) for column in zip(*tables, strict=True))
@@ -217,16 +226,25 @@ def _without_frames(recording: Recording, error: InputError) -> Answer:
     return Answer(signals, signals, pd.DataFrame(), recording.sample_rate, notes)
 
 
-def heard(made: ResampledFrames, most: int) -> tuple[list[tuple[int, int]], np.ndarray]:
+def heard(
+    made: ResampledFrames, most: int, *, progress: bool = False
+) -> tuple[list[tuple[int, int]], np.ndarray]:
     """Return the bursts in a recording's frames, and about ``most`` of these, to be judged.
 
     A burst is its first frame and its end, excluded; the others are int64 [frame], ascending.
     """
-    table = made.survey(made.batches(0, made.count))
+    with tqdm(total=made.count, desc="listen", disable=not progress, unit="frame") as bar:
+        table = made.survey(_counted(made.batches(0, made.count), bar))
     gap, silent = (table[column].to_numpy(bool) for column in ("gap", "silent"))
     bursts = runs_of(~gap | (gap.all() & ~silent))
     rows = spread(bursts, most)
     return bursts, rows[~silent[rows]]
+
+
+def _counted(batches: Iterator[np.ndarray], bar: Any) -> Iterator[np.ndarray]:
+    for batch in batches:
+        yield batch
+        bar.update(len(batch))
 
 
 def runs_of(heard: np.ndarray) -> list[tuple[int, int]]:
