@@ -9,7 +9,7 @@ import modsnr
 
 FOLDER = Path(__file__).parents[2] / "shared" / "recordings"
 FORMATS = {".complex": "cf32", ".raw": "cs16"}
-REFUSED = {"ask.complex": "is too short", "jaero_600bps_sample.ogg": "no audio file, or a damaged"}
+REFUSED = {"jaero_600bps_sample.ogg": "no audio file, or a damaged"}
 WRONG = {"sat_3cat_2.wav", "itasat1.wav", "ao73.wav", "psk_generated.complex"}  # called unknown
 
 pytestmark = [

@@ -201,11 +201,15 @@ def classify_recording(
     try:
         found = tunings(recording)
     except (NoSignalError, NoRateError) as error:
-        return _without_frames(recording, error)
+        rate = isinstance(error, NoRateError)
+        return _without_frames(recording, str(error), "it has no symbol rate" if rate else "")
     tables: list[tuple[pd.DataFrame, ...]] = []
     for number, tuning in enumerate(found):
         made = ResampledFrames(recording, tuning)
-        if number and not made.fits:  # a narrow one beside the strongest
+        if not made.fits and not number:
+            why = f"it has fewer than {made.tuning.samples // SAMPLES_PER_SYMBOL} symbols"
+            return _without_frames(recording, "Too few symbols for a frame.", why)
+        if not made.fits:  # a narrow one beside the strongest
             continue
         bursts, rows = heard(made, frames, progress=progress)
         parts = Signal(by, made, bursts, rows, judge(by.net, made.read(rows))).tables()
@@ -214,15 +218,15 @@ def classify_recording(
     return Answer(*parts, recording.sample_rate, recording.notes)
 
 
-def _without_frames(recording: Recording, error: InputError) -> Answer:
-    """Return the answer where there is no signal, or none that can be cut into frames."""
+def _without_frames(recording: Recording, note: str, why: str) -> Answer:
+    """Return the answer where there is no signal, or, with ``why``, one that gives no frames."""
     seconds = recording.samples / (recording.sample_rate or 1.0)
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
     row |= {"start": 0.0, "end": seconds, "modulation": "unknown", "vote": "", "confidence": 0.0}
-    row |= {"known": False, "why": "no symbol rate of 0.001 to 1 a sample is found", "frames": 0}
-    rows = [row] if isinstance(error, NoRateError) else []
+    row |= {"known": False, "why": why, "frames": 0}
+    rows = [row] if why else []
     signals = pd.DataFrame(rows, columns=pd.Index(COLUMNS)).assign(signal=0)
-    notes = (*recording.notes, str(error))
+    notes = (*recording.notes, note)
     return Answer(signals, signals, pd.DataFrame(), recording.sample_rate, notes)
 
 
