@@ -81,7 +81,7 @@ def unknown_in(code, declared, options):
 def test_what_a_message_names_is_a_parameter_where_it_is_raised(path):
     over = [name for name in NOTEBOOKS if package_of(path) in beneath(name)]
     declared = {name for notebook in over for name in runs.parameters(notebook)}
-    options = (LIB / "cli.py").read_text(encoding="utf-8")
+    options = "".join(path.read_text(encoding="utf-8") for path in LIB.glob("cli*.py"))
     assert unknown_in(path.read_text(encoding="utf-8"), declared, options) == []
 
 
