@@ -37,7 +37,7 @@ def annotate(path: Path, answer: Answer) -> int:
 
 
 def _named(answer: Answer) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = answer.bursts.to_dict("records")
+    rows: Any = answer.bursts.to_dict("records")
     return [row for row in rows if row["modulation"] != "no signal"]
 
 

@@ -70,7 +70,8 @@ def waterfall(
     image = ax.imshow(density, aspect="auto", extent=ends, vmin=low, vmax=high, cmap=DIAGRAM_MAP)
     ax.grid(visible=False)
     figure.colorbar(image, ax=ax, label="density (dB)")
-    for burst in bursts[bursts["carrier"].notna()].itertuples():
+    heard: Any = bursts[bursts["carrier"].notna()]
+    for burst in heard.itertuples():
         wide = 4 / 3 * burst.symbol_rate
         box: Any = {"fill": False, "linewidth": 1, "edgecolor": PALETTE[5 if burst.known else 1]}
         corner = burst.carrier - wide / 2, burst.start

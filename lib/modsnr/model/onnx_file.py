@@ -29,8 +29,9 @@ def write_onnx(net: JointNet, path: Path, *, normalization: str = "power") -> No
         import onnx
     except ImportError as error:
         raise InputError("ONNX files need the package onnx: pip install modsnr[onnx].") from error
+    register: Any = torch.onnx.register_custom_op_symbolic  # type: ignore[attr-defined]
     for name, symbolic in {"aten::expm1": _expm1, "aten::logaddexp": _logaddexp}.items():
-        torch.onnx.register_custom_op_symbolic(name, symbolic, OPSET)
+        register(name, symbolic, OPSET)
     settings = net.settings
     shape = (2, len(settings["views"]), settings["bins"], settings["bins"])
     net = net.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]

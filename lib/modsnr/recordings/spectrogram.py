@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import signal
 
@@ -18,11 +20,9 @@ def waterfall(recording: Recording, *, moments: int = 256, bins: int = 512) -> n
     length = min(8 * bins, max(bins, recording.samples // moments))
     count = max(1, min(moments, recording.samples // length))
     starts = np.linspace(0, max(0, recording.samples - length), count).astype(int)
+    given: Any = {"nperseg": bins, "return_onesided": False, "detrend": False}
     rows = [
-        signal.welch(
-            read_iq(recording, start, length), nperseg=bins, return_onesided=False, detrend=False
-        )[1]
-        for start in starts.tolist()
+        signal.welch(read_iq(recording, start, length), **given)[1] for start in starts.tolist()
     ]
     density = np.fft.fftshift(np.stack(rows), axes=1)
     return (10 * np.log10(density.clip(1e-30))).astype(np.float32)
