@@ -252,15 +252,12 @@ EVERY_FIGURE = {
         {"16QAM": -10.0, "64QAM": -25.0, "BPSK": -800.0},
         {view: np.eye(8) for view in ("aligned", "residual")},
     ),
-    "timeline": lambda: figures.timeline(
-        np.arange(6.0),
-        np.array([0, 1, 1, 0, 2, 1]),
-        np.linspace(0.2, 1, 6),
-        {"SNR by the network": np.full(6, 20.0), "by the noise floor": np.full(6, 19.5)},
-        np.linspace(0, 3, 6),
-        np.full(6, 2.0),
-        classes=["BPSK", "QPSK", "16QAM"],
-        xlabel="time (s)",
+    "timeline": lambda: figures.timeline(bursts_and_frames()[1], timed=True),
+    "waterfall": lambda: figures.waterfall(
+        np.random.default_rng(0).normal(size=(9, 64)),
+        bursts_and_frames()[0],
+        seconds=6.0,
+        rate=48_000.0,
     ),
     "fidelity": lambda: fidelity(measured=1, modulations=2),
     "class_order_audit": lambda: figures.class_order_audit(evidence()),
@@ -299,6 +296,17 @@ CROWDED = {
     "fidelity": lambda: fidelity(measured=3, modulations=24, quantities=3),
     "accuracy_over_snr": lambda: figures.accuracy_over_snr(accuracies(), bounds=CEILINGS),
 }
+
+
+def bursts_and_frames():
+    """Tables of bursts and of frames of a recording, as an answer has them."""
+    bursts = {"start": [0.0, 3.0], "end": [2.0, 5.0], "carrier": [-9e3, 1e4], "snr_db": [12, 3]}
+    bursts |= {"symbol_rate": [3e3, 9e3], "modulation": ["QPSK", "unknown"], "known": [True, False]}
+    frames = {"start": np.arange(6.0), "known": np.arange(6) < 3, "snr_db": np.full(6, 19.5)}
+    frames |= {"modulation": ["BPSK", "QPSK", "16QAM"] * 2, "confidence": np.linspace(0.2, 1, 6)}
+    return pd.DataFrame(bursts), pd.DataFrame(frames | {"carrier": np.arange(6.0)})
+
+
 DRAWN = EVERY_FIGURE | {f"crowded {name}": draw for name, draw in CROWDED.items()}
 DRAWN |= {f"snr_calibration of {n}": partial(snr_calibration, "abcde"[:n]) for n in (1, 5)}
 

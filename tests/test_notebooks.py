@@ -158,7 +158,7 @@ def frames_of(house, *names):
         ("08_generalisation", {"models": [], "left_out": ["all-veiws"]}),
         ("09_attribution", {"network": "all-views", "repeats": ["all-veiws"]}),
         ("10_radio", {"network": "all-veiws"}),
-        ("recording", {"model": "all-veiws"}),
+        ("11_classification", {"model": "all-veiws"}),
         ("07_views", {"profile": "", "baseline": "all-views", "whole": "all-veiws"}),
         ("02_training", {"hide": "snr", "hide_by": "all-veiws"}),
     ],
