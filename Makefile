@@ -64,7 +64,7 @@ api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.
 SHARED := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PYTEST := $(BIN)/python -m pytest $(SHARED)
 
-test: $(STAMP) ## run the test suite, about eleven minutes on two cores
+test: $(STAMP) ## run the test suite, about five minutes on two cores
 	$(PYTEST) -m "not long"
 
 test-all: test ## run that and the long tests: kills, fuzzing, PostgreSQL, clusters, JupyterLab in a browser
