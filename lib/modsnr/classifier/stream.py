@@ -15,7 +15,7 @@ from modsnr.recordings.files import datatype_of
 from modsnr.recordings.samples import decode, sample_size
 
 FRAMES = 32  # judged of a block
-MOST_SAMPLES = 2**19  # looked at of a block, its last ones, so that the answer comes in time
+MOST_SAMPLES = 2**18  # looked at of a block, its last ones, so that the answer comes in time
 
 
 class Heard(NamedTuple):
