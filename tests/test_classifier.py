@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import signal
 import modsnr
 from modsnr import InputError, classifier, recordings
 from modsnr.classifier import limits, rehearsal, shipped
+from modsnr.classifier.annotations import annotate
 from modsnr.classifier.classify import runs_of, spread
 from modsnr.classifier.stream import listen
 from modsnr.cli import main
@@ -233,6 +235,9 @@ def test_bursts_are_written_into_sigmf_metadata_beside_other_annotations(sigmf, 
     assert mine[2] == "mine"
     assert found[2] == "QPSK"
     assert found[1] > 0.8 * qpsk.recording.samples
+    unplaced = modsnr.classify(qpsk.recording.values[:4500], sample_rate=RATE, frames=1)
+    bare = unplaced.bursts.assign(carrier=np.nan, modulation="unknown")
+    assert annotate(path, replace(unplaced, bursts=bare)) == 0
     refused = CliRunner().invoke(main, ["classify", str(path.with_suffix(".wav")), "--export"])
     assert refused.exit_code == 2
 

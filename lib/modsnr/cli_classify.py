@@ -123,16 +123,14 @@ def _line(answer: Answer) -> str:
     if not len(answer.signals):
         return "no signal"
     row = answer.signals.iloc[0]
+    why = f": {row.why}" if row.why else ""
+    if row.carrier != row.carrier:  # noise, or what gives no frames
+        return f"{row.modulation}{why}"
     unit = "Hz" if answer.sample_rate else "/sample"
     interval = f"[{row.snr_low_db:.1f}, {row.snr_high_db:.1f}]"
     places = f"carrier {row.carrier:.6g} {unit}, symbol rate {row.symbol_rate:.6g} {unit}"
-    why = f": {row.why}" if row.why else ""
     snr = f"SNR {row.snr_db:.1f} dB {interval}, confidence {row.confidence:.2f}, {places}"
-    return (
-        f"{row.modulation}{why}"
-        if row.modulation == "no signal"
-        else f"{row.modulation}, {snr}{why}"
-    )
+    return f"{row.modulation}, {snr}{why}"
 
 
 def _listen(iq_format: str, rate: float, as_json: bool) -> None:

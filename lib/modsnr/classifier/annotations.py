@@ -16,7 +16,8 @@ def annotate(path: Path, answer: Answer) -> int:
     """Write the bursts of an answer into SigMF metadata, and return how many there are.
 
     ``path`` ends in .sigmf-meta. Annotations of an earlier call are replaced, all others stay.
-    Labels are modulations; edges are the carrier less and plus two thirds of the symbol rate.
+    Labels are modulations; what has no carrier, noise among it, is left out. Edges are the carrier
+    less and plus two thirds of the symbol rate.
 
     Raises InputError for other files and for an unknown sample rate.
     """
@@ -30,15 +31,15 @@ def annotate(path: Path, answer: Answer) -> int:
     captures = metadata.get("captures") or [{}]
     centre = float(captures[0].get("core:frequency", 0.0))
     others = [a for a in metadata.get("annotations", []) if a.get("core:generator") != GENERATOR]
-    own = [_annotation(row, answer.sample_rate, zero, centre) for row in _named(answer)]
+    own = [_annotation(row, answer.sample_rate, zero, centre) for row in _placed(answer)]
     together = sorted([*others, *own], key=lambda annotation: annotation["core:sample_start"])
     files.write(path, json.dumps(metadata | {"annotations": together}, indent=4) + "\n")
     return len(own)
 
 
-def _named(answer: Answer) -> list[dict[str, Any]]:
-    rows: Any = answer.bursts.to_dict("records")
-    return [row for row in rows if row["modulation"] != "no signal"]
+def _placed(answer: Answer) -> list[dict[str, Any]]:
+    rows: Any = answer.bursts[answer.bursts["carrier"].notna()].to_dict("records")
+    return rows
 
 
 def _annotation(row: dict[str, Any], rate: float, zero: int, centre: float) -> dict[str, Any]:

@@ -34,17 +34,20 @@ class Answer:
     @property
     def modulation(self) -> str:
         """The strongest signal's modulation, "unknown", or "no signal"."""
-        return str(self.signals["modulation"].iloc[0]) if len(self.signals) else "no signal"
+        return str(self._strongest("modulation", "no signal"))
 
     @property
     def snr_db(self) -> float:
         """The strongest signal's SNR, NaN if there is none."""
-        return float(self.signals["snr_db"].iloc[0]) if len(self.signals) else float("nan")
+        return float(self._strongest("snr_db", float("nan")))
 
     @property
     def confidence(self) -> float:
         """The mean probability of the strongest vote over its frames, 0 without a signal."""
-        return float(self.signals["confidence"].iloc[0]) if len(self.signals) else 0.0
+        return float(self._strongest("confidence", 0.0))
+
+    def _strongest(self, column: str, otherwise: Any) -> Any:
+        return self.signals[column].iloc[0] if len(self.signals) else otherwise
 
     def as_dict(self) -> dict[str, Any]:
         """Return signals and bursts as lists of rows, for JSON."""

@@ -206,11 +206,11 @@ def classify_recording(
     tables: list[tuple[pd.DataFrame, ...]] = []
     for number, tuning in enumerate(found):
         made = ResampledFrames(recording, tuning)
-        if not made.fits and not number:
-            why = f"it has fewer than {made.tuning.samples // SAMPLES_PER_SYMBOL} symbols"
+        if not made.fits:
+            if number:  # a narrow one beside the strongest
+                continue
+            why = f"it has fewer than {tuning.samples // SAMPLES_PER_SYMBOL} symbols"
             return _without_frames(recording, "Too few symbols for a frame.", why)
-        if not made.fits:  # a narrow one beside the strongest
-            continue
         bursts, rows = heard(made, frames, progress=progress)
         parts = Signal(by, made, bursts, rows, judge(by.net, made.read(rows))).tables()
         tables.append(tuple(part.assign(signal=number) for part in parts))

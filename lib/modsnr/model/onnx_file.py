@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def write_onnx(net: JointNet, path: Path, *, normalization: str = "power") -> No
         register(name, symbolic, OPSET)
     settings = net.settings
     shape = (2, len(settings["views"]), settings["bins"], settings["bins"])
-    net = net.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    net = deepcopy(net).to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     with files.replacing(path) as temporary:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the newer exporter needs onnxscript
