@@ -65,7 +65,7 @@ def classify(
             refused += 1
             if len(files) == 1:
                 raise
-            click.echo(f"{name}: {' '.join(str(error).split())}", err=True)
+            click.echo(" ".join(str(error).split()), err=True)  # it names the file
             continue
         seconds = time.monotonic() - began
         if as_json:
