@@ -142,6 +142,26 @@ def test_what_the_guide_for_contributors_names_is_there():
         assert (ROOT / path).exists(), path
 
 
+def test_the_readme_is_read_in_two_minutes():
+    assert (ROOT / "README.md").stat().st_size <= 7_000
+
+
+def test_the_map_of_the_library_has_each_modules_own_first_sentence():
+    entries = set((LIB.parent / "README.md").read_text(encoding="utf-8").splitlines())
+    for path in MODULES:
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        sentence = " ".join(docstring.split("\n\n")[0].split())
+        assert {f"- `{path.stem}`: {sentence}", sentence} & entries, path
+
+
+def test_links_between_the_pages_lead_somewhere():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+    pages += [ROOT / folder / "README.md" for folder in ("lib", "notebooks", "tests/benchmarks")]
+    for page in pages:
+        links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        assert not [link for link in links if not (page.parent / link).exists()], page
+
+
 def requirement_name(line: str) -> str:
     return re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0].lower().replace("_", "-")
 
@@ -203,7 +223,7 @@ def test_no_tracked_file_names_a_package_index_or_is_over_twelve_megabytes():
         assert path.suffix in (".png", ".pdf", ".npz", ".safetensors") or not index.search(content)
 
 
-def test_the_speeds_that_the_readme_tells_are_those_measured():
+def test_the_speeds_that_are_written_down_are_those_measured():
     measured = ROOT / "tests" / "benchmarks" / "measured"
     speed, pieces = (
         json.loads((measured / f"{kind}-nvidia-h200.json").read_text())
@@ -222,7 +242,7 @@ def test_the_speeds_that_the_readme_tells_are_those_measured():
                 f"{found['drawing_share_of_step']:.1%}",
             ]
             rows.add("| " + " | ".join(cells).replace("|  |", "| |") + " |")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "tests/benchmarks/README.md").read_text(encoding="utf-8")
     _, table = readme.split("| backbone | images/s |")
     assert rows == set(table.split("\n\n")[0].splitlines()[2:])
     assert (speed["bins"], speed["batch_size"], speed["frames"]) == (224, 256, 17 * 16 * 4096)

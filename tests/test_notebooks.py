@@ -253,7 +253,9 @@ def test_the_readmes_command_takes_a_radioml_file_to_a_trained_network(
     house, tmp_path, monkeypatch
 ):
     block = re.search(
-        r"## Your own files.*?```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S
+        r"## Your own files.*?```sh\n(.*?)```",
+        (ROOT / "notebooks/README.md").read_text(),
+        re.S,
     )
     commands = [line.split()[1:] for line in block[1].splitlines()]
     assert [command[1] for command in commands] == ["01_preprocessing", "02_training"]

@@ -57,7 +57,7 @@ def check(task: Task) -> None:
     if execution.num_nodes > 1 and not ("SLURM_JOB_ID" in os.environ and shutil.which("srun")):
         raise InputError(
             f"num_nodes is {execution.num_nodes}: several machines are available within a SLURM "
-            "job only, where srun starts the processes. README shows such a job."
+            "job only, where srun starts the processes. notebooks/README.md shows such a job."
         )
     if ranks > 1 and not hasattr(task.draw, "settings"):
         raise InputError(
