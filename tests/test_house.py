@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "training": {"model", "metrics"},
     "explain": {"metrics"},
     "generalisation": {"metrics"},
+    "networks": {"diagrams", "frames", "model", "receiver", "runs", "training"},
     "paper": {"runs"},
     "sweeps": {"runs", "workers", "metrics"},
     "classifier": {"signals", "receiver", "diagrams", "model", "recordings", "metrics", "figures"},

@@ -240,9 +240,7 @@ def test_a_fit_that_lost_a_process_goes_on_over_two_machines_by_srun(tmp_path, r
     ]  # fmt: skip
 
 
-def test_the_guides_job_requeues_itself_when_time_is_up_and_then_resumes(
-    tmp_path, monkeypatch
-):
+def test_the_guides_job_requeues_itself_when_time_is_up_and_then_resumes(tmp_path, monkeypatch):
     readme = (ROOT / "notebooks/README.md").read_text()
     job = re.search(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", readme, re.S)
     for name, code in {

@@ -153,7 +153,8 @@ class Explorer:
         self.words, self.image = widgets.HTML(), widgets.Image(format="png")
         self.image.layout.max_width = "100%"
         held = list(self.controls.values())
-        columns = widgets.HBox([widgets.VBox(held[:5]), widgets.VBox(held[5:])])
+        wrapped = {"flex_flow": "row wrap"}  # in a narrow window one column below the other
+        columns = widgets.HBox([widgets.VBox(held[:5]), widgets.VBox(held[5:])], layout=wrapped)
         self.panel = widgets.VBox([columns, self.words, self.image, OwnKeys()])
         self._show()
         self.controls["network"].observe(self._change_network, "value")

@@ -23,7 +23,16 @@ from modsnr.explain.faithfulness import (
 )
 from modsnr.explain.fills import FILLS, fill
 from modsnr.explain.hiding import hidden
-from modsnr.explain.impact import SHARES, TASKS, Subject, impact_scores, nested, perturb, wide
+from modsnr.explain.impact import (
+    SHARES,
+    TASKS,
+    Subject,
+    by_label,
+    impact_scores,
+    nested,
+    perturb,
+    wide,
+)
 from modsnr.explain.judging import agreements, judge, judgement_rows, pixel_methods
 from modsnr.explain.masks import FRACTIONS, METHODS, masks
 from modsnr.explain.radio import point_shares, share_turned, smallest_change

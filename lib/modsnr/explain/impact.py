@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from modsnr import metrics
 from modsnr.explain.fills import Fill, fill
@@ -58,20 +57,19 @@ def perturb(
     hide: Hide = masks,
     how: Fill = "blackout",
     seed: int = 0,
-    progress: bool = False,
+    progress: Callable[[int], object] | None = None,
 ) -> pd.DataFrame:
     """Return what every mask on one view does to every frame: a row a mask and frame.
 
     ``view`` is the channel that is masked, the other channels stay; None masks each by itself and
     all at once. ``hide`` maps one view's images to masks, ``how`` fills what they hide. Only one
-    batch of diagrams is held at a time.
+    batch of diagrams is held at a time; ``progress`` is called with the number of its frames.
 
     Columns: mask, fraction (NaN for masks that have a name only), frame; before_ and after_ each
     task: whether the network was right; the shares hidden, means over the views masked.
     """
     pieces = []
-    starts = range(0, len(subject.iq), BATCH)
-    for start in tqdm(starts, desc="perturb", unit="batch", disable=not progress):
+    for start in range(0, len(subject.iq), BATCH):
         rows = slice(start, start + BATCH)
         known = () if subject.findings is None else (subject.findings[rows],)
         diagrams = subject.draw(subject.iq[rows], *known)
@@ -95,6 +93,8 @@ def perturb(
                 | {f"after_{task}": after[task] for task in TASKS}
                 | dict(zip(SHARES, shares.cpu().numpy(), strict=True))
             )
+        if progress:
+            progress(len(diagrams))
     return pd.concat(map(pd.DataFrame, pieces), ignore_index=True)
 
 
@@ -121,6 +121,27 @@ def impact_scores(impacts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
             group = dict(zip(by, key, strict=True)) | shares
             rows += [group | {"task": task, "quantity": q} | of for q, of in found.items()]
     return pd.DataFrame(rows)
+
+
+def by_label(
+    impacts: pd.DataFrame,
+    labels: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    masks: Sequence[str],
+) -> pd.DataFrame:
+    """Return the PIS of occupied pixels of some masks by label, for modulation and SNR apart.
+
+    ``labels`` is kind -> the label of each frame, [frame], and the names that it numbers, if it
+    numbers some. A row a kind, label, task and mask, sorted by kind, task and mask.
+    """
+    some, found = impacts[impacts["mask"].isin(masks)], []
+    for kind, (of_frame, names) in labels.items():
+        labelled = some.assign(label=of_frame[some.frame]).sort_values("label", kind="stable")
+        scores = impact_scores(labelled, ["mask", "label"]).assign(kind=kind)
+        scores["label"] = scores.label if names is None else names[scores.label]
+        found.append(scores)
+    table = pd.concat(found)
+    table = table[(table.task != "joint") & (table.quantity == "pis_of_occupied")]
+    return table.sort_values(["kind", "task", "mask"], kind="stable", ignore_index=True)
 
 
 def _scaled(drop: Interval, share: float) -> Interval:

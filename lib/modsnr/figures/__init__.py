@@ -20,6 +20,7 @@ from modsnr.figures.impacts import (
     impact_bars,
     impact_by_label,
     impact_panels,
+    masked,
     method_bars,
     region_matrix,
 )

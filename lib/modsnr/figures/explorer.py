@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from modsnr.figures.attributions import ATTRIBUTION_MAP
-from modsnr.figures.style import DIAGRAM_MAP, PAGE, PALETTE, Picture, styled
+from modsnr.figures.style import DIAGRAM_MAP, HIDDEN_MAP, PAGE, PALETTE, Picture, styled
 
 
 @styled
@@ -30,36 +29,38 @@ def one_frame(
 
     ``diagrams`` is view -> [bins, bins], ``attribution`` [bins, bins] that of ``view`` for
     ``task``: blue holds the right answer up, red holds it down. ``hidden``, bool [bins, bins], are
-    the pixels taken from that view, drawn green. ``answers`` are modulation -> probability and the
+    the pixels taken from that view, drawn cyan. ``answers`` are modulation -> probability and the
     SNR in dB; ``truth`` is the modulation, drawn blue, and the SNR, over ``range_db`` at least.
     """
     # Without a layout to find, and with one set of axes for all images, it is drawn in half the
     # time, which someone who moves a slider waits for.
     unlaid: Any = "none"  # which matplotlib takes, and does not declare
-    width, height, count = PAGE, 3.75, len(diagrams) + 1
+    width, count = PAGE, len(diagrams) + 1
+    cell = min((width - 0.2) / count, 1.65)  # inches
+    beside = count * cell < width / 3  # then the answers stand to the right of the images
+    height = cell + (0.75 if beside else 2.35)
     figure = Picture(figsize=(width, height), layout=unlaid)
 
     def axes(left: float, bottom: float, wide: float, high: float) -> Axes:  # inches
         return figure.add_axes((left / width, bottom / height, wide / width, high / height))
 
-    cell = min((width - 0.2) / count, 1.65)  # inches
-    images = axes(0.1, height - cell - 0.2, count * cell, cell)
+    images = axes(0.1, height - cell - 0.35, count * cell, cell)
     images.set_axis_off()
     for place, (name, image) in enumerate(diagrams.items()):
         _image(images, place, image, cmap=DIAGRAM_MAP)
         weight = "bold" if name == view else "normal"
         images.text(place + 0.5, 1, name, ha="center", fontweight=weight)
         if name == view and hidden.any():
-            covered = np.ma.masked_equal(hidden.astype(float), 0)
-            _image(images, place, covered, cmap=ListedColormap([PALETTE[2]]))
+            _image(images, place, np.ma.masked_equal(hidden.astype(float), 0), cmap=HIDDEN_MAP)
     limit = max(float(np.abs(attribution).max()), 1e-12)
     _image(images, count - 1, attribution, cmap=ATTRIBUTION_MAP, vmin=-limit, vmax=limit)
-    images.text(count - 0.5, 1, "attribution", ha="center")
+    caption = f"{view},\nfor the {task.replace('snr', 'SNR')}"
+    images.text(count - 0.5, 1, caption, ha="center", linespacing=0.9)
     images.set(xlim=(0, count), ylim=(0, 1))
-    caption = f"{view}, for {task.replace('snr', 'SNR')}"
-    images.text(count - 0.04, 0, caption, fontsize=7, ha="right", va="top")
-    _probabilities(axes(0.55, 0.62, 4.4, 1.1), answers[0], truth[0])
-    _snr(axes(5.3, 0.62, 1.66, 1.1), truth[1], answers[1], range_db)
+    left = 0.1 + count * cell if beside else 0.0
+    split = left + (width - left) * 0.68
+    _probabilities(axes(left + 0.55, 0.62, split - left - 0.65, 1.1), answers[0], truth[0])
+    _snr(axes(split + 0.25, 0.62, width - split - 0.4, 1.1), truth[1], answers[1], range_db)
     return figure
 
 

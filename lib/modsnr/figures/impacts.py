@@ -13,6 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from modsnr.figures.style import (
+    DIAGRAM_MAP,
+    HIDDEN_MAP,
     PAGE,
     SLANTED,
     Picture,
@@ -44,6 +46,27 @@ def impact_bars(scores: pd.DataFrame, *, tasks: Mapping[str, str]) -> Figure:
         bars(ax, table[table.task == task], "percent", "mask")
         ax.axhline(0, color="black", linewidth=0.6)
     legend_above(figure, most=5)
+    return figure
+
+
+@styled
+def masked(image: np.ndarray, hidden: Mapping[str, np.ndarray], *, title: str) -> Figure:
+    """Draw a diagram [bins, bins] whole, called ``title``, and once for each mask.
+
+    ``hidden`` is the name of a mask -> bool [bins, bins], its pixels, which are drawn cyan.
+    """
+    figure = Picture(figsize=(PAGE, PAGE / (1 + len(hidden)) + 0.7))
+    figure.suptitle(title)
+    for ax, (name, pixels) in zip(
+        figure.subplots(1, 1 + len(hidden)), ({"whole": None} | dict(hidden)).items(), strict=True
+    ):
+        ax.imshow(image, cmap=DIAGRAM_MAP, origin="lower", interpolation="nearest")
+        if pixels is not None:
+            cover = np.ma.masked_equal(pixels.astype(float), 0)
+            ax.imshow(cover, cmap=HIDDEN_MAP, origin="lower", interpolation="nearest")
+            name = f"{name}\n{pixels.sum()} pixels"
+        ax.set_title(name)
+        ax.set_axis_off()
     return figure
 
 

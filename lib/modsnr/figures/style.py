@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.5, 7.16  # inches
@@ -19,6 +20,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "////", "....", "xxxx")
 DIAGRAM_MAP = "magma"
+HIDDEN_MAP = ListedColormap(["cyan"])  # of pixels taken away: unlike any colour of DIAGRAM_MAP
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,

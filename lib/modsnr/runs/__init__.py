@@ -19,6 +19,7 @@ from modsnr.runs.overview import OVERVIEW, Survey, overview, select, survey
 from modsnr.runs.pages import readme, write_runlog
 from modsnr.runs.parameters import (
     ChangesNoResult,
+    ExistingFile,
     FrameStore,
     PositiveShare,
     PositiveShareBelowOne,

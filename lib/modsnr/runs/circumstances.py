@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -52,6 +53,14 @@ def hardware() -> dict[str, Any]:
 def is_watched() -> bool:
     """Return whether a person watches, in JupyterLab."""
     return "JPY_SESSION_NAME" in os.environ
+
+
+def papermill_parameters(executed: Path | None) -> dict[str, Any]:
+    """Return what plain papermill was given for the notebook that it writes, if it writes one."""
+    if executed is None:
+        return {}
+    metadata = json.loads(executed.read_text(encoding="utf-8"))["metadata"]
+    return metadata.get("papermill", {}).get("parameters", {})
 
 
 def papermill_output() -> Path | None:

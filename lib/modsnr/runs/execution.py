@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from modsnr.files import write
-from modsnr.runs.needs import need_frames, need_runs
+from modsnr.runs.needs import need
 from modsnr.runs.parameters import check
 from modsnr.runs.profiles import preset
 from modsnr.runs.records import CHECKPOINT, Record, Status, find
@@ -69,8 +69,7 @@ def execute(
         earlier = find(reference, notebook=notebook, status=None)
         values["name"] = given.get("name", earlier.name)
         values["resume"] = reference if reference == earlier.name else earlier.id
-    need_frames(notebook, values, profile)
-    need_runs(notebook, values, profile)
+    need(notebook, values, profile)
     record, lock = make_run(notebook, values, profile, sweep)
     # The kernel inherits the open lock, so it is held from before the kernel starts until both
     # processes are gone: there is no handover, hence no instant at which the run looks crashed.

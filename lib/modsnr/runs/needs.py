@@ -1,4 +1,4 @@
-"""What must be there before a notebook starts: the frame stores and runs that it reads."""
+"""What must be there before a notebook starts: the frame stores, runs and files that it reads."""
 
 from __future__ import annotations
 
@@ -8,10 +8,25 @@ from typing import Any
 
 from modsnr import InputError
 from modsnr.files import did_you_mean
-from modsnr.runs.parameters import FrameStore, RunOf, check, marks, parameters
+from modsnr.runs.parameters import ExistingFile, FrameStore, RunOf, check, marks, parameters
 from modsnr.runs.profiles import command, load_profile, preset
 from modsnr.runs.records import find
-from modsnr.runs.repository import notebook_path, root, store
+from modsnr.runs.repository import callers_path, notebook_path, root, store
+
+
+def need(notebook: str, values: Mapping[str, Any], profile: str | None) -> None:
+    """Raise InputError where what a notebook reads is missing; ``values`` are its parameters.
+
+    ``profile`` is that of the run which is about to start.
+    """
+    for name, mark in _marked(notebook, ExistingFile):
+        path = callers_path(values[name])
+        if values[name] not in mark.but and not path.exists():
+            near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")])
+            hint = f"; {near}" if near else ""
+            raise InputError(f"{name}: there is no file or folder {values[name]!r}{hint}.")
+    need_frames(notebook, values, profile)
+    need_runs(notebook, values, profile)
 
 
 def need_frames(notebook: str, values: Mapping[str, Any], profile: str | None = None) -> None:

@@ -94,13 +94,15 @@ def found(metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
 def best_runs(runs: Iterable[Record], headlines: Mapping[str, Headlines]) -> set[str]:
     """Return the ids of runs that are best of their notebook's completed ones on the same frames.
 
-    The highest is best, of equals the last id; a run alone on its frames is not compared. Runs
-    that left out the same modulations are compared with one another: fewer classes are easier.
+    The highest is best, of equals the last id; a run alone on its frames is not compared, nor one
+    of the ``smoke`` profile. Runs that left out the same modulations are compared with one another:
+    fewer classes are easier.
     """
     rivals: dict[tuple[str, ...], list[tuple[float, str]]] = {}
     for run in runs:
         key = headlines.get(run.notebook, USUAL).best
-        value = found(run.metrics, key).get("") if key and run.status == "completed" else None
+        compared = key and run.status == "completed" and run.profile != "smoke"
+        value = found(run.metrics, key).get("") if compared else None
         value = value.get("value") if isinstance(value, dict) else value
         if isinstance(value, int | float):
             left_out = sorted(run.parameters.get("leave_out") or ())
@@ -142,8 +144,8 @@ class Survey:
         return BEST * bool(ids & self.best) + IN_PAPER * bool(ids & set(self.paper))
 
 
-def survey() -> Survey:
-    """Return the runs as their folders, ``headlines.yaml`` and the paper's sources have them.
+def survey(known: list[Record] | None = None) -> Survey:
+    """Return all runs, or those ``known``, with what headlines.yaml and the paper add to them.
 
     Where one of these two files cannot be used, that is among the faults: a run that ends must not
     fail for it.
@@ -161,7 +163,7 @@ def survey() -> Survey:
     paper: dict[str, list[str]] = {}
     for alias, source in sources.runs.items() if sources else ():
         paper.setdefault(source.row or source.run, []).append(alias)
-    known = records()
+    known = records() if known is None else known
     return Survey(known, headlines, best_runs(known, headlines), paper, faults)
 
 

@@ -1,17 +1,21 @@
-"""Runs as pages: a README.md in each run's folder, and RUNLOG.md, one screen that leads to all."""
+"""Runs as pages: a README.md in each run's folder, and two lists that lead to them.
+
+RUNLOG.md lists the runs that git tracks, LOCAL.md the others; without git RUNLOG.md lists all.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from modsnr.files import lock, write
 from modsnr.runs.formatting import escaped, lasted, leaves, markdown_table, measured, shown
 from modsnr.runs.overview import BEST, IN_PAPER, USUAL, Survey, groups, line, survey
-from modsnr.runs.records import Record
-from modsnr.runs.repository import root
+from modsnr.runs.records import Record, records
+from modsnr.runs.repository import committed_runs, root
 
-README, RUNLOG = "README.md", "RUNLOG.md"
+README, RUNLOG, LOCAL = "README.md", "RUNLOG.md", "LOCAL.md"
 COLUMNS = ("began", "", "run", "notebook", "frames", "took", "outcome")  # of RUNLOG.md
 WIDTH = 640  # of the picture, in CSS pixels
 RESULTS = 30  # results that a run's page shows
@@ -20,17 +24,25 @@ VERSIONS = ("python", "torch", "timm", "lightning", "numpy")  # run.json has all
 
 
 def write_runlog(*, readmes: bool = False) -> Survey:
-    """Write runs/RUNLOG.md anew from all folders, and return what it was written from.
+    """Write RUNLOG.md and LOCAL.md anew from all folders, and return all runs.
 
     The folders are read under the lock: of many runs that end at once, the last one sees all.
-    ``readmes`` writes the README.md of every run's folder as well.
+    ``readmes`` writes the README.md of every run's folder as well. What is written about committed
+    runs rests on those alone, so it stays the same whatever else is run.
     """
     folder = root() / "runs"
     with lock(folder / ".locks" / "runlog"):
-        all_runs = survey()
-        write(folder / RUNLOG, runlog(all_runs))
-        for run in all_runs.runs if readmes else ():
-            write_readme(all_runs, run)
+        known, tracked = records(), committed_runs()
+        all_runs = committed = survey(known)
+        own = [r for r in known if tracked is not None and (r.sweep_table or r.id) not in tracked]
+        if own:
+            committed = survey([run for run in known if run not in own])
+            write(folder / LOCAL, runlog(replace(all_runs, runs=own)))
+        else:
+            (folder / LOCAL).unlink(missing_ok=True)
+        write(folder / RUNLOG, runlog(committed))
+        for run in known if readmes else ():
+            write_readme(all_runs if run in own else committed, run)
     return all_runs
 
 
@@ -129,6 +141,7 @@ def _circumstances(all_runs: Survey, run: Record) -> dict[str, str]:
         "best": f"{BEST} of {run.notebook} on these frames" if run.id in all_runs.best else "",
         "in the paper as": ", ".join(all_runs.paper.get(run.id, [])),
         "profile": run.profile or "",
+        "given in vain": ", ".join(f"{n} {escaped(shown(v))}" for n, v in run.overridden.items()),
         "rests on": _linked(all_runs, run.parents),
         "a row of": f"[{run.sweep_table}.csv]({place_of(run, '../')})" if run.sweep_table else "",
         "began": f"{run.started[:10]} {run.started[11:19]} UTC",

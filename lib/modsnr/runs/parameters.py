@@ -1,7 +1,8 @@
 """The typed parameters that a notebook declares in its cell tagged ``parameters``.
 
-The cell is run in a scope of its own. Its annotations and values become a pydantic model, which
-checks what a notebook is given.
+Those that are rarely changed may stand in a cell tagged ``more-parameters`` above it. The cells are
+run in a scope of their own. Their annotations and values become a pydantic model, which checks what
+a notebook is given.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ class FrameStore:
     """Mark of a parameter that names a frame store, written by runs of ``made_by``."""
 
     made_by: str
+
+
+@dataclass(frozen=True)
+class ExistingFile:
+    """Mark of a parameter that is the path of a file or folder, or one of the words ``but``."""
+
+    but: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True)
@@ -145,10 +153,14 @@ def marks(field: FieldInfo) -> list[Any]:
 def _model(notebook: str) -> type[BaseModel]:
     path = notebook_path(notebook)
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    tagged = [c for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
-    if len(tagged) != 1:
-        raise InputError(f"{path.stem} has {len(tagged)} cells tagged 'parameters', not one")
-    return _built(path.stem, "".join(tagged[0]["source"]))
+    tags = {tag: [] for tag in ("more-parameters", "parameters")}
+    for cell in cells:
+        for tag in tags.keys() & cell.get("metadata", {}).get("tags", []):
+            tags[tag].append("".join(cell["source"]))
+    if len(tags["parameters"]) != 1:
+        count = len(tags["parameters"])
+        raise InputError(f"{path.stem} has {count} cells tagged 'parameters', not one")
+    return _built(path.stem, "\n".join(source for cells in tags.values() for source in cells))
 
 
 @lru_cache(maxsize=64)

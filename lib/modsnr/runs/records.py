@@ -42,6 +42,7 @@ class Record(BaseModel, frozen=True, extra="ignore"):
     profile: str | None = None
     parameters: dict[str, Any] = {}
     changed: list[str] = []
+    overridden: dict[str, Any] = {}  # given, but set anew by a cell of the notebook
     command: str = ""
     git: dict[str, Any] | None = None
     seeds: dict[str, Any] = {}

@@ -32,6 +32,11 @@ def store(name: str) -> Path:
     return root() / "data" / plain_name(name, "the name of a frame store") / "frames.h5"
 
 
+def callers_path(given: str) -> Path:
+    """Return a path given as a parameter; a relative one begins where the caller stood."""
+    return Path(os.environ.get("MODSNR_CALLED_FROM", "."), given).absolute()
+
+
 def notebook_path(name: str) -> Path:
     """Return the path of a notebook, called with or without folder and ending, or by its number.
 
@@ -65,6 +70,15 @@ def commit() -> dict[str, Any] | None:
         return {"commit": id, "dirty": bool(_git("status", "--porcelain", "--", *CODE))}
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def committed_runs() -> set[str] | None:
+    """Return the ids of runs, and the names of sweep tables, that git tracks; None without git."""
+    try:
+        paths = [Path(name) for name in _git("ls-files", "--", "runs").splitlines()]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {path.stem if path.parts[1] == "sweeps" else path.parts[1] for path in paths} or None
 
 
 def same_code(then: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:

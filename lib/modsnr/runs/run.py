@@ -6,6 +6,7 @@ import atexit
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,19 @@ from pydantic_core import to_json
 
 from modsnr import InputError
 from modsnr.files import check_name, hold, write
-from modsnr.runs.circumstances import hardware, is_watched, papermill_output, versions
+from modsnr.runs.circumstances import (
+    hardware,
+    is_watched,
+    papermill_output,
+    papermill_parameters,
+    versions,
+)
+from modsnr.runs.needs import need
 from modsnr.runs.pages import write_readme, write_runlog
-from modsnr.runs.parameters import LITERALS, check, counting, parameters
+from modsnr.runs.parameters import LITERALS, UNCOUNTED, check, counting, parameters
 from modsnr.runs.profiles import command
-from modsnr.runs.records import CHECKPOINT, Record, Status, records
-from modsnr.runs.repository import commit, plain_name, portable, root
+from modsnr.runs.records import CHECKPOINT, Record, Status, find, records
+from modsnr.runs.repository import callers_path, commit, plain_name, portable, root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +93,13 @@ class Run:
         ids = [parent.id if isinstance(parent, Record) else parent for parent in parents]
         self._update(parents=list(dict.fromkeys([*self.record.parents, *ids])))
 
+    def trained(self, references: Sequence[str]) -> dict[str, Record]:
+        """Return the runs of 02 that are called so, of this run's profile, now its parents."""
+        own = {"notebook": "02_training", "profile": self.record.profile}
+        found = {reference: find(reference, **own) for reference in references}
+        self.add_parents(*found.values())
+        return found
+
     def resumes(self, reference: str) -> Path | None:
         """Return the folder of the run that this one goes on with, its parent; None for "".
 
@@ -113,21 +128,19 @@ class Run:
         return earlier.folder
 
     def progress(self, total: int, what: str, unit: str) -> Any:
-        """Return a tqdm bar for ``total`` units: a widget where a person watches, else text.
+        """Return a tqdm bar for ``total`` units; where there is nothing to do, none is shown.
 
-        Where there is nothing to do, none is shown.
+        It is text: a widget would be lost where a notebook is opened again.
         """
-        from tqdm.auto import tqdm as widget
-        from tqdm.std import tqdm
+        from tqdm import tqdm
 
         options = {"desc": what, "unit": f" {unit}", "unit_scale": True, "disable": not total}
-        if self.interactive:
-            return widget(total=total, **options)
-        return tqdm(total=total, file=sys.stdout, mininterval=5, miniters=1, **options)
+        every = 0.5 if self.interactive else 5  # seconds; papermill keeps each line
+        return tqdm(total=total, file=sys.stdout, mininterval=every, miniters=1, **options)
 
     def path(self, given: str) -> Path:
         """Return a path given as a parameter; a relative one begins where the caller stood."""
-        return Path(os.environ.get("MODSNR_CALLED_FROM", "."), given).absolute()
+        return callers_path(given)
 
     @property
     def interactive(self) -> bool:
@@ -161,6 +174,8 @@ class Run:
         In JupyterLab the cell may be mended and the run go on: ``finish`` has the last word.
         """
         error = result.error_before_exec or result.error_in_exec
+        if isinstance(error, NameError):
+            print("A name is missing that a cell above sets: run the cells in order, from the top.")
         if error is not None and not self._finished:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             status = getattr(error, "run_status", status)  # training.Diverged: diverged
@@ -182,7 +197,9 @@ def start(notebook: str, scope: dict[str, Any], parents: Sequence[str | Record] 
 
     The declared parameters are taken out of ``scope`` and checked. Plain papermill only warns of
     a misspelt one, which is then just one more literal in ``scope``: it is refused here, with
-    InputError and before any folder is made.
+    InputError and before any folder is made; so are frames, runs and files that are missing. A
+    value that papermill was given, and that a cell of the notebook sets anew, is warned of: the
+    cell's counts.
     """
     global _current
     declared = parameters(notebook)
@@ -191,6 +208,9 @@ def start(notebook: str, scope: dict[str, Any], parents: Sequence[str | Record] 
         if isinstance(value, LITERALS) and not name.startswith("_") and name not in ("In", "Out"):
             check_name("parameter", name, declared, of=f" of {notebook}")
     values = check(notebook, {name: scope[name] for name in declared if name in scope})
+    profile = os.environ.get("MODSNR_PROFILE") or None
+    if "MODSNR_RUN_FOLDER" not in os.environ:  # else ``execute`` has looked
+        need(notebook, values, profile)
     if _current is not None:
         if _current.record.status == "running":
             _current._end("interrupted", "started anew in the same kernel")
@@ -203,7 +223,19 @@ def start(notebook: str, scope: dict[str, Any], parents: Sequence[str | Record] 
             raise InputError(f"runs.start({notebook!r}) in the notebook {run.record.notebook}")
     else:
         # The lock is never closed: it is free once this process is gone, and not before.
-        run = Run(make_run(notebook, values, os.environ.get("MODSNR_PROFILE") or None)[0])
+        run = Run(make_run(notebook, values, profile)[0])
+    given = run.parameters if adopted else papermill_parameters(papermill_output())
+    lost = {name: given[name] for name in values if given.get(name, values[name]) != values[name]}
+    for name, value in lost.items():
+        warnings.warn(
+            f"{name} was given as {value!r}, but a cell of the notebook sets it to "
+            f"{values[name]!r}: the run uses {values[name]!r}. Delete that line to use what is "
+            "given.",
+            stacklevel=2,
+        )
+    if lost:
+        run.parameters = values
+        run._update(overridden=lost, **_given(notebook, values, profile))
     run._update(hardware=hardware())
     run.add_parents(*parents)
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -212,7 +244,22 @@ def start(notebook: str, scope: dict[str, Any], parents: Sequence[str | Record] 
         if not adopted:
             atexit.register(run._at_exit, papermill_output())
     _current = run
+    if run.interactive:
+        from IPython.display import display
+
+        display(run.record)
     return run
+
+
+def _given(notebook: str, values: dict[str, Any], profile: str | None) -> dict[str, Any]:
+    """Return what a record holds of its parameters."""
+    defaults = check(notebook, {})
+    return {
+        "parameters": values,
+        "changed": [n for n, v in values.items() if v != defaults[n] and n not in UNCOUNTED],
+        "command": command(notebook, values, profile),
+        "seeds": {n: v for n, v in values.items() if n == "seed" or n.endswith("_seed")},
+    }
 
 
 def make_run(
@@ -223,17 +270,13 @@ def make_run(
 ) -> tuple[Record, int]:
     """Make a run's folder; return its record and the open lock, which lives as the process does."""
     now = datetime.now(UTC)
-    defaults = check(notebook, {})
     facts = {
         "notebook": notebook,
         "status": "running",
         "started": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "profile": profile,
-        "parameters": values,
-        "changed": [n for n, v in values.items() if v != defaults[n] and n not in ("name", "note")],
-        "command": command(notebook, values, profile),
+        **_given(notebook, values, profile),
         "git": commit(),
-        "seeds": {n: v for n, v in values.items() if n == "seed" or n.endswith("_seed")},
         "versions": versions(),
         "hardware": hardware(),
         "name": values.get("name", "run"),

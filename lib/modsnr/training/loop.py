@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from modsnr.metrics import Answers
 from modsnr.model import dwa_weights, write_tensors
@@ -89,7 +90,8 @@ def _train_epoch(learner: Learner) -> bool:
     patience = min(PATIENCE_STEPS, max(learner.batches * recipe.epochs // 2, 1))
     description = f"epoch {progress.epoch + 1} of {recipe.epochs}"
     hidden = not execution.progress or execution.ranks > 1
-    for rows in tqdm(learner.batches_left(), description, disable=hidden, unit="step"):
+    bar = {"desc": description, "disable": hidden, "unit": "step", "file": sys.stdout}
+    for rows in tqdm(learner.batches_left(), **bar):
         trouble = take_step(learner, rows)
         if not trouble and progress.batch < learner.batches:  # an epoch's end has its own
             learner.save(every=CHECKPOINT_SECONDS)

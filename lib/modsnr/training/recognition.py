@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from modsnr import InputError, model
 from modsnr.model import JointNet, Prediction
@@ -34,7 +35,8 @@ def predict(
     ``findings`` [frame, finding] are the receiver's, if they have been through it. The answers for
     so many ``rotations`` of each frame's carrier are averaged. ``progress`` shows a bar.
     """
-    with tqdm(total=len(iq), desc="predict", disable=not progress, unit="frame") as bar:
+    shown = {"desc": "predict", "disable": not progress, "unit": "frame", "file": sys.stdout}
+    with tqdm(total=len(iq), **shown) as bar:
         output = net.outputs(draw, iq, findings, rotations=rotations, progress=bar.update)
     return net.decide(output)
 
