@@ -23,5 +23,5 @@ from modsnr.metrics.novelty import (
 )
 from modsnr.metrics.scores import attractor_index, confusion_pair, summary
 from modsnr.metrics.seeds import curves_over_seeds, over_seeds, seed_groups
-from modsnr.metrics.tables import nested, side_by_side, stacked, wide
+from modsnr.metrics.tables import nested, side_by_side, spelt, stacked, wide
 from modsnr.metrics.trust import trust

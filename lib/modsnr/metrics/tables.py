@@ -54,6 +54,15 @@ def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
     return turned[columns].reset_index()
 
 
+WORDS = {"snr": "SNR", "rmse": "RMS error", "mae": "mean absolute error", "f1": "F1", "db": "(dB)"}
+WORDS |= {"ece": "calibration error", "mce": "largest calibration error", "macro": "mean"}
+
+
+def spelt(name: str) -> str:
+    """Return a metric's name in words: "SNR RMS error (dB)" for "snr_rmse_db"."""
+    return " ".join(WORDS.get(word, word) for word in name.split("_"))
+
+
 def side_by_side(scores: pd.DataFrame) -> pd.DataFrame:
     """Return a row a metric, value and interval of each model as text: "0.912 [0.901, 0.920]".
 
