@@ -11,6 +11,8 @@ MADE_HERE += && [ "$$(sed -n 2p $(STAMP))" = "$$(command -v $(PYTHON))" ]
 endif
 PROFILE ?= quick
 RESULTS ?= .
+ARGS ?=
+INFO := $(addprefix metadata.language_info.,codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)
 export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
 # Threads that wait for one another spin briefly: see lib/modsnr/runs/execution.py.
@@ -54,8 +56,10 @@ best: $(STAMP) ## run all views at full size; the same call goes on with it
 paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf and .html) from the committed runs
 	$(BIN)/modsnr paper
 
+# Git then leaves out the outputs of a notebook that was run and saved: it is not modified by them.
 lab: $(STAMP) ## open JupyterLab on the README and its list of notebooks, on this machine only
-	JUPYTER_CONFIG_PATH=notebooks/lab $(BIN)/jupyter lab
+	@! git rev-parse --git-dir > /dev/null 2>&1 || git config filter.outputs.clean '$(BIN)/nbstripout --keep-id --extra-keys "$(INFO)"'
+	JUPYTER_CONFIG_PATH=notebooks/lab $(BIN)/jupyter lab $(ARGS)
 
 api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.html
 	$(BIN)/pdoc modsnr --no-show-source --output-directory lib/api

@@ -31,7 +31,7 @@ def one_frame(views=VIEWS, classes=signals.STUDY_CLASSES, snr_db=12.0, estimate_
     )
 
 
-def test_every_view_stands_in_its_place_and_hidden_pixels_are_green_in_the_chosen_one():
+def test_every_view_stands_in_its_place_and_hidden_pixels_are_cyan_in_the_chosen_one():
     images, _, _ = one_frame(view="aligned", task="snr").axes
     *shown, cover, residual, attribution = images.images
     left = [image.get_extent()[0] for image in images.images]
@@ -42,10 +42,10 @@ def test_every_view_stands_in_its_place_and_hidden_pixels_are_green_in_the_chose
     low, high = attribution.get_clim()
     assert low == -high
     assert np.argwhere(~cover.get_array().mask).tolist() == [[3, 5]]
-    assert to_hex(cover.to_rgba(cover.get_array())[3, 5]) == figures.PALETTE[2].lower()
+    assert to_hex(cover.to_rgba(cover.get_array())[3, 5]) == "#00ffff"
     bold = [text.get_text() for text in images.texts if text.get_fontweight() == "bold"]
     assert bold == ["aligned"]
-    assert images.texts[-1].get_text() == "aligned, for SNR"
+    assert images.texts[-1].get_text() == "aligned,\nfor the SNR"
 
 
 def test_bars_are_as_high_as_the_probabilities_and_the_truth_is_blue():

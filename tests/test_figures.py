@@ -267,6 +267,9 @@ EVERY_FIGURE = {
     "accuracy_over_snr": lambda: figures.accuracy_over_snr(accuracies(), titles=TASKS),
     "confusion_pair": confusion_pair,
     "impact_bars": impact_bars,
+    "masked": lambda: figures.masked(
+        np.eye(9), {name: np.eye(9) > 0 for name in "abcde"}, title="QPSK at 30 dB"
+    ),
     "impact_panels": impact_panels,
     "attribution_grid": attribution_grid,
     "snr_calibration": snr_calibration,

@@ -212,6 +212,39 @@ def test_notebooks_are_short_stories_without_outputs_or_classes(path):
     assert not re.search(r"^\s*(class|while)\b.*:$|savefig|#[0-9A-Fa-f]{6}", "\n".join(lines), re.M)
 
 
+def depth(node: ast.AST, above: int = 0) -> int:
+    """Return how many loops of comprehensions stand within one another."""
+    comprehensions = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    here = above + (len(node.generators) if isinstance(node, comprehensions) else 0)
+    return max([here, *(depth(child, here) for child in ast.iter_child_nodes(node))])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_read_aloud(path):
+    first, *cells = nbformat.read(path, 4).cells
+    for words in (
+        "Run the cells from the top.",
+        "**Question.**",
+        "**In:**",
+        "**Out:**",
+        "**Time:**",
+    ):
+        assert words in first.source
+    assert cells[-1].source.startswith("**What it means.**")
+    for cell in cells:
+        lines, tags = cell.source.splitlines(), cell.metadata.get("tags", [])
+        if cell.cell_type == "markdown":
+            continue
+        if "more-parameters" in tags:
+            assert cell.metadata.jupyter.source_hidden
+        elif "parameters" in tags:
+            assert "# Change values here" in cell.source
+            assert sum(": " in line.split("=")[0] for line in lines) <= 16
+        else:
+            assert sum(bool(line.strip()) for line in lines) <= 15, cell.source
+            assert depth(ast.parse(cell.source)) <= 2, cell.source
+
+
 def test_no_tracked_file_names_a_package_index_or_is_over_twelve_megabytes():
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True

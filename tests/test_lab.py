@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import nbformat
 import pytest
 from notebook_runs import write_record
 
@@ -14,7 +18,10 @@ ROOT = Path(__file__).parents[1]
 
 def test_jupyterlab_opens_on_the_readme_on_this_machine_only_and_asks_for_its_token(tmp_path):
     nobody = {name: str(tmp_path) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
-    assert "JUPYTER_CONFIG_PATH=notebooks/lab $(BIN)/jupyter lab" in (ROOT / "Makefile").read_text()
+    assert (
+        "JUPYTER_CONFIG_PATH=notebooks/lab $(BIN)/jupyter lab $(ARGS)"
+        in (ROOT / "Makefile").read_text()
+    )
     printed = subprocess.run(
         [sys.executable, "-m", "jupyterlab", "--show-config-json"],
         cwd=ROOT,
@@ -41,6 +48,38 @@ def test_the_settings_of_the_repository_are_ones_that_jupyterlab_knows():
         assert set(settings) <= set(known)
     viewers = given["@jupyterlab/docmanager-extension:plugin"]["defaultViewers"]
     assert viewers == {"markdown": "Markdown Preview"}
+
+
+def test_a_saved_notebook_is_modified_by_its_cells_and_not_by_its_outputs(tmp_path, monkeypatch):
+    def git(*words):
+        identity = ("-c", "user.name=n", "-c", "user.email=e@e.invalid")
+        command = ["git", "-C", tmp_path, *identity, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    folder, name = tmp_path / "notebooks", "06_runlog.ipynb"
+    folder.mkdir()
+    for file in (name, ".gitattributes"):
+        shutil.copy(ROOT / "notebooks" / file, folder)
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    made = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True).stdout
+    clean = re.search(r"filter\.outputs\.clean '\.venv/bin/(.*)'", made)[1]
+    git("config", "filter.outputs.clean", f"{Path(sys.executable).parent}/{clean}")
+    settings = types.SimpleNamespace(FileContentsManager=types.SimpleNamespace())
+    source = (ROOT / "notebooks/lab/jupyter_server_config.py").read_text()
+    exec(source, {"c": settings})
+    notebook = nbformat.read(folder / name, 4)
+    notebook.metadata.language_info |= {"version": "3.11.7", "file_extension": ".py"}
+    for cell in notebook.cells[1:]:
+        if cell.cell_type == "code":
+            cell.update(execution_count=1, outputs=[nbformat.v4.new_output("stream", text="x")])
+            cell.metadata["trusted"] = True
+    for added, status in (("", ""), ("\n# more", f" M notebooks/{name}\n")):
+        notebook.cells[2].source += added
+        nbformat.write(notebook, folder / name)
+        settings.FileContentsManager.post_save_hook(os_path=str(folder / name), model={})
+        assert git("status", "--porcelain") == status
 
 
 @pytest.mark.parametrize("watched", [True, False])

@@ -242,6 +242,15 @@ def test_a_training_without_its_frames_is_refused_before_it_starts(bare, profile
     assert not (bare / "runs").exists()
 
 
+@pytest.mark.parametrize("start", [runs.execute, lambda n, parameters: runs.start(n, parameters)])
+def test_a_file_that_is_not_there_is_refused_and_leaves_no_run(bare, start):
+    (bare / "capture.wav").touch()
+    wanted = {"file": str(bare / "cpature.wav")}
+    with pytest.raises(InputError, match=r"no file or folder '.*cpature\.wav'; did you mean 'capt"):
+        start("recording", parameters=wanted)
+    assert not (bare / "runs").exists()
+
+
 def test_a_misspelt_frame_store_is_named_with_the_nearest(bare):
     frames_of(bare, "radioml")
     with pytest.raises(InputError, match=r"data/radoiml/frames\.h5 \(did you mean 'radioml'\?\)"):

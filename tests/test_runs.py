@@ -358,6 +358,36 @@ def test_the_log_has_a_line_a_run_that_leads_to_its_folder_and_marks_the_best(ho
     assert log_of(house) == text
 
 
+def test_the_log_of_committed_runs_stays_the_same_whatever_else_is_run(house):
+    def git(*words):
+        identity = ("-c", "user.name=n", "-c", "user.email=e@e.invalid")
+        subprocess.run(["git", "-C", house, *identity, *words], check=True, capture_output=True)
+
+    for accuracy in (0.25, 0.5):
+        run = begin(house, name="shared")
+        run.set_data("frames", "ab12")
+        run.save_metrics({"joint_accuracy": accuracy})
+        run.finish()
+    git("init")
+    git("add", "--force", "runs")
+    git("commit", "-m", "runs")
+    runs.write_runlog(readmes=True)
+    before = {path: path.read_bytes() for path in (house / "runs").rglob("*.md")}
+    assert log_of(house).count("★ [shared]") == 1
+    mine = begin(house, name="mine")
+    mine.set_data("frames", "ab12")
+    mine.save_metrics({"joint_accuracy": 0.75})
+    mine.finish()
+    runs.write_runlog(readmes=True)
+    assert {path: path.read_bytes() for path in before} == before
+    local = (house / "runs" / "LOCAL.md").read_text()
+    assert f"- ★ [mine]({mine.id}/)" in local
+    assert "[shared]" not in local
+    shutil.rmtree(mine.folder)
+    runs.write_runlog()
+    assert not (house / "runs" / "LOCAL.md").exists()
+
+
 def test_a_runs_readme_has_its_results_command_and_parents(house):
     parent = begin(house, name="parent").finish()
     run = begin(house, name="a", epochs=4, views=["a"], note="a, <i>")
@@ -507,6 +537,24 @@ def test_plain_papermill_leaves_the_same_folder(completed, shared_house):
     executed = nbformat.read(record.folder / "notebook.ipynb", 4)
     assert executed.cells[-1].execution_count == 5
     assert any("at work" in str(cell.get("outputs")) for cell in executed.cells)
+
+
+def test_a_given_value_that_a_cell_overrides_is_warned_of_and_both_are_recorded(shared_house):
+    write_notebook(
+        shared_house, "02_own", PARAMETERS, "epochs = 5", START.replace("1_work", "2_own")
+    )
+    ran = runs.execute("02_own", parameters={"epochs": 3, "rate": 0.5}, name="strict")
+    source = shared_house / "notebooks" / "02_own.ipynb"
+    words = ("papermill", source, "own.ipynb", "-p", "epochs", "3", "-p", "name", "plain-own")
+    command(shared_house, *words).communicate(timeout=60)
+    plain = runs.find("plain-own", status=None)
+    for record in (runs.Record.load(ran.folder), plain):
+        assert (record.parameters["epochs"], record.overridden) == (5, {"epochs": 3})
+        assert "-p epochs 5" in record.command
+        text = (record.folder / "notebook.ipynb").read_text()
+        assert "epochs was given as 3, but a cell of the notebook sets it to 5" in text
+        assert "| given in vain | epochs 3 |" in (record.folder / "README.md").read_text()
+    assert ran.parameters["rate"] == 0.5
 
 
 def test_plain_papermill_with_a_misspelt_parameter_is_refused(shared_house):

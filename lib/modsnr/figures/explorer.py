@@ -38,7 +38,7 @@ def one_frame(
     width, count = PAGE, len(diagrams) + 1
     cell = min((width - 0.2) / count, 1.65)  # inches
     beside = count * cell < width / 3  # then the answers stand to the right of the images
-    height = cell + (0.75 if beside else 2.35)
+    height = cell + (0.75 if beside else 2.5)
     figure = Picture(figsize=(width, height), layout=unlaid)
 
     def axes(left: float, bottom: float, wide: float, high: float) -> Axes:  # inches

@@ -67,7 +67,11 @@ def commit() -> dict[str, Any] | None:
         if not _git("ls-files", "--", *CODE):
             return None
         id = _git("rev-parse", "HEAD").strip()
-        return {"commit": id, "dirty": bool(_git("status", "--porcelain", "--", *CODE))}
+        new = _git("ls-files", "--others", "--exclude-standard", "--", *CODE)
+        return {
+            "commit": id,
+            "dirty": bool(new or _git("diff", "--name-only", "HEAD", "--", *CODE)),
+        }
     except (OSError, subprocess.CalledProcessError):
         return None
 
