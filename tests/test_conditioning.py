@@ -4,8 +4,10 @@ import pickle
 import subprocess
 import sys
 from math import log10, pi, sqrt
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from recording_files import received, write_sigmf, write_wav
@@ -17,10 +19,24 @@ from modsnr.recordings.as_source import open_as_source
 from modsnr.recordings.conditioning import (
     ResampledFrames,
     Tuning,
-    condition,
     tune,
 )
 from modsnr.recordings.files import open_recording
+
+
+class Conditioned(NamedTuple):
+    frames: np.ndarray
+    table: pd.DataFrame
+    silent: int
+
+
+def condition(recording):
+    """All frames of a recording that have power, as they are surveyed."""
+    made = ResampledFrames(recording, tune(recording))
+    iq = made.read(np.arange(made.count))
+    table = made.survey([iq])
+    kept = ~table.pop("silent").to_numpy()
+    return Conditioned(iq[kept], table[kept].reset_index(drop=True), int((~kept).sum()))
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ NASTY = (
 READ_ALL = textwrap.dedent("""
     import collections, json, resource, sys, time, warnings
     from pathlib import Path
+    import numpy as np
     import sigmf, soundfile
     from modsnr import InputError
     from modsnr.recordings import conditioning, files, pickles, radioml
@@ -38,7 +39,8 @@ READ_ALL = textwrap.dedent("""
         name = path.suffix[1:]
         recording = files.open_recording(path, iq_format=name if name in files.RAW_FORMATS else "")
         recording.read(0, recording.samples)
-        conditioning.condition(recording, max_frames=2)
+        made = conditioning.ResampledFrames(recording, conditioning.tune(recording))
+        made.survey([made.read(np.arange(min(made.count, 2)))])
 
     warnings.simplefilter("error")
     room = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 2**30

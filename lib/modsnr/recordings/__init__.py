@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modsnr.recordings.conditioning import condition
     from modsnr.recordings.file_state import fingerprint
     from modsnr.recordings.files import open_recording
     from modsnr.recordings.in_memory import held
@@ -20,7 +19,6 @@ _HOMES = {
     "CLASSES_2018": "radioml",
     "SHIPPED_CLASSES_2018": "radioml",
     "Audits": "opening",
-    "condition": "conditioning",
     "fingerprint": "file_state",
     "held": "in_memory",
     "open_2018": "radioml",

@@ -32,7 +32,7 @@ def open_as_source(
     are left out, and in any case those without any power or of unknown SNR; the facts count them.
     SNRs are estimates, rounded to 2 dB and clipped to -20..30 dB. Each read receives frames anew.
 
-    Raises InputError as ``open_recording`` and ``condition`` do, for no SNR and a blank ``label``.
+    Raises InputError as ``open_recording`` and ``tune`` do, for no SNR and a blank ``label``.
     """
     if not label.strip():
         raise InputError("label is blank; it names the class of the frames of the recording.")

@@ -271,31 +271,3 @@ def _labels(
             first = np.searchsorted(starts, start)
             labels[first : np.searchsorted(ends, start + count, side="right")] = label
     return labels
-
-
-@dataclass(frozen=True)
-class Conditioned:
-    """Frames of a recording, those without any power left out, and how they were made."""
-
-    frames: np.ndarray  # complex64 [frame, sample]
-    table: pd.DataFrame  # first_sample, label, snr_db and gap of each, see ``survey``
-    silent: int  # frames left out: digital silence, as of a squelch
-    tuning: Tuning
-
-
-def condition(recording: Recording, *, max_frames: int = 0) -> Conditioned:
-    """Return a recording as consecutive frames at eight samples a symbol, its carrier near 0.
-
-    The frames keep the recording's scale; ``max_frames`` 0: all. Left out are the samples at either
-    end that the filters would fill up with zeros, and frames without any power.
-
-    Raises InputError as ``tune`` does, if no frame fits or has power, and for samples that cannot
-    be read.
-    """
-    frames = ResampledFrames(recording, tune(recording))
-    iq = frames.read(np.arange(min(frames.count, max_frames or frames.count)))
-    table = frames.survey([iq])
-    silent = table.pop("silent").to_numpy()
-    kept = ~silent if silent.any() else slice(None)  # a slice copies nothing
-    kept_table = table[kept].reset_index(drop=True)
-    return Conditioned(iq[kept], kept_table, int(silent.sum()), frames.tuning)
