@@ -130,6 +130,18 @@ def test_the_log_is_one_screen_and_all_its_links_and_those_of_the_runs_lead_some
             assert (place / link).exists(), (place.name, link)
 
 
+def test_the_best_run_of_the_log_has_a_page_with_picture_result_and_command():
+    log = (runs.root() / "runs" / "RUNLOG.md").read_text(encoding="utf-8")
+    best = re.findall(r"^- ★ \[[^]]+\]\(([^)]+)/\), 02_training .*: (joint [\d.]+%)", log, re.M)
+    assert best
+    for folder, result in best:
+        page = (runs.root() / "runs" / folder / "README.md").read_text(encoding="utf-8")
+        assert f"**{result}" in page
+        picture = re.search(r'<img src="([^"]+)"', page)[1]
+        assert (runs.root() / "runs" / folder / picture).exists()
+        assert "```sh\nmodsnr run 02_training" in page
+
+
 def test_a_run_behind_the_paper_is_known_by_its_names_there(house, make):
     run, other = make("a"), make("b")
     (house / "paper").mkdir()

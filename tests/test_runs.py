@@ -107,6 +107,13 @@ def sole_record():
     return record
 
 
+def test_a_cell_run_out_of_order_explains_a_missing_name(house, capsys):
+    run = begin(house)
+    for error, said in ((NameError("name 'a'"), True), (ValueError("b"), False)):
+        run._after_cell(types.SimpleNamespace(error_before_exec=None, error_in_exec=error))
+        assert ("run the cells in order, from the top" in capsys.readouterr().out) is said
+
+
 # --- A run under way ----------------------------------------------------------------------------
 
 

@@ -1,10 +1,10 @@
 """Joint modulation and SNR estimation from constellation diagrams.
 
 The way of the data, one module a step: signals or recordings -> frames -> diagrams -> model,
-training -> metrics, explain -> figures -> runs -> paper; workers is where large steps run, export
-draws for people, explorer shows one frame live, comparison sets runs beside one another, classifier
-answers recordings. Modules do not call one another, but for the few edges that
-``tests/test_house.py`` names; they meet in the notebooks.
+training -> metrics, explain -> figures -> runs -> paper; networks has trained ones, workers is where
+large steps run, export draws for people, explorer shows one frame live, comparison sets runs beside
+one another, classifier answers recordings. Modules do not call one another, but for the few edges
+that ``tests/test_house.py`` names; they meet in the notebooks.
 """
 
 from importlib import import_module

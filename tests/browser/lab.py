@@ -12,7 +12,8 @@ from modsnr import runs
 DONE = """() => {
     const told = document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status;
     const asked = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
-    const texts = asked.map(prompt => prompt.textContent.trim());
+    // A folded cell has a prompt without a number.
+    const texts = asked.map(prompt => prompt.textContent.trim()).filter(text => text);
     const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.stderr"]');
     return told === 'idle' && texts.length && !texts.includes('[*]:')
         && (failed || texts.every(text => /^\\[\\d+\\]:$/.test(text)));

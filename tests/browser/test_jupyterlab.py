@@ -56,6 +56,18 @@ def test_every_cell_runs_and_the_pictures_are_there(lab, name):
     run_all_cells(lab, STORY[name][0], name, STORY[name][1])
 
 
+def test_a_person_changes_a_parameter_in_its_cell_and_runs_the_notebook(lab):
+    lab.open("notebooks/06_runlog.ipynb")
+    lab.page.get_by_text("| Idle").wait_for()
+    editor = lab.page.locator(".jp-CodeCell", has_text="# Change values here").first
+    editor.locator(".cm-content").click()
+    lab.page.keyboard.press("Control+End")
+    lab.page.keyboard.type('\nname = "by-hand"')
+    lab.run_all()
+    assert lab.errors() == []
+    assert runs.find("by-hand").notebook == "06_runlog"
+
+
 def test_every_cell_of_the_runlog_runs(lab):
     run_all_cells(lab, "06_runlog", "runlog")
 
