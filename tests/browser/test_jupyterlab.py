@@ -75,7 +75,7 @@ def test_every_cell_of_the_runlog_runs(lab):
 def test_the_link_at_the_end_leads_to_the_folder_of_the_run(lab):
     lab.open_notebook("06_runlog", {"name": "linked"})
     lab.run_all()
-    lab.page.get_by_role("link", name="its folder").click()
+    lab.page.get_by_role("link", name="its folder").last.click()
     lab.page.locator(".jp-DirListing-item", has_text="metrics.json").wait_for()
     crumbs = lab.page.locator(".jp-BreadCrumbs").inner_text()
     assert runs.find("linked").id in crumbs.replace("\n", "")
