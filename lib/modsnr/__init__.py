@@ -1,8 +1,8 @@
 """Joint modulation and SNR estimation from constellation diagrams.
 
 The way of the data, one module a step: signals or recordings -> frames -> diagrams -> model,
-training -> metrics, explain -> figures -> runs -> paper; networks has trained ones, workers is where
-large steps run, export draws for people, explorer shows one frame live, comparison sets runs beside
+training -> metrics, explain -> figures -> runs -> paper; networks has trained ones, workers runs
+large steps, export draws for people, explorer shows one frame live, comparison sets runs beside
 one another, classifier answers recordings. Modules do not call one another, but for the few edges
 that ``tests/test_house.py`` names; they meet in the notebooks.
 """
