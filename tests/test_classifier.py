@@ -15,8 +15,8 @@ from recording_files import write_sigmf
 from scipy import signal
 
 import modsnr
-from modsnr import InputError, classifier, recordings
-from modsnr.classifier import limits, rehearsal, shipped
+from modsnr import InputError, classifier, recordings, signals
+from modsnr.classifier import kinds, limits, rehearsal, shipped
 from modsnr.classifier.annotations import annotate
 from modsnr.classifier.classify import runs_of, spread
 from modsnr.classifier.stream import listen
@@ -146,6 +146,28 @@ def test_signals_apart_are_found_and_named_each(qpsk):
     answer = modsnr.classify(iq, frames=16)
     assert list(answer.signals.modulation[:2]) == ["QPSK", "BPSK"]
     assert_allclose(answer.signals.symbol_rate[:2], [1 / 10, 1 / 16], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        *(("2FSK", "FSK-like"), ("GMSK", "FSK-like"), ("FM voice", "FM-like")),
+        *(("chirps", "FM-like"), ("carrier", "carrier"), ("OOK", "OOK-like")),
+        *(("OFDM", ""), ("noise", "")),
+    ],
+)
+def test_a_plain_feature_names_the_kind_of_a_signal(kind, named):
+    generator = torch.Generator().manual_seed(1)
+    frames = signals.unknown(kind, torch.full((16,), 12.0), generator=generator)
+    assert kinds.kind(frames.numpy()) == named
+
+
+@pytest.mark.parametrize("name", signals.STUDY_CLASSES)
+def test_no_linear_modulation_is_one_of_these_kinds(name):
+    labels = torch.zeros(16, dtype=torch.int64), torch.full((16,), 20.0)
+    generator = torch.Generator().manual_seed(1)
+    frames = signals.simulate(*labels, generator=generator, classes=(name,))
+    assert kinds.kind(frames.numpy()) == ""
 
 
 @pytest.mark.parametrize("kind", ["2FSK", "OOK", "GMSK", "FM voice", "chirps"])

@@ -20,8 +20,9 @@ class Answer:
     ``signals`` and ``bursts`` have a row each with ``modulation`` (one of the 17, "unknown", or
     "no signal"), ``snr_db`` with its 90 % interval ``snr_low_db`` to ``snr_high_db``,
     ``confidence``, ``carrier`` and ``symbol_rate`` (Hz where the sample rate is known, else
-    cycles/sample and symbols/sample), ``known``, and ``why`` not. ``vote`` is the likeliest of the
-    17 in any case. ``frames`` has what was judged, a row a frame. The SNR is signal power over the
+    cycles/sample and symbols/sample), ``known``, and ``why`` not; ``kind`` of an unknown one is
+    "FSK-like", "FM-like", "OOK-like", "carrier", or "". ``vote`` is the likeliest of the 17 in any
+    case. ``frames`` has what was judged, a row a frame. The SNR is signal power over the
     noise density in its band, over a band of eight symbol rates; Es/N0 is 9.03 dB more.
     """
 

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from modsnr import InputError
 from modsnr.classifier.answer import Answer
 from modsnr.classifier.judging import Judged, judge
+from modsnr.classifier.kinds import kind
 from modsnr.classifier.limits import summary
 from modsnr.classifier.shipped import Classifier, packaged
 from modsnr.metrics import vote
@@ -25,11 +26,12 @@ from modsnr.recordings.in_memory import held
 from modsnr.recordings.samples import Recording
 
 FRAMES = 256  # of a recording that are judged, unless asked otherwise
+PIECE = 4096  # samples at once of a recording without a symbol rate
 FEWEST = 4  # of a burst, if it has as many
 WITHIN = 1.645  # deviations to either side of a mean hold 90 %
 COLUMNS = (
     *("start", "end", "modulation", "vote", "snr_db", "snr_low_db", "snr_high_db", "confidence"),
-    *("carrier", "symbol_rate", "known", "why", "frames"),
+    *("carrier", "symbol_rate", "known", "kind", "why", "frames"),
 )
 
 
@@ -41,6 +43,7 @@ class Signal:
     made: ResampledFrames
     bursts: list[tuple[int, int]]  # of frames, judged or not, the end excluded
     rows: np.ndarray  # int64 [frame], ascending
+    iq: np.ndarray  # complex64 [frame, sample], of these rows
     judged: Judged
 
     def of_burst(self, number: int) -> np.ndarray:
@@ -56,16 +59,18 @@ class Signal:
         rate, classes = self.made.recording.sample_rate or 1.0, self.by.classes
         tuning = self.made.tuning
         times = {"start": self.sample(span[0]) / rate, "end": self.sample(span[1]) / rate}
-        seen = self.judged[mine[self.judged.present[mine]]]
+        heard = mine[self.judged.present[mine]]
+        seen = self.judged[heard]
         if 2 * len(seen.snr_db) <= len(mine):
             empty: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
-            nothing = {"modulation": "no signal", "vote": "", "known": False}
+            nothing = {"modulation": "no signal", "vote": "", "known": False, "kind": ""}
             why = {"why": "no more than noise", "frames": len(mine)}
             return empty | times | nothing | {"confidence": 0.0} | why
         count, snr_db = len(seen.snr_db), float(seen.snr_db.mean())
         voted = vote(seen.likely)
         columns = summary(seen.traits, seen.likely, voted)
         reasons = self.by.limits.reasons(columns, snr_db, count)
+        plain = kind(self.iq[heard], snr_db) if reasons else ""
         # What hides the noise hides it in all frames: their mean is no surer than one of them.
         spread = max(float(np.median(seen.deviation_db)), float(seen.snr_db.std()) / count**0.5)
         carrier = tuning.carrier + np.median(seen.carrier) * SAMPLES_PER_SYMBOL * tuning.symbol_rate
@@ -79,7 +84,8 @@ class Signal:
             "carrier": float(carrier) * rate,
             "symbol_rate": tuning.symbol_rate * (1 + float(np.median(seen.clock))) * rate,
             "known": not reasons,
-            "why": "; ".join(reasons),
+            "kind": plain,
+            "why": "; ".join(filter(None, [plain, *reasons])),
             "frames": count,
         }
 
@@ -212,7 +218,8 @@ def classify_recording(
             why = f"it has fewer than {tuning.samples // SAMPLES_PER_SYMBOL} symbols"
             return _without_frames(recording, "Too few symbols for a frame.", why)
         bursts, rows = heard(made, frames, progress=progress)
-        parts = Signal(by, made, bursts, rows, judge(by.net, made.read(rows))).tables()
+        iq = made.read(rows)
+        parts = Signal(by, made, bursts, rows, iq, judge(by.net, iq)).tables()
         tables.append(tuple(part.assign(signal=number) for part in parts))
     parts = (pd.concat(column, ignore_index=True) for column in zip(*tables, strict=True))
     return Answer(*parts, recording.sample_rate, recording.notes)
@@ -223,11 +230,23 @@ def _without_frames(recording: Recording, note: str, why: str) -> Answer:
     seconds = recording.samples / (recording.sample_rate or 1.0)
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
     row |= {"start": 0.0, "end": seconds, "modulation": "unknown", "vote": "", "confidence": 0.0}
-    row |= {"known": False, "why": why, "frames": 0}
+    if why:
+        plain = _kind_by_itself(recording)
+        row |= {"kind": plain, "why": "; ".join(filter(None, [plain, why]))}
+    row |= {"known": False, "frames": 0}
     rows = [row] if why else []
     signals = pd.DataFrame(rows, columns=pd.Index(COLUMNS)).assign(signal=0)
     notes = (*recording.notes, note)
     return Answer(signals, signals, pd.DataFrame(), recording.sample_rate, notes)
+
+
+def _kind_by_itself(recording: Recording) -> str:
+    """Return the kind of what has no symbol rate, by pieces spread over the recording."""
+    most = min(PIECE, recording.samples)
+    starts = np.linspace(0, recording.samples - most, 32).astype(int).tolist()
+    pieces = np.stack([recording.read(start, most) for start in dict.fromkeys(starts)])
+    power = (np.abs(pieces) ** 2).mean(1)
+    return kind(pieces[power > power.max() / 4])
 
 
 def heard(
