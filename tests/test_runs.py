@@ -560,7 +560,7 @@ def test_a_given_value_that_a_cell_overrides_is_warned_of_and_both_are_recorded(
         assert "-p epochs 5" in record.command
         text = (record.folder / "notebook.ipynb").read_text()
         assert "epochs was given as 3, but a cell of the notebook sets it to 5" in text
-        assert "| given in vain | epochs 3 |" in (record.folder / "README.md").read_text()
+        assert "| given, not used | epochs 3 |" in (record.folder / "README.md").read_text()
     assert ran.parameters["rate"] == 0.5
 
 

@@ -19,6 +19,8 @@ def kind(iq: np.ndarray, snr_db: float = np.inf) -> str:
     ``snr_db`` is signal power over noise density in its band times the sampling rate; where it is
     not given, the noise is what lies beside the band.
     """
+    if iq.shape[1] < 8 * EDGE or not iq.any():
+        return ""
     window = np.hanning(iq.shape[1])
     spectra = np.abs(np.fft.fftshift(np.fft.fft(iq * window), 1)) ** 2  # [frame, bin]
     mean = (spectra / spectra.mean(1, keepdims=True)).mean(0)

@@ -35,14 +35,15 @@ def write_runlog(*, readmes: bool = False) -> Survey:
         known, tracked = records(), committed_runs()
         all_runs = committed = survey(known)
         own = [r for r in known if tracked is not None and (r.sweep_table or r.id) not in tracked]
+        its_own = {run.id for run in own}
         if own:
-            committed = survey([run for run in known if run not in own])
+            committed = survey([run for run in known if run.id not in its_own])
             write(folder / LOCAL, runlog(replace(all_runs, runs=own)))
         else:
             (folder / LOCAL).unlink(missing_ok=True)
         write(folder / RUNLOG, runlog(committed))
         for run in known if readmes else ():
-            write_readme(all_runs if run in own else committed, run)
+            write_readme(all_runs if run.id in its_own else committed, run)
     return all_runs
 
 
@@ -141,7 +142,7 @@ def _circumstances(all_runs: Survey, run: Record) -> dict[str, str]:
         "best": f"{BEST} of {run.notebook} on these frames" if run.id in all_runs.best else "",
         "in the paper as": ", ".join(all_runs.paper.get(run.id, [])),
         "profile": run.profile or "",
-        "given in vain": ", ".join(f"{n} {escaped(shown(v))}" for n, v in run.overridden.items()),
+        "given, not used": ", ".join(f"{n} {escaped(shown(v))}" for n, v in run.overridden.items()),
         "rests on": _linked(all_runs, run.parents),
         "a row of": f"[{run.sweep_table}.csv]({place_of(run, '../')})" if run.sweep_table else "",
         "began": f"{run.started[:10]} {run.started[11:19]} UTC",
