@@ -61,14 +61,15 @@ def _line(spectrum: np.ndarray) -> float:
 def _frequencies(signal: np.ndarray) -> int:
     """Return how many frequencies a signal complex [frame, sample] of steady envelope takes."""
     steps = np.angle(signal[:, 1:] * signal[:, :-1].conj())
-    counts, _ = np.histogram(steps, 48, np.quantile(steps, (0.005, 0.995)))
+    low, high = np.quantile(steps, (0.005, 0.995)).tolist()
+    counts, _ = np.histogram(steps, 48, (low, high))
     density = np.convolve(counts, (0.25, 0.5, 0.25), "same")
     # Peaks above a third of the highest, with dips between them.
-    high = density > density.max() / 3
+    tall = density > density.max() / 3
     places = [
         place
         for place in range(len(density))
-        if high[place] and density[place] == density[max(0, place - 2) : place + 3].max()
+        if tall[place] and density[place] == density[max(0, place - 2) : place + 3].max()
     ]
     count, last = 1, places[0]
     for place in places[1:]:

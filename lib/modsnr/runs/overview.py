@@ -101,8 +101,8 @@ def best_runs(runs: Iterable[Record], headlines: Mapping[str, Headlines]) -> set
     rivals: dict[tuple[str, ...], list[tuple[float, str]]] = {}
     for run in runs:
         key = headlines.get(run.notebook, USUAL).best
-        compared = key and run.status == "completed" and run.profile != "smoke"
-        value = found(run.metrics, key).get("") if compared else None
+        compared = run.status == "completed" and run.profile != "smoke"
+        value = found(run.metrics, key).get("") if key and compared else None
         value = value.get("value") if isinstance(value, dict) else value
         if isinstance(value, int | float):
             left_out = sorted(run.parameters.get("leave_out") or ())
