@@ -12,6 +12,8 @@ endif
 PROFILE ?= quick
 RESULTS ?= .
 ARGS ?=
+# Loops are compiled when they first run, and kept: here, so that no first picture waits for it.
+COMPILE := import torch, modsnr.diagrams as d; d.render(torch.randn(2, 1024).cfloat(), views=d.views_of(1024))
 INFO := $(addprefix metadata.language_info.,codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)
 export VIRTUAL_ENV :=
 export PYTHONWARNINGS ?=
@@ -40,6 +42,7 @@ $(STAMP): pyproject.toml requirements.lock | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "modsnr needs Python 3.11 or newer; call make PYTHON=python3.12, say"; exit 1; }
 	$(UV) venv --quiet $$($(MADE_HERE) && echo --allow-existing || echo --clear) --python "$$(command -v $(PYTHON))" .venv
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --constraint requirements.lock --editable '.[dev]'
+	@$(BIN)/python -c '$(COMPILE)'
 	@printf '%s\n' '$(CURDIR)' "$$(command -v $(PYTHON))" > $@
 
 setup: $(STAMP) ## create .venv with the locked packages and modsnr, editable
@@ -68,7 +71,7 @@ api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.
 SHARED := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PYTEST := $(BIN)/python -m pytest $(SHARED)
 
-test: $(STAMP) ## run the test suite, about five minutes on two cores
+test: $(STAMP) ## run the test suite, about six minutes on two cores
 	$(PYTEST) -m "not long"
 
 test-all: test ## run that and the long tests: kills, fuzzing, PostgreSQL, clusters, JupyterLab in a browser
