@@ -62,7 +62,7 @@ paper: $(STAMP) ## rebuild paper/ (figures, tables, numbers, PAPER.pdf and .html
 # Git then leaves out the outputs of a notebook that was run and saved: it is not modified by them.
 lab: $(STAMP) ## open JupyterLab on the README and its list of notebooks, on this machine only
 	@! git rev-parse --git-dir > /dev/null 2>&1 || git config filter.outputs.clean '$(BIN)/nbstripout --keep-id --extra-keys "$(INFO)"'
-	JUPYTER_CONFIG_PATH=notebooks/lab $(BIN)/jupyter lab $(ARGS)
+	PYTHONSTARTUP='$(CURDIR)/notebooks/lab/kernel_startup.py' JUPYTER_CONFIG_PATH=notebooks/lab $(BIN)/jupyter lab $(ARGS)
 
 api: $(STAMP) ## write the API reference, from the docstrings, to lib/api/index.html
 	$(BIN)/pdoc modsnr --no-show-source --output-directory lib/api

@@ -88,7 +88,7 @@ def test_no_underscored_name_crosses_a_modules_wall(path):
 
 
 # Lines at most; the aim is 15,000 and 16,000, so these numbers rise for a promised feature only.
-@pytest.mark.parametrize(("folder", "most"), [("lib", 24_469), ("tests", 22_059)])
+@pytest.mark.parametrize(("folder", "most"), [("lib", 24_469), ("tests", 22_073)])
 def test_the_house_grows_no_thicker(folder, most):
     paths = [path for path in (ROOT / folder).rglob("*.py") if "api" not in path.parts]
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths) <= most

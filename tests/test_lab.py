@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from notebook_runs import write_record
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +81,19 @@ def test_a_saved_notebook_is_modified_by_its_cells_and_not_by_its_outputs(tmp_pa
         nbformat.write(notebook, folder / name)
         settings.FileContentsManager.post_save_hook(os_path=str(folder / name), model={})
         assert git("status", "--porcelain") == status
+
+
+def test_a_cell_that_runs_first_of_all_is_explained(monkeypatch):
+    startup = ROOT / "notebooks" / "lab" / "kernel_startup.py"
+    wanted = f"PYTHONSTARTUP='$(CURDIR)/{startup.relative_to(ROOT)}' JUPYTER_CONFIG_PATH="
+    assert wanted in (ROOT / "Makefile").read_text()
+    monkeypatch.setenv("PYTHONSTARTUP", str(startup))
+    cells = [nbformat.v4.new_code_cell(code) for code in ("grid_db", "run = 1", "grid_db")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, allow_errors=True, kernel_name="python3").execute()
+    printed = ["from the top" in str(cell.outputs) for cell in notebook.cells[::2]]
+    assert printed == [True, False]
+    assert all("NameError" in str(cell.outputs) for cell in notebook.cells[::2])
 
 
 @pytest.mark.parametrize("watched", [True, False])
