@@ -51,7 +51,7 @@ def test_the_settings_of_the_repository_are_ones_that_jupyterlab_knows():
     assert viewers == {"markdown": "Markdown Preview"}
 
 
-def test_a_saved_notebook_is_modified_by_its_cells_and_not_by_its_outputs(tmp_path, monkeypatch):
+def test_a_saved_notebook_is_modified_by_its_cells_and_not_by_its_outputs(tmp_path):
     def git(*words):
         identity = ("-c", "user.name=n", "-c", "user.email=e@e.invalid")
         command = ["git", "-C", tmp_path, *identity, *words]

@@ -59,8 +59,8 @@ class Signal:
         rate, classes = self.made.recording.sample_rate or 1.0, self.by.classes
         tuning = self.made.tuning
         times = {"start": self.sample(span[0]) / rate, "end": self.sample(span[1]) / rate}
-        heard = mine[self.judged.present[mine]]
-        seen = self.judged[heard]
+        present = mine[self.judged.present[mine]]
+        seen = self.judged[present]
         if 2 * len(seen.snr_db) <= len(mine):
             empty: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
             nothing = {"modulation": "no signal", "vote": "", "known": False, "kind": ""}
@@ -70,7 +70,7 @@ class Signal:
         voted = vote(seen.likely)
         columns = summary(seen.traits, seen.likely, voted)
         reasons = self.by.limits.reasons(columns, snr_db, count)
-        plain = kind(self.iq[heard], snr_db) if reasons else ""
+        plain = kind(self.iq[present], snr_db) if reasons else ""
         # What hides the noise hides it in all frames: their mean is no surer than one of them.
         spread = max(float(np.median(seen.deviation_db)), float(seen.snr_db.std()) / count**0.5)
         carrier = tuning.carrier + np.median(seen.carrier) * SAMPLES_PER_SYMBOL * tuning.symbol_rate
